@@ -1,0 +1,308 @@
+"""The app: two decorators, a cache, and a server around them."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, overload
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, ExceptionHandler
+
+from potassium.config import Limits
+from potassium.endpoint import Endpoint
+from potassium.engine import Operation
+from potassium.errors import PotassiumError, UsageError
+from potassium.front import Front
+from potassium.handler import Cache, Handler
+from potassium.health import Health
+from potassium.problem import problem_reply
+from potassium.request_id import RequestIds, request_id_of
+from potassium.runtime import Runtime
+
+__all__ = ["Potassium"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+
+
+class Potassium(Starlette):
+    """An ASGI app that puts a model behind HTTP.
+
+    ``@app.init`` loads the model and ``@app.handler`` runs it; both are plain functions, and
+    both run on one thread that nothing else touches the model from. Everything that a Starlette
+    app can do, it can: more routes, middleware, mounts, and being mounted.
+
+    Attributes:
+        name: what log lines and the status page call it.
+        optimized: the modules given to ``optimize``, in order.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - three of ours, three of Starlette's
+        self,
+        name: str = "potassium",
+        *,
+        limits: Limits | None = None,
+        debug: bool = False,
+        routes: Sequence[BaseRoute] | None = None,
+        middleware: Sequence[Middleware] | None = None,
+        exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
+    ) -> None:
+        """Create an app without handlers.
+
+        Args:
+            name: what log lines and the status page call it.
+            limits: what it takes on at a time; see ``Limits`` for the defaults.
+            debug: send tracebacks to clients. For development alone.
+            routes: as Starlette takes them; handlers go before them.
+            middleware: as Starlette takes it. Use pure ASGI middleware: behind a
+                ``BaseHTTPMiddleware`` nothing sees a client leave.
+            exception_handlers: as Starlette takes them, for routes that are no handlers.
+
+        """
+        self.name = name
+        self.optimized: list[Any] = []
+        self._cache: Cache = {}
+        self._init_function: Callable[[], Any] | None = None
+        self._limits = limits or Limits()
+        self._handlers: dict[str, Handler] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._unclaimed_webhooks: dict[Callable[..., Any], str] = {}
+        init = Operation("init", self._run_init)
+        self._runtime = Runtime(self._handlers.values(), init, self._limits)
+        super().__init__(
+            debug=debug,
+            routes=[*Health(name, self._runtime).routes(), *(routes or ())],
+            middleware=middleware,
+            exception_handlers={
+                HTTPException: self._answer_error,
+                PotassiumError: self._answer_error,
+                Exception: self._answer_error,
+                **(exception_handlers or {}),
+            },
+            lifespan=self.lifespan,
+        )
+
+    def init(self, function: Function) -> Function:
+        """Run ``function`` once, on the GPU thread, before anything is served.
+
+        It loads the model, and returns a dict that becomes the cache, or calls ``set_cache``.
+
+        Raises:
+            UsageError: there is an init already, or it cannot be called without arguments.
+
+        """
+        self._check_open("@app.init")
+        if self._init_function is not None:
+            raise UsageError("There is an @app.init already; an app has one. Put both into one.")
+        if not callable(function):
+            raise UsageError("@app.init stands without brackets: @app.init, not @app.init().")
+        self._init_function = function
+        return function
+
+    @overload
+    def handler(self, path: Function, /) -> Function: ...
+
+    @overload
+    def handler(
+        self, path: str = "/", *, concurrency: int | None = None
+    ) -> Callable[[Function], Function]: ...
+
+    def handler(
+        self, path: str | Callable[..., Any] = "/", *, concurrency: int | None = None
+    ) -> Any:
+        """Answer ``POST path`` with the decorated function; bare, ``POST /``.
+
+        A plain function runs on the GPU thread, one call at a time. An ``async def`` one runs on
+        the event loop and must not touch the GPU.
+
+        Args:
+            path: ``"/embed"``, or ``"embed"`` for the same.
+            concurrency: for ``async def``: how many calls run at a time; 1 where not given.
+
+        Raises:
+            UsageError: the path is taken, or the function cannot be bound; the message shows
+                the right form.
+
+        """
+        if callable(path):
+            return self.handler()(path)
+
+        def decorate(function: Function) -> Function:
+            self._check_open("@app.handler")
+            handler = Handler.of(
+                function, path, concurrency=concurrency, cache=lambda: self._cache
+            )
+            if handler.path in self._handlers:
+                other = self._handlers[handler.path].function.__qualname__
+                raise UsageError(
+                    f"POST {handler.path} is answered by {other} already; give this one a path "
+                    'of its own: @app.handler("/other").'
+                )
+            handler.webhook_url = self._unclaimed_webhooks.pop(function, None)
+            endpoint = Endpoint(handler, self._runtime, self._limits, debug=self.debug)
+            self._handlers[handler.path] = handler
+            self._endpoints[handler.path] = endpoint
+            self.router.routes.insert(
+                len(self._handlers) - 1,
+                Route(handler.path, endpoint, methods=["POST"], name=function.__name__),
+            )
+            return function
+
+        return decorate
+
+    def result_webhook(self, url: str) -> Callable[[Function], Function]:
+        """Post the JSON that a handler returns to ``url`` as well, once its caller is answered.
+
+        It stands above or below ``@app.handler``. A delivery that fails is logged, and changes
+        nothing for the caller.
+
+        Raises:
+            UsageError: the URL is none of http or https.
+
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"@app.result_webhook(url={url!r}): an http or https URL is needed.")
+
+        def decorate(function: Function) -> Function:
+            self._check_open("@app.result_webhook")
+            mine = [handler for handler in self._handlers.values() if handler.function is function]
+            for handler in mine:
+                handler.webhook_url = url
+            if not mine:
+                self._unclaimed_webhooks[function] = url
+            return function
+
+        return decorate
+
+    def set_cache(self, cache: dict[str, Any]) -> None:
+        """Replace the cache; the next call sees the new one.
+
+        Raises:
+            TypeError: it is no dict.
+
+        """
+        if not isinstance(cache, dict):
+            raise TypeError(f"The cache is a dict, not {type(cache).__name__}.")
+        self._cache = cache
+
+    def get_cache(self) -> dict[str, Any]:
+        """Return the cache itself, not a copy."""
+        return self._cache
+
+    def optimize(self, *models: Any) -> None:
+        """Note torch modules as the ones worth optimizing; takes effect outside of serving.
+
+        Args:
+            models: ``torch.nn.Module``s, or what holds one as its ``model``, as a transformers
+                pipeline does.
+
+        Raises:
+            TypeError: one of them is neither; none is noted then.
+
+        """
+        self.optimized += [_module_of(model) for model in models]
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Start the app, and stop it at the end: the lifespan of this app or of a parent.
+
+        A parent takes it as its own, ``FastAPI(lifespan=app.lifespan)``, or enters it inside of
+        its own, ``async with app.lifespan():``.
+
+        Raises:
+            UsageError: the app is running already, or is not complete.
+            BaseException: whatever ``init`` raised.
+
+        """
+        del app  # the parent; ours is self
+        self._check_complete()
+        async with self._runtime.run():
+            yield
+
+    def serve(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
+        """Serve the app until Ctrl-C or SIGTERM; blocks.
+
+        Args:
+            host: the address to listen on; ``POTASSIUM_HOST`` or 127.0.0.1 where not given.
+            port: the port; ``POTASSIUM_PORT`` or 8000 where not given, any free one where 0.
+            options: passed on to ``uvicorn.Config``. Access logs are off unless
+                ``access_log=True``.
+
+        Raises:
+            UsageError: there is no handler, or an option cannot be.
+            SystemExit: the address is taken, or ``init`` raised.
+
+        """
+        if not self._handlers:
+            raise UsageError(
+                "There is nothing to serve: decorate a function with @app.handler first."
+            )
+        self._check_complete()
+        from potassium.server import serve  # noqa: PLC0415 - imports uvicorn
+
+        serve(
+            self,
+            self.name,
+            os.environ.get("POTASSIUM_HOST", DEFAULT_HOST) if host is None else host,
+            _port_from_environment() if port is None else port,
+            options,
+        )
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the short way to the handlers before Starlette's stack.
+
+        Middleware of the user's sees every request, so with any there is no short way.
+        """
+        endpoints = {} if self.user_middleware else self._endpoints
+        return Front(endpoints, RequestIds(super().build_middleware_stack()))
+
+    def _run_init(self, _: None) -> None:
+        if self._init_function is None:
+            return
+        cache = self._init_function()
+        if cache is not None:
+            self.set_cache(cache)
+
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
+        """Answer an error of a route that is no handler in the shape of all others."""
+        reply = problem_reply(error, request_id_of(request.scope), debug=self.debug)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
+        return Response(reply.body, reply.status, headers)
+
+    def _check_open(self, what: str) -> None:
+        if self._runtime.was_entered:
+            raise UsageError(f"{what} came after the app had started; decorate before that.")
+
+    def _check_complete(self) -> None:
+        for function in self._unclaimed_webhooks:
+            raise UsageError(
+                f"{function.__qualname__} has @app.result_webhook but no @app.handler; add one."
+            )
+
+
+def _module_of(model: Any) -> Any:
+    """Return the torch module that ``model`` is or holds, without importing torch."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        for candidate in (model, getattr(model, "model", None)):
+            if isinstance(candidate, torch.nn.Module):
+                return candidate
+    raise TypeError(f"app.optimize() takes torch.nn.Modules, not {type(model).__name__}.")
+
+
+def _port_from_environment() -> int:
+    value = os.environ.get("POTASSIUM_PORT", str(DEFAULT_PORT))
+    if not value.isdecimal():
+        raise UsageError(f"POTASSIUM_PORT={value!r}: a port number is needed.")
+    return int(value)

@@ -1,0 +1,85 @@
+"""Between JSON in UTF-8 and Python values.
+
+numpy, torch and pydantic are recognised by what the app itself has imported: a value of one of
+their classes cannot exist otherwise.
+"""
+
+import sys
+from collections.abc import Mapping, Set
+from typing import Any
+
+import orjson
+
+from potassium.errors import MalformedJSON, UnserializableOutput
+
+__all__ = ["decode", "encode"]
+
+NUMPY = orjson.OPT_SERIALIZE_NUMPY
+ANY_KEYS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+def decode(body: bytes) -> Any:
+    """Return the value of a JSON document (RFC 8259) in UTF-8.
+
+    Raises:
+        MalformedJSON: it is none; ``NaN`` and ``Infinity``, numbers that no double can hold and
+            nesting over 1024 levels included.
+
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        detail = "The body is empty." if not body else f"The body is not valid JSON: {error}."
+        raise MalformedJSON(detail) from None
+
+
+def encode(value: Any) -> bytes:
+    """Return ``value`` as a JSON document in UTF-8.
+
+    Takes what JSON knows, and: dataclasses, pydantic models, datetimes, UUIDs, enums, sets,
+    numpy arrays and scalars, torch tensors (moved to host memory, of any shape). NaN and the
+    infinities become ``null``.
+
+    Raises:
+        UnserializableOutput: there is something else in it, or an integer of over 64 bits, or
+            nesting over 254 levels.
+
+    """
+    try:
+        return orjson.dumps(value, _plain, NUMPY)
+    except TypeError:
+        pass
+    try:
+        return orjson.dumps(value, _plain, ANY_KEYS)  # slower: keys that are no strings
+    except TypeError as error:
+        raise UnserializableOutput(f"The result cannot be sent as JSON: {error}.") from error
+
+
+def _plain(value: Any) -> Any:
+    """Turn one value that orjson does not know into one that it does."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return _array(value.detach().cpu(), torch)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
+        return value.tolist()  # not contiguous, or of a dtype that orjson has no writer for
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Set):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
+
+
+def _array(tensor: Any, torch: Any) -> Any:
+    """Return a tensor in host memory as a numpy array, or as lists where numpy has no such."""
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.float()
+    try:
+        return tensor.numpy()
+    except (RuntimeError, TypeError):
+        return tensor.tolist()

@@ -1,0 +1,197 @@
+"""The engine: admits jobs, runs them on the GPU thread or on the loop, and settles them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from potassium.engine.dispatcher import Dispatcher
+from potassium.engine.job import Failure, Job, Operation
+from potassium.engine.lifecycle import Lifecycle, State
+from potassium.engine.loop_lane import LoopLane
+from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.worker import Worker
+from potassium.errors import Draining, QueueFull, Starting, Unavailable, WorkerFailed
+
+__all__ = ["Counts", "Engine"]
+
+LONGEST_RETRY_AFTER = 60  # seconds
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many jobs went which way since the start."""
+
+    admitted: int = 0
+    refused: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Engine:
+    """One GPU thread, the queue in front of it, and a lane on the loop per async operation.
+
+    ``start``, ``call`` and ``stop`` belong to one event loop. The engine owns its tasks: they
+    are awaited by ``stop``.
+    """
+
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        *,
+        queue_size: int,
+        lifecycle: Lifecycle,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare to run ``operations``, with at most ``queue_size`` jobs waiting."""
+        self.lifecycle = lifecycle
+        self.capacity = Capacity(queue_size)
+        self.counts = Counts()
+        self.started_at: float | None = None  # seconds since the epoch
+        self.worker = Worker(self._report_from_thread, clock=clock)
+        self._jobs = JobQueue(self.capacity)
+        self._dispatcher = Dispatcher(self._jobs, self.capacity, self.worker)
+        self._lanes = {
+            operation: LoopLane(operation, JobQueue(self.capacity), Job.settle, clock=clock)
+            for operation in operations
+            if operation.concurrency is not None
+        }
+        self._queues = {operation: lane.jobs for operation, lane in self._lanes.items()}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, init: Operation) -> None:
+        """Start the GPU thread and run ``init`` on it; admit jobs once it is done.
+
+        Cancellation stops the thread again as soon as ``init`` returns.
+
+        Raises:
+            BaseException: whatever ``init`` raised; the engine is FAILED then.
+
+        """
+        self._loop = asyncio.get_running_loop()
+        self._thread = asyncio.create_task(self._host_thread(), name="potassium-gpu-thread")
+        job = Job(init, None, self._loop.create_future())
+        try:
+            self._dispatcher.hand_over([job])
+            outcome = await job.future
+        except asyncio.CancelledError:
+            outcome = Failure(asyncio.CancelledError())
+        if isinstance(outcome, Failure):
+            self.lifecycle.advance(State.FAILED)
+            self.worker.stop()
+            await asyncio.wait({self._thread})
+            raise outcome.error
+        self._tasks = [asyncio.create_task(self._dispatcher.run(), name="potassium-dispatcher")]
+        for operation, lane in self._lanes.items():
+            for place in range(operation.concurrency or 1):
+                name = f"potassium-{operation.name}-{place}"
+                self._tasks.append(asyncio.create_task(lane.run(), name=name))
+        self.started_at = time.time()
+        self.lifecycle.advance(State.READY)
+
+    async def call(self, operation: Operation, argument: Any) -> Any:
+        """Run ``operation`` with ``argument`` and return its result.
+
+        Cancellation takes the job out of the queue; one that runs already is left to end, and
+        its result is dropped.
+
+        Raises:
+            QueueFull: as many jobs wait as may.
+            Unavailable: the engine is not READY.
+            PotassiumError: raised by the operation itself.
+            HandlerError: the operation raised anything else, which is the cause.
+
+        """
+        job = self.admit(operation, argument)
+        try:
+            outcome = await job.future
+        except asyncio.CancelledError:
+            self._call_off(job)
+            raise
+        if type(outcome) is Failure:
+            self.counts.failed += 1
+            raise outcome.to_raise()
+        self.counts.succeeded += 1
+        return outcome
+
+    def admit(self, operation: Operation, argument: Any) -> Job:
+        """Put a new job into the queue, or refuse it at once; see ``call``."""
+        if self.lifecycle.state is not State.READY:
+            self.counts.refused += 1
+            raise _refusal(self.lifecycle.state)
+        job = Job(operation, argument, self._loop.create_future())
+        try:
+            self._queues.get(operation, self._jobs).put_nowait(job)
+        except asyncio.QueueFull:
+            self.counts.refused += 1
+            detail = f"{self.capacity.limit} calls are waiting already."
+            raise QueueFull(detail, self._retry_after(operation)) from None
+        self.counts.admitted += 1
+        return job
+
+    async def stop(self) -> None:
+        """Refuse what waits, let the GPU thread end what it is at, and release it.
+
+        Does nothing where the engine is not READY.
+        """
+        if self.lifecycle.state is not State.READY:
+            return
+        self.lifecycle.advance(State.DRAINING)
+        for task in self._tasks:
+            task.cancel()
+        self.worker.stop()
+        await asyncio.wait(self._tasks)
+        for jobs in (self._jobs, *self._queues.values()):
+            while not jobs.empty():
+                self._refuse(jobs.get_nowait())
+        await asyncio.wait({self._thread})
+        self.lifecycle.advance(State.STOPPED)
+
+    async def _host_thread(self) -> None:
+        try:
+            await anyio.to_thread.run_sync(self.worker.run, limiter=anyio.CapacityLimiter(1))
+        finally:
+            # Where this task was cancelled from outside, the thread is still there.
+            self.worker.stop()
+
+    def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
+        try:
+            self._loop.call_soon_threadsafe(self._settle_group, done, ended)
+        except RuntimeError:
+            # The loop was closed while a handler ran: nobody is left to be told.
+            if not self._loop.is_closed():
+                raise
+
+    def _settle_group(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
+        for job in done:
+            job.settle()
+        if ended:
+            self._dispatcher.group_done()
+
+    def _refuse(self, job: Job) -> None:
+        job.outcome = Failure(_refusal(State.DRAINING))
+        job.settle()
+
+    def _call_off(self, job: Job) -> None:
+        self.counts.cancelled += 1
+        job.cancelled = True
+        self._queues.get(job.operation, self._jobs).discard(job)
+
+    def _retry_after(self, operation: Operation) -> int:
+        """Return the seconds until a place is likely to be free: 1 to 60."""
+        seconds = (operation.service_time.mean or 0.0) * self.capacity.waiting
+        return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
+
+
+def _refusal(state: State) -> Unavailable:
+    if state is State.STARTING:
+        return Starting("The model is still loading.", retry_after=1)
+    if state is State.FAILED:
+        return WorkerFailed("The model cannot be served any more.")
+    return Draining("The server is stopping.", retry_after=1)

@@ -1,0 +1,88 @@
+"""One unit of work, and what it does."""
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from potassium.engine.service_time import ServiceTime
+from potassium.errors import HandlerError, PotassiumError
+
+__all__ = ["Failure", "Job", "Operation"]
+
+
+class Operation:
+    """What jobs of one kind do: a function of one argument, and how long it takes.
+
+    Attributes:
+        name: what log lines and the status page call it.
+        run: called with the job's argument; its result is the job's outcome. A coroutine
+            function where ``concurrency`` is given, a plain one otherwise.
+        concurrency: None for work of the GPU thread; otherwise how many of these run on the
+            event loop at a time.
+        service_time: measured while running.
+
+    """
+
+    __slots__ = ("concurrency", "name", "run", "service_time")
+
+    def __init__(
+        self, name: str, run: Callable[[Any], Any], *, concurrency: int | None = None
+    ) -> None:
+        """Describe the operation; nothing runs yet."""
+        self.name = name
+        self.run = run
+        self.concurrency = concurrency
+        self.service_time = ServiceTime()
+
+
+class Failure:
+    """The outcome of a job whose operation raised, of whatever class.
+
+    It travels as a value: an asyncio future takes neither ``StopIteration`` nor, without
+    tearing down the loop, ``SystemExit`` and ``KeyboardInterrupt``.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        """Keep ``error``, and let go of what its stack frames hold.
+
+        The locals of a failed handler may be gigabytes of tensors; the traceback keeps its
+        lines without them.
+        """
+        traceback.clear_frames(error.__traceback__)
+        self.error = error
+
+    def to_raise(self) -> PotassiumError:
+        """Return the error as one that may be raised on the event loop."""
+        if isinstance(self.error, PotassiumError):
+            return self.error
+        error = HandlerError("The handler raised an exception.")
+        error.__cause__ = self.error
+        return error
+
+
+class Job:
+    """One call of an operation, from admission to outcome.
+
+    Admitted, handed to a runner, settled: the queue, the runner and ``settle`` own one step
+    each. All but ``outcome`` belongs to the event loop; ``outcome`` is written once by the
+    runner before it reports the job.
+    """
+
+    __slots__ = ("argument", "cancelled", "future", "operation", "outcome")
+
+    def __init__(self, operation: Operation, argument: Any, future: asyncio.Future[Any]) -> None:
+        """Bind ``operation`` to its ``argument``; ``future`` is done when the job is settled."""
+        self.operation = operation
+        self.argument = argument
+        self.future = future
+        self.outcome: Any = None
+        self.cancelled = False
+
+    def settle(self) -> None:
+        """Give the job its outcome; the first call counts, and only if someone still waits."""
+        outcome, self.outcome = self.outcome, None
+        if not self.future.done():
+            self.future.set_result(outcome)

@@ -1,0 +1,160 @@
+"""Every error of Potassium, with the HTTP status and the stable code it is answered with.
+
+PotassiumError
+├── UsageError             a mistake in the app's own code, raised when it is made
+├── MalformedJSON          400 malformed_json
+├── BodyTooLarge           413 body_too_large
+├── UnsupportedMediaType   415 unsupported_media_type
+├── InvalidInput           422 invalid_input
+├── HandlerError           500 handler_error
+├── UnserializableOutput   500 unserializable_output
+└── Unavailable            503, with Retry-After where waiting helps
+    ├── QueueFull          503 queue_full
+    ├── Starting           503 starting
+    ├── Draining           503 draining
+    └── WorkerFailed       503 worker_failed
+
+The message of an error is sent to the client as the problem document's ``detail`` (RFC 9457),
+so it never holds a path, a repr of user data or a traceback.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+__all__ = [
+    "BodyTooLarge",
+    "Draining",
+    "HandlerError",
+    "InvalidInput",
+    "MalformedJSON",
+    "PotassiumError",
+    "QueueFull",
+    "Starting",
+    "Unavailable",
+    "UnserializableOutput",
+    "UnsupportedMediaType",
+    "UsageError",
+    "WorkerFailed",
+]
+
+
+class PotassiumError(Exception):
+    """The root of every error that Potassium raises.
+
+    A handler may raise any of the subclasses below to answer its caller with that status.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, detail: str = "") -> None:
+        """Keep ``detail``, one or two sentences that a client may read."""
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that go out with the answer."""
+        return {}
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        """Members of the problem document beside the standard ones."""
+        return {}
+
+
+class UsageError(PotassiumError):
+    """A mistake in the app's own code; the message says what to write instead."""
+
+
+class MalformedJSON(PotassiumError):
+    """The body is not JSON (RFC 8259) in UTF-8, or is beyond what the parser takes."""
+
+    status = 400
+    code = "malformed_json"
+
+
+class BodyTooLarge(PotassiumError):
+    """The body is longer than ``Limits.body_size``."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(PotassiumError):
+    """A handler that takes JSON was sent something else."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class InvalidInput(PotassiumError):
+    """The body is JSON, but not what the handler's annotation takes."""
+
+    status = 422
+    code = "invalid_input"
+
+    def __init__(self, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Keep ``errors``: one mapping with ``loc``, ``msg`` and ``type`` for each fault."""
+        super().__init__(detail)
+        self.errors = list(errors)
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        """Return the list of faults as the member ``errors``."""
+        return {"errors": self.errors}
+
+
+class HandlerError(PotassiumError):
+    """The handler raised; the exception is the cause of this one."""
+
+    status = 500
+    code = "handler_error"
+
+
+class UnserializableOutput(PotassiumError):
+    """The handler returned something that cannot be sent."""
+
+    status = 500
+    code = "unserializable_output"
+
+
+class Unavailable(PotassiumError):
+    """The server cannot take this request now."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+        """Keep ``retry_after``, seconds after which asking again may help, or None."""
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return ``Retry-After`` (RFC 9110, section 10.2.3) where waiting helps."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+class QueueFull(Unavailable):
+    """The queue is at its limit."""
+
+    code = "queue_full"
+
+
+class Starting(Unavailable):
+    """``init`` has not finished yet."""
+
+    code = "starting"
+
+
+class Draining(Unavailable):
+    """The server is stopping and takes no new work."""
+
+    code = "draining"
+
+
+class WorkerFailed(Unavailable):
+    """The GPU thread cannot serve any more; the process must be restarted."""
+
+    code = "worker_failed"

@@ -1,0 +1,102 @@
+"""One registered function: where it is called, how its argument binds, what runs it."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from potassium.binding import Bind, binding_of
+from potassium.engine import Operation
+from potassium.errors import UsageError
+from potassium.reply import Reply, reply_to
+
+__all__ = ["RESERVED_PATHS", "Handler", "normal_path"]
+
+RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup")
+
+Cache = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class Handler:
+    """A function of the user's that answers ``POST path``.
+
+    Attributes:
+        path: in its normal form, see ``normal_path``.
+        function: as the user wrote it.
+        bind: turns a request into the function's second argument, on the event loop.
+        operation: what the engine runs; it returns the encoded ``Reply``.
+        webhook_url: where the returned JSON is posted to as well, or None.
+
+    """
+
+    path: str
+    function: Callable[..., Any]
+    bind: Bind
+    operation: Operation
+    webhook_url: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        path: str,
+        *,
+        concurrency: int | None,
+        cache: Callable[[], Cache],
+    ) -> "Handler":
+        """Register ``function`` under ``path``; ``cache`` returns its first argument.
+
+        Raises:
+            UsageError: the path, the signature or an option cannot be.
+
+        """
+        path = normal_path(path)
+        bind = binding_of(function)
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
+        )
+        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+            raise UsageError(f"concurrency={concurrency!r}: a whole number above zero is needed.")
+        if concurrency is not None and not is_async:
+            raise UsageError(
+                f"concurrency={concurrency} is for async def handlers: there is one GPU thread, "
+                "and it runs one call at a time."
+            )
+        if is_async:
+            operation = Operation(path, _run_async(function, cache), concurrency=concurrency or 1)
+        else:
+            operation = Operation(path, _run(function, cache))
+        return cls(path=path, function=function, bind=bind, operation=operation)
+
+
+def normal_path(path: str) -> str:
+    """Return ``path`` with one slash in front and none behind: ``"foo"`` becomes ``"/foo"``.
+
+    Raises:
+        UsageError: it cannot be a handler's path.
+
+    """
+    normal = "/" + path.strip("/")
+    if normal in RESERVED_PATHS:
+        raise UsageError(f"{normal} is one of the server's own pages; take another path.")
+    if "{" in normal or "?" in normal or "#" in normal:
+        raise UsageError(
+            f"{normal} has parameters in it; a handler has a fixed path, and what varies goes "
+            "into the JSON body."
+        )
+    return normal
+
+
+def _run(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Any], Reply]:
+    def run(argument: Any) -> Reply:
+        return reply_to(function(cache(), argument))
+
+    return run
+
+
+def _run_async(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Any], Any]:
+    async def run(argument: Any) -> Reply:
+        return reply_to(await function(cache(), argument))
+
+    return run

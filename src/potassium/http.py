@@ -1,0 +1,129 @@
+"""What a handler sees of a request, and full control over the response."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from potassium.codec import decode
+from potassium.errors import UnsupportedMediaType, UsageError
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+
+__all__ = ["Request", "Response"]
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/json."
+
+
+class Request:
+    """One call of a handler.
+
+    Attributes:
+        id: the request's id: the client's ``X-Request-Id`` or a UUID; not unique where clients
+            choose it.
+        body: the raw body.
+
+    """
+
+    __slots__ = ("_headers", "body", "id")
+
+    def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Describe a request; ``headers`` is the ASGI list, names in lower case."""
+        self.id = request_id
+        self.body = body
+        self._headers = headers
+
+    @property
+    def headers(self) -> "Headers":
+        """The headers: a mapping whose keys are case-insensitive."""
+        from starlette.datastructures import Headers  # noqa: PLC0415 - the hot path needs none
+
+        return Headers(raw=self._headers)
+
+    @property
+    def json(self) -> Any:
+        """The body's JSON value, decoded anew at each access.
+
+        Raises:
+            UnsupportedMediaType: the request says that it is something else.
+            MalformedJSON: it is none.
+
+        """
+        if not self._is_json():
+            raise UnsupportedMediaType(JSON_WANTED)
+        return decode(self.body)
+
+    def _is_json(self) -> bool:
+        for name, value in self._headers:
+            if name == b"content-type":
+                return value == b"application/json" or _is_json_type(value)
+        return False
+
+
+class Response:
+    """An answer in full: ``Response(status=201, json={"id": 7}, headers={"X-Model": "a"})``.
+
+    Attributes:
+        status: the HTTP status, 200 to 599.
+        json: sent as JSON, whatever a handler may return, where ``body`` is not given.
+        body: sent as it is; ``str`` in UTF-8. The content type is ``application/octet-stream``
+            for bytes and ``text/plain`` for str where ``headers`` does not name one.
+        headers: sent beside those that the server sets.
+
+    """
+
+    __slots__ = ("body", "headers", "json", "status")
+
+    NOTHING: Final = object()
+
+    def __init__(
+        self,
+        status: int = 200,
+        json: Any = NOTHING,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | str | None = None,
+    ) -> None:
+        """Describe the answer; nothing is sent before the handler returns it.
+
+        Raises:
+            UsageError: both ``json`` and ``body`` were given, or the status or a header is not
+                one that can be sent.
+
+        """
+        if json is not self.NOTHING and body is not None:
+            raise UsageError(
+                "Response(json=..., body=...): give one of the two. json= is encoded for you, "
+                "body= is sent as it is."
+            )
+        if not isinstance(body, bytes | str | None):
+            raise UsageError(f"Response(body=...): bytes or str, not {type(body).__name__}.")
+        if type(status) is not int or not 200 <= status <= 599:  # noqa: PLR2004
+            raise UsageError(f"Response(status={status!r}): a number from 200 to 599 is needed.")
+        for name, value in (headers or {}).items():
+            _check_header(name, value)
+        self.status = status
+        self.json = json
+        self.body = body
+        self.headers = dict(headers or {})
+
+
+def _is_json_type(content_type: bytes) -> bool:
+    """Return whether a media type is JSON: ``application/json`` or any ``+json`` (RFC 6839)."""
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type == b"application/json" or media_type.endswith(b"+json")
+
+
+def _check_header(name: str, value: str) -> None:
+    """Refuse what no HTTP header can be (RFC 9110, section 5).
+
+    Raises:
+        UsageError: a name that is no token, or a value with control characters in it.
+
+    """
+    if not isinstance(name, str) or not TOKEN.fullmatch(name):
+        raise UsageError(f"Response(headers=...): {name!r} is not the name of a header.")
+    if not isinstance(value, str) or not FIELD_VALUE.fullmatch(value):
+        raise UsageError(f"Response(headers=...): the value of {name} is not printable Latin-1.")

@@ -1,0 +1,51 @@
+"""Errors as the client sees them: ``application/problem+json`` (RFC 9457)."""
+
+import traceback
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from potassium.codec import encode
+from potassium.errors import HandlerError, PotassiumError
+from potassium.reply import Reply
+
+__all__ = ["problem_reply"]
+
+PROBLEM = (b"content-type", b"application/problem+json")
+
+
+def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> Reply:
+    """Return the answer to a request that ended with ``error``.
+
+    ``code`` and ``request_id`` are members of our own. ``debug`` adds the traceback of what a
+    handler raised; without it none leaves the server.
+    """
+    if isinstance(error, HTTPException):
+        status, detail, headers = error.status_code, error.detail, error.headers or {}
+        code = HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+        members: dict[str, Any] = {}
+    elif isinstance(error, PotassiumError):
+        status, code, detail = error.status, error.code, error.detail
+        headers, members = error.headers, dict(error.members)
+    else:
+        status, code, detail = 500, PotassiumError.code, "The server made a mistake."
+        headers, members = {}, {}
+    cause = error.__cause__ if isinstance(error, HandlerError) else error
+    if debug and status >= HTTPStatus.INTERNAL_SERVER_ERROR and cause is not None:
+        members["traceback"] = "".join(traceback.format_exception(cause)).splitlines()
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **members,
+    }
+    sent = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in headers.items()
+        if name.lower() != "content-type"
+    ]
+    return Reply(status, encode(document), PROBLEM, *sent)

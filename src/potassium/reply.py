@@ -1,0 +1,87 @@
+"""An answer ready for the wire, and how it gets there."""
+
+from typing import Any
+
+from starlette.types import Send
+
+from potassium.codec import encode
+from potassium.http import Response
+
+__all__ = ["Reply", "reply_to"]
+
+JSON = (b"content-type", b"application/json")
+BYTES = (b"content-type", b"application/octet-stream")
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+class Reply:
+    """Status, headers and body of an answer, all of them encoded.
+
+    It is built where the handler ran, so that no value of the user's, and no tensor, leaves the
+    GPU thread.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, status: int, body: bytes, *headers: tuple[bytes, bytes]
+    ) -> None:
+        """Keep the encoded parts; ``headers`` lacks those that ``send`` adds."""
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    @property
+    def is_json(self) -> bool:
+        """Return whether the body is a JSON document."""
+        return JSON in self.headers
+
+    async def send(self, request_id: str, send: Send) -> None:
+        """Send the answer, with its length and the request's id, over ASGI."""
+        body = self.body
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status,
+                "headers": [
+                    *self.headers,
+                    (b"content-length", b"%d" % len(body)),
+                    (b"x-request-id", request_id.encode("ascii")),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+def reply_to(result: Any) -> Reply:
+    """Return the answer that a handler's ``result`` stands for.
+
+    ``bytes`` go out as they are, a ``Response`` as it says, anything else as JSON.
+
+    Raises:
+        UnserializableOutput: the result cannot be sent.
+
+    """
+    kind = type(result)
+    if kind is bytes:
+        return Reply(200, result, BYTES)
+    if kind is Response:
+        return _reply_to_response(result)
+    return Reply(200, encode(result), JSON)
+
+
+def _reply_to_response(response: Response) -> Reply:
+    if response.json is not Response.NOTHING:
+        body, media_type = encode(response.json), JSON
+    elif isinstance(response.body, str):
+        body, media_type = response.body.encode(), TEXT
+    else:
+        body, media_type = response.body or b"", BYTES
+    headers = [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in response.headers.items()
+        if name.lower() not in ("content-length", "x-request-id", "transfer-encoding")
+    ]
+    if not any(name == b"content-type" for name, _ in headers) and (body or response.body is None):
+        headers.append(media_type)
+    return Reply(response.status, body, *headers)

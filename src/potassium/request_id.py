@@ -1,0 +1,58 @@
+"""Which request a line of log, an answer and a webhook belong to."""
+
+import re
+import uuid
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["RequestIds", "request_id_of"]
+
+VISIBLE = re.compile(rb"[\x21-\x7e]{1,128}")
+SCOPE_KEY = "potassium.request_id"
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request: always the same one for one scope.
+
+    The client's own ``X-Request-Id`` or ``X-Banana-Request-Id``, where it is 1 to 128 visible
+    ASCII characters, otherwise a new UUID (RFC 9562, version 4).
+    """
+    known: str | None = scope.get(SCOPE_KEY)
+    if known is not None:
+        return known
+    request_id = scope[SCOPE_KEY] = _sent_by_client(scope["headers"]) or str(uuid.uuid4())
+    return request_id
+
+
+def _sent_by_client(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    sent = None
+    for name, value in headers:
+        if name == b"x-request-id" or (name == b"x-banana-request-id" and sent is None):
+            sent = value
+    return sent.decode("ascii") if sent is not None and VISIBLE.fullmatch(sent) else None
+
+
+class RequestIds:
+    """ASGI middleware that gives every response an ``X-Request-Id`` that has none yet."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap ``app``."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_of(scope).encode("ascii")
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if all(name.lower() != b"x-request-id" for name, _ in headers):
+                    headers.append((b"x-request-id", request_id))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)

@@ -1,0 +1,162 @@
+"""Brings the engine up and down, whoever asks for it: a lifespan, or the first request."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from potassium.config import Limits
+from potassium.engine import Engine, Lifecycle, Operation, State
+from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.handler import Handler
+
+if TYPE_CHECKING:
+    from potassium.webhooks import WebhookSender
+
+__all__ = ["Runtime"]
+
+STOP_TIME = 30.0  # seconds that a stop waits for the GPU thread and for webhooks
+
+logger = logging.getLogger("potassium")
+
+
+class Runtime:
+    """What lives from start to stop: the engine, and the client for webhooks.
+
+    Belongs to the event loop that started it. Stopped, it can be started again.
+
+    Attributes:
+        engine: while READY or DRAINING, otherwise None.
+        webhooks: likewise, and None where no handler has a webhook.
+
+    """
+
+    def __init__(self, handlers: Iterable[Handler], init: Operation, limits: Limits) -> None:
+        """Prepare to serve what ``handlers`` holds by the time of the start."""
+        self.lifecycle = Lifecycle()
+        self.engine: Engine | None = None
+        self.webhooks: WebhookSender | None = None
+        self._handlers = handlers
+        self._init = init
+        self._limits = limits
+        self._entered = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._start_over = asyncio.Event()
+        self._waiting = 0
+        self._lazy: asyncio.Task[None] | None = None
+
+    @property
+    def was_entered(self) -> bool:
+        """Whether the app has been started at any time."""
+        return self._loop is not None
+
+    def operations(self) -> list[Operation]:
+        """Return what every handler runs."""
+        return [handler.operation for handler in self._handlers]
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run the engine for as long as the context lasts.
+
+        Raises:
+            UsageError: it runs already.
+            BaseException: whatever ``init`` raised.
+
+        """
+        if self._entered:
+            raise UsageError("The app is running already: enter app.lifespan once at a time.")
+        self._entered = True
+        self._loop = asyncio.get_running_loop()
+        try:
+            engine = await self._start()
+            try:
+                yield
+            finally:
+                with anyio.move_on_after(STOP_TIME, shield=True) as scope:
+                    await self._stop(engine)
+                if scope.cancelled_caught:
+                    logger.error("a handler did not end within %.0f s of the stop", STOP_TIME)
+        finally:
+            self.engine = self.webhooks = None
+            self._entered = False
+
+    async def started(self) -> Engine:
+        """Return the running engine; start it first where nobody has.
+
+        However many ask at once, it is started once. The one that asks first does not own it:
+        it ends with the event loop. Cancellation leaves the start running.
+
+        Raises:
+            Starting: more wait for the start already than may.
+            Draining: the app is stopping or has stopped.
+            WorkerFailed: ``init`` has failed.
+
+        """
+        if self.engine is None:
+            self.begin()
+            if self._waiting >= self._limits.queue_size:
+                raise Starting("The model is still loading.", retry_after=1)
+            self._waiting += 1
+            try:
+                await self._start_over.wait()
+            finally:
+                self._waiting -= 1
+        if self.lifecycle.state is State.FAILED:
+            raise WorkerFailed("The model could not be loaded.")
+        if self.engine is None:
+            raise Draining("The server is stopping.")
+        return self.engine
+
+    def begin(self) -> None:
+        """Start the engine in the background, unless somebody has begun to already."""
+        if self._entered or self.lifecycle.state is State.FAILED:
+            return
+        if self._loop is asyncio.get_running_loop():
+            return  # it ran on this loop before: what comes now comes late
+        logger.warning(
+            "nobody entered this app's lifespan, so its first request starts it and waits for "
+            "init; to load the model beforehand, give the parent app lifespan=app.lifespan, or "
+            "enter app.lifespan() inside its own"
+        )
+        self._entered = True
+        self._loop = asyncio.get_running_loop()
+        self._start_over = asyncio.Event()
+        self._lazy = asyncio.create_task(self._run_until_the_loop_ends(), name="potassium-lazy")
+
+    async def _run_until_the_loop_ends(self) -> None:
+        self._entered = False
+        try:
+            async with self.run():
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # noqa: BLE001 - sys.exit() in init must not end the parent
+            logger.critical("init failed; the app answers 503 from now on", exc_info=True)
+
+    async def _start(self) -> Engine:
+        if self.lifecycle.state is State.STOPPED:
+            self.lifecycle.advance(State.STARTING)
+            self._start_over = asyncio.Event()
+        engine = Engine(
+            self.operations(),
+            queue_size=self._limits.queue_size,
+            lifecycle=self.lifecycle,
+        )
+        try:
+            await engine.start(self._init)
+            if any(handler.webhook_url for handler in self._handlers):
+                from potassium.webhooks import WebhookSender  # noqa: PLC0415 - imports httpx
+
+                self.webhooks = WebhookSender()
+            self.engine = engine
+        finally:
+            self._start_over.set()
+        return engine
+
+    async def _stop(self, engine: Engine) -> None:
+        await engine.stop()
+        if self.webhooks is not None:
+            await self.webhooks.aclose()
