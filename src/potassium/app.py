@@ -139,9 +139,7 @@ class Potassium(Starlette):
 
         def decorate(function: Function) -> Function:
             self._check_open("@app.handler")
-            handler = Handler.of(
-                function, path, concurrency=concurrency, cache=lambda: self._cache
-            )
+            handler = Handler.of(function, path, concurrency=concurrency, cache=lambda: self._cache)
             if handler.path in self._handlers:
                 other = self._handlers[handler.path].function.__qualname__
                 raise UsageError(

@@ -75,7 +75,10 @@ def _validated(function: Callable[..., Any], annotation: Any) -> Bind:
             faults = error.errors(include_url=False, include_context=False, include_input=False)
             raise InvalidInput(
                 "The body is JSON, but not what this handler takes; see errors.",
-                [{"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]} for fault in faults],
+                [
+                    {"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]}
+                    for fault in faults
+                ],
             ) from None
 
     return bind

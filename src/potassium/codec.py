@@ -5,7 +5,8 @@ their classes cannot exist otherwise.
 """
 
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import orjson
@@ -68,7 +69,7 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return list(value)
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 

@@ -77,7 +77,7 @@ class Health:
                     "length": engine.capacity.waiting if engine else 0,
                     "limit": engine.capacity.limit if engine else None,
                 },
-                "started_at": _rfc3339(engine.started_at) if engine else None,
+                "started_at": _rfc3339(engine.started_at if engine else None),
                 "running": {"handler": job.operation.name, "for": spent} if job else None,
                 "counts": {name: getattr(counts, name) for name in Counts.__slots__},
                 "service_time": self._service_times(),
@@ -98,5 +98,7 @@ class Health:
         }
 
 
-def _rfc3339(seconds: float) -> str:
+def _rfc3339(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

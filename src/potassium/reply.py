@@ -23,9 +23,7 @@ class Reply:
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(
-        self, status: int, body: bytes, *headers: tuple[bytes, bytes]
-    ) -> None:
+    def __init__(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         """Keep the encoded parts; ``headers`` lacks those that ``send`` adds."""
         self.status = status
         self.body = body

@@ -133,7 +133,7 @@ class Runtime:
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise
-        except BaseException:  # noqa: BLE001 - sys.exit() in init must not end the parent
+        except BaseException:
             logger.critical("init failed; the app answers 503 from now on", exc_info=True)
 
     async def _start(self) -> Engine:

@@ -48,7 +48,13 @@ def serve(app: ASGIApp, name: str, host: str, port: int, options: dict[str, Any]
         app,
         host=host,
         port=port,
-        **{"access_log": False, "ws": "none", "lifespan": "on", "log_config": _log_config(), **options},
+        **{
+            "access_log": False,
+            "ws": "none",
+            "lifespan": "on",
+            "log_config": _log_config(),
+            **options,
+        },
     )
     sockets = None
     if config.fd is None and config.uds is None:

@@ -64,4 +64,3 @@ class LoopLane:
             return await self._operation.run(job.argument)
         except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
             return Failure(error)
-

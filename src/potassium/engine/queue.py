@@ -50,7 +50,7 @@ class JobQueue(asyncio.Queue[Job]):
         self._capacity.waiting -= 1
         return True
 
-    def _init(self, maxsize: int) -> None:
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._queue = deque()
 
     def _put(self, item: Job) -> None:

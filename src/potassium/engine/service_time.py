@@ -31,4 +31,4 @@ class ServiceTime:
             return
         self.mean = mean + SMOOTHING * (seconds - mean)
         risen = floor * RISE
-        self.floor = seconds if seconds < risen else risen
+        self.floor = min(risen, seconds)

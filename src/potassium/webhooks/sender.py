@@ -50,7 +50,9 @@ class WebhookSender:
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
         try:
             with anyio.fail_after(TIME_LIMIT):
-                async with self._client.stream("POST", url, content=body, headers=headers) as answer:
+                async with self._client.stream(
+                    "POST", url, content=body, headers=headers
+                ) as answer:
                     answer.raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             logger.error(  # noqa: TRY400 - what failed is the receiver; our stack says nothing
