@@ -1,13 +1,14 @@
 """From an HTTP request to a handler's answer: a bare ASGI callable."""
 
 import logging
+from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from potassium.body import read_body
 from potassium.config import Limits
-from potassium.errors import HandlerError, PotassiumError, UnserializableOutput
+from potassium.errors import HandlerError, PotassiumError, Unavailable
 from potassium.handler import Handler
 from potassium.http import Request
 from potassium.problem import problem_reply
@@ -56,7 +57,7 @@ class Endpoint:
         """Return the answer to a failed call, and log what only the server may know."""
         if isinstance(error, HandlerError) and isinstance(error.__cause__, HTTPException):
             return problem_reply(error.__cause__, request_id, debug=self._debug)
-        if isinstance(error, HandlerError | UnserializableOutput):
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
             logger.error(
                 "%s failed: %s (request %s)",
                 self.handler.path,

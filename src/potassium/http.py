@@ -15,6 +15,8 @@ __all__ = ["Request", "Response"]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
+EMPTY = (204, 205, 304)  # no content comes with these (RFC 9110, section 6.4.1)
+NOT_GIVEN: Final = object()  # None is JSON too
 JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/json."
 
 
@@ -28,13 +30,14 @@ class Request:
 
     """
 
-    __slots__ = ("_headers", "body", "id")
+    __slots__ = ("_headers", "_json", "body", "id")
 
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Describe a request; ``headers`` is the ASGI list, names in lower case."""
         self.id = request_id
         self.body = body
         self._headers = headers
+        self._json: Any = NOT_GIVEN
 
     @property
     def headers(self) -> "Headers":
@@ -45,16 +48,18 @@ class Request:
 
     @property
     def json(self) -> Any:
-        """The body's JSON value, decoded anew at each access.
+        """The body's JSON value.
 
         Raises:
             UnsupportedMediaType: the request says that it is something else.
             MalformedJSON: it is none.
 
         """
-        if not self._is_json():
-            raise UnsupportedMediaType(JSON_WANTED)
-        return decode(self.body)
+        if self._json is NOT_GIVEN:
+            if not self._is_json():
+                raise UnsupportedMediaType(JSON_WANTED)
+            self._json = decode(self.body)
+        return self._json
 
     def _is_json(self) -> bool:
         for name, value in self._headers:
@@ -77,12 +82,10 @@ class Response:
 
     __slots__ = ("body", "headers", "json", "status")
 
-    NOTHING: Final = object()
-
     def __init__(
         self,
         status: int = 200,
-        json: Any = NOTHING,
+        json: Any = NOT_GIVEN,
         headers: Mapping[str, str] | None = None,
         body: bytes | str | None = None,
     ) -> None:
@@ -93,7 +96,7 @@ class Response:
                 one that can be sent.
 
         """
-        if json is not self.NOTHING and body is not None:
+        if json is not NOT_GIVEN and body is not None:
             raise UsageError(
                 "Response(json=..., body=...): give one of the two. json= is encoded for you, "
                 "body= is sent as it is."
@@ -104,6 +107,8 @@ class Response:
             raise UsageError(f"Response(status={status!r}): a number from 200 to 599 is needed.")
         for name, value in (headers or {}).items():
             _check_header(name, value)
+        if status in EMPTY and (json is not NOT_GIVEN or body):
+            raise UsageError(f"Response(status={status}): this status has no body.")
         self.status = status
         self.json = json
         self.body = body

@@ -22,8 +22,8 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     handler raised; without it none leaves the server.
     """
     if isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, error.detail, error.headers or {}
-        code = HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+        status, detail, headers = error.status_code, str(error.detail), error.headers or {}
+        code = _title(status).lower().replace(" ", "_").replace("-", "_")
         members: dict[str, Any] = {}
     elif isinstance(error, PotassiumError):
         status, code, detail = error.status, error.code, error.detail
@@ -36,7 +36,7 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
         members["traceback"] = "".join(traceback.format_exception(cause)).splitlines()
     document = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": _title(status),
         "status": status,
         "detail": detail,
         "code": code,
@@ -49,3 +49,10 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
         if name.lower() != "content-type"
     ]
     return Reply(status, encode(document), PROBLEM, *sent)
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # not registered with IANA, as 499 is not
+        return f"Status {status}"

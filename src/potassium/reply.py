@@ -5,7 +5,7 @@ from typing import Any
 from starlette.types import Send
 
 from potassium.codec import encode
-from potassium.http import Response
+from potassium.http import EMPTY, NOT_GIVEN, Response
 
 __all__ = ["Reply", "reply_to"]
 
@@ -24,10 +24,12 @@ class Reply:
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-        """Keep the encoded parts; ``headers`` lacks those that ``send`` adds."""
+        """Keep the encoded parts; ``headers`` lacks the length and the request's id."""
         self.status = status
         self.body = body
-        self.headers = headers
+        self.headers = [*headers]
+        if status not in EMPTY:
+            self.headers.append((b"content-length", b"%d" % len(body)))
 
     @property
     def is_json(self) -> bool:
@@ -35,20 +37,15 @@ class Reply:
         return JSON in self.headers
 
     async def send(self, request_id: str, send: Send) -> None:
-        """Send the answer, with its length and the request's id, over ASGI."""
-        body = self.body
+        """Send the answer, with the request's id, over ASGI."""
         await send(
             {
                 "type": "http.response.start",
                 "status": self.status,
-                "headers": [
-                    *self.headers,
-                    (b"content-length", b"%d" % len(body)),
-                    (b"x-request-id", request_id.encode("ascii")),
-                ],
+                "headers": [*self.headers, (b"x-request-id", request_id.encode("ascii"))],
             }
         )
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def reply_to(result: Any) -> Reply:
@@ -69,7 +66,7 @@ def reply_to(result: Any) -> Reply:
 
 
 def _reply_to_response(response: Response) -> Reply:
-    if response.json is not Response.NOTHING:
+    if response.json is not NOT_GIVEN:
         body, media_type = encode(response.json), JSON
     elif isinstance(response.body, str):
         body, media_type = response.body.encode(), TEXT
@@ -80,6 +77,6 @@ def _reply_to_response(response: Response) -> Reply:
         for name, value in response.headers.items()
         if name.lower() not in ("content-length", "x-request-id", "transfer-encoding")
     ]
-    if not any(name == b"content-type" for name, _ in headers) and (body or response.body is None):
+    if not any(name == b"content-type" for name, _ in headers) and body:
         headers.append(media_type)
     return Reply(response.status, body, *headers)

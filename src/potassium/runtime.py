@@ -63,9 +63,12 @@ class Runtime:
 
         Raises:
             UsageError: it runs already.
+            WorkerFailed: it ran before, and failed.
             BaseException: whatever ``init`` raised.
 
         """
+        if self.lifecycle.state is State.FAILED:
+            raise WorkerFailed("The app failed before; start it in a new process.")
         if self._entered:
             raise UsageError("The app is running already: enter app.lifespan once at a time.")
         self._entered = True
@@ -140,6 +143,11 @@ class Runtime:
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
             self._start_over = asyncio.Event()
+        webhooks = None
+        if any(handler.webhook_url for handler in self._handlers):
+            from potassium.webhooks import WebhookSender  # noqa: PLC0415 - imports httpx
+
+            webhooks = WebhookSender()
         engine = Engine(
             self.operations(),
             queue_size=self._limits.queue_size,
@@ -147,11 +155,7 @@ class Runtime:
         )
         try:
             await engine.start(self._init)
-            if any(handler.webhook_url for handler in self._handlers):
-                from potassium.webhooks import WebhookSender  # noqa: PLC0415 - imports httpx
-
-                self.webhooks = WebhookSender()
-            self.engine = engine
+            self.engine, self.webhooks = engine, webhooks
         finally:
             self._start_over.set()
         return engine

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -52,7 +52,7 @@ def serve(app: ASGIApp, name: str, host: str, port: int, options: dict[str, Any]
             "access_log": False,
             "ws": "none",
             "lifespan": "on",
-            "log_config": _log_config(),
+            "log_config": _log_config(options.get("log_level")),
             **options,
         },
     )
@@ -87,7 +87,9 @@ class _Server(uvicorn.Server):
         if self.should_exit or not self.started:
             # Nothing was accepted yet, or nothing is to be waited for any more. A thread that is
             # deep in a model cannot be asked to stop.
-            os.write(sys.stderr.fileno(), b"potassium: stopped at once\n")
+            with suppress(RuntimeError, ValueError, OSError):  # it may be in the midst of a write
+                sys.stdout.flush()
+            os.write(2, b"potassium: stopped at once\n")
             os._exit(128 + sig)
         self.should_exit = True
 
@@ -123,8 +125,9 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _log_config() -> dict[str, Any]:
+def _log_config(log_level: str | int | None) -> dict[str, Any]:
     """Return uvicorn's log configuration with ours beside it, to the same place."""
+    level = log_level.upper() if isinstance(log_level, str) else log_level or logging.INFO
     config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    config["loggers"]["potassium"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["loggers"]["potassium"] = {"handlers": ["default"], "level": level, "propagate": False}
     return config

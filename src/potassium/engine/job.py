@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from potassium.engine.service_time import ServiceTime
-from potassium.errors import HandlerError, PotassiumError
+from potassium.errors import HandlerError, PotassiumError, UsageError
 
 __all__ = ["Failure", "Job", "Operation"]
 
@@ -55,8 +55,12 @@ class Failure:
         self.error = error
 
     def to_raise(self) -> PotassiumError:
-        """Return the error as one that may be raised on the event loop."""
-        if isinstance(self.error, PotassiumError):
+        """Return the error as one that may be raised on the event loop.
+
+        Errors of this package's are meant for the caller, and stay what they are; anything else
+        is the cause of a ``HandlerError``.
+        """
+        if isinstance(self.error, PotassiumError) and not isinstance(self.error, UsageError):
             return self.error
         error = HandlerError("The handler raised an exception.")
         error.__cause__ = self.error

@@ -1,0 +1,189 @@
+"""What Potassium costs over a plain Starlette route, and over a thread hop per request.
+
+Run with ``nox -s bench``. Servers and load run in processes of their own; every figure is a ratio
+to a reference measured in the same rounds. Absolute figures are printed beside it for orientation.
+"""
+
+import argparse
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import load
+import psutil
+
+SERVERS = Path(__file__).with_name("servers")
+NAMES = {"a": "noop_potassium", "b": "noop_starlette", "c": "noop_thread_hop"}
+BODY = '{"x": 1.0}'
+
+Measured = dict[str, list[load.Load]]
+
+
+class Server:
+    """One of the servers, running."""
+
+    def __init__(self, name: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        command = [sys.executable, str(SERVERS / f"{name}.py"), str(self.port)]
+        self.process = subprocess.Popen(command)
+
+    def wait_until_it_answers(self) -> None:
+        url = f"http://127.0.0.1:{self.port}/"
+        request = urllib.request.Request(
+            url, data=BODY.encode(), headers={"Content-Type": "application/json"}
+        )
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(request, timeout=5).close()
+            except urllib.error.URLError:
+                time.sleep(0.05)
+            else:
+                return
+        raise SystemExit(f"{self.process.args!r} does not answer")
+
+    def resident(self) -> int:
+        """Return the bytes of memory that the process has resident."""
+        memory: int = psutil.Process(self.process.pid).memory_info().rss
+        return memory
+
+
+@contextmanager
+def running(*names: str) -> Iterator[list[Server]]:
+    """Run the servers until the end of the context."""
+    with ExitStack() as stack:
+        servers = []
+        for name in names:
+            server = Server(name)
+            stack.callback(server.process.wait)
+            stack.callback(server.process.terminate)
+            servers.append(server)
+        for server in servers:
+            server.wait_until_it_answers()
+        yield servers
+
+
+def ratio(ours: list[load.Load], theirs: list[load.Load], of: Callable[[load.Load], float]) -> str:
+    """Return the median of the rounds' ratios, with the least and the most."""
+    ratios = sorted(of(one) / of(other) for one, other in zip(ours, theirs, strict=True))
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def row(*cells: str) -> None:
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def table(*head: str) -> None:
+    print()
+    row(*head)
+    row(*("---" for _ in head))
+
+
+def overhead(connections: list[int], rounds: int, seconds: float) -> None:
+    """Print throughput and latency of a no-op handler, and memory afterwards."""
+    table("connections", "figure", "a / b", "a / c", "a", "b", "c")
+    with running(*NAMES.values()) as servers:
+        ours = dict(zip(NAMES, servers, strict=True))
+        for count in connections:
+            measured: Measured = {key: [] for key in NAMES}
+            for key, server in ours.items():
+                load.post(server.port, BODY, connections=count, seconds=1)  # warm-up
+            for _ in range(rounds):
+                for key, server in ours.items():
+                    one = load.post(server.port, BODY, connections=count, seconds=seconds)
+                    if one.errors:
+                        raise SystemExit(f"{NAMES[key]}: {one.errors} errors under load")
+                    measured[key].append(one)
+            figures: dict[str, tuple[Callable[[load.Load], float], str, float]] = {
+                "requests/s": (lambda one: one.rate, "{:.0f}", 1),
+                "median latency": (lambda one: one.p50, "{:.2f} ms", 1000),
+                "p99 latency": (lambda one: one.p99, "{:.2f} ms", 1000),
+            }
+            for name, (of, form, scale) in figures.items():
+                medians = [statistics.median(map(of, measured[key])) * scale for key in NAMES]
+                row(
+                    str(count),
+                    name,
+                    ratio(measured["a"], measured["b"], of),
+                    ratio(measured["a"], measured["c"], of),
+                    *(form.format(value) for value in medians),
+                )
+        sizes = {key: server.resident() for key, server in ours.items()}
+        row(
+            "",
+            "resident memory",
+            f"{sizes['a'] / sizes['b']:.2f}",
+            f"{sizes['a'] / sizes['c']:.2f}",
+            *(f"{size / 2**20:.1f} MiB" for size in sizes.values()),
+        )
+
+
+def busy_share(seconds: float) -> None:
+    """Print the share of time that the GPU thread is inside of 5 ms handlers under backlog."""
+    with running("busy_potassium") as (server,):
+        load.post(server.port, BODY, connections=16, seconds=seconds)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{server.port}/share",
+            data=b"{}",
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            share = float(answer.read())
+    table("figure", "share of time")
+    row("GPU thread inside of 5 ms handlers, 16 connections", f"{share:.1%}")
+
+
+def import_time(rounds: int) -> None:
+    """Print what importing the package costs beside importing Starlette."""
+    times: dict[str, list[float]] = {"potassium": [], "starlette.applications": []}
+    for round_ in range(rounds + 1):
+        for module, taken in times.items():
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+            if round_:
+                taken.append(time.perf_counter() - started)
+    pairs = zip(times["potassium"], times["starlette.applications"], strict=True)
+    ratios = sorted(one / other for one, other in pairs)
+    table("figure", "ratio", "potassium", "starlette.applications")
+    row(
+        "time of a process that imports",
+        f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+        *(f"{statistics.median(taken) * 1000:.0f} ms" for taken in times.values()),
+    )
+
+
+def machine() -> str:
+    """Describe what the figures were measured on."""
+    return (
+        f"{psutil.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
+        f"{platform.python_implementation()} {platform.python_version()}, load from "
+        f"{load.generator()}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32, 128])
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of a, b, c in turn")
+    parser.add_argument("--seconds", type=float, default=4, help="seconds of load in each")
+    options = parser.parse_args()
+    print(__doc__)
+    print(f"Machine: {machine()}")
+    print("a: Potassium; b: plain Starlette route; c: queue and a thread hop per request")
+    print("Ratios are medians over the rounds, with the least and the most in brackets.")
+    overhead(options.connections, options.rounds, options.seconds)
+    busy_share(options.seconds)
+    import_time(2 * options.rounds)
+
+
+if __name__ == "__main__":
+    main()

