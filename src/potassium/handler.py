@@ -10,7 +10,7 @@ from potassium.engine import Operation
 from potassium.errors import UsageError
 from potassium.reply import Reply, reply_to
 
-__all__ = ["RESERVED_PATHS", "Handler", "normal_path"]
+__all__ = ["Handler", "normal_path"]
 
 RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup")
 

@@ -71,8 +71,12 @@ class Runtime:
             raise WorkerFailed("The app failed before; start it in a new process.")
         if self._entered:
             raise UsageError("The app is running already: enter app.lifespan once at a time.")
-        self._entered = True
-        self._loop = asyncio.get_running_loop()
+        self._enter()
+        async with self._running():
+            yield
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
         try:
             engine = await self._start()
             try:
@@ -83,8 +87,7 @@ class Runtime:
                 if scope.cancelled_caught:
                     logger.error("a handler did not end within %.0f s of the stop", STOP_TIME)
         finally:
-            self.engine = self.webhooks = None
-            self._entered = False
+            self._leave()
 
     async def started(self) -> Engine:
         """Return the running engine; start it first where nobody has.
@@ -124,15 +127,22 @@ class Runtime:
             "init; to load the model beforehand, give the parent app lifespan=app.lifespan, or "
             "enter app.lifespan() inside its own"
         )
+        self._enter()
+        self._lazy = asyncio.create_task(self._run_until_the_loop_ends(), name="potassium-lazy")
+        self._lazy.add_done_callback(self._leave)  # also where it never came to its first step
+
+    def _enter(self) -> None:
         self._entered = True
         self._loop = asyncio.get_running_loop()
         self._start_over = asyncio.Event()
-        self._lazy = asyncio.create_task(self._run_until_the_loop_ends(), name="potassium-lazy")
+
+    def _leave(self, _: object = None) -> None:
+        self.engine = self.webhooks = None
+        self._entered = False
 
     async def _run_until_the_loop_ends(self) -> None:
-        self._entered = False
         try:
-            async with self.run():
+            async with self._running():
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise
@@ -142,7 +152,6 @@ class Runtime:
     async def _start(self) -> Engine:
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
-            self._start_over = asyncio.Event()
         webhooks = None
         if any(handler.webhook_url for handler in self._handlers):
             from potassium.webhooks import WebhookSender  # noqa: PLC0415 - imports httpx

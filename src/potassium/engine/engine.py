@@ -68,7 +68,8 @@ class Engine:
     async def start(self, init: Operation) -> None:
         """Start the GPU thread and run ``init`` on it; admit jobs once it is done.
 
-        Cancellation stops the thread again as soon as ``init`` returns.
+        Cancellation stops the thread again as soon as ``init`` returns; the engine is STOPPED
+        then.
 
         Raises:
             BaseException: whatever ``init`` raised; the engine is FAILED then.
@@ -81,11 +82,10 @@ class Engine:
             self._dispatcher.hand_over([job])
             outcome = await job.future
         except asyncio.CancelledError:
-            outcome = Failure(asyncio.CancelledError())
+            await self._wind_up(State.STOPPED)
+            raise
         if isinstance(outcome, Failure):
-            self.lifecycle.advance(State.FAILED)
-            self.worker.stop()
-            await asyncio.wait({self._thread})
+            await self._wind_up(State.FAILED)
             raise outcome.error
         self._tasks = [asyncio.create_task(self._dispatcher.run(), name="potassium-dispatcher")]
         for operation, lane in self._lanes.items():
@@ -145,13 +145,10 @@ class Engine:
         self.lifecycle.advance(State.DRAINING)
         for task in self._tasks:
             task.cancel()
-        self.worker.stop()
-        await asyncio.wait(self._tasks)
         for jobs in (self._jobs, *self._queues.values()):
             while not jobs.empty():
                 self._refuse(jobs.get_nowait())
-        await asyncio.wait({self._thread})
-        self.lifecycle.advance(State.STOPPED)
+        await self._wind_up(State.STOPPED)
 
     async def _host_thread(self) -> None:
         try:
@@ -159,6 +156,14 @@ class Engine:
         finally:
             # Where this task was cancelled from outside, the thread is still there.
             self.worker.stop()
+
+    async def _wind_up(self, state: State) -> None:
+        """Wait until the thread has run what it was given, and move on to ``state``."""
+        self.worker.stop()
+        try:
+            await asyncio.wait({self._thread, *self._tasks})
+        finally:
+            self.lifecycle.advance(state)
 
     def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
         try:

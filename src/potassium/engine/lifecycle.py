@@ -2,12 +2,14 @@
 
 ::
 
+        ┌──────────────────────────────┐
+        │                              ▼
     STARTING ──► READY ──► DRAINING ──► STOPPED ──► STARTING ...
         │          │           │
         └──────────┴───────────┴──► FAILED
 
-The engine makes every transition: ``start`` to READY or FAILED, ``stop`` to DRAINING and
-STOPPED. A stopped app may be started again; a failed one stays failed.
+The engine makes every transition: ``start`` to READY, to FAILED or, called off, to STOPPED;
+``stop`` to DRAINING and STOPPED. A stopped app may be started again; a failed one stays failed.
 """
 
 import enum
@@ -26,7 +28,7 @@ class State(enum.Enum):
 
 
 _NEXT = {
-    State.STARTING: {State.READY, State.FAILED},
+    State.STARTING: {State.READY, State.FAILED, State.STOPPED},
     State.READY: {State.DRAINING, State.FAILED},
     State.DRAINING: {State.STOPPED, State.FAILED},
     State.STOPPED: {State.STARTING},

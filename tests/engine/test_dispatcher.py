@@ -1,0 +1,158 @@
+"""From the queue to the thread, in groups."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from potassium.engine.dispatcher import GROUP_TIME, PREFETCH_TIME, Dispatcher
+from potassium.engine.job import Job, Operation
+from potassium.engine.queue import Capacity, JobQueue
+
+LIMIT = 4096
+
+
+class FakeRunner:
+    """Takes groups and does nothing with them."""
+
+    def __init__(self) -> None:
+        self.groups: list[Sequence[Job]] = []
+
+    def hand_over(self, group: Sequence[Job]) -> None:
+        self.groups.append(group)
+
+
+class Bench:
+    """A dispatcher between a real queue and a fake thread."""
+
+    def __init__(self) -> None:
+        self.capacity = Capacity(LIMIT)
+        self.queue = JobQueue(self.capacity)
+        self.runner = FakeRunner()
+        self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner)
+
+    def put(self, count: int, *, seconds: float | None) -> None:
+        operation = Operation("work", lambda argument: argument)
+        if seconds is not None:
+            operation.service_time.add(seconds)
+        for _ in range(count):
+            self.queue.put_nowait(Job(operation, None, asyncio.get_running_loop().create_future()))
+
+    def sizes(self) -> list[int]:
+        return [len(group) for group in self.runner.groups]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    task = asyncio.create_task(bench.dispatcher.run())
+    await settle()
+    yield bench
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def settle() -> None:
+    """Let the dispatcher do all that it can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_long_jobs_travel_alone(bench: Bench) -> None:
+    """A job that takes as long as a group may is a group of one."""
+    bench.put(5, seconds=GROUP_TIME)
+    await settle()
+    assert set(bench.sizes()) == {1}
+
+
+async def test_jobs_of_unknown_length_travel_alone(bench: Bench) -> None:
+    """Nothing shares a group with a job that was never measured."""
+    bench.put(5, seconds=None)
+    await settle()
+    assert set(bench.sizes()) == {1}
+
+
+async def test_short_jobs_travel_together(bench: Bench) -> None:
+    """A group is as many jobs as fill about a millisecond."""
+    bench.put(3000, seconds=GROUP_TIME / 1000)
+    await settle()
+    assert len(bench.sizes()) == 1
+    assert 999 <= bench.sizes()[0] <= 1001
+
+
+async def test_the_whole_backlog_goes_in_one_group(bench: Bench) -> None:
+    """A backlog of less than a millisecond is handed over at once."""
+    bench.put(50, seconds=0.000002)
+    await settle()
+    assert bench.sizes() == [50]
+
+
+async def test_the_thread_has_its_next_job_before_it_ends_this_one(bench: Bench) -> None:
+    """Two groups of long jobs are with the thread, and a third only when one has ended."""
+    bench.put(5, seconds=0.01)
+    await settle()
+    assert len(bench.runner.groups) == 2
+    bench.dispatcher.group_done()
+    await settle()
+    assert len(bench.runner.groups) == 3
+
+
+async def test_of_short_jobs_only_one_group_is_under_way(bench: Bench) -> None:
+    """A second group of jobs of microseconds waits for the first one's end."""
+    bench.put(1, seconds=PREFETCH_TIME / 2)
+    await settle()
+    bench.put(1, seconds=PREFETCH_TIME / 2)
+    await settle()
+    assert bench.sizes() == [1]
+    bench.dispatcher.group_done()
+    await settle()
+    assert bench.sizes() == [1, 1]
+
+
+async def test_a_job_in_the_inbox_counts_as_waiting(bench: Bench) -> None:
+    """The job that runs is not counted, the one in the inbox behind it is."""
+    bench.put(5, seconds=0.01)
+    await settle()
+    assert bench.capacity.waiting == 4
+    bench.dispatcher.group_done()
+    assert bench.capacity.waiting == 3
+    await settle()
+    assert bench.capacity.waiting == 3
+
+
+async def test_the_count_is_zero_when_all_is_done(bench: Bench) -> None:
+    """After any number of groups, long and short, nothing is counted as waiting."""
+    for seconds in (0.01, 0.000001, None, 0.0005):
+        bench.put(7, seconds=seconds)
+    for done in range(100):
+        await settle()
+        if done == len(bench.runner.groups):
+            break
+        bench.dispatcher.group_done()
+    assert sum(bench.sizes()) == 28
+    assert bench.capacity.waiting == 0
+
+
+async def test_order_is_kept(bench: Bench) -> None:
+    """Groups and the jobs in them come in the order of admission."""
+    operation = Operation("work", lambda argument: argument)
+    operation.service_time.add(GROUP_TIME / 3)
+    for number in range(30):
+        future = asyncio.get_running_loop().create_future()
+        bench.queue.put_nowait(Job(operation, number, future))
+    for _ in range(30):
+        await settle()
+        if bench.dispatcher.handed_over:
+            bench.dispatcher.group_done()
+    assert [job.argument for group in bench.runner.groups for job in group] == list(range(30))
+
+
+async def test_cancellation_leaves_the_queue_as_it_is() -> None:
+    """A dispatcher that is cancelled takes no job with it."""
+    bench = Bench()
+    task = asyncio.create_task(bench.dispatcher.run())
+    await settle()
+    task.cancel()
+    bench.put(3, seconds=0.01)
+    await asyncio.wait({task})
+    assert bench.queue.qsize() == bench.capacity.waiting == 3

@@ -1,0 +1,251 @@
+"""The engine as a whole, on real threads."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio.from_thread
+import pytest
+from support.engine import NOTHING, Gate, running
+
+from potassium.engine import Engine, Lifecycle, Operation, State
+from potassium.errors import Draining, HandlerError, InvalidInput, QueueFull, Starting, UsageError
+
+
+async def test_everything_runs_on_one_thread() -> None:
+    """init and 1 000 calls of two operations run on the same thread, named potassium-gpu."""
+    seen: set[threading.Thread] = set()
+    note = lambda _: seen.add(threading.current_thread())  # noqa: E731
+    first, second = Operation("a", note), Operation("b", note)
+    async with running(first, second, init=Operation("init", note)) as engine:
+        for _ in range(10):
+            calls = [engine.call(operation, None) for operation in (first, second) * 50]
+            await asyncio.gather(*calls)
+        assert [thread.name for thread in seen] == ["potassium-gpu"]
+        assert engine.counts.succeeded == 1000
+
+
+async def test_handlers_can_call_back_into_the_loop() -> None:
+    """anyio.from_thread.run works inside of an operation."""
+
+    async def on_the_loop(value: int) -> int:
+        await asyncio.sleep(0)
+        return value + 1
+
+    operation = Operation("call back", lambda value: anyio.from_thread.run(on_the_loop, value))
+    async with running(operation) as engine:
+        assert await engine.call(operation, 1) == 2
+
+
+async def test_results_go_to_their_own_callers() -> None:
+    """A thousand simultaneous calls each get the result of their own argument."""
+    operation = Operation("echo", lambda argument: argument)
+    async with running(operation, queue_size=1000) as engine:
+        results = await asyncio.gather(*(engine.call(operation, n) for n in range(1000)))
+        assert results == list(range(1000))
+
+
+async def test_one_call_at_a_time() -> None:
+    """Two operations of the GPU thread never run at once."""
+    inside, most = 0, 0
+
+    def run(_: Any) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        threading.Event().wait(0.001)
+        inside -= 1
+
+    first, second = Operation("a", run), Operation("b", run)
+    async with running(first, second) as engine:
+        await asyncio.gather(*(engine.call(op, None) for op in (first, second) * 10))
+        assert most == 1
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, StopIteration])
+async def test_whatever_is_raised_is_the_cause_of_a_handler_error(
+    kind: type[BaseException],
+) -> None:
+    """The caller gets a HandlerError, and the next call is served."""
+
+    def run(argument: str) -> str:
+        if argument == "fail":
+            raise kind
+        return argument
+
+    operation = Operation("fail", run)
+    async with running(operation) as engine:
+        with pytest.raises(HandlerError) as caught:
+            await engine.call(operation, "fail")
+        assert isinstance(caught.value.__cause__, kind)
+        assert await engine.call(operation, "next") == "next"
+
+
+async def test_errors_meant_for_the_caller_stay_what_they_are() -> None:
+    """An operation may raise one of the package's errors to answer with it."""
+
+    def run(_: Any) -> None:
+        raise InvalidInput("too short")
+
+    operation = Operation("refuse", run)
+    async with running(operation) as engine:
+        with pytest.raises(InvalidInput, match="too short"):
+            await engine.call(operation, None)
+
+
+async def test_a_usage_error_is_not_meant_for_the_caller() -> None:
+    """A mistake in the app's own code is a HandlerError."""
+
+    def run(_: Any) -> None:
+        raise UsageError("secret")
+
+    operation = Operation("mistake", run)
+    async with running(operation) as engine:
+        with pytest.raises(HandlerError, match=r"^The handler raised an exception\.$"):
+            await engine.call(operation, None)
+
+
+async def test_the_queue_takes_its_limit_beside_the_job_that_runs() -> None:
+    """With a limit of 3, 3 jobs wait behind the one that runs; the next is refused at once."""
+    gate = Gate()
+    async with running(gate.operation, queue_size=3) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, 0))]
+        await gate.has_begun()
+        calls += [asyncio.create_task(engine.call(gate.operation, n)) for n in (1, 2, 3)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFull) as refused:
+            await engine.call(gate.operation, 4)
+        assert refused.value.retry_after == 1
+        assert engine.counts.refused == 1
+        gate.open(4)
+        assert await asyncio.gather(*calls) == [0, 1, 2, 3]
+        assert engine.capacity.waiting == 0
+
+
+@pytest.mark.parametrize(("mean", "seconds"), [(0.0001, 1), (2.0, 6), (1000.0, 60)])
+async def test_retry_after_follows_service_time_and_queue(mean: float, seconds: int) -> None:
+    """Retry-After is the time the queue takes: at least 1 s, at most 60 s."""
+    gate = Gate()
+    gate.operation.service_time.add(mean)
+    async with running(gate.operation, queue_size=3) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, 0))]
+        await gate.has_begun()
+        calls += [asyncio.create_task(engine.call(gate.operation, n)) for n in (1, 2, 3)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFull) as refused:
+            await engine.call(gate.operation, 4)
+        assert refused.value.retry_after == seconds
+        gate.open(4)
+        await asyncio.gather(*calls)
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_never_runs() -> None:
+    """Cancelled jobs are not run, in the queue and in the thread's inbox alike."""
+    gate = Gate()
+    async with running(gate.operation) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(4)]
+        await gate.has_begun()
+        await asyncio.sleep(0.01)
+        for call in calls[1:3]:
+            call.cancel()
+        await asyncio.sleep(0)
+        gate.open(4)
+        assert await calls[3] == 3
+        assert gate.ran == [0, 3]
+        assert engine.counts.cancelled == 2
+        assert engine.capacity.waiting == 0
+
+
+async def test_the_result_of_a_cancelled_call_is_dropped() -> None:
+    """A job that runs when its caller leaves ends, and the next call is served."""
+    gate = Gate()
+    async with running(gate.operation) as engine:
+        call = asyncio.create_task(engine.call(gate.operation, 0))
+        await gate.has_begun()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        gate.open(2)
+        assert await engine.call(gate.operation, 1) == 1
+
+
+async def test_refuses_before_the_start() -> None:
+    """Nothing is admitted before init is done."""
+    operation = Operation("work", lambda _: None)
+    engine = Engine([operation], queue_size=1, lifecycle=Lifecycle())
+    with pytest.raises(Starting):
+        await engine.call(operation, None)
+
+
+async def test_refuses_after_the_stop() -> None:
+    """A stopped engine admits nothing."""
+    operation = Operation("work", lambda _: None)
+    async with running(operation) as engine:
+        pass
+    with pytest.raises(Draining):
+        await engine.call(operation, None)
+
+
+async def test_stop_lets_the_running_job_end_and_refuses_the_rest() -> None:
+    """On stop, what runs is answered, what waits gets Draining, and the thread is gone."""
+    gate = Gate()
+    async with running(gate.operation) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(5)]
+        await gate.has_begun()
+        await asyncio.sleep(0.01)
+        gate.open(5)
+        await engine.stop()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    answered = [result for result in results if isinstance(result, int)]
+    assert answered == gate.ran
+    assert all(isinstance(result, int | Draining) for result in results)
+    assert engine.lifecycle.state is State.STOPPED
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
+async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) -> None:
+    """The start raises what init raised, itself, and the engine is FAILED."""
+    error = kind("no model")
+
+    def fail(_: None) -> None:
+        raise error
+
+    engine = Engine([], queue_size=1, lifecycle=Lifecycle())
+    with pytest.raises(kind) as caught:
+        await engine.start(Operation("init", fail))
+    assert caught.value is error
+    assert engine.lifecycle.state is State.FAILED
+
+
+async def test_a_start_that_is_cancelled_releases_the_thread() -> None:
+    """Cancelled during init, the start ends once init has, and the engine is STOPPED."""
+    gate = Gate()
+    engine = Engine([], queue_size=1, lifecycle=Lifecycle())
+    start = asyncio.create_task(engine.start(gate.operation))
+    await gate.has_begun()
+    start.cancel()
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert engine.lifecycle.state is State.STOPPED
+
+
+def test_a_loop_that_ends_without_a_stop_ends_the_thread() -> None:
+    """Where nobody stops the engine, its thread ends with the event loop."""
+
+    async def main() -> None:
+        engine = Engine([], queue_size=1, lifecycle=Lifecycle())
+        await engine.start(NOTHING)
+
+    before = threading.active_count()
+    asyncio.run(main())
+    wait_until(lambda: threading.active_count() == before)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not come true")

@@ -1,0 +1,285 @@
+"""The app: decorators, cache, and mistakes that fail when they are made."""
+
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from starlette.middleware import Middleware
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from potassium import Limits, Potassium, Request, Response, UsageError
+from potassium.testing import client
+
+
+def echo(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+    return json_in
+
+
+async def test_the_first_generation_of_the_api(app: Potassium) -> None:
+    """init calls set_cache, the handler takes cache and JSON and returns a dict."""
+
+    @app.init
+    def init() -> None:
+        app.set_cache({"factor": 3})
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+        return {"out": cache["factor"] * json_in["x"]}
+
+    async with client(app) as http:
+        response = await http.post("/", json={"x": 2})
+    assert (response.status_code, response.json()) == (200, {"out": 6})
+
+
+async def test_the_second_generation_of_the_api(app: Potassium) -> None:
+    """init returns the cache, the handler takes context and Request and returns a Response."""
+
+    @app.init
+    def init() -> dict[str, Any]:
+        return {"factor": 3}
+
+    @app.handler("/scale")
+    def handler(context: dict[str, Any], request: Request) -> Response:
+        out = context["factor"] * request.json["x"]
+        return Response(status=201, json={"out": out, "id": request.id}, headers={"X-Model": "m"})
+
+    async with client(app) as http:
+        response = await http.post("/scale", json={"x": 2}, headers={"X-Request-Id": "r-1"})
+    assert response.status_code == 201
+    assert response.json() == {"out": 6, "id": "r-1"}
+    assert (response.headers["X-Model"], response.headers["X-Request-Id"]) == ("m", "r-1")
+
+
+async def test_the_cache_can_be_replaced_from_a_handler(app: Potassium) -> None:
+    """What a handler sets is what the next call sees, whole."""
+    app.set_cache({"calls": 0, "old": True})
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+        app.set_cache({"calls": cache["calls"] + 1})
+        return cache
+
+    async with client(app) as http:
+        answers = [(await http.post("/", json={})).json() for _ in range(3)]
+    assert answers == [{"calls": 0, "old": True}, {"calls": 1}, {"calls": 2}]
+    assert app.get_cache() == {"calls": 3}
+
+
+@pytest.mark.parametrize("cache", [None, [], "model"])
+def test_the_cache_is_a_dict(app: Potassium, cache: Any) -> None:
+    """Anything else is a TypeError at once."""
+    with pytest.raises(TypeError, match="dict"):
+        app.set_cache(cache)
+
+
+async def test_an_init_that_returns_no_dict_fails_the_start(app: Potassium) -> None:
+    """init returns a dict or nothing."""
+
+    @app.init
+    def init() -> Any:
+        return "model"
+
+    with pytest.raises(TypeError, match="The cache is a dict, not str"):
+        async with client(app):
+            pass
+
+
+async def test_async_handlers_are_served(app: Potassium) -> None:
+    """An async def handler is registered and called like any other."""
+
+    @app.handler("/a", concurrency=4)
+    async def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+        return {"async": json_in}
+
+    async with client(app) as http:
+        assert (await http.post("/a", json={"x": 1})).json() == {"async": {"x": 1}}
+
+
+async def test_a_function_can_answer_several_paths(app: Potassium) -> None:
+    """Decorators stack, and leave the function callable."""
+    decorated = app.handler("/a")(app.handler("b")(echo))
+    assert decorated is echo
+    async with client(app) as http:
+        for path in ("/a", "/b"):
+            assert (await http.post(path, json={"x": path})).json() == {"x": path}
+
+
+class Mistake:
+    """One way to misuse the app, and what the message says."""
+
+    @staticmethod
+    def second_init(app: Potassium) -> None:
+        app.init(lambda: None)
+        app.init(lambda: None)
+
+    @staticmethod
+    def init_with_brackets(app: Potassium) -> None:
+        app.init()  # type: ignore[call-arg]
+
+    @staticmethod
+    def two_handlers_on_root(app: Potassium) -> None:
+        app.handler(echo)
+        app.handler(echo)
+
+    @staticmethod
+    def one_path_in_two_spellings(app: Potassium) -> None:
+        app.handler("foo")(echo)
+        app.handler("/foo/")(echo)
+
+    @staticmethod
+    def reserved_path(app: Potassium) -> None:
+        app.handler("/_k/status")(echo)
+
+    @staticmethod
+    def path_with_parameters(app: Potassium) -> None:
+        app.handler("/models/{name}")(echo)
+
+    @staticmethod
+    def concurrency_of_the_gpu_thread(app: Potassium) -> None:
+        app.handler("/a", concurrency=2)(echo)
+
+    @staticmethod
+    def no_concurrency(app: Potassium) -> None:
+        async def handler(cache: Any, json_in: Any) -> None: ...
+
+        app.handler("/a", concurrency=0)(handler)
+
+    @staticmethod
+    def nothing_to_serve(app: Potassium) -> None:
+        app.serve()
+
+    @staticmethod
+    def webhook_without_handler(app: Potassium) -> None:
+        app.handler("/a")(echo)
+        app.result_webhook(url="http://localhost:1/")(lambda cache, json_in: None)
+        app.serve()
+
+    @staticmethod
+    def webhook_without_url(app: Potassium) -> None:
+        app.result_webhook(url="localhost:8001")(echo)
+
+    @staticmethod
+    def workers(app: Potassium) -> None:
+        app.handler(echo)
+        app.serve(workers=2)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (Mistake.second_init, "one"),
+        (Mistake.two_handlers_on_root, "POST / is answered by echo already"),
+        (Mistake.one_path_in_two_spellings, "POST /foo is answered by echo already"),
+        (Mistake.reserved_path, "/_k/status is one of the server's own pages"),
+        (Mistake.path_with_parameters, "fixed path"),
+        (Mistake.concurrency_of_the_gpu_thread, "one GPU thread"),
+        (Mistake.no_concurrency, "above zero"),
+        (Mistake.nothing_to_serve, "@app.handler"),
+        (Mistake.webhook_without_handler, "no @app.handler"),
+        (Mistake.webhook_without_url, "http or https"),
+        (Mistake.workers, "uvicorn app:app --workers"),
+    ],
+)
+def test_mistakes_fail_when_they_are_made(app: Potassium, mistake: Any, message: str) -> None:
+    """The message says what to write instead."""
+    with pytest.raises(UsageError, match=message):
+        mistake(app)
+
+
+@pytest.mark.parametrize("decorate", ["init", "handler", "result_webhook"])
+async def test_decorating_after_the_start_is_a_mistake(app: Potassium, decorate: str) -> None:
+    """A handler that would never be served fails when it is decorated."""
+    app.handler(echo)
+    async with client(app):
+        pass
+    decorator = getattr(app, decorate)
+    if decorate == "result_webhook":
+        decorator = decorator(url="http://localhost:1/")
+    with pytest.raises(UsageError, match="after the app had started"):
+        decorator(lambda cache, json_in: None)
+
+
+def test_optimize_notes_modules_in_order(app: Potassium) -> None:
+    """Any number of modules at once, and what holds one as its model, like a pipeline."""
+
+    class Pipeline:
+        def __init__(self, model: object) -> None:
+            self.model = model
+
+    first, second, third = (torch.nn.Linear(1, 1) for _ in range(3))
+    app.optimize(first)
+    app.optimize(second, Pipeline(third))
+    assert app.optimized == [first, second, third]
+
+
+@pytest.mark.parametrize("model", [None, "bert", object(), torch.ones(1)])
+def test_optimize_refuses_what_is_no_module(app: Potassium, model: object) -> None:
+    """A TypeError, and nothing is noted."""
+    with pytest.raises(TypeError, match=r"torch\.nn\.Module"):
+        app.optimize(torch.nn.Linear(1, 1), model)
+    assert app.optimized == []
+
+
+class Tag:
+    """Pure ASGI middleware that marks every request it sees."""
+
+    def __init__(self, app: ASGIApp, seen: list[str]) -> None:
+        self.app = app
+        self.seen = seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.seen.append(scope["path"])
+        await self.app(scope, receive, send)
+
+
+async def test_middleware_sees_every_call() -> None:
+    """The short way to the handlers does not go around middleware."""
+    seen: list[str] = []
+    app = Potassium("test", middleware=[Middleware(Tag, seen=seen)])
+    app.handler(echo)
+    async with client(app) as http:
+        assert (await http.post("/", json={})).status_code == 200
+        await http.get("/healthz")
+    assert seen == ["/", "/healthz"]
+
+
+async def test_routes_of_the_users_own_work() -> None:
+    """A Potassium is a Starlette app; its routes answer beside the handlers."""
+
+    async def page(request: StarletteRequest) -> PlainTextResponse:
+        return PlainTextResponse("hello")
+
+    async def broken(request: StarletteRequest) -> PlainTextResponse:
+        raise ValueError("secret")
+
+    app = Potassium("test", routes=[Route("/page", page), Route("/broken", broken)])
+    app.handler(echo)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+        response = await http.get("/page")
+        assert (response.text, "X-Request-Id" in response.headers) == ("hello", True)
+        response = await http.get("/broken")
+        assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+        assert "secret" not in response.text
+        response = await http.get("/missing")
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+        assert response.json()["request_id"] == response.headers["X-Request-Id"]
+
+
+async def test_a_request_over_the_body_limit_is_refused() -> None:
+    """A body over Limits.body_size is 413, one of that size is served."""
+    app = Potassium("test", limits=Limits(body_size=20))
+
+    @app.handler
+    def handler(cache: dict[str, Any], body: bytes) -> int:
+        return len(body)
+
+    async with client(app) as http:
+        assert (await http.post("/", content=b"a" * 20)).json() == 20
+        response = await http.post("/", content=b"a" * 21)
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")

@@ -1,0 +1,160 @@
+"""Between JSON and Python values."""
+
+import dataclasses
+import datetime
+import enum
+import uuid
+from collections import OrderedDict, UserDict
+from typing import Any
+
+import numpy as np
+import pydantic
+import pytest
+import torch
+
+from potassium.codec import decode, encode
+from potassium.errors import MalformedJSON, UnserializableOutput
+
+
+@dataclasses.dataclass
+class Box:
+    label: str
+    corners: Any
+
+
+class Item(pydantic.BaseModel):
+    at: datetime.date
+    scores: list[float]
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"nope",
+        b"[NaN]",
+        b"[Infinity]",
+        b"[-Infinity]",
+        b'"\xff"',
+        b"\xef\xbb\xbf{}",
+        b"1" * 5000,
+        b"1e999",
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a": 1} {"b": 2}',
+    ],
+    ids=lambda body: repr(body[:12]),
+)
+def test_what_is_not_json_is_malformed(body: bytes) -> None:
+    """Anything but one JSON document in UTF-8 is refused."""
+    with pytest.raises(MalformedJSON):
+        decode(body)
+
+
+def test_an_empty_body_is_called_by_its_name() -> None:
+    """The message for the most common mistake says what is wrong."""
+    with pytest.raises(MalformedJSON, match="empty"):
+        decode(b"")
+
+
+def test_decodes_json() -> None:
+    """A document comes out as Python values."""
+    assert decode('{"a": [1, 2.5, "é", null, true]}'.encode()) == {"a": [1, 2.5, "é", None, True]}
+
+
+@pytest.mark.parametrize(
+    ("value", "document"),
+    [
+        ({"a": [1, 2.5, "é", None, True]}, '{"a":[1,2.5,"é",null,true]}'),
+        ((1, 2), "[1,2]"),
+        ({1: "a"}, '{"1":"a"}'),
+        ({3}, "[3]"),
+        (frozenset(), "[]"),
+        (float("nan"), "null"),
+        ([float("inf"), -float("inf")], "[null,null]"),
+        (Box("cat", [0, 1]), '{"label":"cat","corners":[0,1]}'),
+        (Box("cat", np.arange(2)), '{"label":"cat","corners":[0,1]}'),
+        (
+            Item(at=datetime.date(2026, 1, 2), scores=[0.5]),
+            '{"at":"2026-01-02","scores":[0.5]}',
+        ),
+        ([Item(at=datetime.date(2026, 1, 2), scores=[])], '[{"at":"2026-01-02","scores":[]}]'),
+        (OrderedDict(b=1, a=2), '{"b":1,"a":2}'),
+        (UserDict(a=1), '{"a":1}'),
+        (Color.RED, '"red"'),
+        (uuid.UUID(int=0), '"00000000-0000-0000-0000-000000000000"'),
+        (datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), '"2026-01-02T00:00:00+00:00"'),
+        (np.float32(1.5), "1.5"),
+        (np.int64(3), "3"),
+        (np.bool_(True), "true"),
+        (np.str_("a"), '"a"'),
+        (np.float16(2), "2.0"),
+        (np.array(3), "3"),
+        (np.array(["a", "b"]), '["a","b"]'),
+        (np.arange(6).reshape(2, 3), "[[0,1,2],[3,4,5]]"),
+        (np.arange(6).reshape(2, 3).T, "[[0,3],[1,4],[2,5]]"),
+        (np.array([None, 1], dtype=object), "[null,1]"),
+        (np.array([np.nan, 1.0]), "[null,1.0]"),
+        (torch.tensor(1.5), "1.5"),
+        (torch.arange(6).reshape(2, 3), "[[0,1,2],[3,4,5]]"),
+        (torch.arange(6).reshape(2, 3).T, "[[0,3],[1,4],[2,5]]"),
+        (torch.tensor([1.5], dtype=torch.bfloat16), "[1.5]"),
+        (torch.tensor([1.5], dtype=torch.float16), "[1.5]"),
+        (torch.tensor([1.5], dtype=torch.float8_e4m3fn), "[1.5]"),
+        (torch.tensor([True, False]), "[true,false]"),
+        (torch.ones(1, requires_grad=True), "[1.0]"),
+        (torch.eye(2).to_sparse(), "[[1.0,0.0],[0.0,1.0]]"),
+        (torch.tensor([float("nan")]), "[null]"),
+        ({"deep": [{"tensor": torch.tensor([1])}]}, '{"deep":[{"tensor":[1]}]}'),
+    ],
+    ids=repr,
+)
+def test_encodes_what_handlers_return(value: object, document: str) -> None:
+    """Results of every kind go out as JSON."""
+    assert encode(value).decode() == document
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (object(), "object"),
+        ({"a": [1, object()]}, "object"),
+        (b"raw", "bytes"),
+        (1j, "complex"),
+        (np.array([1j]), "complex"),
+        (torch.tensor([1j]), "complex"),
+        (2**70, "64-bit"),
+        ("\ud800", "UTF-8"),
+        ({(1, 2): 3}, "key"),
+        ((number for number in ()), "generator"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_sent_is_named(value: object, named: str) -> None:
+    """The error says what in the result cannot be sent."""
+    with pytest.raises(UnserializableOutput, match=named):
+        encode(value)
+
+
+def test_a_result_that_contains_itself_is_refused() -> None:
+    """A cycle is an error, not a hang."""
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(UnserializableOutput):
+        encode(cycle)
+
+
+def test_values_of_the_user_do_not_appear_in_the_error() -> None:
+    """The message names types, never values."""
+
+    class Secret:
+        def __repr__(self) -> str:
+            return "hunter2"
+
+    with pytest.raises(UnserializableOutput) as caught:
+        encode({"key": Secret()})
+    assert "hunter2" not in str(caught.value)

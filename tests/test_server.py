@@ -1,0 +1,163 @@
+"""Serving an app as a process of its own: what can be seen without one."""
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvicorn
+
+from potassium import Potassium, UsageError
+
+Served = dict[str, Any]
+
+
+@pytest.fixture
+def served(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Served]:
+    """Return a function that calls app.serve() and tells how uvicorn would have been run."""
+    app.handler(lambda cache, json_in: json_in)
+    monkeypatch.delenv("POTASSIUM_HOST", raising=False)
+    monkeypatch.delenv("POTASSIUM_PORT", raising=False)
+
+    def serve(**options: Any) -> Served:
+        seen: Served = {}
+
+        def run(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+            bound = None
+            for one in sockets or ():
+                bound = one.getsockname()[:2]
+                one.close()
+            seen.update(
+                server=server,
+                config=server.config,
+                bound=bound,
+                interval=sys.getswitchinterval(),
+                level=logging.getLogger("potassium").level,
+            )
+
+        monkeypatch.setattr(uvicorn.Server, "run", run)
+        app.serve(**options)
+        return seen
+
+    return serve
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_as_before() -> object:
+    logger = logging.getLogger("potassium")
+    before = (logger.level, logger.propagate, logger.handlers[:])
+    yield
+    logger.level, logger.propagate, logger.handlers = before
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_environment_overrides_the_defaults(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """POTASSIUM_HOST and POTASSIUM_PORT are where it serves unless the code says."""
+    port = free_port()
+    monkeypatch.setenv("POTASSIUM_HOST", "127.0.0.2")
+    monkeypatch.setenv("POTASSIUM_PORT", str(port))
+    assert served()["bound"] == ("127.0.0.2", port)
+
+
+def test_the_code_overrides_the_environment(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given to serve() counts."""
+    port = free_port()
+    monkeypatch.setenv("POTASSIUM_HOST", "127.0.0.2")
+    monkeypatch.setenv("POTASSIUM_PORT", "1")
+    assert served(host="127.0.0.1", port=port)["bound"] == ("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "", "80 80"])
+def test_a_port_that_is_none_is_named(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    """A typo in POTASSIUM_PORT shows as such."""
+    monkeypatch.setenv("POTASSIUM_PORT", port)
+    with pytest.raises(UsageError, match="POTASSIUM_PORT"):
+        served()
+
+
+def test_other_options_go_to_uvicorn(served: Callable[..., Served]) -> None:
+    """Keyword arguments that are not ours are uvicorn's, and override what we set."""
+    config = served(port=0, timeout_keep_alive=77, access_log=True)["config"]
+    assert (config.timeout_keep_alive, config.access_log) == (77, True)
+
+
+def test_a_typo_in_an_option_is_an_error(served: Callable[..., Served]) -> None:
+    """uvicorn's own error names the option."""
+    with pytest.raises(TypeError, match="timeout_keep_alvie"):
+        served(port=0, timeout_keep_alvie=7)
+
+
+@pytest.mark.parametrize(
+    ("given", "level"), [(None, logging.INFO), ("warning", logging.WARNING), (10, 10)]
+)
+def test_our_log_has_the_level_of_uvicorns(
+    served: Callable[..., Served], given: Any, level: int
+) -> None:
+    """log_level= holds for both."""
+    assert served(port=0, log_level=given)["level"] == level
+
+
+def test_the_switch_interval_is_lowered_while_serving(served: Callable[..., Served]) -> None:
+    """Only a process that serves has it changed, and only for as long."""
+    before = sys.getswitchinterval()
+    assert served(port=0)["interval"] == pytest.approx(0.0005)
+    assert sys.getswitchinterval() == before
+
+
+def test_a_port_that_is_taken_shows_before_the_model_is_loaded(
+    served: Callable[..., Served],
+) -> None:
+    """The message names the address and what to do about it; nothing was started."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"127.0.0.1:{port}.*POTASSIUM_PORT"):
+            served(port=port)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_cannot_be_is_refused(served: Callable[..., Served], port: int) -> None:
+    """A number that is no port has a message of its own."""
+    with pytest.raises(SystemExit, match="Cannot serve"):
+        served(port=port)
+
+
+def test_an_ipv6_address_can_be_served(served: Callable[..., Served]) -> None:
+    """A host with colons is an IPv6 address."""
+    assert served(host="::1", port=0)["bound"][0] == "::1"
+
+
+def test_a_first_signal_asks_the_server_to_stop(served: Callable[..., Served]) -> None:
+    """Once the app has started, SIGINT lets what was accepted end."""
+    server = served(port=0)["server"]
+    server.started = True
+    server.handle_exit(signal.SIGINT, None)
+    assert server.should_exit
+
+
+def test_signal_handlers_are_put_back(served: Callable[..., Served]) -> None:
+    """After serving, signals do what they did before, and are not raised again."""
+    before = signal.getsignal(signal.SIGTERM)
+    server = served(port=0)["server"]
+    with server.capture_signals():
+        assert signal.getsignal(signal.SIGTERM) == server.handle_exit
+        server.started = True
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert server.should_exit
