@@ -95,7 +95,7 @@ def overhead(connections: list[int], rounds: int, seconds: float) -> None:
         ours = dict(zip(NAMES, servers, strict=True))
         for count in connections:
             measured: Measured = {key: [] for key in NAMES}
-            for key, server in ours.items():
+            for server in servers:
                 load.post(server.port, BODY, connections=count, seconds=1)  # warm-up
             for _ in range(rounds):
                 for key, server in ours.items():

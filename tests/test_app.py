@@ -117,8 +117,18 @@ class Mistake:
         app.init(lambda: None)
 
     @staticmethod
-    def init_with_brackets(app: Potassium) -> None:
-        app.init()  # type: ignore[call-arg]
+    def async_init(app: Potassium) -> None:
+        async def init() -> None: ...
+
+        app.init(init)
+
+    @staticmethod
+    def init_with_arguments(app: Potassium) -> None:
+        app.init(lambda cache: None)
+
+    @staticmethod
+    def path_that_is_none(app: Potassium) -> None:
+        app.handler(3)  # type: ignore[call-overload]
 
     @staticmethod
     def two_handlers_on_root(app: Potassium) -> None:
@@ -172,6 +182,9 @@ class Mistake:
     ("mistake", "message"),
     [
         (Mistake.second_init, "one"),
+        (Mistake.async_init, "write def"),
+        (Mistake.init_with_arguments, "no arguments"),
+        (Mistake.path_that_is_none, "a path is needed"),
         (Mistake.two_handlers_on_root, "POST / is answered by echo already"),
         (Mistake.one_path_in_two_spellings, "POST /foo is answered by echo already"),
         (Mistake.reserved_path, "/_k/status is one of the server's own pages"),
@@ -188,6 +201,13 @@ def test_mistakes_fail_when_they_are_made(app: Potassium, mistake: Any, message:
     """The message says what to write instead."""
     with pytest.raises(UsageError, match=message):
         mistake(app)
+
+
+async def test_serving_inside_of_an_event_loop_is_a_mistake(app: Potassium) -> None:
+    """The message says how to do it there."""
+    app.handler(echo)
+    with pytest.raises(UsageError, match="await uvicorn"):
+        app.serve()
 
 
 @pytest.mark.parametrize("decorate", ["init", "handler", "result_webhook"])

@@ -21,6 +21,7 @@ LAYERS = [
     ["webhooks/"],
     ["codec.py", "http.py", "reply.py", "problem.py", "request_id.py", "body.py", "binding.py"],
     ["handler.py"],
+    ["departures.py"],
     ["runtime.py"],
     ["endpoint.py", "health.py", "front.py"],
     ["server.py", "app.py"],

@@ -1,11 +1,11 @@
 """Between JSON and Python values."""
 
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import uuid
 from collections import OrderedDict, UserDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydantic
@@ -23,8 +23,13 @@ class Box:
 
 
 class Item(pydantic.BaseModel):
-    at: datetime.date
+    at: dt.date
     scores: list[float]
+
+
+class Pair(NamedTuple):
+    first: int
+    second: str
 
 
 class Color(enum.Enum):
@@ -79,21 +84,26 @@ def test_decodes_json() -> None:
         (Box("cat", [0, 1]), '{"label":"cat","corners":[0,1]}'),
         (Box("cat", np.arange(2)), '{"label":"cat","corners":[0,1]}'),
         (
-            Item(at=datetime.date(2026, 1, 2), scores=[0.5]),
+            Item(at=dt.date(2026, 1, 2), scores=[0.5]),
             '{"at":"2026-01-02","scores":[0.5]}',
         ),
-        ([Item(at=datetime.date(2026, 1, 2), scores=[])], '[{"at":"2026-01-02","scores":[]}]'),
+        ([Item(at=dt.date(2026, 1, 2), scores=[])], '[{"at":"2026-01-02","scores":[]}]'),
         (OrderedDict(b=1, a=2), '{"b":1,"a":2}'),
         (UserDict(a=1), '{"a":1}'),
         (Color.RED, '"red"'),
         (uuid.UUID(int=0), '"00000000-0000-0000-0000-000000000000"'),
-        (datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), '"2026-01-02T00:00:00+00:00"'),
+        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), '"2026-01-02T00:00:00+00:00"'),
         (np.float32(1.5), "1.5"),
         (np.int64(3), "3"),
         (np.bool_(True), "true"),
         (np.str_("a"), '"a"'),
         (np.float16(2), "2.0"),
         (np.array(3), "3"),
+        (np.array([1, 2], dtype=">i4"), "[1,2]"),
+        ([np.array([1.5], dtype=">f8"), torch.ones(1), np.float32(2)], "[[1.5],[1.0],2.0]"),
+        (np.longdouble(0.5), "0.5"),
+        (np.array([0.5], dtype=np.longdouble), "[0.5]"),
+        (Pair(1, "a"), '[1,"a"]'),
         (np.array(["a", "b"]), '["a","b"]'),
         (np.arange(6).reshape(2, 3), "[[0,1,2],[3,4,5]]"),
         (np.arange(6).reshape(2, 3).T, "[[0,3],[1,4],[2,5]]"),
@@ -130,7 +140,7 @@ def test_encodes_what_handlers_return(value: object, document: str) -> None:
         (2**70, "64-bit"),
         ("\ud800", "UTF-8"),
         ({(1, 2): 3}, "key"),
-        ((number for number in ()), "generator"),
+        ((number for number in [1]), "generator"),
     ],
     ids=repr,
 )

@@ -21,19 +21,24 @@ def scope(path: str = "/", **more: Any) -> dict[str, Any]:
     return {"type": "http", "method": "POST", "path": path, "headers": headers, **more}
 
 
+ROOT = scope()
+
+
 async def call(
-    app: Potassium, *messages: dict[str, Any], scope: dict[str, Any] = scope()
+    app: Potassium, *messages: dict[str, Any], scope: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Call the app over bare ASGI and return what it sent."""
     coming, sent = list(messages), []
 
     async def receive() -> dict[str, Any]:
+        if not coming:
+            await asyncio.Event().wait()  # a client that stays
         return coming.pop(0)
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app(dict(scope), receive, send)
+    await app(dict(scope or ROOT), receive, send)
     return sent
 
 

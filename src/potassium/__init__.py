@@ -1,8 +1,19 @@
 """An asyncio-native ASGI framework that puts an AI model behind HTTP."""
 
+from starlette.exceptions import HTTPException
+
 from potassium.app import Potassium
 from potassium.config import Limits
-from potassium.errors import PotassiumError, UsageError
+from potassium.errors import InvalidInput, PotassiumError, UsageError
 from potassium.http import Request, Response
 
-__all__ = ["Limits", "Potassium", "PotassiumError", "Request", "Response", "UsageError"]
+__all__ = [
+    "HTTPException",
+    "InvalidInput",
+    "Limits",
+    "Potassium",
+    "PotassiumError",
+    "Request",
+    "Response",
+    "UsageError",
+]

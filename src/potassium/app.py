@@ -1,5 +1,7 @@
 """The app: two decorators, a cache, and a server around them."""
 
+import asyncio
+import inspect
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -104,8 +106,14 @@ class Potassium(Starlette):
         self._check_open("@app.init")
         if self._init_function is not None:
             raise UsageError("There is an @app.init already; an app has one. Put both into one.")
-        if not callable(function):
-            raise UsageError("@app.init stands without brackets: @app.init, not @app.init().")
+        if inspect.iscoroutinefunction(function):
+            raise UsageError("init runs on the GPU thread: write def, not async def.")
+        try:
+            inspect.signature(function).bind()
+        except TypeError:
+            raise UsageError(
+                "init takes no arguments: def init() -> dict, returning the cache."
+            ) from None
         self._init_function = function
         return function
 
@@ -136,6 +144,8 @@ class Potassium(Starlette):
         """
         if callable(path):
             return self.handler()(path)
+        if not isinstance(path, str):
+            raise UsageError(f'@app.handler({path!r}): a path is needed, such as "/embed".')
 
         def decorate(function: Function) -> Function:
             self._check_open("@app.handler")
@@ -247,6 +257,11 @@ class Potassium(Starlette):
                 "There is nothing to serve: decorate a function with @app.handler first."
             )
         self._check_complete()
+        if _in_event_loop():
+            raise UsageError(
+                "app.serve() blocks and runs an event loop of its own. Inside of one, as in a "
+                "notebook, write: await uvicorn.Server(uvicorn.Config(app)).serve()"
+            )
         from potassium.server import serve  # noqa: PLC0415 - imports uvicorn
 
         serve(
@@ -297,6 +312,14 @@ def _module_of(model: Any) -> Any:
             if isinstance(candidate, torch.nn.Module):
                 return candidate
     raise TypeError(f"app.optimize() takes torch.nn.Modules, not {type(model).__name__}.")
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _port_from_environment() -> int:

@@ -15,8 +15,9 @@ from potassium.errors import MalformedJSON, UnserializableOutput
 
 __all__ = ["decode", "encode"]
 
-NUMPY = orjson.OPT_SERIALIZE_NUMPY
-ANY_KEYS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+FAST = orjson.OPT_SERIALIZE_NUMPY
+# Slower: keys that are no strings, and arrays of any memory layout, as lists.
+THOROUGH = orjson.OPT_NON_STR_KEYS
 
 
 def decode(body: bytes) -> Any:
@@ -37,9 +38,9 @@ def decode(body: bytes) -> Any:
 def encode(value: Any) -> bytes:
     """Return ``value`` as a JSON document in UTF-8.
 
-    Takes what JSON knows, and: dataclasses, pydantic models, datetimes, UUIDs, enums, sets,
-    numpy arrays and scalars, torch tensors (moved to host memory, of any shape). NaN and the
-    infinities become ``null``.
+    Takes what JSON knows, and: dataclasses, pydantic models, datetimes, UUIDs, enums, named
+    tuples, sets, numpy arrays and scalars, torch tensors (moved to host memory, of any shape).
+    NaN and the infinities become ``null``.
 
     Raises:
         UnserializableOutput: there is something else in it, or an integer of over 64 bits, or
@@ -47,11 +48,11 @@ def encode(value: Any) -> bytes:
 
     """
     try:
-        return orjson.dumps(value, _plain, NUMPY)
+        return orjson.dumps(value, _plain, FAST)
     except TypeError:
         pass
     try:
-        return orjson.dumps(value, _plain, ANY_KEYS)  # slower: keys that are no strings
+        return orjson.dumps(value, _plain, THOROUGH)
     except TypeError as error:
         raise UnserializableOutput(f"The result cannot be sent as JSON: {error}.") from error
 
@@ -63,13 +64,15 @@ def _plain(value: Any) -> Any:
         return _array(value.detach().cpu(), torch)
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
-        return value.tolist()  # not contiguous, or of a dtype that orjson has no writer for
+        # Not contiguous, or of a dtype that orjson has no writer for; of long double, which
+        # Python has no number for either, tolist() makes nothing else.
+        return float(value) if isinstance(value, numpy.longdouble) else value.tolist()
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, AbstractSet):
+    if isinstance(value, AbstractSet | tuple):
         return list(value)
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 

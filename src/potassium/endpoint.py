@@ -2,13 +2,14 @@
 
 import logging
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from potassium.body import read_body
 from potassium.config import Limits
-from potassium.errors import HandlerError, PotassiumError, Unavailable
+from potassium.errors import PotassiumError, Unavailable
 from potassium.handler import Handler
 from potassium.http import Request
 from potassium.problem import problem_reply
@@ -16,7 +17,12 @@ from potassium.reply import Reply
 from potassium.request_id import request_id_of
 from potassium.runtime import Runtime
 
+if TYPE_CHECKING:
+    from potassium.webhooks import WebhookSender
+
 __all__ = ["Endpoint"]
+
+SENDABLE = range(200, 600)  # final statuses of HTTP
 
 logger = logging.getLogger("potassium")
 
@@ -36,43 +42,49 @@ class Endpoint:
         self._debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Cancellation takes its job out of the queue."""
-        handler, runtime = self.handler, self._runtime
+        """Serve one request.
+
+        A client that leaves, or the request's cancellation, calls its job off.
+        """
+        handler = self.handler
         request_id = request_id_of(scope)
         try:
             body = await read_body(scope, receive, self._limit)
             if body is None:
                 return
             argument = handler.bind(Request(request_id, scope["headers"], body))
-            engine = runtime.engine or await runtime.started()
-            reply: Reply = await engine.call(handler.operation, argument)
+            running = self._runtime.running or await self._runtime.started()
+            job = running.engine.admit(handler.operation, argument)
+            running.departures.note(job, receive)
+            reply: Reply = await running.engine.outcome(job)
         except PotassiumError as error:
             await self._problem(error, request_id).send(request_id, send)
             return
         await reply.send(request_id, send)
-        if handler.webhook_url is not None:
-            self._post_onward(handler.webhook_url, reply, request_id)
+        if running.webhooks is not None and handler.webhook_url is not None:
+            self._post_onward(running.webhooks, handler.webhook_url, reply, request_id)
 
     def _problem(self, error: PotassiumError, request_id: str) -> Reply:
         """Return the answer to a failed call, and log what only the server may know."""
-        if isinstance(error, HandlerError) and isinstance(error.__cause__, HTTPException):
-            return problem_reply(error.__cause__, request_id, debug=self._debug)
+        cause = error.__cause__
+        if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
+            return problem_reply(cause, request_id, debug=self._debug)
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
             logger.error(
                 "%s failed: %s (request %s)",
                 self.handler.path,
                 error.code,
                 request_id,
-                exc_info=error.__cause__ or error,
+                exc_info=cause or error,
                 extra={"request_id": request_id, "handler": self.handler.path},
             )
         return problem_reply(error, request_id, debug=self._debug)
 
-    def _post_onward(self, url: str, reply: Reply, request_id: str) -> None:
-        if self._runtime.webhooks is None:
-            return  # the app stopped meanwhile
+    def _post_onward(
+        self, webhooks: "WebhookSender", url: str, reply: Reply, request_id: str
+    ) -> None:
         if reply.is_json:
-            self._runtime.webhooks.post(url, reply.body, request_id)
+            webhooks.post(url, reply.body, request_id)
         else:
             logger.warning(
                 "%s returned no JSON: nothing is posted to its webhook",

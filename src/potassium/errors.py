@@ -6,6 +6,7 @@ PotassiumError
 ├── BodyTooLarge           413 body_too_large
 ├── UnsupportedMediaType   415 unsupported_media_type
 ├── InvalidInput           422 invalid_input
+├── ClientLeft             499 client_left; nobody is there to read it
 ├── HandlerError           500 handler_error
 ├── UnserializableOutput   500 unserializable_output
 └── Unavailable            503, with Retry-After where waiting helps
@@ -23,6 +24,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "BodyTooLarge",
+    "ClientLeft",
     "Draining",
     "HandlerError",
     "InvalidInput",
@@ -103,6 +105,13 @@ class InvalidInput(PotassiumError):
     def members(self) -> Mapping[str, Any]:
         """Return the list of faults as the member ``errors``."""
         return {"errors": self.errors}
+
+
+class ClientLeft(PotassiumError):
+    """The client closed its connection before it had its answer."""
+
+    status = 499
+    code = "client_left"
 
 
 class HandlerError(PotassiumError):

@@ -45,9 +45,9 @@ class Health:
         the first call would wait for ever.
         """
         self._runtime.begin()
-        state, engine = self._runtime.lifecycle.state, self._runtime.engine
-        if state is State.READY and engine is not None:
-            if engine.capacity.waiting < engine.capacity.limit:
+        state, running = self._runtime.lifecycle.state, self._runtime.running
+        if state is State.READY and running is not None:
+            if running.engine.capacity.waiting < running.engine.capacity.limit:
                 return JSONResponse({"ready": True})
             return JSONResponse({"ready": False, "reason": "queue_full"}, 503)
         return JSONResponse({"ready": False, "reason": state.value}, 503)
@@ -64,7 +64,8 @@ class Health:
 
     async def status(self, _: Request) -> Response:
         """Tell what the server is doing. Times are in milliseconds unless they say otherwise."""
-        engine, now = self._runtime.engine, time.monotonic()
+        engine = self._runtime.running and self._runtime.running.engine
+        now = time.monotonic()
         job = engine.worker.current if engine else None
         since = engine.worker.since if engine else now
         spent = round((now - since) * 1000)

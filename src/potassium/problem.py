@@ -14,6 +14,14 @@ __all__ = ["problem_reply"]
 
 PROBLEM = (b"content-type", b"application/problem+json")
 
+# Where HTTP's own phrase is not the code: we have one, or Python's releases do not agree on it.
+CODES = {
+    413: "body_too_large",
+    414: "uri_too_long",
+    416: "range_not_satisfiable",
+    422: "invalid_input",
+}
+
 
 def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> Reply:
     """Return the answer to a request that ended with ``error``.
@@ -23,7 +31,7 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     """
     if isinstance(error, HTTPException):
         status, detail, headers = error.status_code, str(error.detail), error.headers or {}
-        code = _title(status).lower().replace(" ", "_").replace("-", "_")
+        code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
         members: dict[str, Any] = {}
     elif isinstance(error, PotassiumError):
         status, code, detail = error.status, error.code, error.detail

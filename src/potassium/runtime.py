@@ -4,41 +4,59 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
 from potassium.config import Limits
+from potassium.departures import Departures
 from potassium.engine import Engine, Lifecycle, Operation, State
-from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.errors import ClientLeft, Draining, Starting, UsageError, WorkerFailed
 from potassium.handler import Handler
 
 if TYPE_CHECKING:
     from potassium.webhooks import WebhookSender
 
-__all__ = ["Runtime"]
+__all__ = ["Running", "Runtime"]
 
 STOP_TIME = 30.0  # seconds that a stop waits for the GPU thread and for webhooks
 
 logger = logging.getLogger("potassium")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What lives from start to stop.
+
+    Attributes:
+        engine: runs the calls.
+        departures: watches who is still waiting for them.
+        webhooks: posts their results onward; None where no handler has a webhook.
+
+    """
+
+    engine: Engine
+    departures: Departures
+    webhooks: "WebhookSender | None"
+
+
 class Runtime:
-    """What lives from start to stop: the engine, and the client for webhooks.
+    """Starts and stops what serves the handlers.
 
     Belongs to the event loop that started it. Stopped, it can be started again.
 
     Attributes:
-        engine: while READY or DRAINING, otherwise None.
-        webhooks: likewise, and None where no handler has a webhook.
+        lifecycle: the state that everybody reads.
+        running: None before the start is through and after the stop.
 
     """
 
     def __init__(self, handlers: Iterable[Handler], init: Operation, limits: Limits) -> None:
         """Prepare to serve what ``handlers`` holds by the time of the start."""
         self.lifecycle = Lifecycle()
-        self.engine: Engine | None = None
-        self.webhooks: WebhookSender | None = None
+        self.running: Running | None = None
         self._handlers = handlers
         self._init = init
         self._limits = limits
@@ -78,19 +96,19 @@ class Runtime:
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
         try:
-            engine = await self._start()
+            running = await self._start()
             try:
                 yield
             finally:
                 with anyio.move_on_after(STOP_TIME, shield=True) as scope:
-                    await self._stop(engine)
+                    await _stop(running)
                 if scope.cancelled_caught:
                     logger.error("a handler did not end within %.0f s of the stop", STOP_TIME)
         finally:
             self._leave()
 
-    async def started(self) -> Engine:
-        """Return the running engine; start it first where nobody has.
+    async def started(self) -> Running:
+        """Return what runs; start it first where nobody has.
 
         However many ask at once, it is started once. The one that asks first does not own it:
         it ends with the event loop. Cancellation leaves the start running.
@@ -101,7 +119,7 @@ class Runtime:
             WorkerFailed: ``init`` has failed.
 
         """
-        if self.engine is None:
+        if self.running is None:
             self.begin()
             if self._waiting >= self._limits.queue_size:
                 raise Starting("The model is still loading.", retry_after=1)
@@ -112,9 +130,9 @@ class Runtime:
                 self._waiting -= 1
         if self.lifecycle.state is State.FAILED:
             raise WorkerFailed("The model could not be loaded.")
-        if self.engine is None:
+        if self.running is None:
             raise Draining("The server is stopping.")
-        return self.engine
+        return self.running
 
     def begin(self) -> None:
         """Start the engine in the background, unless somebody has begun to already."""
@@ -137,7 +155,7 @@ class Runtime:
         self._start_over = asyncio.Event()
 
     def _leave(self, _: object = None) -> None:
-        self.engine = self.webhooks = None
+        self.running = None
         self._entered = False
 
     async def _run_until_the_loop_ends(self) -> None:
@@ -149,7 +167,7 @@ class Runtime:
         except BaseException:
             logger.critical("init failed; the app answers 503 from now on", exc_info=True)
 
-    async def _start(self) -> Engine:
+    async def _start(self) -> Running:
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
         webhooks = None
@@ -164,12 +182,16 @@ class Runtime:
         )
         try:
             await engine.start(self._init)
-            self.engine, self.webhooks = engine, webhooks
+            departures = Departures(partial(engine.call_off, error=ClientLeft()))
+            running = Running(engine=engine, departures=departures, webhooks=webhooks)
+            self.running = running
         finally:
             self._start_over.set()
-        return engine
+        return running
 
-    async def _stop(self, engine: Engine) -> None:
-        await engine.stop()
-        if self.webhooks is not None:
-            await self.webhooks.aclose()
+
+async def _stop(running: Running) -> None:
+    running.departures.close()
+    await running.engine.stop()
+    if running.webhooks is not None:
+        await running.webhooks.aclose()

@@ -117,7 +117,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except (OSError, OverflowError) as error:
         bound.close()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
         raise SystemExit(
             f"Cannot serve on {host}:{port}: {reason}. Choose another address with "
             "app.serve(host=..., port=...) or POTASSIUM_HOST and POTASSIUM_PORT."

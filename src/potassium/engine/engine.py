@@ -16,7 +16,15 @@ from potassium.engine.lifecycle import Lifecycle, State
 from potassium.engine.loop_lane import LoopLane
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.worker import Worker
-from potassium.errors import Draining, QueueFull, Starting, Unavailable, WorkerFailed
+from potassium.errors import (
+    ClientLeft,
+    Draining,
+    PotassiumError,
+    QueueFull,
+    Starting,
+    Unavailable,
+    WorkerFailed,
+)
 
 __all__ = ["Counts", "Engine"]
 
@@ -37,7 +45,7 @@ class Counts:
 class Engine:
     """One GPU thread, the queue in front of it, and a lane on the loop per async operation.
 
-    ``start``, ``call`` and ``stop`` belong to one event loop. The engine owns its tasks: they
+    All of it belongs to one event loop. The engine owns its tasks: they
     are awaited by ``stop``.
     """
 
@@ -96,32 +104,17 @@ class Engine:
         self.lifecycle.advance(State.READY)
 
     async def call(self, operation: Operation, argument: Any) -> Any:
-        """Run ``operation`` with ``argument`` and return its result.
+        """Admit a job and return its result; see ``admit`` and ``outcome``."""
+        return await self.outcome(self.admit(operation, argument))
 
-        Cancellation takes the job out of the queue; one that runs already is left to end, and
-        its result is dropped.
+    def admit(self, operation: Operation, argument: Any) -> Job:
+        """Put a new job into the queue, or refuse it at once.
 
         Raises:
             QueueFull: as many jobs wait as may.
             Unavailable: the engine is not READY.
-            PotassiumError: raised by the operation itself.
-            HandlerError: the operation raised anything else, which is the cause.
 
         """
-        job = self.admit(operation, argument)
-        try:
-            outcome = await job.future
-        except asyncio.CancelledError:
-            self._call_off(job)
-            raise
-        if type(outcome) is Failure:
-            self.counts.failed += 1
-            raise outcome.to_raise()
-        self.counts.succeeded += 1
-        return outcome
-
-    def admit(self, operation: Operation, argument: Any) -> Job:
-        """Put a new job into the queue, or refuse it at once; see ``call``."""
         if self.lifecycle.state is not State.READY:
             self.counts.refused += 1
             raise _refusal(self.lifecycle.state)
@@ -135,6 +128,38 @@ class Engine:
         self.counts.admitted += 1
         return job
 
+    async def outcome(self, job: Job) -> Any:
+        """Wait for an admitted job and return its result.
+
+        Cancellation calls the job off: it leaves the queue, or, where it runs already on the
+        GPU thread, is left to end there, and its result is dropped.
+
+        Raises:
+            PotassiumError: raised by the operation itself, or given to ``call_off``.
+            HandlerError: the operation raised anything else, which is the cause.
+
+        """
+        try:
+            outcome = await job.future
+        except asyncio.CancelledError:
+            self.call_off(job, ClientLeft())
+            raise
+        if type(outcome) is not Failure:
+            self.counts.succeeded += 1
+            return outcome
+        if not job.cancelled:
+            self.counts.failed += 1
+        raise outcome.to_raise()
+
+    def call_off(self, job: Job, error: PotassiumError) -> None:
+        """Settle ``job`` with ``error`` and take it out of the queue, if it still waits there.
+
+        An async operation that runs is cancelled; one on the GPU thread is left to end.
+        """
+        self.counts.cancelled += 1
+        job.call_off(error)
+        self._queues.get(job.operation, self._jobs).discard(job)
+
     async def stop(self) -> None:
         """Refuse what waits, let the GPU thread end what it is at, and release it.
 
@@ -147,15 +172,27 @@ class Engine:
             task.cancel()
         for jobs in (self._jobs, *self._queues.values()):
             while not jobs.empty():
-                self._refuse(jobs.get_nowait())
+                jobs.get_nowait().call_off(_refusal(State.DRAINING))
         await self._wind_up(State.STOPPED)
 
     async def _host_thread(self) -> None:
+        over = asyncio.Event()
+
+        def live() -> None:
+            try:
+                self.worker.run()
+            finally:
+                self._tell_loop(over.set)
+
         try:
-            await anyio.to_thread.run_sync(self.worker.run, limiter=anyio.CapacityLimiter(1))
-        finally:
-            # Where this task was cancelled from outside, the thread is still there.
+            await anyio.to_thread.run_sync(live, limiter=anyio.CapacityLimiter(1))
+        except asyncio.CancelledError:
+            # The event loop is being torn down and cancels whatever it finds; the thread is
+            # still there, and ends when it has run what it was given.
             self.worker.stop()
+            if self.worker.started:
+                await over.wait()
+            raise
 
     async def _wind_up(self, state: State) -> None:
         """Wait until the thread has run what it was given, and move on to ``state``."""
@@ -166,8 +203,11 @@ class Engine:
             self.lifecycle.advance(state)
 
     def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
+        self._tell_loop(self._settle_group, done, ended)
+
+    def _tell_loop(self, callback: Callable[..., object], *args: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._settle_group, done, ended)
+            self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
             # The loop was closed while a handler ran: nobody is left to be told.
             if not self._loop.is_closed():
@@ -178,15 +218,6 @@ class Engine:
             job.settle()
         if ended:
             self._dispatcher.group_done()
-
-    def _refuse(self, job: Job) -> None:
-        job.outcome = Failure(_refusal(State.DRAINING))
-        job.settle()
-
-    def _call_off(self, job: Job) -> None:
-        self.counts.cancelled += 1
-        job.cancelled = True
-        self._queues.get(job.operation, self._jobs).discard(job)
 
     def _retry_after(self, operation: Operation) -> int:
         """Return the seconds until a place is likely to be free: 1 to 60."""

@@ -86,7 +86,16 @@ class Job:
         self.cancelled = False
 
     def settle(self) -> None:
-        """Give the job its outcome; the first call counts, and only if someone still waits."""
+        """Give the job its outcome; counts only where it has none yet."""
         outcome, self.outcome = self.outcome, None
         if not self.future.done():
             self.future.set_result(outcome)
+
+    def call_off(self, error: PotassiumError) -> None:
+        """Settle the job with ``error`` now; unless it runs already, it never will.
+
+        Counts only where the job has no outcome yet.
+        """
+        self.cancelled = True
+        if not self.future.done():
+            self.future.set_result(Failure(error))

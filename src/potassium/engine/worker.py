@@ -29,6 +29,7 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Set the thread's inbox up; ``run`` has yet to be called on the thread."""
+        self.started = False
         self.current: Job | None = None  # the job that the thread is at
         self.since = clock()  # when it began with that one, or with having nothing to do
         self.busy = 0.0  # seconds spent running groups that have ended
@@ -46,6 +47,7 @@ class Worker:
 
     def run(self) -> None:
         """Run what comes into the inbox until ``stop``; blocks the thread it is called on."""
+        self.started = True
         thread = threading.current_thread()
         name, thread.name = thread.name, "potassium-gpu"
         try:

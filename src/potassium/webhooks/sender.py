@@ -9,6 +9,7 @@ import httpx
 __all__ = ["WebhookSender"]
 
 TIME_LIMIT = 10.0  # seconds for one delivery, from connecting to the last byte
+LONGEST_ANSWER = 20_000  # bytes read of an answer
 MOST_PENDING = 1000  # deliveries on their way at a time; more would only pile up in memory
 
 logger = logging.getLogger("potassium.webhooks")
@@ -54,6 +55,7 @@ class WebhookSender:
                     "POST", url, content=body, headers=headers
                 ) as answer:
                     answer.raise_for_status()
+                    await _read_out(answer)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             logger.error(  # noqa: TRY400 - what failed is the receiver; our stack says nothing
                 "webhook to %s failed: %s",
@@ -61,3 +63,10 @@ class WebhookSender:
                 str(error) or type(error).__name__,
                 extra={"request_id": request_id},
             )
+
+
+async def _read_out(answer: httpx.Response) -> None:
+    """Read an answer that nobody asked for, so that its connection can be used again."""
+    async for _ in answer.aiter_raw():
+        if answer.num_bytes_downloaded > LONGEST_ANSWER:
+            return

@@ -1,0 +1,56 @@
+"""Tell languages apart, inside a FastAPI app that has routes of its own: ``python app.py``."""
+
+import os
+from typing import Any
+from zlib import crc32
+
+import torch
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+
+from potassium import Potassium
+
+TEXTS = {  # the Universal Declaration of Human Rights, article 1
+    "English": "All human beings are born free and equal in dignity and rights. They are endowed "
+    "with reason and conscience and should act towards one another in a spirit of brotherhood.",
+    "French": "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont "
+    "doués de raison et de conscience et doivent agir les uns envers les autres dans un esprit "
+    "de fraternité.",
+    "German": "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit "
+    "Vernunft und Gewissen begabt und sollen einander im Geist der Brüderlichkeit begegnen.",
+}
+
+model = Potassium("languages")
+app = FastAPI(lifespan=model.lifespan)
+app.mount("/model", model)
+
+
+class Text(BaseModel):
+    text: str = Field(min_length=1, max_length=10_000)
+
+
+def trigrams(text: str) -> torch.Tensor:
+    padded = f" {text.lower()} ".encode()
+    return torch.tensor([crc32(padded[i : i + 3]) % 4096 for i in range(len(padded) - 2)])
+
+
+@model.init
+def count() -> dict[str, Any]:
+    counts = [trigrams(text).bincount(minlength=4096) + 1 for text in TEXTS.values()]
+    return {"log_frequencies": torch.stack([(n / n.sum()).log() for n in counts])}
+
+
+@model.handler("/detect")
+def detect(cache: dict[str, Any], item: Text) -> dict[str, Any]:
+    scores = cache["log_frequencies"][:, trigrams(item.text)].sum(dim=1)  # naive Bayes
+    return dict(zip(TEXTS, scores.softmax(dim=0), strict=True))
+
+
+@app.get("/languages")
+def languages() -> list[str]:
+    return list(TEXTS)
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(os.environ.get("POTASSIUM_PORT", "8000")))

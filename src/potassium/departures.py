@@ -1,0 +1,64 @@
+"""Noticing that a client has left while its call waits or runs."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from starlette.types import Receive
+
+from potassium.engine import Job
+
+__all__ = ["Departures"]
+
+# Calls that end sooner than this are not watched. Most of the cost of watching is a task, and
+# nobody gains from knowing that a client left a call that is about to end.
+PATIENCE = 0.005  # seconds
+
+
+class Departures:
+    """Watches the connections of calls that take their time.
+
+    A server does not cancel a request whose client has left; its ASGI ``receive`` tells. A call
+    is noted when it is admitted, and one timer for all looks every few milliseconds which ones
+    are still open. Belongs to one event loop.
+    """
+
+    def __init__(self, call_off: Callable[[Job], None]) -> None:
+        """Call ``call_off`` with each job whose client left."""
+        self._call_off = call_off
+        self._noted: deque[tuple[float, Job, Receive]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def note(self, job: Job, receive: Receive) -> None:
+        """Watch ``receive``, whose request is complete, for as long as ``job`` is not settled."""
+        self._noted.append((self._loop.time() + PATIENCE, job, receive))
+        if self._timer is None:
+            self._timer = self._loop.call_later(PATIENCE, self._look)
+
+    def close(self) -> None:
+        """Note nothing any more; those who are being watched are so until they are settled."""
+        self._noted.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        noted, now = self._noted, self._loop.time()
+        while noted and noted[0][0] <= now:
+            _, job, receive = noted.popleft()
+            if not job.future.done():
+                self._watch(job, receive)
+        if noted:
+            self._timer = self._loop.call_at(noted[0][0], self._look)
+
+    def _watch(self, job: Job, receive: Receive) -> None:
+        """Watch in a task that ends with the job; the job's future keeps it from being lost."""
+        task = asyncio.ensure_future(self._until_disconnect(job, receive))
+        job.future.add_done_callback(lambda _: task.cancel())
+
+    async def _until_disconnect(self, job: Job, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not job.future.done():
+            self._call_off(job)

@@ -1,0 +1,170 @@
+"""A real server process on a free port of the loopback, for tests over real sockets."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+START_TIME = 30.0  # seconds that a server may take to become ready
+STOP_TIME = 10.0  # seconds that it may take to end after SIGINT
+
+
+@dataclass
+class Server:
+    """A running server process."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log_file: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        """Return all that the process has written to stdout and stderr."""
+        return self.log_file.read_text()
+
+    def client(self, *, timeout: float = 20.0) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+
+    def post(
+        self,
+        path: str = "/",
+        json: Any = None,
+        *,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """Send one POST on a connection of its own: ``json``, or ``content`` said to be JSON."""
+        declared = {"Content-Type": "application/json", **(headers or {})}
+        with self.client() as http:
+            if content is None:
+                return http.post(path, json=json, headers=headers)
+            return http.post(path, content=content, headers=declared)
+
+    def get(self, path: str) -> httpx.Response:
+        with self.client() as http:
+            return http.get(path)
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = self.get("/_k/status").json()
+        return document
+
+    def connect(self, *, timeout: float = 5.0) -> socket.socket:
+        """Return a plain TCP connection, for what an HTTP client would not send."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+    def peak_memory(self) -> int:
+        """Return the most resident memory that the process has had, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    def stop(self, sig: signal.Signals = signal.SIGINT) -> int:
+        """Send ``sig`` and return the exit status."""
+        self.process.send_signal(sig)
+        return self.process.wait(STOP_TIME)
+
+
+Start = Callable[..., Server]
+
+
+@contextmanager
+def serve(  # noqa: PLR0913 - each one option of a process
+    command: Sequence[str],
+    log_file: Path,
+    *,
+    port: int,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    ready: str = "/readyz",  # the path to wait for
+) -> Iterator[Server]:
+    """Run ``command`` until the end of the context, once ``ready`` answers 200."""
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "POTASSIUM_PORT": str(port), **(env or {})},
+        )
+    server = Server(process, port, log_file)
+    try:
+        _wait_until_ready(server, ready)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def serve_source(
+    source: str,
+    folder: Path,
+    *,
+    target: str | None = None,
+    arguments: Sequence[str] = (),
+    **options: Any,
+) -> Iterator[Server]:
+    """Run ``source`` as ``python app.py``, or as ``uvicorn app:TARGET ARGUMENTS``."""
+    app_file = folder / "app.py"
+    app_file.write_text(textwrap.dedent(source))
+    options = {"cwd": folder, "port": free_port(), **options}
+    command = python(app_file)
+    if target is not None:
+        command = uvicorn(f"app:{target}", options["port"], *arguments)
+    with serve(command, folder / "server.log", **options) as server:
+        yield server
+
+
+def python(app_file: Path) -> list[str]:
+    return [sys.executable, str(app_file)]
+
+
+def uvicorn(app: str, port: int, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "uvicorn", app, "--port", str(port), *arguments]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 5.0) -> None:
+    """Return once ``condition()`` is true; fail when it is not within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    """Return the status and the code of an error answer."""
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    return response.status_code, response.json()["code"]
+
+
+def _wait_until_ready(server: Server, path: str) -> None:
+    deadline = time.monotonic() + START_TIME
+    with server.client() as http:
+        while time.monotonic() < deadline:
+            assert server.process.poll() is None, f"the server ended:\n{server.log()}"
+            try:
+                if http.get(path).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+    raise AssertionError(f"the server was not ready after {START_TIME} s:\n{server.log()}")
