@@ -3,11 +3,10 @@
 from typing import Any
 
 import torch
-from starlette.exceptions import HTTPException
 from transformers import pipeline
 from transformers.pipelines import PipelineException
 
-from potassium import Potassium
+from potassium import HTTPException, Potassium
 
 app = Potassium("bert")
 
