@@ -1,7 +1,6 @@
 """Noticing that a client has left while its call waits or runs."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from starlette.types import Receive
@@ -10,8 +9,8 @@ from potassium.engine import Job
 
 __all__ = ["Departures"]
 
-# Calls that end sooner than this are not watched. Most of the cost of watching is a task, and
-# nobody gains from knowing that a client left a call that is about to end.
+# Calls that end sooner than this are not watched, those that last twice as long are. Most of the
+# cost of watching is a task, and nobody gains from calling off what is about to end.
 PATIENCE = 0.005  # seconds
 
 
@@ -26,31 +25,29 @@ class Departures:
     def __init__(self, call_off: Callable[[Job], None]) -> None:
         """Call ``call_off`` with each job whose client left."""
         self._call_off = call_off
-        self._noted: deque[tuple[float, Job, Receive]] = deque()
+        self._young: list[tuple[Job, Receive]] = []  # noted since the last look
+        self._old: list[tuple[Job, Receive]] = []  # noted before it
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     def note(self, job: Job, receive: Receive) -> None:
         """Watch ``receive``, whose request is complete, for as long as ``job`` is not settled."""
-        self._noted.append((self._loop.time() + PATIENCE, job, receive))
+        self._young.append((job, receive))
         if self._timer is None:
             self._timer = self._loop.call_later(PATIENCE, self._look)
 
     def close(self) -> None:
         """Note nothing any more; those who are being watched are so until they are settled."""
-        self._noted.clear()
+        self._young, self._old = [], []
         if self._timer is not None:
             self._timer.cancel()
 
     def _look(self) -> None:
-        self._timer = None
-        noted, now = self._noted, self._loop.time()
-        while noted and noted[0][0] <= now:
-            _, job, receive = noted.popleft()
+        for job, receive in self._old:
             if not job.future.done():
                 self._watch(job, receive)
-        if noted:
-            self._timer = self._loop.call_at(noted[0][0], self._look)
+        self._old, self._young = self._young, []
+        self._timer = self._loop.call_later(PATIENCE, self._look) if self._old else None
 
     def _watch(self, job: Job, receive: Receive) -> None:
         """Watch in a task that ends with the job; the job's future keeps it from being lost."""
