@@ -5,7 +5,7 @@ from starlette.exceptions import HTTPException
 from potassium.app import Potassium
 from potassium.config import Limits
 from potassium.errors import InvalidInput, PotassiumError, UsageError
-from potassium.http import Request, Response
+from potassium.http import Request, Response, current_request
 
 __all__ = [
     "HTTPException",
@@ -16,4 +16,5 @@ __all__ = [
     "Request",
     "Response",
     "UsageError",
+    "current_request",
 ]

@@ -122,11 +122,15 @@ class Potassium(Starlette):
 
     @overload
     def handler(
-        self, path: str = "/", *, concurrency: int | None = None
+        self, path: str = "/", *, timeout: float | None = None, concurrency: int | None = None
     ) -> Callable[[Function], Function]: ...
 
     def handler(
-        self, path: str | Callable[..., Any] = "/", *, concurrency: int | None = None
+        self,
+        path: str | Callable[..., Any] = "/",
+        *,
+        timeout: float | None = None,
+        concurrency: int | None = None,
     ) -> Any:
         """Answer ``POST path`` with the decorated function; bare, ``POST /``.
 
@@ -135,6 +139,8 @@ class Potassium(Starlette):
 
         Args:
             path: ``"/embed"``, or ``"embed"`` for the same.
+            timeout: seconds for queueing and running together, after which the caller gets 504;
+                ``Limits.timeout`` where not given.
             concurrency: for ``async def``: how many calls run at a time; 1 where not given.
 
         Raises:
@@ -149,7 +155,13 @@ class Potassium(Starlette):
 
         def decorate(function: Function) -> Function:
             self._check_open("@app.handler")
-            handler = Handler.of(function, path, concurrency=concurrency, cache=lambda: self._cache)
+            handler = Handler.of(
+                function,
+                path,
+                concurrency=concurrency,
+                timeout=self._limits.timeout if timeout is None else timeout,
+                cache=lambda: self._cache,
+            )
             if handler.path in self._handlers:
                 other = self._handlers[handler.path].function.__qualname__
                 raise UsageError(

@@ -1,33 +1,61 @@
 """Groups of options: frozen, and validated when they are built."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from math import isfinite
 
 from potassium.errors import UsageError
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "check_count", "check_seconds"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one server takes on at a time.
+    """What one server takes on at a time, and for how long.
 
     Attributes:
         queue_size: jobs that may wait; one more is refused with 503 ``queue_full``.
         body_size: bytes in a request's body; a longer one is refused with 413.
+        body_timeout: seconds from a request's headers to the end of its body; a slower one is
+            refused with 408.
+        timeout: seconds for queueing and running together, after which the caller gets 504;
+            None for no limit. ``@app.handler(timeout=...)`` goes before it.
 
     Raises:
-        UsageError: a limit is not a whole number above zero.
+        UsageError: a value that cannot be.
 
     """
 
     queue_size: int = 256
     body_size: int = 10 * 1024 * 1024
+    body_timeout: float = 30.0
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
-        """Check every limit."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not int or value < 1:
-                raise UsageError(
-                    f"Limits({field.name}={value!r}): a whole number above zero is needed."
-                )
+        """Check every value."""
+        check_count("queue_size", self.queue_size)
+        check_count("body_size", self.body_size)
+        check_seconds("body_timeout", self.body_timeout)
+        if self.timeout is not None:
+            check_seconds("timeout", self.timeout)
+
+
+def check_count(name: str, value: object) -> None:
+    """Accept a whole number above zero.
+
+    Raises:
+        UsageError: it is something else; ``name`` says what.
+
+    """
+    if type(value) is not int or value < 1:
+        raise UsageError(f"{name}={value!r}: a whole number above zero is needed.")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Accept a number of seconds above zero.
+
+    Raises:
+        UsageError: it is something else; ``name`` says what.
+
+    """
+    if type(value) not in (int, float) or not isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
+        raise UsageError(f"{name}={value!r}: a number of seconds above zero is needed.")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from potassium.body import read_body
+from potassium.body import Bodies
 from potassium.config import Limits
+from potassium.deadline import deadline_of
 from potassium.errors import PotassiumError, Unavailable
 from potassium.handler import Handler
 from potassium.http import Request
@@ -38,7 +39,7 @@ class Endpoint:
         """Serve ``handler`` on the engine that ``runtime`` runs."""
         self.handler = handler
         self._runtime = runtime
-        self._limit = limits.body_size
+        self._bodies = Bodies(limits)
         self._debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,13 +49,16 @@ class Endpoint:
         """
         handler = self.handler
         request_id = request_id_of(scope)
+        deadline = deadline_of(scope, handler.timeout)
         try:
-            body = await read_body(scope, receive, self._limit)
+            body = await self._bodies.read(scope, receive)
             if body is None:
                 return
-            argument = handler.bind(Request(request_id, scope["headers"], body))
-            running = self._runtime.running or await self._runtime.started()
-            job = running.engine.admit(handler.operation, argument)
+            request = Request(request_id, scope["headers"], body)
+            call = request, handler.bind(request)
+            running = self._runtime.running or await self._runtime.started(deadline)
+            job = running.engine.admit(handler.operation, call, deadline=deadline)
+            request.job = job
             running.departures.note(job, receive)
             reply: Reply = await running.engine.outcome(job)
         except PotassiumError as error:

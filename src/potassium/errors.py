@@ -3,12 +3,14 @@
 PotassiumError
 ├── UsageError             a mistake in the app's own code, raised when it is made
 ├── MalformedJSON          400 malformed_json
+├── BodyTimeout            408 body_timeout
 ├── BodyTooLarge           413 body_too_large
 ├── UnsupportedMediaType   415 unsupported_media_type
 ├── InvalidInput           422 invalid_input
 ├── ClientLeft             499 client_left; nobody is there to read it
 ├── HandlerError           500 handler_error
 ├── UnserializableOutput   500 unserializable_output
+├── DeadlineExceeded       504 deadline_exceeded
 └── Unavailable            503, with Retry-After where waiting helps
     ├── QueueFull          503 queue_full
     ├── Starting           503 starting
@@ -23,8 +25,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 __all__ = [
+    "BodyTimeout",
     "BodyTooLarge",
     "ClientLeft",
+    "DeadlineExceeded",
     "Draining",
     "HandlerError",
     "InvalidInput",
@@ -74,6 +78,18 @@ class MalformedJSON(PotassiumError):
 
     status = 400
     code = "malformed_json"
+
+
+class BodyTimeout(PotassiumError):
+    """The body did not arrive within ``Limits.body_timeout``."""
+
+    status = 408
+    code = "body_timeout"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Close the connection: what may still come on it is the rest of this body."""
+        return {"Connection": "close"}
 
 
 class BodyTooLarge(PotassiumError):
@@ -126,6 +142,17 @@ class UnserializableOutput(PotassiumError):
 
     status = 500
     code = "unserializable_output"
+
+
+class DeadlineExceeded(PotassiumError):
+    """The time that the handler, or the client, gives a call was over."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self, detail: str = "The call was not done within its time.") -> None:
+        """Keep ``detail``."""
+        super().__init__(detail)
 
 
 class Unavailable(PotassiumError):

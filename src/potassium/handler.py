@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from potassium.binding import Bind, binding_of
+from potassium.config import check_count, check_seconds
 from potassium.engine import Operation
 from potassium.errors import UsageError
+from potassium.http import CURRENT, Request
 from potassium.reply import Reply, reply_to
 
 __all__ = ["Handler", "normal_path"]
@@ -15,6 +17,7 @@ __all__ = ["Handler", "normal_path"]
 RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup")
 
 Cache = dict[str, Any]
+Call = tuple[Request, Any]  # what an operation gets: the request, and the argument made of it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class Handler:
         function: as the user wrote it.
         bind: turns a request into the function's second argument, on the event loop.
         operation: what the engine runs; it returns the encoded ``Reply``.
+        timeout: seconds for queueing and running together, or None for no limit.
         webhook_url: where the returned JSON is posted to as well, or None.
 
     """
@@ -34,6 +38,7 @@ class Handler:
     function: Callable[..., Any]
     bind: Bind
     operation: Operation
+    timeout: float | None
     webhook_url: str | None = None
 
     @classmethod
@@ -43,6 +48,7 @@ class Handler:
         path: str,
         *,
         concurrency: int | None,
+        timeout: float | None,
         cache: Callable[[], Cache],
     ) -> "Handler":
         """Register ``function`` under ``path``; ``cache`` returns its first argument.
@@ -56,8 +62,10 @@ class Handler:
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
         )
-        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-            raise UsageError(f"concurrency={concurrency!r}: a whole number above zero is needed.")
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        if concurrency is not None:
+            check_count("concurrency", concurrency)
         if concurrency is not None and not is_async:
             raise UsageError(
                 f"concurrency={concurrency} is for async def handlers: there is one GPU thread, "
@@ -67,7 +75,7 @@ class Handler:
             operation = Operation(path, _run_async(function, cache), concurrency=concurrency or 1)
         else:
             operation = Operation(path, _run(function, cache))
-        return cls(path=path, function=function, bind=bind, operation=operation)
+        return cls(path=path, function=function, bind=bind, operation=operation, timeout=timeout)
 
 
 def normal_path(path: str) -> str:
@@ -88,15 +96,22 @@ def normal_path(path: str) -> str:
     return normal
 
 
-def _run(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Any], Reply]:
-    def run(argument: Any) -> Reply:
-        return reply_to(function(cache(), argument))
+def _run(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Call], Reply]:
+    def run(call: Call) -> Reply:
+        request, argument = call
+        token = CURRENT.set(request)
+        try:
+            return reply_to(function(cache(), argument))
+        finally:
+            CURRENT.reset(token)
 
     return run
 
 
-def _run_async(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Any], Any]:
-    async def run(argument: Any) -> Reply:
+def _run_async(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Call], Any]:
+    async def run(call: Call) -> Reply:
+        request, argument = call
+        CURRENT.set(request)  # each call has a task, and so a context, of its own
         return reply_to(await function(cache(), argument))
 
     return run

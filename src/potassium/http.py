@@ -1,16 +1,22 @@
 """What a handler sees of a request, and full control over the response."""
 
 import re
+import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from potassium.codec import decode
-from potassium.errors import UnsupportedMediaType, UsageError
+from potassium.errors import DeadlineExceeded, UnsupportedMediaType, UsageError
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-__all__ = ["Request", "Response"]
+    from potassium.engine import Job
+
+__all__ = ["CURRENT", "Request", "Response", "current_request"]
+
+CURRENT: ContextVar["Request"] = ContextVar("current_request")
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -27,10 +33,11 @@ class Request:
         id: the request's id: the client's ``X-Request-Id`` or a UUID; not unique where clients
             choose it.
         body: the raw body.
+        job: the admitted job that it became; the server's own.
 
     """
 
-    __slots__ = ("_headers", "_json", "body", "id")
+    __slots__ = ("_headers", "_json", "body", "id", "job")
 
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Describe a request; ``headers`` is the ASGI list, names in lower case."""
@@ -38,6 +45,7 @@ class Request:
         self.body = body
         self._headers = headers
         self._json: Any = NOT_GIVEN
+        self.job: Job | None = None
 
     @property
     def headers(self) -> "Headers":
@@ -61,11 +69,52 @@ class Request:
             self._json = decode(self.body)
         return self._json
 
+    @property
+    def deadline(self) -> float | None:
+        """When the caller stops waiting, in seconds of ``time.monotonic()``; None for never."""
+        return None if self.job is None else self.job.deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the result any more; cheap enough to ask at every token.
+
+        It turns true when the client has left, the deadline has passed, or the server's time to
+        stop is over.
+        """
+        return self.job is not None and self.job.is_unwanted(time.monotonic())
+
+    def raise_if_cancelled(self) -> None:
+        """Leave the handler where nobody waits for its result any more.
+
+        Raises:
+            ClientLeft: the client has left.
+            DeadlineExceeded: the deadline has passed.
+            Draining: the server's time to stop is over.
+
+        """
+        if self.cancelled and self.job is not None:
+            raise self.job.called_off or DeadlineExceeded()
+
     def _is_json(self) -> bool:
         for name, value in self._headers:
             if name == b"content-type":
                 return value == b"application/json" or _is_json_type(value)
         return False
+
+
+def current_request() -> Request:
+    """Return the request that the calling handler serves.
+
+    For handlers that do not take a ``Request`` themselves, and for what they call.
+
+    Raises:
+        UsageError: it was called outside of a handler.
+
+    """
+    try:
+        return CURRENT.get()
+    except LookupError:
+        raise UsageError("current_request() was called outside of a handler.") from None
 
 
 class Response:

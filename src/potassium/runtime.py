@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -107,14 +108,16 @@ class Runtime:
         finally:
             self._leave()
 
-    async def started(self) -> Running:
+    async def started(self, deadline: float | None = None) -> Running:
         """Return what runs; start it first where nobody has.
+
+        ``deadline`` is in monotonic seconds.
 
         However many ask at once, it is started once. The one that asks first does not own it:
         it ends with the event loop. Cancellation leaves the start running.
 
         Raises:
-            Starting: more wait for the start already than may.
+            Starting: the deadline has passed, or more wait for the start already than may.
             Draining: the app is stopping or has stopped.
             WorkerFailed: ``init`` has failed.
 
@@ -125,7 +128,10 @@ class Runtime:
                 raise Starting("The model is still loading.", retry_after=1)
             self._waiting += 1
             try:
-                await self._start_over.wait()
+                left = None if deadline is None else deadline - time.monotonic()
+                await asyncio.wait_for(self._start_over.wait(), left)
+            except TimeoutError:
+                raise Starting("The model is still loading.", retry_after=1) from None
             finally:
                 self._waiting -= 1
         if self.lifecycle.state is State.FAILED:

@@ -11,6 +11,7 @@ import pytest
 
 from potassium.engine.job import Failure, Job, Operation
 from potassium.engine.worker import REPORT_INTERVAL, Worker
+from potassium.errors import ClientLeft
 
 
 class FakeClock:
@@ -101,7 +102,7 @@ async def test_a_cancelled_job_is_skipped_right_before_it_would_run(bench: Bench
 
     def run(argument: int) -> None:
         ran.append(argument)
-        group[2].cancelled = True
+        group[2].called_off = ClientLeft()
 
     group = await jobs_of(Operation("cancel", run), 4)
     bench.run(group)

@@ -18,6 +18,7 @@ from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.worker import Worker
 from potassium.errors import (
     ClientLeft,
+    DeadlineExceeded,
     Draining,
     PotassiumError,
     QueueFull,
@@ -72,6 +73,7 @@ class Engine:
         }
         self._queues = {operation: lane.jobs for operation, lane in self._lanes.items()}
         self._tasks: list[asyncio.Task[None]] = []
+        self._clock = clock
 
     async def start(self, init: Operation) -> None:
         """Start the GPU thread and run ``init`` on it; admit jobs once it is done.
@@ -103,14 +105,20 @@ class Engine:
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
 
-    async def call(self, operation: Operation, argument: Any) -> Any:
+    async def call(
+        self, operation: Operation, argument: Any, *, deadline: float | None = None
+    ) -> Any:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""
-        return await self.outcome(self.admit(operation, argument))
+        return await self.outcome(self.admit(operation, argument, deadline=deadline))
 
-    def admit(self, operation: Operation, argument: Any) -> Job:
+    def admit(self, operation: Operation, argument: Any, *, deadline: float | None = None) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
+        After ``deadline``, in monotonic seconds, the job is called off with
+        ``DeadlineExceeded``.
+
         Raises:
+            DeadlineExceeded: the deadline has passed already.
             QueueFull: as many jobs wait as may.
             Unavailable: the engine is not READY.
 
@@ -118,11 +126,15 @@ class Engine:
         if self.lifecycle.state is not State.READY:
             self.counts.refused += 1
             raise _refusal(self.lifecycle.state)
-        job = Job(operation, argument, self._loop.create_future())
+        job = Job(operation, argument, self._loop.create_future(), deadline)
+        if deadline is not None:
+            self._set_timer(job, deadline)
         try:
             self._queues.get(operation, self._jobs).put_nowait(job)
         except asyncio.QueueFull:
             self.counts.refused += 1
+            if job.timer is not None:
+                job.timer.cancel()
             detail = f"{self.capacity.limit} calls are waiting already."
             raise QueueFull(detail, self._retry_after(operation)) from None
         self.counts.admitted += 1
@@ -144,10 +156,13 @@ class Engine:
         except asyncio.CancelledError:
             self.call_off(job, ClientLeft())
             raise
+        finally:
+            if job.timer is not None:
+                job.timer.cancel()
         if type(outcome) is not Failure:
             self.counts.succeeded += 1
             return outcome
-        if not job.cancelled:
+        if job.called_off is None:
             self.counts.failed += 1
         raise outcome.to_raise()
 
@@ -218,6 +233,13 @@ class Engine:
             job.settle()
         if ended:
             self._dispatcher.group_done()
+
+    def _set_timer(self, job: Job, deadline: float) -> None:
+        left = deadline - self._clock()
+        if left <= 0:
+            self.counts.refused += 1
+            raise DeadlineExceeded
+        job.timer = self._loop.call_later(left, self.call_off, job, DeadlineExceeded())
 
     def _retry_after(self, operation: Operation) -> int:
         """Return the seconds until a place is likely to be free: 1 to 60."""

@@ -73,17 +73,35 @@ class Job:
     Admitted, handed to a runner, settled: the queue, the runner and ``settle`` own one step
     each. All but ``outcome`` belongs to the event loop; ``outcome`` is written once by the
     runner before it reports the job.
+
+    Attributes:
+        deadline: monotonic seconds after which nobody wants the result; None for never.
+        called_off: why nobody wants the result any more, from whichever side: the client has
+            left, the deadline has passed, the drain is over. None while somebody does.
+
     """
 
-    __slots__ = ("argument", "cancelled", "future", "operation", "outcome")
+    __slots__ = ("argument", "called_off", "deadline", "future", "operation", "outcome", "timer")
 
-    def __init__(self, operation: Operation, argument: Any, future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        argument: Any,
+        future: asyncio.Future[Any],
+        deadline: float | None = None,
+    ) -> None:
         """Bind ``operation`` to its ``argument``; ``future`` is done when the job is settled."""
         self.operation = operation
         self.argument = argument
         self.future = future
+        self.deadline = deadline
+        self.timer: asyncio.TimerHandle | None = None
         self.outcome: Any = None
-        self.cancelled = False
+        self.called_off: PotassiumError | None = None
+
+    def is_unwanted(self, now: float) -> bool:
+        """Return whether there is no use in running the job at ``now``, in monotonic seconds."""
+        return self.called_off is not None or (self.deadline is not None and now >= self.deadline)
 
     def settle(self) -> None:
         """Give the job its outcome; counts only where it has none yet."""
@@ -96,6 +114,7 @@ class Job:
 
         Counts only where the job has no outcome yet.
         """
-        self.cancelled = True
+        if self.called_off is None:
+            self.called_off = error
         if not self.future.done():
             self.future.set_result(Failure(error))

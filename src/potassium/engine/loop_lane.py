@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from potassium.engine.job import Failure, Job, Operation
 from potassium.engine.queue import JobQueue
-from potassium.errors import Draining
+from potassium.errors import DeadlineExceeded, Draining
 
 __all__ = ["LoopLane"]
 
@@ -39,9 +39,10 @@ class LoopLane:
         """
         while True:
             job = await self.jobs.get()
-            if job.cancelled:
-                continue
             started = self._clock()
+            if job.is_unwanted(started):
+                job.call_off(DeadlineExceeded())  # where it is not called off already
+                continue
             # A task of its own, so that a caller who leaves can call off this job alone, and a
             # handler that cancels itself does not end the lane.
             task = asyncio.ensure_future(self._outcome(job))

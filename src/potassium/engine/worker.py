@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from potassium.engine.job import Failure, Job
+from potassium.errors import DeadlineExceeded
 
 __all__ = ["Worker"]
 
@@ -63,7 +64,7 @@ class Worker:
         started = reported = now = clock()
         first = 0
         for index, job in enumerate(group):
-            if not job.cancelled:
+            if not job.is_unwanted(now):
                 self.current, self.since = job, now
                 _run(job)
                 ended = clock()
@@ -72,6 +73,8 @@ class Worker:
                 if now - reported > REPORT_INTERVAL and index + 1 < len(group):
                     self._report(group[first : index + 1], False)  # noqa: FBT003
                     first, reported = index + 1, now
+            elif job.called_off is None:
+                job.outcome = Failure(DeadlineExceeded())
         self.current, self.since = None, now
         self.busy += now - started
         self._report(group[first:] if first else group, True)  # noqa: FBT003

@@ -1,0 +1,26 @@
+"""Until when a call is wanted: by the handler's timeout, and by the client."""
+
+import re
+import time
+
+from starlette.types import Scope
+
+__all__ = ["deadline_of"]
+
+# delta-seconds of the "wait" preference (RFC 7240, section 4.3), fractions allowed.
+WAIT = re.compile(
+    rb"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9}(?:\.\d{1,9})?)\"?\s*(?:[,;]|$)", re.IGNORECASE
+)
+
+
+def deadline_of(scope: Scope, timeout: float | None) -> float | None:
+    """Return the deadline of a request that has just come, in monotonic seconds, or None.
+
+    ``Prefer: wait=SECONDS`` may shorten the handler's ``timeout``, never lengthen it. What is no
+    number of seconds is ignored, as RFC 7240 wants of preferences that are not understood.
+    """
+    for name, value in scope["headers"]:
+        if name == b"prefer" and (match := WAIT.search(value)):
+            wait = float(match[1])
+            timeout = wait if timeout is None else min(timeout, wait)
+    return None if timeout is None else time.monotonic() + timeout
