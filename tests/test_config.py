@@ -23,6 +23,12 @@ def test_times_are_seconds_above_zero(field: str, value: object) -> None:
         Limits(**{field: value})  # type: ignore[arg-type]
 
 
+def test_priorities_are_on_or_off() -> None:
+    """A level is no answer to whether there are any."""
+    with pytest.raises(UsageError, match="priorities"):
+        Limits(priorities="high")  # type: ignore[arg-type]
+
+
 def test_limits_do_not_change() -> None:
     """A limit cannot be set afterwards."""
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from potassium.errors import PotassiumError, UsageError
 from potassium.front import Front
 from potassium.handler import Cache, Handler
 from potassium.health import Health
+from potassium.keys import ApiKeys, check_keys
 from potassium.problem import problem_reply
 from potassium.request_id import RequestIds, request_id_of
 from potassium.runtime import Runtime
@@ -49,11 +50,12 @@ class Potassium(Starlette):
 
     """
 
-    def __init__(  # noqa: PLR0913 - three of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - four of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
         limits: Limits | None = None,
+        api_keys: Iterable[str] | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -64,6 +66,8 @@ class Potassium(Starlette):
         Args:
             name: what log lines and the status page call it.
             limits: what it takes on at a time; see ``Limits`` for the defaults.
+            api_keys: any of which a request has to carry, but for health and readiness;
+                ``POTASSIUM_API_KEYS``, separated by commas, where not given.
             debug: send tracebacks to clients. For development alone.
             routes: as Starlette takes them; handlers go before them.
             middleware: as Starlette takes it. Use pure ASGI middleware: behind a
@@ -76,6 +80,7 @@ class Potassium(Starlette):
         self._cache: Cache = {}
         self._init_function: Callable[[], Any] | None = None
         self._limits = limits or Limits()
+        self._api_keys = check_keys(_keys_from_environment() if api_keys is None else api_keys)
         self._handlers: dict[str, Handler] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._unclaimed_webhooks: dict[Callable[..., Any], str] = {}
@@ -290,7 +295,8 @@ class Potassium(Starlette):
         Middleware of the user's sees every request, so with any there is no short way.
         """
         endpoints = {} if self.user_middleware else self._endpoints
-        return Front(endpoints, RequestIds(super().build_middleware_stack()))
+        front = Front(endpoints, RequestIds(super().build_middleware_stack()))
+        return ApiKeys(front, self._api_keys) if self._api_keys else front
 
     def _run_init(self, _: None) -> None:
         if self._init_function is None:
@@ -332,6 +338,11 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _keys_from_environment() -> list[str]:
+    keys = os.environ.get("POTASSIUM_API_KEYS", "").split(",")
+    return [key.strip() for key in keys if key.strip()]
 
 
 def _port_from_environment() -> int:

@@ -19,6 +19,8 @@ class Limits:
             refused with 408.
         timeout: seconds for queueing and running together, after which the caller gets 504;
             None for no limit. ``@app.handler(timeout=...)`` goes before it.
+        priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``; a job is
+            overtaken by a bounded number of others, so that none starves.
 
     Raises:
         UsageError: a value that cannot be.
@@ -29,6 +31,7 @@ class Limits:
     body_size: int = 10 * 1024 * 1024
     body_timeout: float = 30.0
     timeout: float | None = None
+    priorities: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -37,6 +40,8 @@ class Limits:
         check_seconds("body_timeout", self.body_timeout)
         if self.timeout is not None:
             check_seconds("timeout", self.timeout)
+        if type(self.priorities) is not bool:
+            raise UsageError(f"priorities={self.priorities!r}: True or False is needed.")
 
 
 def check_count(name: str, value: object) -> None:

@@ -9,10 +9,11 @@ from starlette.types import Receive, Scope, Send
 
 from potassium.body import Bodies
 from potassium.config import Limits
-from potassium.deadline import deadline_of
+from potassium.engine import Priority
 from potassium.errors import PotassiumError, Unavailable
 from potassium.handler import Handler
 from potassium.http import Request
+from potassium.preferences import deadline_of, priority_of
 from potassium.problem import problem_reply
 from potassium.reply import Reply
 from potassium.request_id import request_id_of
@@ -40,6 +41,7 @@ class Endpoint:
         self.handler = handler
         self._runtime = runtime
         self._bodies = Bodies(limits)
+        self._priorities = limits.priorities
         self._debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +52,7 @@ class Endpoint:
         handler = self.handler
         request_id = request_id_of(scope)
         deadline = deadline_of(scope, handler.timeout)
+        priority = priority_of(scope) if self._priorities else Priority.NORMAL
         try:
             body = await self._bodies.read(scope, receive)
             if body is None:
@@ -57,7 +60,9 @@ class Endpoint:
             request = Request(request_id, scope["headers"], body)
             call = request, handler.bind(request)
             running = self._runtime.running or await self._runtime.started(deadline)
-            job = running.engine.admit(handler.operation, call, deadline=deadline)
+            job = running.engine.admit(
+                handler.operation, call, deadline=deadline, priority=priority
+            )
             request.job = job
             running.departures.note(job, receive)
             reply: Reply = await running.engine.outcome(job)

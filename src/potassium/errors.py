@@ -3,6 +3,7 @@
 PotassiumError
 ├── UsageError             a mistake in the app's own code, raised when it is made
 ├── MalformedJSON          400 malformed_json
+├── Unauthorized           401 unauthorized
 ├── BodyTimeout            408 body_timeout
 ├── BodyTooLarge           413 body_too_large
 ├── UnsupportedMediaType   415 unsupported_media_type
@@ -36,6 +37,7 @@ __all__ = [
     "PotassiumError",
     "QueueFull",
     "Starting",
+    "Unauthorized",
     "Unavailable",
     "UnserializableOutput",
     "UnsupportedMediaType",
@@ -78,6 +80,18 @@ class MalformedJSON(PotassiumError):
 
     status = 400
     code = "malformed_json"
+
+
+class Unauthorized(PotassiumError):
+    """API keys are configured, and none, or a wrong one, was sent."""
+
+    status = 401
+    code = "unauthorized"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the challenge (RFC 9110, section 11.6.1)."""
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class BodyTimeout(PotassiumError):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from potassium.path import path_below_mount
+
 __all__ = ["Front"]
 
 
@@ -22,14 +24,5 @@ class Front:
         """Serve one connection."""
         app: ASGIApp | None = None
         if scope["type"] == "http" and scope["method"] == "POST":
-            app = self._endpoints.get(_path_below_mount(scope))
+            app = self._endpoints.get(path_below_mount(scope))
         await (app or self._rest)(scope, receive, send)
-
-
-def _path_below_mount(scope: Scope) -> str:
-    """Return the path without the prefix under which the app is mounted (ASGI ``root_path``)."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :]
-    return path

@@ -184,6 +184,7 @@ class Runtime:
         engine = Engine(
             self.operations(),
             queue_size=self._limits.queue_size,
+            priorities=self._limits.priorities,
             lifecycle=self.lifecycle,
         )
         try:

@@ -4,20 +4,25 @@ import asyncio
 
 import pytest
 
-from potassium.engine.job import Job, Operation
-from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.job import Job, Operation, Priority
+from potassium.engine.queue import Capacity, JobQueue, PriorityJobQueue
 
 OPERATION = Operation("work", lambda argument: argument)
 
 
-def job() -> Job:
-    return Job(OPERATION, None, asyncio.get_running_loop().create_future())
+def job(priority: Priority = Priority.NORMAL) -> Job:
+    future = asyncio.get_running_loop().create_future()
+    return Job(OPERATION, None, future, priority=priority)
 
 
-async def test_refuses_what_is_over_the_limit() -> None:
+KINDS = [JobQueue, PriorityJobQueue]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_refuses_what_is_over_the_limit(kind: type[JobQueue]) -> None:
     """One job over the limit raises QueueFull and is not counted."""
     capacity = Capacity(2)
-    queue = JobQueue(capacity)
+    queue = kind(capacity)
     queue.put_nowait(job())
     queue.put_nowait(job())
     with pytest.raises(asyncio.QueueFull):
@@ -25,10 +30,11 @@ async def test_refuses_what_is_over_the_limit() -> None:
     assert (queue.qsize(), capacity.waiting) == (2, 2)
 
 
-async def test_the_limit_holds_over_all_queues_together() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_limit_holds_over_all_queues_together(kind: type[JobQueue]) -> None:
     """Two queues share one capacity."""
     capacity = Capacity(1)
-    first, second = JobQueue(capacity), JobQueue(capacity)
+    first, second = kind(capacity), kind(capacity)
     first.put_nowait(job())
     with pytest.raises(asyncio.QueueFull):
         second.put_nowait(job())
@@ -36,19 +42,21 @@ async def test_the_limit_holds_over_all_queues_together() -> None:
     second.put_nowait(job())
 
 
-async def test_jobs_come_out_in_the_order_they_went_in() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_jobs_come_out_in_the_order_they_went_in(kind: type[JobQueue]) -> None:
     """First in, first out."""
-    queue = JobQueue(Capacity(8))
+    queue = kind(Capacity(8))
     jobs = [job() for _ in range(8)]
     for one in jobs:
         queue.put_nowait(one)
     assert [queue.get_nowait() for _ in jobs] == jobs
 
 
-async def test_a_discarded_job_makes_room() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_discarded_job_makes_room(kind: type[JobQueue]) -> None:
     """A job that is called off leaves the line, and another fits in."""
     capacity = Capacity(1)
-    queue = JobQueue(capacity)
+    queue = kind(capacity)
     first, second = job(), job()
     queue.put_nowait(first)
     assert queue.discard(first)
@@ -57,12 +65,39 @@ async def test_a_discarded_job_makes_room() -> None:
     assert queue.get_nowait() is second
 
 
-async def test_discarding_what_is_not_in_line_changes_nothing() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_discarding_what_is_not_in_line_changes_nothing(kind: type[JobQueue]) -> None:
     """A job that has left the queue already cannot be discarded."""
     capacity = Capacity(2)
-    queue = JobQueue(capacity)
+    queue = kind(capacity)
     first = job()
     queue.put_nowait(first)
     queue.get_nowait()
     assert not queue.discard(first)
     assert capacity.waiting == 0
+
+
+async def test_higher_priorities_come_out_first() -> None:
+    """High before normal before low, and in each the order of admission."""
+    queue = PriorityJobQueue(Capacity(9))
+    jobs = [job(priority) for _ in range(3) for priority in Priority]
+    for one in jobs:
+        queue.put_nowait(one)
+    out = [queue.get_nowait() for _ in jobs]
+    assert out == sorted(jobs, key=lambda one: -one.priority)
+    assert queue.empty()
+
+
+@pytest.mark.parametrize(("priority", "bound"), [(Priority.NORMAL, 9), (Priority.LOW, 19)])
+async def test_no_priority_starves(priority: Priority, bound: int) -> None:
+    """However many high jobs keep coming, a job is overtaken by a bounded number of them."""
+    queue = PriorityJobQueue(Capacity(10))
+    patient = job(priority)
+    queue.put_nowait(patient)
+    overtaken = 0
+    for _ in range(100):
+        queue.put_nowait(job(Priority.HIGH))
+        if queue.get_nowait() is patient:
+            break
+        overtaken += 1
+    assert overtaken == bound

@@ -11,10 +11,10 @@ import anyio
 import anyio.to_thread
 
 from potassium.engine.dispatcher import Dispatcher
-from potassium.engine.job import Failure, Job, Operation
+from potassium.engine.job import Failure, Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
 from potassium.engine.loop_lane import LoopLane
-from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.queue import Capacity, JobQueue, PriorityJobQueue
 from potassium.engine.worker import Worker
 from potassium.errors import (
     ClientLeft,
@@ -55,19 +55,24 @@ class Engine:
         operations: Iterable[Operation],
         *,
         queue_size: int,
+        priorities: bool = False,
         lifecycle: Lifecycle,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to run ``operations``, with at most ``queue_size`` jobs waiting."""
+        """Prepare to run ``operations``, with at most ``queue_size`` jobs waiting.
+
+        Jobs run in the order of admission, or with ``priorities`` by that.
+        """
         self.lifecycle = lifecycle
         self.capacity = Capacity(queue_size)
         self.counts = Counts()
         self.started_at: float | None = None  # seconds since the epoch
         self.worker = Worker(self._report_from_thread, clock=clock)
-        self._jobs = JobQueue(self.capacity)
+        queue = PriorityJobQueue if priorities else JobQueue
+        self._jobs = queue(self.capacity)
         self._dispatcher = Dispatcher(self._jobs, self.capacity, self.worker)
         self._lanes = {
-            operation: LoopLane(operation, JobQueue(self.capacity), Job.settle, clock=clock)
+            operation: LoopLane(operation, queue(self.capacity), Job.settle, clock=clock)
             for operation in operations
             if operation.concurrency is not None
         }
@@ -105,13 +110,18 @@ class Engine:
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
 
-    async def call(
-        self, operation: Operation, argument: Any, *, deadline: float | None = None
-    ) -> Any:
+    async def call(self, operation: Operation, argument: Any, **options: Any) -> Any:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""
-        return await self.outcome(self.admit(operation, argument, deadline=deadline))
+        return await self.outcome(self.admit(operation, argument, **options))
 
-    def admit(self, operation: Operation, argument: Any, *, deadline: float | None = None) -> Job:
+    def admit(
+        self,
+        operation: Operation,
+        argument: Any,
+        *,
+        deadline: float | None = None,
+        priority: Priority = Priority.NORMAL,
+    ) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
         After ``deadline``, in monotonic seconds, the job is called off with
@@ -126,7 +136,7 @@ class Engine:
         if self.lifecycle.state is not State.READY:
             self.counts.refused += 1
             raise _refusal(self.lifecycle.state)
-        job = Job(operation, argument, self._loop.create_future(), deadline)
+        job = Job(operation, argument, self._loop.create_future(), deadline, priority)
         if deadline is not None:
             self._set_timer(job, deadline)
         try:

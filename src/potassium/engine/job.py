@@ -1,6 +1,7 @@
 """One unit of work, and what it does."""
 
 import asyncio
+import enum
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,15 @@ from typing import Any
 from potassium.engine.service_time import ServiceTime
 from potassium.errors import HandlerError, PotassiumError, UsageError
 
-__all__ = ["Failure", "Job", "Operation"]
+__all__ = ["Failure", "Job", "Operation", "Priority"]
+
+
+class Priority(enum.IntEnum):
+    """How urgent a job is, where the queue goes by that."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
 
 
 class Operation:
@@ -81,7 +90,16 @@ class Job:
 
     """
 
-    __slots__ = ("argument", "called_off", "deadline", "future", "operation", "outcome", "timer")
+    __slots__ = (
+        "argument",
+        "called_off",
+        "deadline",
+        "future",
+        "operation",
+        "outcome",
+        "priority",
+        "timer",
+    )
 
     def __init__(
         self,
@@ -89,12 +107,14 @@ class Job:
         argument: Any,
         future: asyncio.Future[Any],
         deadline: float | None = None,
+        priority: Priority = Priority.NORMAL,
     ) -> None:
         """Bind ``operation`` to its ``argument``; ``future`` is done when the job is settled."""
         self.operation = operation
         self.argument = argument
         self.future = future
         self.deadline = deadline
+        self.priority = priority
         self.timer: asyncio.TimerHandle | None = None
         self.outcome: Any = None
         self.called_off: PotassiumError | None = None

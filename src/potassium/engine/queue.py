@@ -1,11 +1,12 @@
 """The bounded queue that every job passes through."""
 
 import asyncio
+import heapq
 from collections import deque
 
-from potassium.engine.job import Job
+from potassium.engine.job import Job, Priority
 
-__all__ = ["Capacity", "JobQueue"]
+__all__ = ["Capacity", "JobQueue", "PriorityJobQueue"]
 
 
 class Capacity:
@@ -60,3 +61,45 @@ class JobQueue(asyncio.Queue[Job]):
     def _get(self) -> Job:
         self._capacity.waiting -= 1
         return self._queue.popleft()
+
+
+class PriorityJobQueue(JobQueue):
+    """A queue in which jobs of higher priority overtake, up to a point.
+
+    A normal job is overtaken by fewer later ones than the capacity, a low job by fewer than twice
+    as many, a high one by none. So none starves.
+    """
+
+    _heap: list[tuple[int, int, Job]]  # by rank, and of one rank in the order of admission
+
+    def qsize(self) -> int:
+        """Return how many jobs wait in this queue."""
+        return len(self._heap)
+
+    def empty(self) -> bool:
+        """Return whether none does."""
+        return not self._heap
+
+    def discard(self, job: Job) -> bool:
+        """Take ``job`` out of the line, and return whether it still stood in it."""
+        for index, (_, _, other) in enumerate(self._heap):
+            if other is job:
+                del self._heap[index]
+                heapq.heapify(self._heap)
+                self._capacity.waiting -= 1
+                return True
+        return False
+
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
+        self._heap = []
+        self._admitted = 0
+
+    def _put(self, item: Job) -> None:
+        self._capacity.waiting += 1
+        self._admitted += 1
+        overtakers = (Priority.HIGH - item.priority) * self._capacity.limit
+        heapq.heappush(self._heap, (self._admitted + overtakers, self._admitted, item))
+
+    def _get(self) -> Job:
+        self._capacity.waiting -= 1
+        return heapq.heappop(self._heap)[2]

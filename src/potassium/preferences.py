@@ -1,16 +1,20 @@
-"""Until when a call is wanted: by the handler's timeout, and by the client."""
+"""How long a call is wanted, and how urgently: by the server and by the client."""
 
 import re
 import time
 
 from starlette.types import Scope
 
-__all__ = ["deadline_of"]
+from potassium.engine import Priority
+
+__all__ = ["deadline_of", "priority_of"]
 
 # delta-seconds of the "wait" preference (RFC 7240, section 4.3), fractions allowed.
 WAIT = re.compile(
     rb"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9}(?:\.\d{1,9})?)\"?\s*(?:[,;]|$)", re.IGNORECASE
 )
+
+PRIORITIES = {priority.name.lower().encode(): priority for priority in Priority}
 
 
 def deadline_of(scope: Scope, timeout: float | None) -> float | None:
@@ -24,3 +28,11 @@ def deadline_of(scope: Scope, timeout: float | None) -> float | None:
             wait = float(match[1])
             timeout = wait if timeout is None else min(timeout, wait)
     return None if timeout is None else time.monotonic() + timeout
+
+
+def priority_of(scope: Scope) -> Priority:
+    """Return what ``X-Priority`` asks for: normal where it asks for nothing that there is."""
+    for name, value in scope["headers"]:
+        if name == b"x-priority":
+            return PRIORITIES.get(value.strip().lower(), Priority.NORMAL)
+    return Priority.NORMAL

@@ -1,11 +1,12 @@
-"""Until when a call is wanted."""
+"""How long a call is wanted, and how urgently."""
 
 import time
 from typing import Any
 
 import pytest
 
-from potassium.deadline import deadline_of
+from potassium.engine import Priority
+from potassium.preferences import deadline_of, priority_of
 
 
 def scope(*prefer: bytes) -> dict[str, Any]:
@@ -60,3 +61,24 @@ def test_the_shortest_of_several_preferences_counts() -> None:
 def test_without_either_there_is_no_deadline() -> None:
     """By default a call may take as long as it likes."""
     assert deadline_of(scope(), None) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "priority"),
+    [
+        (b"low", Priority.LOW),
+        (b"normal", Priority.NORMAL),
+        (b" High ", Priority.HIGH),
+        (b"urgent", Priority.NORMAL),
+        (b"", Priority.NORMAL),
+        (b"2", Priority.NORMAL),
+    ],
+)
+def test_the_client_says_how_urgent_it_is(sent: bytes, priority: Priority) -> None:
+    """Three levels; what is none of them is normal."""
+    assert priority_of({"type": "http", "headers": [(b"x-priority", sent)]}) is priority
+
+
+def test_without_the_header_a_call_is_normal() -> None:
+    """Nobody has to say anything."""
+    assert priority_of({"type": "http", "headers": []}) is Priority.NORMAL
