@@ -15,7 +15,7 @@ def test_limits_are_whole_numbers_above_zero(field: str, value: object) -> None:
         Limits(**{field: value})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("field", ["body_timeout", "timeout"])
+@pytest.mark.parametrize("field", ["body_timeout", "timeout", "grace_period", "hang_timeout"])
 @pytest.mark.parametrize("value", [0, -1, "8", True, float("inf"), float("nan")])
 def test_times_are_seconds_above_zero(field: str, value: object) -> None:
     """A time that cannot be fails when it is written, and is named."""

@@ -45,6 +45,12 @@ def served(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ser
     return serve
 
 
+@pytest.fixture
+def server(served: Callable[..., Served]) -> uvicorn.Server:
+    server: uvicorn.Server = served(port=0)["server"]
+    return server
+
+
 @pytest.fixture(autouse=True)
 def _logging_is_as_before() -> object:
     logger = logging.getLogger("potassium")
@@ -143,21 +149,20 @@ def test_an_ipv6_address_can_be_served(served: Callable[..., Served]) -> None:
     assert served(host="::1", port=0)["bound"][0] == "::1"
 
 
-def test_a_first_signal_asks_the_server_to_stop(served: Callable[..., Served]) -> None:
-    """Once the app has started, SIGINT lets what was accepted end."""
-    server = served(port=0)["server"]
+async def test_a_first_signal_asks_the_server_to_stop(server: uvicorn.Server) -> None:
+    """Once the app has started, SIGINT lets what was accepted end, and then closes."""
     server.started = True
+    assert not await server.on_tick(1)
     server.handle_exit(signal.SIGINT, None)
-    assert server.should_exit
+    assert not server.should_exit
+    assert await server.on_tick(2)
 
 
-def test_signal_handlers_are_put_back(served: Callable[..., Served]) -> None:
+def test_signal_handlers_are_put_back(server: uvicorn.Server) -> None:
     """After serving, signals do what they did before, and are not raised again."""
     before = signal.getsignal(signal.SIGTERM)
-    server = served(port=0)["server"]
     with server.capture_signals():
         assert signal.getsignal(signal.SIGTERM) == server.handle_exit
         server.started = True
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
-    assert server.should_exit

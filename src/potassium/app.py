@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
@@ -28,6 +28,7 @@ from potassium.keys import ApiKeys, check_keys
 from potassium.problem import problem_reply
 from potassium.request_id import RequestIds, request_id_of
 from potassium.runtime import Runtime
+from potassium.signals import before_signals
 
 __all__ = ["Potassium"]
 
@@ -250,13 +251,18 @@ class Potassium(Starlette):
             BaseException: whatever ``init`` raised.
 
         """
-        del app  # the parent; ours is self
         self._check_complete()
+        # A parent's signals are the parent's own business.
+        hearing = before_signals(self._runtime.drain) if app is self else nullcontext()
         async with self._runtime.run():
-            yield
+            with hearing:
+                yield
 
     def serve(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve the app until Ctrl-C or SIGTERM; blocks.
+
+        Then nothing more is admitted, and what was admitted has ``Limits.grace_period`` to end
+        in. A second signal ends the process at once.
 
         Args:
             host: the address to listen on; ``POTASSIUM_HOST`` or 127.0.0.1 where not given.
@@ -266,7 +272,8 @@ class Potassium(Starlette):
 
         Raises:
             UsageError: there is no handler, or an option cannot be.
-            SystemExit: the address is taken, or ``init`` raised.
+            SystemExit: the address is taken, ``init`` raised, the GPU thread failed, or calls
+                were not done within the grace period.
 
         """
         if not self._handlers:
@@ -283,9 +290,12 @@ class Potassium(Starlette):
 
         serve(
             self,
+            self._runtime,
             self.name,
-            os.environ.get("POTASSIUM_HOST", DEFAULT_HOST) if host is None else host,
-            _port_from_environment() if port is None else port,
+            (
+                os.environ.get("POTASSIUM_HOST", DEFAULT_HOST) if host is None else host,
+                _port_from_environment() if port is None else port,
+            ),
             options,
         )
 

@@ -12,6 +12,7 @@ __all__ = ["Bodies"]
 
 # How much later than its limit a body may be given up, as a share of the limit.
 SLACK = 0.05
+LONGEST_LENGTH = 18  # digits of a Content-Length: an exabyte
 
 
 class Bodies:
@@ -40,7 +41,7 @@ class Bodies:
 
         """
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._size:
+            if name == b"content-length" and value.isdigit() and self._is_over(value):
                 raise self._too_large()
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[Any]", asyncio.current_task(loop))  # ASGI runs in tasks
@@ -88,6 +89,10 @@ class Bodies:
                 task.cancel()
         if self._under_way:
             self._timer = loop.call_later(self._time * SLACK, self._look, loop)
+
+    def _is_over(self, length: bytes) -> bool:
+        # int() refuses thousands of digits, and not every server refuses them before.
+        return len(length) > LONGEST_LENGTH or int(length) > self._size
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The body may have {self._size} bytes at most.")

@@ -19,6 +19,10 @@ class Limits:
             refused with 408.
         timeout: seconds for queueing and running together, after which the caller gets 504;
             None for no limit. ``@app.handler(timeout=...)`` goes before it.
+        grace_period: seconds that calls have to end in once the server is asked to stop; what is
+            left then gets 503.
+        hang_timeout: seconds after which a call that has not come back means that the GPU thread
+            is stuck for good: the server fails, and liveness goes red. None for never.
         priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``; a job is
             overtaken by a bounded number of others, so that none starves.
 
@@ -31,6 +35,8 @@ class Limits:
     body_size: int = 10 * 1024 * 1024
     body_timeout: float = 30.0
     timeout: float | None = None
+    grace_period: float = 30.0
+    hang_timeout: float | None = None
     priorities: bool = False
 
     def __post_init__(self) -> None:
@@ -38,8 +44,11 @@ class Limits:
         check_count("queue_size", self.queue_size)
         check_count("body_size", self.body_size)
         check_seconds("body_timeout", self.body_timeout)
+        check_seconds("grace_period", self.grace_period)
         if self.timeout is not None:
             check_seconds("timeout", self.timeout)
+        if self.hang_timeout is not None:
+            check_seconds("hang_timeout", self.hang_timeout)
         if type(self.priorities) is not bool:
             raise UsageError(f"priorities={self.priorities!r}: True or False is needed.")
 

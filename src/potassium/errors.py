@@ -16,7 +16,8 @@ PotassiumError
     ├── QueueFull          503 queue_full
     ├── Starting           503 starting
     ├── Draining           503 draining
-    └── WorkerFailed       503 worker_failed
+    ├── WorkerFailed       503 worker_failed
+    └── OutOfMemory        503 out_of_memory
 
 The message of an error is sent to the client as the problem document's ``detail`` (RFC 9457),
 so it never holds a path, a repr of user data or a traceback.
@@ -34,6 +35,7 @@ __all__ = [
     "HandlerError",
     "InvalidInput",
     "MalformedJSON",
+    "OutOfMemory",
     "PotassiumError",
     "QueueFull",
     "Starting",
@@ -208,3 +210,13 @@ class WorkerFailed(Unavailable):
     """The GPU thread cannot serve any more; the process must be restarted."""
 
     code = "worker_failed"
+
+    def __init__(self, detail: str = "The model cannot be served any more.") -> None:
+        """Keep ``detail``; waiting does not help."""
+        super().__init__(detail)
+
+
+class OutOfMemory(Unavailable):
+    """The accelerator's memory was not enough, also after what could be freed was."""
+
+    code = "out_of_memory"

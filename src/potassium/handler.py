@@ -1,14 +1,16 @@
 """One registered function: where it is called, how its argument binds, what runs it."""
 
 import inspect
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from potassium.accelerator import free_memory, is_out_of_memory
 from potassium.binding import Bind, binding_of
 from potassium.config import check_count, check_seconds
 from potassium.engine import Operation
-from potassium.errors import UsageError
+from potassium.errors import OutOfMemory, UsageError
 from potassium.http import CURRENT, Request
 from potassium.reply import Reply, reply_to
 
@@ -101,7 +103,19 @@ def _run(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[
         request, argument = call
         token = CURRENT.set(request)
         try:
-            return reply_to(function(cache(), argument))
+            try:
+                return reply_to(function(cache(), argument))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                traceback.clear_frames(error.__traceback__)  # they hold on to tensors
+            free_memory()
+            try:
+                return reply_to(function(cache(), argument))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise OutOfMemory("The accelerator is out of memory.", retry_after=1) from error
         finally:
             CURRENT.reset(token)
 

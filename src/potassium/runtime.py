@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from potassium.accelerator import is_fatal
 from potassium.config import Limits
 from potassium.departures import Departures
 from potassium.engine import Engine, Lifecycle, Operation, State
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Running", "Runtime"]
 
-STOP_TIME = 30.0  # seconds that a stop waits for the GPU thread and for webhooks
+STOP_TIME = 15.0  # seconds beyond the grace period that a stop may take, webhooks included
 
 logger = logging.getLogger("potassium")
 
@@ -101,10 +102,8 @@ class Runtime:
             try:
                 yield
             finally:
-                with anyio.move_on_after(STOP_TIME, shield=True) as scope:
+                with anyio.move_on_after(self._limits.grace_period + STOP_TIME, shield=True):
                     await _stop(running)
-                if scope.cancelled_caught:
-                    logger.error("a handler did not end within %.0f s of the stop", STOP_TIME)
         finally:
             self._leave()
 
@@ -155,6 +154,21 @@ class Runtime:
         self._lazy = asyncio.create_task(self._run_until_the_loop_ends(), name="potassium-lazy")
         self._lazy.add_done_callback(self._leave)  # also where it never came to its first step
 
+    def drain(self) -> None:
+        """Admit nothing any more; what was admitted has the grace period to end in."""
+        if self.running is not None:
+            self.running.engine.drain()
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether the end of the grace period took calls from those who waited."""
+        return self.running is not None and self.running.engine.cut_off > 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for a result."""
+        return self.running is None or self.running.engine.is_idle
+
     def _enter(self) -> None:
         self._entered = True
         self._loop = asyncio.get_running_loop()
@@ -183,9 +197,9 @@ class Runtime:
             webhooks = WebhookSender()
         engine = Engine(
             self.operations(),
-            queue_size=self._limits.queue_size,
-            priorities=self._limits.priorities,
+            limits=self._limits,
             lifecycle=self.lifecycle,
+            is_fatal=is_fatal,
         )
         try:
             await engine.start(self._init)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -15,27 +16,36 @@ import uvicorn
 import uvicorn.config
 from starlette.types import ASGIApp
 
+from potassium.engine import State
 from potassium.errors import UsageError
+from potassium.runtime import Runtime
+from potassium.signals import SIGNALS
 
 __all__ = ["serve"]
 
 # Handlers in pure Python hold the GIL for as long as this before the event loop gets a turn.
 SWITCH_INTERVAL = 0.0005  # seconds; Python's default is ten times as long
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What was admitted has its answer by the time that the server closes; this is for clients that do
+# not fetch theirs, or never finish their requests.
+CLOSING_TIME = 2  # seconds
 
 logger = logging.getLogger("potassium")
 
 
-def serve(app: ASGIApp, name: str, host: str, port: int, options: dict[str, Any]) -> None:
-    """Serve ``app`` until SIGINT or SIGTERM; blocks.
+def serve(
+    app: ASGIApp, runtime: Runtime, name: str, address: tuple[str, int], options: dict[str, Any]
+) -> None:
+    """Serve ``app`` at ``address``, host and port, until SIGINT or SIGTERM; blocks.
 
-    ``options`` go to ``uvicorn.Config``. Calls that were accepted are answered before it
-    returns; a second signal, or one before the app has started, ends the process at once.
+    ``options`` go to ``uvicorn.Config``. On the first signal nothing more is admitted, and the
+    server goes on answering, readiness with 503, until what was admitted has ended or the grace
+    period is over. A second signal, or one before the app has started, ends the process at once.
 
     Raises:
         UsageError: an option that cannot be.
-        SystemExit: the address is taken, or the app did not start.
+        SystemExit: the address is taken, the app did not start, it failed, or calls were not
+            done within the grace period.
 
     """
     for option in ("workers", "reload"):
@@ -44,6 +54,7 @@ def serve(app: ASGIApp, name: str, host: str, port: int, options: dict[str, Any]
                 f"serve({option}=...): serve() runs one process, which holds one model. Use "
                 f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
             )
+    host, port = address
     config = uvicorn.Config(
         app,
         host=host,
@@ -53,6 +64,7 @@ def serve(app: ASGIApp, name: str, host: str, port: int, options: dict[str, Any]
             "ws": "none",
             "lifespan": "on",
             "log_config": _log_config(options.get("log_level")),
+            "timeout_graceful_shutdown": CLOSING_TIME,
             **options,
         },
     )
@@ -65,33 +77,55 @@ def serve(app: ASGIApp, name: str, host: str, port: int, options: dict[str, Any]
     switch_interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        _Server(config, f"{name} serves on {where} (Ctrl-C ends it)").run(sockets)
+        server = _Server(config, runtime, f"{name} serves on {where} (Ctrl-C ends it)")
+        server.run(sockets)
     finally:
         sys.setswitchinterval(switch_interval)
+    if any(thread.name == "potassium-gpu" for thread in threading.enumerate()):
+        # A handler that does not come back would keep the interpreter from ending.
+        _flush()
+        os._exit(server.exit_status or 1)
+    if server.exit_status:
+        raise SystemExit(server.exit_status)
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that does not kill itself with the signal that stopped it."""
+    """A uvicorn server that drains its app before it closes, and tells how that went."""
 
-    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+    def __init__(self, config: uvicorn.Config, runtime: Runtime, greeting: str) -> None:
         super().__init__(config)
+        self.exit_status = 0
+        self._runtime = runtime
         self._greeting = greeting
+        self._asked_to_stop = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             logger.info(self._greeting)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether it is time to close; called ten times a second."""
+        runtime = self._runtime
+        if runtime.lifecycle.state is State.FAILED:
+            self.exit_status = 1
+            self.should_exit = True
+        elif self._asked_to_stop:
+            runtime.drain()
+            self.should_exit = runtime.is_idle
+        if self.should_exit and runtime.was_cut_off:
+            self.exit_status = 1
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame
-        if self.should_exit or not self.started:
+        if self._asked_to_stop or not self.started:
             # Nothing was accepted yet, or nothing is to be waited for any more. A thread that is
             # deep in a model cannot be asked to stop.
-            with suppress(RuntimeError, ValueError, OSError):  # it may be in the midst of a write
-                sys.stdout.flush()
+            _flush()
             os.write(2, b"potassium: stopped at once\n")
             os._exit(128 + sig)
-        self.should_exit = True
+        self._asked_to_stop = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -102,6 +136,11 @@ class _Server(uvicorn.Server):
         finally:
             for sig, handler in before.items():
                 signal.signal(sig, handler)
+
+
+def _flush() -> None:
+    with suppress(RuntimeError, ValueError, OSError):  # it may be in the midst of a write
+        sys.stdout.flush()
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -9,8 +9,17 @@ import anyio.from_thread
 import pytest
 from support.engine import NOTHING, Gate, running
 
+from potassium import Limits
 from potassium.engine import Engine, Lifecycle, Operation, State
-from potassium.errors import Draining, HandlerError, InvalidInput, QueueFull, Starting, UsageError
+from potassium.errors import (
+    Draining,
+    HandlerError,
+    InvalidInput,
+    QueueFull,
+    Starting,
+    UsageError,
+    WorkerFailed,
+)
 
 
 async def test_everything_runs_on_one_thread() -> None:
@@ -173,7 +182,7 @@ async def test_the_result_of_a_cancelled_call_is_dropped() -> None:
 async def test_refuses_before_the_start() -> None:
     """Nothing is admitted before init is done."""
     operation = Operation("work", lambda _: None)
-    engine = Engine([operation], queue_size=1, lifecycle=Lifecycle())
+    engine = Engine([operation], limits=Limits(), lifecycle=Lifecycle())
     with pytest.raises(Starting):
         await engine.call(operation, None)
 
@@ -187,20 +196,151 @@ async def test_refuses_after_the_stop() -> None:
         await engine.call(operation, None)
 
 
-async def test_stop_lets_the_running_job_end_and_refuses_the_rest() -> None:
-    """On stop, what runs is answered, what waits gets Draining, and the thread is gone."""
+async def test_stop_lets_what_was_admitted_end() -> None:
+    """On stop, what runs and what waits is answered, what comes is refused, the thread is gone."""
     gate = Gate()
     async with running(gate.operation) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(5)]
         await gate.has_begun()
         await asyncio.sleep(0.01)
+        stop = asyncio.create_task(engine.stop())
+        await asyncio.sleep(0.01)
+        assert engine.lifecycle.state.value == "draining"
+        with pytest.raises(Draining):
+            await engine.call(gate.operation, 5)
         gate.open(5)
-        await engine.stop()
-        results = await asyncio.gather(*calls, return_exceptions=True)
-    answered = [result for result in results if isinstance(result, int)]
-    assert answered == gate.ran
-    assert all(isinstance(result, int | Draining) for result in results)
+        await stop
+        assert await asyncio.gather(*calls) == gate.ran == list(range(5))
     assert engine.lifecycle.state is State.STOPPED
+    assert engine.cut_off == 0
+
+
+async def test_the_end_of_the_grace_period_takes_the_rest() -> None:
+    """Past the grace period callers get Draining; the thread ends when its handler does."""
+    gate = Gate()
+    async with running(gate.operation, grace_period=0.02) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(3)]
+        await gate.has_begun()
+        stop = asyncio.create_task(engine.stop())
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [Draining] * 3
+        assert engine.cut_off == 3
+        gate.open(3)
+        await stop
+    assert gate.ran == [0]
+
+
+async def test_a_handler_that_never_returns_does_not_keep_the_engine_from_stopping() -> None:
+    """Past the grace period the thread is left behind, and ends when its handler does."""
+    gate = Gate()
+    async with running(gate.operation, grace_period=0.02) as engine:
+        call = asyncio.create_task(engine.call(gate.operation, 0))
+        await gate.has_begun()
+        async with asyncio.timeout(5):
+            await engine.stop()
+        assert isinstance(call.exception(), Draining)
+        assert engine.lifecycle.state is State.STOPPED
+    gate.open()
+    await asyncio.to_thread(wait_until, lambda: engine.worker.current is None)
+    await asyncio.sleep(0.01)
+
+
+async def test_a_call_whose_caller_left_does_not_hold_up_the_drain() -> None:
+    """Nobody is waited for who is not there."""
+    gate = Gate()
+    async with running(gate.operation) as engine:
+        call = asyncio.create_task(engine.call(gate.operation, 0))
+        await gate.has_begun()
+        call.cancel()
+        await asyncio.wait({call})
+        engine.drain()
+        assert engine.is_idle
+        gate.open()
+
+
+async def test_an_engine_that_is_drained_twice_drains_once() -> None:
+    """A drain and a stop, in whatever order, are one drain."""
+    async with running(NOTHING) as engine:
+        engine.drain()
+        engine.drain()
+        await engine.stop()
+        await engine.stop()
+    assert engine.lifecycle.state is State.STOPPED
+
+
+class Poison(Exception):
+    """An error after which the accelerator is of no use."""
+
+
+async def test_after_a_fatal_error_nothing_runs_any_more(caplog: pytest.LogCaptureFixture) -> None:
+    """The call itself gets its error, those who wait WorkerFailed now, and so does what comes."""
+    ran: list[int] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def run(number: int) -> None:
+        ran.append(number)
+        begun.set()
+        assert go.wait(10)
+        raise Poison
+
+    operation = Operation("poison", run)
+    is_poison = lambda error: isinstance(error, Poison)  # noqa: E731
+    async with running(operation, is_fatal=is_poison) as engine:
+        calls = [asyncio.create_task(engine.call(operation, n)) for n in range(5)]
+        assert await asyncio.to_thread(begun.wait, 10)
+        go.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [HandlerError] + [WorkerFailed] * 4
+        with pytest.raises(WorkerFailed):
+            await engine.call(operation, 5)
+        assert engine.lifecycle.state is State.FAILED
+    assert engine.lifecycle.state is State.FAILED
+    assert ran == [0]
+    assert ["must be restarted" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_after_a_fatal_error_the_rest_of_its_group_does_not_run() -> None:
+    """Short jobs that were handed over together with the fatal one are not run either."""
+    ran: list[int] = []
+
+    def run(number: int) -> None:
+        ran.append(number)
+        if number == 103:
+            raise Poison
+
+    operation = Operation("poison", run)
+    is_poison = lambda error: isinstance(error, Poison)  # noqa: E731
+    async with running(operation, is_fatal=is_poison) as engine:
+        for number in range(100):
+            await engine.call(operation, number)
+        calls = [engine.call(operation, number) for number in range(100, 110)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert ran == list(range(104))
+    assert [type(result) for result in results[4:]] == [WorkerFailed] * 6
+
+
+async def test_a_handler_that_hangs_fails_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """Past hang_timeout the engine is FAILED, and everybody who waits is told."""
+    gate = Gate()
+    async with running(gate.operation, hang_timeout=0.05) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(3)]
+        async with asyncio.timeout(5):
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [WorkerFailed] * 3
+        assert engine.lifecycle.state is State.FAILED
+        gate.open()
+    assert gate.ran == [0]
+    assert ["has not returned" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_handlers_that_come_back_in_time_do_not_hang() -> None:
+    """Many calls, each shorter than hang_timeout, are not taken for one that hangs."""
+    operation = Operation("short", lambda _: threading.Event().wait(0.01))
+    async with running(operation, hang_timeout=0.1) as engine:
+        for _ in range(20):
+            await engine.call(operation, None)
+        await asyncio.sleep(0.05)
+        assert engine.lifecycle.state is State.READY
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
@@ -211,7 +351,7 @@ async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) ->
     def fail(_: None) -> None:
         raise error
 
-    engine = Engine([], queue_size=1, lifecycle=Lifecycle())
+    engine = Engine([], limits=Limits(), lifecycle=Lifecycle())
     with pytest.raises(kind) as caught:
         await engine.start(Operation("init", fail))
     assert caught.value is error
@@ -221,7 +361,7 @@ async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) ->
 async def test_a_start_that_is_cancelled_releases_the_thread() -> None:
     """Cancelled during init, the start ends once init has, and the engine is STOPPED."""
     gate = Gate()
-    engine = Engine([], queue_size=1, lifecycle=Lifecycle())
+    engine = Engine([], limits=Limits(), lifecycle=Lifecycle())
     start = asyncio.create_task(engine.start(gate.operation))
     await gate.has_begun()
     start.cancel()
@@ -235,7 +375,7 @@ def test_a_loop_that_ends_without_a_stop_ends_the_thread() -> None:
     """Where nobody stops the engine, its thread ends with the event loop."""
 
     async def main() -> None:
-        engine = Engine([], queue_size=1, lifecycle=Lifecycle())
+        engine = Engine([], limits=Limits(), lifecycle=Lifecycle())
         await engine.start(NOTHING)
 
     before = threading.active_count()

@@ -133,10 +133,10 @@ async def test_a_caller_who_leaves_the_queue_is_never_run() -> None:
         assert counter.ran == [0, 2]
 
 
-async def test_stop_refuses_what_runs_and_what_waits() -> None:
-    """On stop, async operations are cancelled and their callers get Draining."""
+async def test_the_end_of_the_grace_period_takes_what_runs_and_what_waits() -> None:
+    """Past the grace period, async operations are cancelled and their callers get Draining."""
     counter = Counter(1)
-    async with running(counter.operation) as engine:
+    async with running(counter.operation, grace_period=0.02) as engine:
         calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(3)]
         await settle()
         await engine.stop()

@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from potassium import Limits
 from potassium.engine import Engine, Lifecycle, Operation
 
 NOTHING = Operation("init", lambda _: None)
@@ -13,9 +14,12 @@ NOTHING = Operation("init", lambda _: None)
 
 @asynccontextmanager
 async def running(
-    *operations: Operation, queue_size: int = 256, init: Operation = NOTHING
+    *operations: Operation,
+    init: Operation = NOTHING,
+    is_fatal: Callable[[BaseException], bool] = lambda _: False,
+    **limits: Any,
 ) -> AsyncIterator[Engine]:
-    engine = Engine(operations, queue_size=queue_size, lifecycle=Lifecycle())
+    engine = Engine(operations, limits=Limits(**limits), lifecycle=Lifecycle(), is_fatal=is_fatal)
     await engine.start(init)
     try:
         yield engine

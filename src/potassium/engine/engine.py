@@ -1,6 +1,7 @@
 """The engine: admits jobs, runs them on the GPU thread or on the loop, and settles them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from potassium.config import Limits
 from potassium.engine.dispatcher import Dispatcher
 from potassium.engine.job import Failure, Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
@@ -30,6 +32,9 @@ from potassium.errors import (
 __all__ = ["Counts", "Engine"]
 
 LONGEST_RETRY_AFTER = 60  # seconds
+LAST_MOMENTS = 0.5  # seconds that a thread has to end in when there is no time left
+
+logger = logging.getLogger("potassium")
 
 
 @dataclass(slots=True)
@@ -54,21 +59,21 @@ class Engine:
         self,
         operations: Iterable[Operation],
         *,
-        queue_size: int,
-        priorities: bool = False,
+        limits: Limits,
         lifecycle: Lifecycle,
+        is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to run ``operations``, with at most ``queue_size`` jobs waiting.
+        """Prepare to run ``operations`` within ``limits``.
 
-        Jobs run in the order of admission, or with ``priorities`` by that.
+        ``is_fatal`` tells errors of an operation after which the GPU thread is of no use.
         """
         self.lifecycle = lifecycle
-        self.capacity = Capacity(queue_size)
+        self.capacity = Capacity(limits.queue_size)
         self.counts = Counts()
         self.started_at: float | None = None  # seconds since the epoch
-        self.worker = Worker(self._report_from_thread, clock=clock)
-        queue = PriorityJobQueue if priorities else JobQueue
+        self.worker = Worker(self._report_from_thread, is_fatal=is_fatal, clock=clock)
+        queue = PriorityJobQueue if limits.priorities else JobQueue
         self._jobs = queue(self.capacity)
         self._dispatcher = Dispatcher(self._jobs, self.capacity, self.worker)
         self._lanes = {
@@ -78,7 +83,13 @@ class Engine:
         }
         self._queues = {operation: lane.jobs for operation, lane in self._lanes.items()}
         self._tasks: list[asyncio.Task[None]] = []
+        self._open: set[Job] = set()  # admitted, and their callers still wait
+        self._all_closed = asyncio.Event()
+        self._limits = limits
         self._clock = clock
+        self._grace_timer: asyncio.TimerHandle | None = None
+        self._hang_timer: asyncio.TimerHandle | None = None
+        self.cut_off = 0  # calls that the end of the grace period took from their callers
 
     async def start(self, init: Operation) -> None:
         """Start the GPU thread and run ``init`` on it; admit jobs once it is done.
@@ -109,6 +120,8 @@ class Engine:
                 self._tasks.append(asyncio.create_task(lane.run(), name=name))
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
+        if self._limits.hang_timeout is not None:
+            self._look_for_hang(self._limits.hang_timeout)
 
     async def call(self, operation: Operation, argument: Any, **options: Any) -> Any:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""
@@ -148,6 +161,7 @@ class Engine:
             detail = f"{self.capacity.limit} calls are waiting already."
             raise QueueFull(detail, self._retry_after(operation)) from None
         self.counts.admitted += 1
+        self._open.add(job)
         return job
 
     async def outcome(self, job: Job) -> Any:
@@ -169,6 +183,9 @@ class Engine:
         finally:
             if job.timer is not None:
                 job.timer.cancel()
+            self._open.discard(job)
+            if not self._open:
+                self._all_closed.set()
         if type(outcome) is not Failure:
             self.counts.succeeded += 1
             return outcome
@@ -185,20 +202,48 @@ class Engine:
         job.call_off(error)
         self._queues.get(job.operation, self._jobs).discard(job)
 
-    async def stop(self) -> None:
-        """Refuse what waits, let the GPU thread end what it is at, and release it.
+    def drain(self) -> None:
+        """Admit nothing any more; what was admitted has the grace period to end in.
 
-        Does nothing where the engine is not READY.
+        What is left then is called off. Does nothing where the engine is not READY.
         """
-        if self.lifecycle.state is not State.READY:
+        if self.lifecycle.state is State.READY:
+            self.lifecycle.advance(State.DRAINING)
+            self._drain_ends = self._clock() + self._limits.grace_period
+            self._grace_timer = self._loop.call_later(self._limits.grace_period, self._end_grace)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for a result."""
+        return not self._open
+
+    async def stop(self) -> None:
+        """Drain, then release the GPU thread.
+
+        A handler that outlasts the grace period is left behind, on a thread that ends when it
+        returns. Does nothing where the engine was never READY, or has stopped.
+        """
+        self.drain()
+        if self.lifecycle.state is State.DRAINING:
+            self._all_closed.clear()
+            if self._open:
+                await self._all_closed.wait()
+            for task in self._tasks:
+                task.cancel()
+            left = max(self._drain_ends - self._clock(), LAST_MOMENTS)
+            await self._wind_up(State.STOPPED, within=left)
+        elif self.lifecycle.state is State.FAILED and self._tasks:
+            await self._wind_up(State.FAILED, within=LAST_MOMENTS)
+
+    def fail(self, why: str) -> None:
+        """Give up: refuse whatever comes, and everybody who waits gets WorkerFailed now."""
+        if self.lifecycle.state not in (State.READY, State.DRAINING):
             return
-        self.lifecycle.advance(State.DRAINING)
+        logger.critical("the server has failed and must be restarted: %s", why)
+        self.lifecycle.advance(State.FAILED)
+        self._call_off_all(WorkerFailed())
         for task in self._tasks:
             task.cancel()
-        for jobs in (self._jobs, *self._queues.values()):
-            while not jobs.empty():
-                jobs.get_nowait().call_off(_refusal(State.DRAINING))
-        await self._wind_up(State.STOPPED)
 
     async def _host_thread(self) -> None:
         over = asyncio.Event()
@@ -219,13 +264,35 @@ class Engine:
                 await over.wait()
             raise
 
-    async def _wind_up(self, state: State) -> None:
+    async def _wind_up(self, state: State, *, within: float | None = None) -> None:
         """Wait until the thread has run what it was given, and move on to ``state``."""
+        for timer in (self._grace_timer, self._hang_timer):
+            if timer is not None:
+                timer.cancel()
         self.worker.stop()
         try:
-            await asyncio.wait({self._thread, *self._tasks})
+            await asyncio.wait({self._thread, *self._tasks}, timeout=within)
         finally:
-            self.lifecycle.advance(state)
+            if self.lifecycle.state is not State.FAILED:
+                self.lifecycle.advance(state)
+
+    def _end_grace(self) -> None:
+        self.cut_off = len(self._open)
+        if self._open:
+            logger.error("%d calls were not done within the grace period", self.cut_off)
+        self._call_off_all(Draining("The server stopped before the call was done."))
+
+    def _call_off_all(self, error: PotassiumError) -> None:
+        for job in list(self._open):
+            self.call_off(job, error)
+
+    def _look_for_hang(self, hang_timeout: float) -> None:
+        job, since = self.worker.current, self.worker.since
+        if job is not None and self._clock() - since > hang_timeout:
+            self.fail(f"{job.operation.name} has not returned for {hang_timeout:g} s")
+        else:
+            after = hang_timeout / 10
+            self._hang_timer = self._loop.call_later(after, self._look_for_hang, hang_timeout)
 
     def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
         self._tell_loop(self._settle_group, done, ended)
@@ -243,6 +310,8 @@ class Engine:
             job.settle()
         if ended:
             self._dispatcher.group_done()
+        if self.worker.fatal is not None:
+            self.fail(f"the accelerator is of no use any more: {self.worker.fatal}")
 
     def _set_timer(self, job: Job, deadline: float) -> None:
         left = deadline - self._clock()
@@ -261,5 +330,5 @@ def _refusal(state: State) -> Unavailable:
     if state is State.STARTING:
         return Starting("The model is still loading.", retry_after=1)
     if state is State.FAILED:
-        return WorkerFailed("The model cannot be served any more.")
+        return WorkerFailed()
     return Draining("The server is stopping.", retry_after=1)

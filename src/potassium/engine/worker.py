@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from potassium.engine.job import Failure, Job
-from potassium.errors import DeadlineExceeded
+from potassium.errors import DeadlineExceeded, WorkerFailed
 
 __all__ = ["Worker"]
 
@@ -27,12 +27,18 @@ class Worker:
         self,
         report: Callable[[Sequence[Job], bool], None],
         *,
+        is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Set the thread's inbox up; ``run`` has yet to be called on the thread."""
+        """Set the thread's inbox up; ``run`` has yet to be called on the thread.
+
+        ``is_fatal`` tells errors after which the thread can run nothing any more.
+        """
         self.started = False
+        self.fatal: BaseException | None = None  # the error after which it runs nothing
         self.current: Job | None = None  # the job that the thread is at
         self.since = clock()  # when it began with that one, or with having nothing to do
+        self._is_fatal = is_fatal
         self.busy = 0.0  # seconds spent running groups that have ended
         self._report = report
         self._clock = clock
@@ -64,9 +70,12 @@ class Worker:
         started = reported = now = clock()
         first = 0
         for index, job in enumerate(group):
-            if not job.is_unwanted(now):
-                self.current, self.since = job, now
-                _run(job)
+            if self.fatal is not None:
+                job.outcome = Failure(WorkerFailed())
+            elif not job.is_unwanted(now):
+                self.since = now  # before current: who sees a job must not see an older time
+                self.current = job
+                self._run(job)
                 ended = clock()
                 job.operation.service_time.add(ended - now)
                 now = ended
@@ -75,14 +84,16 @@ class Worker:
                     first, reported = index + 1, now
             elif job.called_off is None:
                 job.outcome = Failure(DeadlineExceeded())
-        self.current, self.since = None, now
+        self.current = None
+        self.since = now
         self.busy += now - started
         self._report(group[first:] if first else group, True)  # noqa: FBT003
 
-
-def _run(job: Job) -> None:
-    """Run one job and keep what comes of it, whatever that is."""
-    try:
-        job.outcome = job.operation.run(job.argument)
-    except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
-        job.outcome = Failure(error)
+    def _run(self, job: Job) -> None:
+        """Run one job and keep what comes of it, whatever that is."""
+        try:
+            job.outcome = job.operation.run(job.argument)
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
+            job.outcome = Failure(error)
+            if self._is_fatal(error):
+                self.fatal = error
