@@ -5,87 +5,27 @@ to a reference measured in the same rounds. Absolute figures are printed beside 
 """
 
 import argparse
-import platform
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import load
-import psutil
+from report import machine, mebibytes, row, table
+from serving import running
 
-SERVERS = Path(__file__).with_name("servers")
 NAMES = {"a": "noop_potassium", "b": "noop_starlette", "c": "noop_thread_hop"}
 BODY = '{"x": 1.0}'
 
 Measured = dict[str, list[load.Load]]
 
 
-class Server:
-    """One of the servers, running."""
-
-    def __init__(self, name: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        command = [sys.executable, str(SERVERS / f"{name}.py"), str(self.port)]
-        self.process = subprocess.Popen(command)
-
-    def wait_until_it_answers(self) -> None:
-        url = f"http://127.0.0.1:{self.port}/"
-        request = urllib.request.Request(
-            url, data=BODY.encode(), headers={"Content-Type": "application/json"}
-        )
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(request, timeout=5).close()
-            except urllib.error.URLError:
-                time.sleep(0.05)
-            else:
-                return
-        raise SystemExit(f"{self.process.args!r} does not answer")
-
-    def resident(self) -> int:
-        """Return the bytes of memory that the process has resident."""
-        memory: int = psutil.Process(self.process.pid).memory_info().rss
-        return memory
-
-
-@contextmanager
-def running(*names: str) -> Iterator[list[Server]]:
-    """Run the servers until the end of the context."""
-    with ExitStack() as stack:
-        servers = []
-        for name in names:
-            server = Server(name)
-            stack.callback(server.process.wait)
-            stack.callback(server.process.terminate)
-            servers.append(server)
-        for server in servers:
-            server.wait_until_it_answers()
-        yield servers
-
-
 def ratio(ours: list[load.Load], theirs: list[load.Load], of: Callable[[load.Load], float]) -> str:
     """Return the median of the rounds' ratios, with the least and the most."""
     ratios = sorted(of(one) / of(other) for one, other in zip(ours, theirs, strict=True))
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-
-
-def row(*cells: str) -> None:
-    print("| " + " | ".join(cells) + " |", flush=True)
-
-
-def table(*head: str) -> None:
-    print()
-    row(*head)
-    row(*("---" for _ in head))
 
 
 def overhead(connections: list[int], rounds: int, seconds: float) -> None:
@@ -123,7 +63,7 @@ def overhead(connections: list[int], rounds: int, seconds: float) -> None:
             "resident memory",
             f"{sizes['a'] / sizes['b']:.2f}",
             f"{sizes['a'] / sizes['c']:.2f}",
-            *(f"{size / 2**20:.1f} MiB" for size in sizes.values()),
+            *map(mebibytes, sizes.values()),
         )
 
 
@@ -161,15 +101,6 @@ def import_time(rounds: int) -> None:
     )
 
 
-def machine() -> str:
-    """Describe what the figures were measured on."""
-    return (
-        f"{psutil.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
-        f"{platform.python_implementation()} {platform.python_version()}, load from "
-        f"{load.generator()}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 32, 128])
@@ -177,7 +108,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4, help="seconds of load in each")
     options = parser.parse_args()
     print(__doc__)
-    print(f"Machine: {machine()}")
+    print(f"Machine: {machine()}, load from {load.generator()}")
     print("a: Potassium; b: plain Starlette route; c: queue and a thread hop per request")
     print("Ratios are medians over the rounds, with the least and the most in brackets.")
     overhead(options.connections, options.rounds, options.seconds)

@@ -1,0 +1,32 @@
+"""Asking a server how it is, over and over on one connection."""
+
+import http.client
+import time
+
+
+def healthz(port: int, *, seconds: float, every: float = 0.02) -> list[float]:
+    """Return how long each ``GET /healthz`` took, in seconds.
+
+    Args:
+        port: on 127.0.0.1.
+        seconds: for how long to ask.
+        every: seconds from an answer to the next question.
+
+    Raises:
+        SystemExit: an answer was not 200.
+
+    """
+    latencies = []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.connect()
+    end = time.perf_counter() + seconds
+    while (started := time.perf_counter()) < end:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        answer.read()
+        latencies.append(time.perf_counter() - started)
+        if answer.status != http.HTTPStatus.OK:
+            raise SystemExit(f"/healthz answered {answer.status}")
+        time.sleep(every)
+    connection.close()
+    return latencies

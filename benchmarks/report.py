@@ -1,0 +1,42 @@
+"""How the benchmarks print what they measured."""
+
+import platform
+import statistics
+from collections.abc import Sequence
+
+import psutil
+
+
+def row(*cells: str) -> None:
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def table(*head: str) -> None:
+    print()
+    row(*head)
+    row(*("---" for _ in head))
+
+
+def p99(values: Sequence[float]) -> float:
+    """Return the 99th percentile of at least two values."""
+    return statistics.quantiles(values, n=100, method="inclusive")[98]
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+def mebibytes(size: float) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def verdict(*, reached: bool) -> str:
+    return "reached" if reached else "missed"
+
+
+def machine() -> str:
+    """Describe what the figures were measured on."""
+    return (
+        f"{psutil.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
+        f"{platform.python_implementation()} {platform.python_version()}"
+    )

@@ -1,0 +1,66 @@
+"""Handlers of all kinds, for all kinds of clients: what soak.py runs for minutes."""
+
+import asyncio
+import sys
+import time
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from potassium import Limits, Potassium
+
+
+class Item(BaseModel):
+    name: str
+    count: int
+
+
+async def tasks(_: Request) -> JSONResponse:
+    return JSONResponse({"tasks": len(asyncio.all_tasks())})
+
+
+app = Potassium(
+    "mixed",
+    limits=Limits(queue_size=16, body_size=64 * 1024, body_timeout=1),
+    routes=[Route("/tasks", tasks, methods=["GET"])],
+)
+
+
+@app.handler
+def good(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+    time.sleep(0.005)
+    return json_in
+
+
+@app.handler("/item")
+def item(cache: dict[str, Any], item: Item) -> Item:
+    return item
+
+
+@app.handler("/long")
+def long(cache: dict[str, Any], json_in: dict[str, Any]) -> str:
+    time.sleep(0.05)
+    return "done"
+
+
+@app.handler("/loop", concurrency=4)
+async def loop(cache: dict[str, Any], json_in: dict[str, Any]) -> str:
+    await asyncio.sleep(0.02)
+    return "done"
+
+
+@app.handler("/large")
+def large(cache: dict[str, Any], json_in: dict[str, Any]) -> bytes:
+    return bytes(2 * 2**20)
+
+
+@app.handler("/fail")
+def fail(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+    raise RuntimeError("on purpose")
+
+
+if __name__ == "__main__":
+    app.serve(port=int(sys.argv[1]), log_level="critical")

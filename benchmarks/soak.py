@@ -1,0 +1,154 @@
+"""Minutes of mixed traffic, and whether the server is afterwards what it was.
+
+Good calls, malformed ones, wrong types, too much, clients that leave, half-sent bodies, slow
+readers, failing handlers, bursts that are refused: all at a bounded rate, over raw sockets, to a
+server in a process of its own, which is looked at every second. The first minute stands beside
+the last. Both end with a pause: at rest there must not be one thread, task or socket more than
+there was.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from clients import CHANCE, KINDS, Visit
+from report import machine, mebibytes, row, table
+from serving import Server, running
+
+SETTLE = 2.0  # seconds without any client before the server counts as at rest
+GROWTH = 1.05  # of memory, that allocators are forgiven
+SHOWN = 5  # unexpected answers
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a server holds at one moment; memory is in bytes."""
+
+    threads: int
+    tasks: int
+    sockets: int
+    files: int
+    memory: int
+
+
+FIGURES = tuple(Sample.__dataclass_fields__)
+
+
+async def look(server: Server) -> Sample:
+    """Look at the server; the one connection that asks for its tasks is part of the picture."""
+    async with Visit(server.port) as visit:
+        visit.send("/tasks", b"", method="GET")
+        tasks = json.loads(await visit.answer(200))["tasks"]
+        with server.seen.oneshot():
+            return Sample(
+                threads=server.seen.num_threads(),
+                tasks=tasks,
+                sockets=len(server.seen.net_connections(kind="tcp")),
+                files=server.seen.num_fds(),
+                memory=server.resident(),
+            )
+
+
+class Traffic:
+    """Clients of every kind that come and go until they are told to stay away."""
+
+    def __init__(self, port: int) -> None:
+        self.visits: Counter[str] = Counter()
+        self.unexpected: list[str] = []
+        self._port = port
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def send(self, seconds: float) -> None:
+        """Let clients come for a while, and wait until the last one has left."""
+        end = time.monotonic() + seconds
+        await asyncio.gather(*(self._keep_coming(kind, end) for kind in KINDS))
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _keep_coming(self, kind: Callable[[int], Awaitable[None]], end: float) -> None:
+        while time.monotonic() < end:
+            visit = asyncio.create_task(self._visit(kind))
+            self._under_way.add(visit)
+            visit.add_done_callback(self._under_way.discard)
+            await asyncio.sleep(CHANCE.uniform(0.5, 1.5) / KINDS[kind])
+
+    async def _visit(self, kind: Callable[[int], Awaitable[None]]) -> None:
+        name = kind.__name__
+        self.visits[name] += 1
+        try:
+            await kind(self._port)
+        except Exception as error:  # noqa: BLE001 - all of them are told
+            self.unexpected.append(f"{name}: {error!r}")
+
+
+async def sampled(server: Server, traffic: Traffic, seconds: float) -> tuple[list[Sample], Sample]:
+    """Let traffic come for a while; return what was seen each second, and then at rest."""
+    samples = []
+    sending = asyncio.create_task(traffic.send(seconds))
+    while not sending.done():
+        await asyncio.wait({sending}, timeout=1)
+        samples.append(await look(server))
+    await sending
+    await asyncio.sleep(SETTLE)
+    return samples, await look(server)
+
+
+def compare(first: tuple[list[Sample], Sample], last: tuple[list[Sample], Sample]) -> list[str]:
+    """Print the first minute beside the last, and return what has grown.
+
+    It is judged at rest: under load, chance decides how many clients meet.
+    """
+    grown = []
+    table("figure", "when", "first", "last", "ratio", "at most")
+    for figure in FIGURES:
+        form = mebibytes if figure == "memory" else "{:.0f}".format
+        most = GROWTH if figure == "memory" else 1.0
+        busy = [
+            statistics.median(getattr(sample, figure) for sample in samples)
+            for samples, _ in (first, last)
+        ]
+        rest = [getattr(sample, figure) for _, sample in (first, last)]
+        row(figure, "under load, median", *map(form, busy), f"{busy[1] / busy[0]:.2f}", "")
+        row("", "at rest", *map(form, rest), f"{rest[1] / rest[0]:.2f}", f"{most:.2f}")
+        if rest[1] > most * rest[0]:
+            grown.append(figure)
+    return grown
+
+
+async def soak(server: Server, seconds: float) -> list[str]:
+    """Run the traffic, print what was seen, and return what was not as it should be."""
+    minute = min(60, seconds / 3)
+    traffic = Traffic(server.port)
+    first = await sampled(server, traffic, minute)
+    await sampled(server, traffic, seconds - 2 * minute)
+    last = await sampled(server, traffic, minute)
+    print(f"\nVisits: {', '.join(f'{name} {count}' for name, count in traffic.visits.items())}")
+    grown = compare(first, last)
+    faults = [f"{what} has grown" for what in grown]
+    if traffic.unexpected:
+        faults.append(f"{len(traffic.unexpected)} unexpected answers")
+        faults += traffic.unexpected[:SHOWN]
+    return faults
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    seconds = 60 * parser.parse_args().minutes
+    print(__doc__)
+    print(f"Machine: {machine()}")
+    print(f"{seconds:.0f} s; the first and the last {min(60, seconds / 3):.0f} s are compared")
+    with running("mixed_potassium") as (server,):
+        faults = asyncio.run(soak(server, seconds))
+    print("\n" + ("\n".join(faults) or "Nothing has grown."))
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
