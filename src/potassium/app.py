@@ -22,7 +22,7 @@ from potassium.endpoint import Endpoint
 from potassium.engine import Operation
 from potassium.errors import PotassiumError, UsageError
 from potassium.front import Front
-from potassium.handler import Cache, Handler
+from potassium.handler import Cache, Handler, name_of
 from potassium.health import Health
 from potassium.keys import ApiKeys, check_keys
 from potassium.problem import problem_reply
@@ -169,7 +169,7 @@ class Potassium(Starlette):
                 cache=lambda: self._cache,
             )
             if handler.path in self._handlers:
-                other = self._handlers[handler.path].function.__qualname__
+                other = name_of(self._handlers[handler.path].function)
                 raise UsageError(
                     f"POST {handler.path} is answered by {other} already; give this one a path "
                     'of its own: @app.handler("/other").'
@@ -180,7 +180,7 @@ class Potassium(Starlette):
             self._endpoints[handler.path] = endpoint
             self.router.routes.insert(
                 len(self._handlers) - 1,
-                Route(handler.path, endpoint, methods=["POST"], name=function.__name__),
+                Route(handler.path, endpoint, methods=["POST"], name=name_of(function)),
             )
             return function
 
@@ -196,8 +196,7 @@ class Potassium(Starlette):
             UsageError: the URL is none of http or https.
 
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_http_url(url):
             raise UsageError(f"@app.result_webhook(url={url!r}): an http or https URL is needed.")
 
         def decorate(function: Function) -> Function:
@@ -328,7 +327,7 @@ class Potassium(Starlette):
     def _check_complete(self) -> None:
         for function in self._unclaimed_webhooks:
             raise UsageError(
-                f"{function.__qualname__} has @app.result_webhook but no @app.handler; add one."
+                f"{name_of(function)} has @app.result_webhook but no @app.handler; add one."
             )
 
 
@@ -340,6 +339,14 @@ def _module_of(model: Any) -> Any:
             if isinstance(candidate, torch.nn.Module):
                 return candidate
     raise TypeError(f"app.optimize() takes torch.nn.Modules, not {type(model).__name__}.")
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that cannot be
+        return False
 
 
 def _in_event_loop() -> bool:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from potassium.errors import InvalidInput, UsageError
+from potassium.errors import InvalidInput, MalformedJSON, UsageError
 from potassium.http import Request
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _validated(function: Callable[..., Any], annotation: Any) -> Bind:
         try:
             return adapter.validate_json(request.body)
         except pydantic.ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":  # nested deeper than its parser takes
+                raise MalformedJSON("The body is nested too deeply.") from None
             faults = error.errors(include_url=False, include_context=False, include_input=False)
             raise InvalidInput(
                 "The body is JSON, but not what this handler takes; see errors.",

@@ -55,7 +55,6 @@ class Departures:
         job.future.add_done_callback(lambda _: task.cancel())
 
     async def _until_disconnect(self, job: Job, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not job.future.done():
+        # Anything else comes from a receive() that tells nothing: asked again, it might never wait.
+        if (await receive())["type"] == "http.disconnect" and not job.future.done():
             self._call_off(job)

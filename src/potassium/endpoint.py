@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from potassium.body import Bodies
 from potassium.config import Limits
 from potassium.engine import Priority
-from potassium.errors import PotassiumError, Unavailable
+from potassium.errors import DeadlineExceeded, PotassiumError, Unavailable
 from potassium.handler import Handler
 from potassium.http import Request
 from potassium.preferences import deadline_of, priority_of
@@ -69,6 +69,9 @@ class Endpoint:
         except PotassiumError as error:
             await self._problem(error, request_id).send(request_id, send)
             return
+        except Exception as error:  # noqa: BLE001 - of a validator of the user's, or our own
+            await self._problem(_internal(error), request_id).send(request_id, send)
+            return
         await reply.send(request_id, send)
         if running.webhooks is not None and handler.webhook_url is not None:
             self._post_onward(running.webhooks, handler.webhook_url, reply, request_id)
@@ -78,7 +81,8 @@ class Endpoint:
         cause = error.__cause__
         if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
             return problem_reply(cause, request_id, debug=self._debug)
-        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
+        expected = isinstance(error, Unavailable | DeadlineExceeded)
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not expected:
             logger.error(
                 "%s failed: %s (request %s)",
                 self.handler.path,
@@ -100,3 +104,9 @@ class Endpoint:
                 self.handler.path,
                 extra={"request_id": request_id, "handler": self.handler.path},
             )
+
+
+def _internal(cause: Exception) -> PotassiumError:
+    error = PotassiumError("The server made a mistake.")
+    error.__cause__ = cause
+    return error

@@ -14,7 +14,7 @@ from potassium.errors import OutOfMemory, UsageError
 from potassium.http import CURRENT, Request
 from potassium.reply import Reply, reply_to
 
-__all__ = ["Handler", "normal_path"]
+__all__ = ["Handler", "name_of", "normal_path"]
 
 RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup")
 
@@ -78,6 +78,11 @@ class Handler:
         else:
             operation = Operation(path, _run(function, cache))
         return cls(path=path, function=function, bind=bind, operation=operation, timeout=timeout)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what messages call a function; partials and instances have no name of their own."""
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def normal_path(path: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from potassium.codec import encode
-from potassium.errors import HandlerError, PotassiumError
-from potassium.reply import Reply
+from potassium.errors import HandlerError, PotassiumError, UnserializableOutput
+from potassium.http import EMPTY
+from potassium.reply import Reply, wire_headers
 
 __all__ = ["problem_reply"]
 
@@ -51,12 +52,12 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
         "request_id": request_id,
         **members,
     }
-    sent = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in headers.items()
-        if name.lower() != "content-type"
-    ]
-    return Reply(status, encode(document), PROBLEM, *sent)
+    sent = [(name, value) for name, value in wire_headers(headers) if name != PROBLEM[0]]
+    try:
+        body = encode(document)
+    except UnserializableOutput:  # what the app put into its own error
+        body = encode({**document, "detail": "", **dict.fromkeys(members)})
+    return Reply(status, b"" if status in EMPTY else body, PROBLEM, *sent)
 
 
 def _title(status: int) -> str:

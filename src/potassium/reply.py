@@ -1,16 +1,18 @@
 """An answer ready for the wire, and how it gets there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import Send
 
 from potassium.codec import encode
-from potassium.http import EMPTY, NOT_GIVEN, Response
+from potassium.http import EMPTY, FIELD_VALUE, NOT_GIVEN, TOKEN, Response
 
-__all__ = ["Reply", "reply_to"]
+__all__ = ["Reply", "reply_to", "wire_headers"]
 
 JSON = (b"content-type", b"application/json")
 BYTES = (b"content-type", b"application/octet-stream")
+OURS = ("content-length", "transfer-encoding", "x-request-id")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -72,11 +74,19 @@ def _reply_to_response(response: Response) -> Reply:
         body, media_type = response.body.encode(), TEXT
     else:
         body, media_type = response.body or b"", BYTES
-    headers = [
-        (name.lower().encode("ascii"), value.encode("latin-1"))
-        for name, value in response.headers.items()
-        if name.lower() not in ("content-length", "x-request-id", "transfer-encoding")
-    ]
+    headers = wire_headers(response.headers)
     if not any(name == b"content-type" for name, _ in headers) and body:
         headers.append(media_type)
     return Reply(response.status, body, *headers)
+
+
+def wire_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers of the app's as ASGI sends them.
+
+    Those that the server sets itself, and what no header can be, are left out.
+    """
+    return [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in headers.items()
+        if TOKEN.fullmatch(name) and FIELD_VALUE.fullmatch(value) and name.lower() not in OURS
+    ]

@@ -1,6 +1,7 @@
 """Brings the engine up and down, whoever asks for it: a lifespan, or the first request."""
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -151,7 +152,11 @@ class Runtime:
             "enter app.lifespan() inside its own"
         )
         self._enter()
-        self._lazy = asyncio.create_task(self._run_until_the_loop_ends(), name="potassium-lazy")
+        self._lazy = asyncio.create_task(
+            self._run_until_the_loop_ends(),
+            name="potassium-lazy",
+            context=contextvars.Context(),  # what the first request set is not for all others
+        )
         self._lazy.add_done_callback(self._leave)  # also where it never came to its first step
 
     def drain(self) -> None:
@@ -188,6 +193,13 @@ class Runtime:
             logger.critical("init failed; the app answers 503 from now on", exc_info=True)
 
     async def _start(self) -> Running:
+        try:
+            self.running = await self._start_engine()
+        finally:
+            self._start_over.set()
+        return self.running
+
+    async def _start_engine(self) -> Running:
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
         webhooks = None
@@ -201,14 +213,9 @@ class Runtime:
             lifecycle=self.lifecycle,
             is_fatal=is_fatal,
         )
-        try:
-            await engine.start(self._init)
-            departures = Departures(partial(engine.call_off, error=ClientLeft()))
-            running = Running(engine=engine, departures=departures, webhooks=webhooks)
-            self.running = running
-        finally:
-            self._start_over.set()
-        return running
+        await engine.start(self._init)
+        departures = Departures(partial(engine.call_off, error=ClientLeft()))
+        return Running(engine=engine, departures=departures, webhooks=webhooks)
 
 
 async def _stop(running: Running) -> None:

@@ -130,6 +130,9 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle signals while serving; unlike uvicorn, do not raise them again afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals belong to the main thread
+            return
         before = {sig: signal.signal(sig, self.handle_exit) for sig in SIGNALS}
         try:
             yield

@@ -82,6 +82,9 @@ class Dispatcher:
 
 
 def _duration(job: Job) -> float:
-    """Return the seconds that ``job`` is expected to take: long, until one was measured."""
-    floor = job.operation.service_time.floor
-    return GROUP_TIME if floor is None else floor
+    """Return the seconds that ``job`` is expected to take: long, until one was measured.
+
+    Where some are short and most are long, it may be a long one.
+    """
+    floor, mean = job.operation.service_time.floor, job.operation.service_time.mean
+    return GROUP_TIME if floor is None or mean is None else mean if mean >= GROUP_TIME else floor

@@ -106,6 +106,9 @@ class Engine:
         job = Job(init, None, self._loop.create_future())
         try:
             self._dispatcher.hand_over([job])
+            await asyncio.wait({job.future, self._thread}, return_when=asyncio.FIRST_COMPLETED)
+            if not job.future.done():
+                self._thread.result()  # the thread could not be started
             outcome = await job.future
         except asyncio.CancelledError:
             await self._wind_up(State.STOPPED)
@@ -178,6 +181,7 @@ class Engine:
         try:
             outcome = await job.future
         except asyncio.CancelledError:
+            self.counts.cancelled += 1
             self.call_off(job, ClientLeft())
             raise
         finally:
@@ -191,16 +195,21 @@ class Engine:
             return outcome
         if job.called_off is None:
             self.counts.failed += 1
+        else:
+            self.counts.cancelled += 1
         raise outcome.to_raise()
 
     def call_off(self, job: Job, error: PotassiumError) -> None:
         """Settle ``job`` with ``error`` and take it out of the queue, if it still waits there.
 
-        An async operation that runs is cancelled; one on the GPU thread is left to end.
+        An async operation that runs is cancelled; one on the GPU thread is left to end. Does
+        nothing where the job has its outcome.
         """
-        self.counts.cancelled += 1
+        if job.future.done() and not job.future.cancelled():
+            return
         job.call_off(error)
-        self._queues.get(job.operation, self._jobs).discard(job)
+        if self._queues.get(job.operation, self._jobs).discard(job):
+            job.argument = None
 
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in.

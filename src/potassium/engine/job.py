@@ -2,14 +2,19 @@
 
 import asyncio
 import enum
+import inspect
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from potassium.engine.service_time import ServiceTime
 from potassium.errors import HandlerError, PotassiumError, UsageError
 
 __all__ = ["Failure", "Job", "Operation", "Priority"]
+
+
+SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class Priority(enum.IntEnum):
@@ -60,7 +65,7 @@ class Failure:
         The locals of a failed handler may be gigabytes of tensors; the traceback keeps its
         lines without them.
         """
-        traceback.clear_frames(error.__traceback__)
+        _release(error)
         self.error = error
 
     def to_raise(self) -> PotassiumError:
@@ -74,6 +79,20 @@ class Failure:
         error = HandlerError("The handler raised an exception.")
         error.__cause__ = self.error
         return error
+
+
+def _release(error: BaseException) -> None:
+    """Clear the frames that an error, and those behind it, went through."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            # A generator may be suspended, to go on later; clearing would close it.
+            if not frame.f_code.co_flags & SUSPENDABLE:
+                with suppress(RuntimeError):  # it is still running
+                    frame.clear()
+        one = one.__cause__ or one.__context__
 
 
 class Job:

@@ -57,6 +57,7 @@ class LoopLane:
                 raise
             if not task.cancelled():  # else it was called off before its first step
                 job.outcome = task.result()
+            job.argument = None  # the request refers to the job, and not the other way any more
             self._operation.service_time.add(self._clock() - started)
             self._report(job)
 

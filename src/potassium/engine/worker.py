@@ -94,6 +94,11 @@ class Worker:
         try:
             job.outcome = job.operation.run(job.argument)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
-            job.outcome = Failure(error)
+            # Without this frame, which holds the job and so would make a cycle of them.
+            traceback = error.__traceback__
+            job.outcome = Failure(error.with_traceback(traceback and traceback.tb_next))
             if self._is_fatal(error):
                 self.fatal = error
+            del traceback
+        finally:
+            job.argument = None  # the request refers to the job, and not the other way any more

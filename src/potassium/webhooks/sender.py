@@ -56,11 +56,12 @@ class WebhookSender:
                 ) as answer:
                     answer.raise_for_status()
                     await _read_out(answer)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns nobody else
             logger.error(  # noqa: TRY400 - what failed is the receiver; our stack says nothing
-                "webhook to %s failed: %s",
+                "webhook to %s failed: %s (request %s)",
                 url,
                 str(error) or type(error).__name__,
+                request_id,
                 extra={"request_id": request_id},
             )
 

@@ -1,0 +1,20 @@
+"""An event loop whose time stands still until a test moves it."""
+
+import asyncio
+
+
+class ManualLoop(asyncio.SelectorEventLoop):
+    """Runs what is ready when it is told to; timers go by ``now``, which a test sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def step(self, times: int = 1) -> None:
+        """Run what is ready, and what that makes ready, ``times`` over; never blocks."""
+        for _ in range(times):
+            self.call_soon(self.stop)
+            self.run_forever()
