@@ -28,7 +28,7 @@ SWITCH_INTERVAL = 0.0005  # seconds; Python's default is ten times as long
 
 # What was admitted has its answer by the time that the server closes; this is for clients that do
 # not fetch theirs, or never finish their requests.
-CLOSING_TIME = 2  # seconds
+CLOSING_TIME = 1  # second
 
 logger = logging.getLogger("potassium")
 
@@ -81,12 +81,11 @@ def serve(
         server.run(sockets)
     finally:
         sys.setswitchinterval(switch_interval)
-    if any(thread.name == "potassium-gpu" for thread in threading.enumerate()):
-        # A handler that does not come back would keep the interpreter from ending.
+    if server.exit_status or any(one.name == "potassium-gpu" for one in threading.enumerate()):
+        # A handler that does not come back would keep the interpreter from ending, and what is
+        # left of a broken accelerator may as well.
         _flush()
         os._exit(server.exit_status or 1)
-    if server.exit_status:
-        raise SystemExit(server.exit_status)
 
 
 class _Server(uvicorn.Server):
@@ -142,8 +141,9 @@ class _Server(uvicorn.Server):
 
 
 def _flush() -> None:
-    with suppress(RuntimeError, ValueError, OSError):  # it may be in the midst of a write
-        sys.stdout.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(RuntimeError, ValueError, OSError):  # it may be in the midst of a write
+            stream.flush()
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """Hearing of the signals that stop a server, before the server acts on them."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,8 +17,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def before_signals(callback: Callable[[], None]) -> Iterator[None]:
     """Call ``callback`` on the running event loop when a signal is about to stop the server.
 
-    A server that has a handler for the signal keeps it, behind ours. Where there is none, or
-    outside of the main thread, nothing is changed.
+    A server that has a handler for the signal keeps it, behind ours, but a second signal ends the
+    process at once. Where there is no handler, or outside of the main thread, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -25,9 +26,16 @@ def before_signals(callback: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     servers = {sig: handler for sig in SIGNALS if callable(handler := signal.getsignal(sig))}
 
+    signalled = False
+
     def handle(sig: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(callback)
+        nonlocal signalled
         servers[signal.Signals(sig)](sig, frame)
+        if signalled:
+            # Not every server ends at once then, nor could it: the GPU thread may be anywhere.
+            os._exit(128 + sig)
+        signalled = True
+        loop.call_soon_threadsafe(callback)
 
     for sig in servers:
         signal.signal(sig, handle)

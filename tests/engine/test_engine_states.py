@@ -158,7 +158,8 @@ class Engines(RuleBasedStateMachine):
     def the_count_is_right(self) -> None:
         engine = self.engine
         queued = engine._jobs.qsize() + sum(lane.qsize() for lane in engine._queues.values())
-        in_the_inbox = sum(len(group) for group in list(engine._dispatcher.handed_over)[1:])
+        behind = list(engine._dispatcher.handed_over)[1:]
+        in_the_inbox = sum(job.called_off is None for group in behind for job in group)
         assert engine.capacity.waiting == queued + in_the_inbox
         assert 0 <= engine.capacity.waiting <= LIMIT
 

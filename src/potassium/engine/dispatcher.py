@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Protocol
 
 from potassium.engine.job import Job
@@ -64,11 +65,17 @@ class Dispatcher:
             self._room.clear()
         self._runner.hand_over(group)
 
+    def give_up(self, job: Job) -> None:
+        """Let ``job``, which has just been called off, take no place in the inbox any more."""
+        if any(job in group for group in islice(self._handed_over, 1, None)):
+            self._capacity.waiting -= 1
+
     def group_done(self) -> None:
         """Note that the thread has finished the group it was at and begun the next one."""
         self._handed_over.popleft()
         if self._handed_over:
-            self._capacity.waiting -= len(self._handed_over[0])
+            begun = self._handed_over[0]
+            self._capacity.waiting -= sum(job.called_off is None for job in begun)
         self._room.set()
 
     def _group(self, job: Job) -> list[Job]:

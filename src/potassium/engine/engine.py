@@ -89,6 +89,7 @@ class Engine:
         self._clock = clock
         self._grace_timer: asyncio.TimerHandle | None = None
         self._hang_timer: asyncio.TimerHandle | None = None
+        self._left_behind = False  # the thread is in a handler that does not come back
         self.cut_off = 0  # calls that the end of the grace period took from their callers
 
     async def start(self, init: Operation) -> None:
@@ -207,9 +208,12 @@ class Engine:
         """
         if job.future.done() and not job.future.cancelled():
             return
+        is_first = job.called_off is None
         job.call_off(error)
         if self._queues.get(job.operation, self._jobs).discard(job):
             job.argument = None
+        elif is_first:
+            self._dispatcher.give_up(job)
 
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in.
@@ -269,7 +273,7 @@ class Engine:
             # The event loop is being torn down and cancels whatever it finds; the thread is
             # still there, and ends when it has run what it was given.
             self.worker.stop()
-            if self.worker.started:
+            if self.worker.started and not self._left_behind:
                 await over.wait()
             raise
 
@@ -281,6 +285,9 @@ class Engine:
         self.worker.stop()
         try:
             await asyncio.wait({self._thread, *self._tasks}, timeout=within)
+            if not self._thread.done():
+                self._left_behind = True
+                self._thread.cancel()
         finally:
             if self.lifecycle.state is not State.FAILED:
                 self.lifecycle.advance(state)
