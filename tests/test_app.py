@@ -1,5 +1,6 @@
 """The app: decorators, cache, and mistakes that fail when they are made."""
 
+import functools
 from typing import Any
 
 import httpx
@@ -106,6 +107,15 @@ async def test_a_function_can_answer_several_paths(app: Potassium) -> None:
     async with client(app) as http:
         for path in ("/a", "/b"):
             assert (await http.post(path, json={"x": path})).json() == {"x": path}
+
+
+async def test_callables_without_a_name_are_handlers_too(app: Potassium) -> None:
+    """A partial and an instance serve, and a second one on their path is refused by name."""
+    app.handler("/partial")(functools.partial(echo))
+    with pytest.raises(UsageError, match="answered by partial already"):
+        app.handler("/partial")(echo)
+    async with client(app) as http:
+        assert (await http.post("/partial", json={"x": 1})).json() == {"x": 1}
 
 
 class Mistake:

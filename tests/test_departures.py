@@ -110,3 +110,19 @@ async def test_closed_departures_watch_nothing_more(called_off: list[Job]) -> No
     departures.close()
     await later()
     assert client.watched == 0
+
+
+async def test_a_receive_that_never_waits_does_not_freeze_the_loop(called_off: list[Job]) -> None:
+    """What is no departure, asked for again and again, is not asked for again."""
+    departures = Departures(called_off.append)
+    one = job()
+    asked = 0
+
+    async def replay() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    departures.note(one, replay)
+    await later()
+    assert (asked, called_off) == (1, [])

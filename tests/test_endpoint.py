@@ -1,15 +1,18 @@
 """From an HTTP request to a handler's answer."""
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pydantic
 import pytest
 from starlette.exceptions import HTTPException
 
-from potassium import Limits, Potassium
+from potassium import Limits, Potassium, Request
 from potassium.errors import InvalidInput
 from potassium.testing import client
 
@@ -220,3 +223,80 @@ async def test_debug_sends_the_traceback() -> None:
     async with client(app) as http:
         document = (await http.post("/", json={})).json()
     assert "ValueError: here it is" in document["traceback"][-1]
+
+
+async def test_a_validator_that_fails_is_an_error_in_the_same_shape(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a validator of the user's raises is a 500 with a request id, and on the log."""
+
+    class Item(pydantic.BaseModel):
+        text: str
+
+        @pydantic.field_validator("text")
+        @classmethod
+        def check(cls, value: str) -> str:
+            raise KeyError("hunter2")
+
+    def handler(cache: dict[str, Any], item: Any) -> None: ...
+
+    handler.__annotations__["item"] = Item
+    app.handler(handler)
+    async with client(app) as http:
+        response = await http.post("/", json={"text": "a"})
+    assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+    assert response.json()["request_id"] == response.headers["X-Request-Id"]
+    assert "hunter2" not in response.text
+    assert [bool(record.exc_info) for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (HTTPException(400, "a", {"Content-Length": "3", "Transfer-Encoding": "chunked"}), 400),
+        (HTTPException(400, "a", {"X-A": "a\r\nSet-Cookie: evil=1"}), 400),
+        (HTTPException(400, "a", {"X-A": "\u20ac", "X B": "c"}), 400),
+        (HTTPException(400, "\ud800"), 400),
+        (HTTPException(204), 204),
+        (InvalidInput("a", [{"loc": object()}]), 422),
+    ],
+    ids=repr,
+)
+async def test_an_error_that_cannot_be_sent_as_it_is_is_sent_without_that(
+    app: Potassium, error: Exception, status: int
+) -> None:
+    """A header or a detail that HTTP or JSON cannot hold is left out of the answer."""
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        raise error
+
+    async with app.lifespan():
+        start, body = await call(app, chunk(b"{}"))
+    headers = [name for name, _ in start["headers"]]
+    assert start["status"] == status
+    assert headers.count(b"content-length") == (status != 204)
+    assert not {b"transfer-encoding", b"x-a", b"x b", b"set-cookie"} & set(headers)
+    assert bool(body["body"]) == (status != 204)
+
+
+async def test_calls_leave_no_reference_cycles(app: Potassium) -> None:
+    """A call's body is freed with its answer, whether it succeeded or failed, without the GC."""
+    alive: list[weakref.ref[Request]] = []
+
+    @app.handler
+    def handler(cache: dict[str, Any], request: Request) -> None:
+        alive.append(weakref.ref(request))
+        if request.json["fail"]:
+            raise ValueError
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with app.lifespan():
+            for body in (b'{"fail": false}', b'{"fail": true}', b'{"fail": false}'):
+                await call(app, chunk(body))
+            await asyncio.sleep(0.03)
+            assert [one() for one in alive] == [None] * 3
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -258,6 +259,24 @@ async def test_a_hundred_apps_leave_nothing_behind() -> None:
     gc.collect()
     assert threading.active_count() == threads
     assert len(asyncio.all_tasks()) == tasks
+
+
+def test_what_the_first_request_set_is_not_there_for_others() -> None:
+    """Handlers of a lazily started app do not run in the context of its first request."""
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+    app = Potassium("test")
+    app.handler(lambda cache, json_in: user.get())
+
+    async def main() -> list[str]:
+        answers = []
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            for name in ("alice", "bob"):
+                user.set(name)
+                answers.append((await http.post("/", json={})).json())
+        return answers
+
+    assert asyncio.run(main()) == ["nobody", "nobody"]
 
 
 async def end_lazy(counting: Counting) -> None:

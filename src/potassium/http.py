@@ -37,7 +37,7 @@ class Request:
 
     """
 
-    __slots__ = ("_headers", "_json", "body", "id", "job")
+    __slots__ = ("__weakref__", "_headers", "_json", "body", "id", "job")
 
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Describe a request; ``headers`` is the ASGI list, names in lower case."""

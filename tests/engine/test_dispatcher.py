@@ -72,6 +72,18 @@ async def test_jobs_of_unknown_length_travel_alone(bench: Bench) -> None:
     assert set(bench.sizes()) == {1}
 
 
+async def test_jobs_that_are_long_on_average_travel_alone(bench: Bench) -> None:
+    """That some of them were short does not put the long ones into one group."""
+    operation = Operation("mixed", lambda argument: argument)
+    for seconds in (0.00001, *[0.02] * 50, 0.00001):
+        operation.service_time.add(seconds)
+    for _ in range(5):
+        future = asyncio.get_running_loop().create_future()
+        bench.queue.put_nowait(Job(operation, None, future))
+    await settle()
+    assert set(bench.sizes()) == {1}
+
+
 async def test_short_jobs_travel_together(bench: Bench) -> None:
     """A group is as many jobs as fill about a millisecond."""
     bench.put(3000, seconds=GROUP_TIME / 1000)

@@ -180,6 +180,9 @@ class Engines(RuleBasedStateMachine):
             self._end()
         finally:
             self.go.set()
+            while any(not task.done() for task in asyncio.all_tasks(self.loop)):
+                self.loop.step()
+            self.loop.step(10)  # with its last task, anyio lets its thread go
             self.loop.close()
         self.promises_hold()
         counts = self.engine.counts
