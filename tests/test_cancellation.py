@@ -1,8 +1,10 @@
 """Calls that nobody waits for any more: what their handlers and callers see."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -254,3 +256,33 @@ async def test_an_idle_thread_holds_on_to_no_request(app: Potassium) -> None:
         assert running is not None
         seen.append(await running.engine.call(Operation("asks", lambda _: asks()), None))
     assert seen == [True, False]
+
+
+async def test_calls_whose_clients_left_are_forgotten(app: Potassium) -> None:
+    """Nothing is kept of a call that was called off."""
+    alive: list[weakref.ref[Request]] = []
+    begun = threading.Semaphore(0)
+
+    @app.handler
+    def handler(cache: dict[str, Any], request: Request) -> None:
+        alive.append(weakref.ref(request))
+        begun.release()
+        threading.Event().wait(0.03)
+
+    async with app.lifespan():
+        for _ in range(3):
+            messages: list[dict[str, Any]] = [
+                {"type": "http.request", "body": b"{}"},
+                {"type": "http.disconnect"},
+            ]
+
+            async def receive(left: list[dict[str, Any]] = messages) -> dict[str, Any]:
+                return left.pop(0)
+
+            async def send(_: Any) -> None: ...
+
+            await app({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
+        assert await asyncio.to_thread(begun.acquire, timeout=10)
+        await asyncio.sleep(0.1)
+        gc.collect()
+        assert [one() for one in alive] == [None] * len(alive)

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -214,7 +213,8 @@ class Runtime:
             is_fatal=is_fatal,
         )
         await engine.start(self._init)
-        departures = Departures(partial(engine.call_off, error=ClientLeft()))
+        # An error for each: one that is raised again and again keeps the frames of all its raises.
+        departures = Departures(lambda job: engine.call_off(job, ClientLeft()))
         return Running(engine=engine, departures=departures, webhooks=webhooks)
 
 

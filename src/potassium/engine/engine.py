@@ -254,7 +254,7 @@ class Engine:
             return
         logger.critical("the server has failed and must be restarted: %s", why)
         self.lifecycle.advance(State.FAILED)
-        self._call_off_all(WorkerFailed())
+        self._call_off_all(WorkerFailed)
         for task in self._tasks:
             task.cancel()
 
@@ -296,11 +296,11 @@ class Engine:
         self.cut_off = len(self._open)
         if self._open:
             logger.error("%d calls were not done within the grace period", self.cut_off)
-        self._call_off_all(Draining("The server stopped before the call was done."))
+        self._call_off_all(lambda: Draining("The server stopped before the call was done."))
 
-    def _call_off_all(self, error: PotassiumError) -> None:
+    def _call_off_all(self, error: Callable[[], PotassiumError]) -> None:
         for job in list(self._open):
-            self.call_off(job, error)
+            self.call_off(job, error())
 
     def _look_for_hang(self, hang_timeout: float) -> None:
         job, since = self.worker.current, self.worker.since
