@@ -21,6 +21,7 @@ LAYERS = [
     ["webhooks/"],
     [
         "codec.py",
+        "wire.py",
         "http.py",
         "reply.py",
         "problem.py",
@@ -30,11 +31,12 @@ LAYERS = [
         "binding.py",
     ],
     ["accelerator.py"],
+    ["steps.py", "batches.py", "calls.py"],
     ["handler.py"],
     ["departures.py"],
     ["runtime.py"],
     ["path.py", "keys.py", "signals.py"],
-    ["endpoint.py", "health.py", "front.py"],
+    ["relay.py", "endpoint.py", "health.py", "front.py"],
     ["server.py", "app.py"],
     ["testing.py", "__init__.py"],
 ]

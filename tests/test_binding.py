@@ -137,10 +137,6 @@ def keyword_only(cache: dict[str, Any], *, json_in: dict[str, Any]) -> None: ...
 def star(*arguments: Any) -> None: ...
 def unresolvable(cache: dict[str, Any], item: "Missing") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 def unvalidatable(cache: dict[str, Any], item: Instance) -> None: ...
-def generator(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
-    yield
-
-
 @pytest.mark.parametrize(
     "function",
     [
@@ -151,7 +147,6 @@ def generator(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
         star,
         unresolvable,
         unvalidatable,
-        generator,
     ],
 )
 def test_a_signature_that_cannot_be_bound_shows_the_right_form(function: Any) -> None:

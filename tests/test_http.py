@@ -64,7 +64,7 @@ def test_json_is_the_same_value_at_each_access() -> None:
     [
         ({"json": {}, "body": b""}, "one of the two"),
         ({"json": None, "body": "text"}, "one of the two"),
-        ({"body": 5}, "bytes or str"),
+        ({"body": 5}, "bytes, str or a generator"),
         ({"status": 99}, "200 to 599"),
         ({"status": 600}, "200 to 599"),
         ({"status": "200"}, "200 to 599"),

@@ -3,11 +3,12 @@
 from starlette.exceptions import HTTPException
 
 from potassium.app import Potassium
-from potassium.config import Limits
+from potassium.config import Batch, Limits
 from potassium.errors import InvalidInput, PotassiumError, UsageError
 from potassium.http import Request, Response, current_request
 
 __all__ = [
+    "Batch",
     "HTTPException",
     "InvalidInput",
     "Limits",

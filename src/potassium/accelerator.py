@@ -4,8 +4,10 @@ import gc
 import re
 import sys
 from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
 
-__all__ = ["free_memory", "is_fatal", "is_out_of_memory"]
+__all__ = ["Modes", "free_memory", "is_fatal", "is_out_of_memory", "to_host"]
 
 # The CUDA driver marks these errors as sticky: every later call in the process returns them again
 # (CUDA Runtime API, cudaError_t: "the process must be terminated and relaunched"). What is not
@@ -58,6 +60,67 @@ def free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def to_host(value: Any) -> Any:
+    """Return ``value`` with the tensors in it, also in lists, tuples and dicts, in host memory."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    kind = type(value)
+    if kind is dict:
+        return {key: to_host(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return kind(to_host(item) for item in value)
+    return value
+
+
+class Modes:
+    """Keeps torch's modes of one generator from everything else that runs on its thread.
+
+    ``torch.inference_mode()`` and ``torch.no_grad()`` around a ``yield`` stay in force while the
+    generator is suspended. Each step is made inside of this context: what the step leaves in
+    force at its end is put aside, and is in force again at the beginning of the next.
+    """
+
+    __slots__ = ("_aside", "_before")
+
+    def __init__(self) -> None:
+        """Begin with nothing put aside."""
+        self._aside: list[Any] = []  # guards; to leave one brings back what was before it
+        self._before: tuple[bool, bool] | None = None
+
+    def __enter__(self) -> None:
+        """Bring back what the last step left in force."""
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            self._before = _modes_of(torch)
+            while self._aside:
+                self._aside.pop().__exit__(None, None, None)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Put aside what this step left in force."""
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return
+        before = self._before
+        if before is not None and _modes_of(torch) != before:
+            inference, grad = before
+            self._aside.append(torch.inference_mode(inference))
+            self._aside[-1].__enter__()
+            # Made only now: it takes force when it is made, and notes what it comes after.
+            self._aside.append(torch.set_grad_enabled(grad))
+
+
+def _modes_of(torch: Any) -> tuple[bool, bool]:
+    return torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
 
 def _is_of_torch(error: BaseException) -> bool:

@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Limits
+from potassium.config import Batch, Limits
 from potassium.endpoint import Endpoint
 from potassium.engine import Operation
 from potassium.errors import PotassiumError, UsageError
 from potassium.front import Front
-from potassium.handler import Cache, Handler, name_of
+from potassium.handler import Cache, Handler, Options, name_of
 from potassium.health import Health
 from potassium.keys import ApiKeys, check_keys
 from potassium.problem import problem_reply
@@ -128,30 +128,52 @@ class Potassium(Starlette):
 
     @overload
     def handler(
-        self, path: str = "/", *, timeout: float | None = None, concurrency: int | None = None
+        self,
+        path: str = "/",
+        *,
+        timeout: float | None = None,
+        streams: int = 1,
+        batch: Batch | None = None,
+        prepare: Callable[..., Any] | None = None,
+        finish: Callable[..., Any] | None = None,
+        concurrency: int | None = None,
     ) -> Callable[[Function], Function]: ...
 
-    def handler(
+    def handler(  # noqa: PLR0913 - each option by itself
         self,
         path: str | Callable[..., Any] = "/",
         *,
         timeout: float | None = None,
+        streams: int = 1,
+        batch: Batch | None = None,
+        prepare: Callable[..., Any] | None = None,
+        finish: Callable[..., Any] | None = None,
         concurrency: int | None = None,
     ) -> Any:
         """Answer ``POST path`` with the decorated function; bare, ``POST /``.
 
         A plain function runs on the GPU thread, one call at a time. An ``async def`` one runs on
-        the event loop and must not touch the GPU.
+        the event loop and must not touch the GPU. A generator, or a function that returns one,
+        streams.
 
         Args:
             path: ``"/embed"``, or ``"embed"`` for the same.
             timeout: seconds for queueing and running together, after which the caller gets 504;
                 ``Limits.timeout`` where not given.
+            streams: how many streams of this handler may be open at a time; they take turns on
+                the GPU thread, a step each.
+            batch: call the function with a list of inputs, of several calls, for which it
+                returns as many results.
+            prepare: called with the input, or with cache and input, in a thread of a pool,
+                before the call waits for the GPU thread; what it returns is the handler's input.
+                Its annotation, and not the handler's, says what the input is.
+            finish: called likewise with what the handler returned, after that; what it returns
+                is the result.
             concurrency: for ``async def``: how many calls run at a time; 1 where not given.
 
         Raises:
-            UsageError: the path is taken, or the function cannot be bound; the message shows
-                the right form.
+            UsageError: the path is taken, the options do not suit the function, or it cannot be
+                bound; the message shows the right form.
 
         """
         if callable(path):
@@ -159,15 +181,18 @@ class Potassium(Starlette):
         if not isinstance(path, str):
             raise UsageError(f'@app.handler({path!r}): a path is needed, such as "/embed".')
 
+        options = Options(
+            timeout=self._limits.timeout if timeout is None else timeout,
+            streams=streams,
+            batch=batch,
+            prepare=prepare,
+            finish=finish,
+            concurrency=concurrency,
+        )
+
         def decorate(function: Function) -> Function:
             self._check_open("@app.handler")
-            handler = Handler.of(
-                function,
-                path,
-                concurrency=concurrency,
-                timeout=self._limits.timeout if timeout is None else timeout,
-                cache=lambda: self._cache,
-            )
+            handler = Handler.of(function, path, options, cache=lambda: self._cache)
             if handler.path in self._handlers:
                 other = name_of(self._handlers[handler.path].function)
                 raise UsageError(

@@ -1,8 +1,8 @@
 """How a request becomes a handler's second argument, decided once from its signature."""
 
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from potassium.errors import InvalidInput, MalformedJSON, UsageError
 from potassium.http import Request
@@ -23,8 +23,26 @@ Write it with two parameters, the cache and the input:
     def handler(cache: dict, item: Item): ...                   # what pydantic validates"""
 
 
-def binding_of(function: Callable[..., Any]) -> Bind:
+BATCH_FORM = """\
+Write it with two parameters, the cache and a list of inputs, and return as many results:
+
+    def handler(cache: dict, items: list[Item]) -> list: ...    # each validated by pydantic
+    def handler(cache: dict, items: list[dict]) -> list: ...    # JSON objects"""
+
+STEP_FORM = """\
+Write it with one parameter, or with the cache before it:
+
+    def prepare(item: Item): ...
+    def prepare(cache: dict, item: Item): ..."""
+
+
+def binding_of(
+    function: Callable[..., Any], *, batched: bool = False, is_step: bool = False
+) -> Bind:
     """Return the function that turns a request into the second argument of ``function``.
+
+    ``batched`` if that is a list with an input in it for each of many requests, ``is_step`` if
+    it is the function's last argument, whether or not the cache comes before it.
 
     The annotation decides: none or ``dict`` takes the JSON object, ``Request`` the whole
     request, ``bytes`` the raw body, anything else the JSON value that pydantic made of it.
@@ -33,14 +51,30 @@ def binding_of(function: Callable[..., Any]) -> Bind:
         UsageError: the signature is none of these; the message shows the right form.
 
     """
-    annotation = _annotation(function)
+    form = STEP_FORM if is_step else BATCH_FORM if batched else RIGHT_FORM
+    try:
+        annotation = _annotation(function, least=1 if is_step else 2)
+        if batched:
+            annotation = _of_items(annotation)
+        return _binding(annotation)
+    except _UnusableError as error:
+        name = getattr(function, "__qualname__", repr(function))
+        kind = "a prepare= step" if is_step else "a batched handler" if batched else "a handler"
+        raise UsageError(f"{name} cannot be {kind}: {error}.\n{form}") from error.__cause__
+
+
+class _UnusableError(Exception):
+    """Why a function cannot be bound."""
+
+
+def _binding(annotation: Any) -> Bind:
     if annotation is Request:
         return _whole_request
     if annotation is bytes:
         return _raw_body
     if annotation in (inspect.Parameter.empty, dict, dict[str, Any]):
         return _json_object
-    return _validated(function, annotation)
+    return _validated(annotation)
 
 
 def _whole_request(request: Request) -> Request:
@@ -59,13 +93,13 @@ def _json_object(request: Request) -> dict[str, Any]:
     return value
 
 
-def _validated(function: Callable[..., Any], annotation: Any) -> Bind:
+def _validated(annotation: Any) -> Bind:
     import pydantic  # noqa: PLC0415 - half as costly to import as the whole rest
 
     try:
         adapter: TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
     except pydantic.errors.PydanticUserError as error:
-        raise _unusable(function, f"pydantic cannot validate {annotation!r}") from error
+        raise _UnusableError(f"pydantic cannot validate {annotation!r}") from error
 
     def bind(request: Request) -> Any:
         _ = request.json  # 400 and 415 before 422; pydantic's own parser would take NaN
@@ -86,25 +120,28 @@ def _validated(function: Callable[..., Any], annotation: Any) -> Bind:
     return bind
 
 
-def _annotation(function: Callable[..., Any]) -> Any:
-    """Return the annotation of the second parameter, or ``Parameter.empty``."""
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise _unusable(function, "it yields, and streaming is not supported yet")
+def _annotation(function: Callable[..., Any], *, least: int) -> Any:
+    """Return the annotation of the last of two parameters, or of ``least`` where it takes fewer."""
     try:
         signature = inspect.signature(function, eval_str=True)
     except NameError as error:
-        raise _unusable(
-            function, f"{error}; annotations may only use names of the module itself"
+        raise _UnusableError(
+            f"{error}; annotations may only use names of the module itself"
         ) from error
-    try:
-        bound = signature.bind(None, None).arguments
-    except TypeError:
-        raise _unusable(function, f"it takes {signature}") from None
-    if len(bound) != 2:  # noqa: PLR2004 - both went into *args
-        raise _unusable(function, f"it takes {signature}")
-    return signature.parameters[list(bound)[1]].annotation
+    for count in range(least, 3):
+        try:
+            bound = signature.bind(*[None] * count).arguments
+        except TypeError:
+            continue
+        if len(bound) == count:  # otherwise they went into *args
+            return signature.parameters[list(bound)[-1]].annotation
+    raise _UnusableError(f"it takes {signature}")
 
 
-def _unusable(function: Callable[..., Any], why: str) -> UsageError:
-    name = getattr(function, "__qualname__", repr(function))
-    return UsageError(f"{name} cannot be a handler: {why}.\n{RIGHT_FORM}")
+def _of_items(annotation: Any) -> Any:
+    """Return the annotation of one item of a list."""
+    if annotation in (inspect.Parameter.empty, list):
+        return dict
+    if get_origin(annotation) not in (list, Sequence):
+        raise _UnusableError(f"its second parameter is {annotation!r}, not a list")
+    return get_args(annotation)[0]

@@ -1,7 +1,8 @@
 """Noticing that a client has left while its call waits or runs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.types import Receive
 
@@ -36,6 +37,15 @@ class Departures:
         if self._timer is None:
             self._timer = self._loop.call_later(PATIENCE, self._look)
 
+    @contextmanager
+    def watching(self, job: Job, receive: Receive) -> Iterator[None]:
+        """Watch the connection of a job that streams, for as long as the context lasts."""
+        task = asyncio.ensure_future(self._until_disconnect(job, receive))
+        try:
+            yield
+        finally:
+            task.cancel()
+
     def close(self) -> None:
         """Note nothing any more; those who are being watched are so until they are settled."""
         self._young, self._old = [], []
@@ -56,5 +66,5 @@ class Departures:
 
     async def _until_disconnect(self, job: Job, receive: Receive) -> None:
         # Anything else comes from a receive() that tells nothing: asked again, it might never wait.
-        if (await receive())["type"] == "http.disconnect" and not job.future.done():
+        if (await receive())["type"] == "http.disconnect" and not job.is_over:
             self._call_off(job)

@@ -11,6 +11,7 @@ PotassiumError
 ├── ClientLeft             499 client_left; nobody is there to read it
 ├── HandlerError           500 handler_error
 ├── UnserializableOutput   500 unserializable_output
+├── StreamBroken           none: the connection is broken in the midst of an answer
 ├── DeadlineExceeded       504 deadline_exceeded
 └── Unavailable            503, with Retry-After where waiting helps
     ├── QueueFull          503 queue_full
@@ -39,6 +40,7 @@ __all__ = [
     "PotassiumError",
     "QueueFull",
     "Starting",
+    "StreamBroken",
     "Unauthorized",
     "Unavailable",
     "UnserializableOutput",
@@ -158,6 +160,16 @@ class UnserializableOutput(PotassiumError):
 
     status = 500
     code = "unserializable_output"
+
+
+class StreamBroken(PotassiumError):
+    """An answer that has begun cannot be sent to its end.
+
+    Raised into the ASGI server, which then closes the connection: a client sees that it has not
+    got all of it.
+    """
+
+    code = "stream_broken"
 
 
 class DeadlineExceeded(PotassiumError):

@@ -1,25 +1,72 @@
 """One registered function: where it is called, how its argument binds, what runs it."""
 
 import inspect
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from potassium.accelerator import free_memory, is_out_of_memory
 from potassium.binding import Bind, binding_of
-from potassium.config import check_count, check_seconds
+from potassium.calls import Cache, operation_of
+from potassium.config import Batch, check_count, check_seconds
 from potassium.engine import Operation
-from potassium.errors import OutOfMemory, UsageError
-from potassium.http import CURRENT, Request
-from potassium.reply import Reply, reply_to
+from potassium.errors import UsageError
 
-__all__ = ["Handler", "name_of", "normal_path"]
+__all__ = ["Cache", "Handler", "Options", "name_of", "normal_path"]
 
 RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup")
 
-Cache = dict[str, Any]
-Call = tuple[Request, Any]  # what an operation gets: the request, and the argument made of it
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What ``@app.handler`` takes beside the path; see there.
+
+    Raises:
+        UsageError: a value that cannot be.
+
+    """
+
+    timeout: float | None = None
+    concurrency: int | None = None
+    streams: int = 1
+    batch: Batch | None = None
+    prepare: Callable[..., Any] | None = None
+    finish: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value by itself."""
+        if self.timeout is not None:
+            check_seconds("timeout", self.timeout)
+        if self.concurrency is not None:
+            check_count("concurrency", self.concurrency)
+        check_count("streams", self.streams)
+        if self.batch is not None and not isinstance(self.batch, Batch):
+            raise UsageError(f"batch={self.batch!r}: write batch=Batch(max_size=32).")
+
+    def check(self, function: Callable[..., Any]) -> None:
+        """Check that all of them together suit ``function``.
+
+        Raises:
+            UsageError: one does not.
+
+        """
+        on_loop = is_async(function)
+        if self.concurrency is not None and not on_loop:
+            raise UsageError(
+                f"concurrency={self.concurrency} is for async def handlers: there is one GPU "
+                "thread, and it runs one call at a time."
+            )
+        if on_loop and (self.streams != 1 or self.batch or self.prepare or self.finish):
+            raise UsageError(
+                "streams=, batch=, prepare= and finish= are for plain handlers, which run on the "
+                "GPU thread; an async def one does it all itself."
+            )
+        for name, one in (("prepare", self.prepare), ("finish", self.finish)):
+            if one is not None and is_async(one):
+                raise UsageError(f"{name}= runs in a thread of the pool: write def, not async def.")
+        if self.finish is not None and inspect.isgeneratorfunction(function):
+            raise UsageError("finish= is for handlers that return; a generator yields as it goes.")
+        if self.batch is not None and self.streams != 1:
+            raise UsageError("streams= and batch=: a batched handler returns, it does not stream.")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,8 +76,10 @@ class Handler:
     Attributes:
         path: in its normal form, see ``normal_path``.
         function: as the user wrote it.
-        bind: turns a request into the function's second argument, on the event loop.
-        operation: what the engine runs; it returns the encoded ``Reply``.
+        bind: turns a request into the argument of the function, or of what prepares that, on the
+            event loop.
+        operation: what the engine runs; it returns the encoded ``Reply``, or opens a stream.
+        yields: whether every answer of it is a stream.
         timeout: seconds for queueing and running together, or None for no limit.
         webhook_url: where the returned JSON is posted to as well, or None.
 
@@ -40,18 +89,13 @@ class Handler:
     function: Callable[..., Any]
     bind: Bind
     operation: Operation
+    yields: bool
     timeout: float | None
     webhook_url: str | None = None
 
     @classmethod
     def of(
-        cls,
-        function: Callable[..., Any],
-        path: str,
-        *,
-        concurrency: int | None,
-        timeout: float | None,
-        cache: Callable[[], Cache],
+        cls, function: Callable[..., Any], path: str, options: Options, cache: Callable[[], Cache]
     ) -> "Handler":
         """Register ``function`` under ``path``; ``cache`` returns its first argument.
 
@@ -60,24 +104,38 @@ class Handler:
 
         """
         path = normal_path(path)
-        bind = binding_of(function)
-        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
+        options.check(function)
+        bind = binding_of(function, batched=options.batch is not None)
+        concurrency = (options.concurrency or 1) if is_async(function) else None
+        if options.prepare is not None:
+            bind = binding_of(options.prepare, is_step=True)
+        operation = operation_of(
+            path,
+            function,
+            cache,
+            concurrency=concurrency,
+            streams=options.streams,
+            batch=options.batch,
+            prepare=options.prepare,
+            finish=options.finish,
         )
-        if timeout is not None:
-            check_seconds("timeout", timeout)
-        if concurrency is not None:
-            check_count("concurrency", concurrency)
-        if concurrency is not None and not is_async:
-            raise UsageError(
-                f"concurrency={concurrency} is for async def handlers: there is one GPU thread, "
-                "and it runs one call at a time."
-            )
-        if is_async:
-            operation = Operation(path, _run_async(function, cache), concurrency=concurrency or 1)
-        else:
-            operation = Operation(path, _run(function, cache))
-        return cls(path=path, function=function, bind=bind, operation=operation, timeout=timeout)
+        return cls(
+            path=path,
+            function=function,
+            bind=bind,
+            operation=operation,
+            yields=options.batch is None and _yields(function),
+            timeout=options.timeout,
+        )
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Return whether calls of ``function`` run on the event loop."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
+    return any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
+        for one in (function, call)
+    )
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -103,34 +161,5 @@ def normal_path(path: str) -> str:
     return normal
 
 
-def _run(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Call], Reply]:
-    def run(call: Call) -> Reply:
-        request, argument = call
-        token = CURRENT.set(request)
-        try:
-            try:
-                return reply_to(function(cache(), argument))
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                traceback.clear_frames(error.__traceback__)  # they hold on to tensors
-            free_memory()
-            try:
-                return reply_to(function(cache(), argument))
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemory("The accelerator is out of memory.", retry_after=1) from error
-        finally:
-            CURRENT.reset(token)
-
-    return run
-
-
-def _run_async(function: Callable[..., Any], cache: Callable[[], Cache]) -> Callable[[Call], Any]:
-    async def run(call: Call) -> Reply:
-        request, argument = call
-        CURRENT.set(request)  # each call has a task, and so a context, of its own
-        return reply_to(await function(cache(), argument))
-
-    return run
+def _yields(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

@@ -2,17 +2,18 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from potassium.codec import decode
 from potassium.errors import DeadlineExceeded, UnsupportedMediaType, UsageError
+from potassium.wire import Wire, wire_of
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-    from potassium.engine import Job
+    from potassium.engine import Job, Stream
 
 __all__ = ["CURRENT", "Request", "Response", "current_request"]
 
@@ -37,7 +38,7 @@ class Request:
 
     """
 
-    __slots__ = ("__weakref__", "_headers", "_json", "body", "id", "job")
+    __slots__ = ("__weakref__", "_headers", "_json", "_wire", "body", "id", "job")
 
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Describe a request; ``headers`` is the ASGI list, names in lower case."""
@@ -45,6 +46,7 @@ class Request:
         self.body = body
         self._headers = headers
         self._json: Any = NOT_GIVEN
+        self._wire: Wire | None = None
         self.job: Job | None = None
 
     @property
@@ -95,6 +97,54 @@ class Request:
         if self.cancelled and self.job is not None:
             raise self.job.called_off or DeadlineExceeded()
 
+    def send(self, chunk: Any) -> None:
+        """Send ``chunk`` to the caller now, from inside of a plain handler that goes on.
+
+        What the handler returns is the last chunk; None is none. Blocks while the caller has not
+        taken what was sent before, beyond a megabyte. May be called on any thread while the
+        handler runs.
+
+        Raises:
+            UsageError: no plain handler runs for this request.
+            UnserializableOutput: it cannot be sent.
+            ClientLeft: the client has left.
+            DeadlineExceeded: the deadline has passed.
+            Draining: the server's time to stop is over.
+
+        """
+        stream = self._open_stream()
+        self.raise_if_cancelled()
+        stream.push(self.wire.encode(chunk))
+        stream.wait_for_room()
+        self.raise_if_cancelled()
+
+    @property
+    def was_sent_to(self) -> bool:
+        """Whether the caller was sent anything by ``send``."""
+        return self.job is not None and self.job.stream is not None
+
+    @property
+    def wire(self) -> Wire:
+        """The form in which chunks go out; the server's own."""
+        if self._wire is None:
+            self._wire = wire_of(self._headers)
+        return self._wire
+
+    @wire.setter
+    def wire(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def _open_stream(self) -> "Stream":
+        job = self.job
+        if job is not None and job.operation.concurrency is None:
+            if job.stream is not None:
+                return job.stream
+            if job.open_stream is not None:
+                return job.open_stream(job)
+        raise UsageError(
+            "request.send() is for plain handlers, while they run; an async or batched one cannot."
+        )
+
     def _is_json(self) -> bool:
         for name, value in self._headers:
             if name == b"content-type":
@@ -123,8 +173,9 @@ class Response:
     Attributes:
         status: the HTTP status, 200 to 599.
         json: sent as JSON, whatever a handler may return, where ``body`` is not given.
-        body: sent as it is; ``str`` in UTF-8. The content type is ``application/octet-stream``
-            for bytes and ``text/plain`` for str where ``headers`` does not name one.
+        body: sent as it is; ``str`` in UTF-8; a generator's chunks as a stream. The content type
+            is ``application/octet-stream`` for bytes and ``text/plain`` for str where ``headers``
+            does not name one.
         headers: sent beside those that the server sets.
 
     """
@@ -136,7 +187,7 @@ class Response:
         status: int = 200,
         json: Any = NOT_GIVEN,
         headers: Mapping[str, str] | None = None,
-        body: bytes | str | None = None,
+        body: bytes | str | Iterator[Any] | AsyncIterator[Any] | None = None,
     ) -> None:
         """Describe the answer; nothing is sent before the handler returns it.
 
@@ -150,8 +201,10 @@ class Response:
                 "Response(json=..., body=...): give one of the two. json= is encoded for you, "
                 "body= is sent as it is."
             )
-        if not isinstance(body, bytes | str | None):
-            raise UsageError(f"Response(body=...): bytes or str, not {type(body).__name__}.")
+        if not isinstance(body, bytes | str | Iterator | AsyncIterator | None):
+            raise UsageError(
+                f"Response(body=...): bytes, str or a generator, not {type(body).__name__}."
+            )
         if type(status) is not int or not 200 <= status <= 599:  # noqa: PLR2004
             raise UsageError(f"Response(status={status!r}): a number from 200 to 599 is needed.")
         for name, value in (headers or {}).items():

@@ -73,7 +73,7 @@ def _reply_to_response(response: Response) -> Reply:
     elif isinstance(response.body, str):
         body, media_type = response.body.encode(), TEXT
     else:
-        body, media_type = response.body or b"", BYTES
+        body, media_type = bytes(response.body or b""), BYTES  # type: ignore[arg-type] # no iterator
     headers = wire_headers(response.headers)
     if not any(name == b"content-type" for name, _ in headers) and body:
         headers.append(media_type)

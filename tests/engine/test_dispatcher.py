@@ -1,7 +1,7 @@
 """From the queue to the thread, in groups."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -37,19 +37,15 @@ class Bench:
             operation.service_time.add(seconds)
         for _ in range(count):
             self.queue.put_nowait(Job(operation, None, asyncio.get_running_loop().create_future()))
+        self.dispatcher.wake()
 
     def sizes(self) -> list[int]:
         return [len(group) for group in self.runner.groups]
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
-    task = asyncio.create_task(bench.dispatcher.run())
-    await settle()
-    yield bench
-    task.cancel()
-    await asyncio.wait({task})
+async def bench() -> Bench:
+    return Bench()
 
 
 async def settle() -> None:
@@ -80,6 +76,7 @@ async def test_jobs_that_are_long_on_average_travel_alone(bench: Bench) -> None:
     for _ in range(5):
         future = asyncio.get_running_loop().create_future()
         bench.queue.put_nowait(Job(operation, None, future))
+    bench.dispatcher.wake()
     await settle()
     assert set(bench.sizes()) == {1}
 
@@ -152,6 +149,7 @@ async def test_order_is_kept(bench: Bench) -> None:
     for number in range(30):
         future = asyncio.get_running_loop().create_future()
         bench.queue.put_nowait(Job(operation, number, future))
+    bench.dispatcher.wake()
     for _ in range(30):
         await settle()
         if bench.dispatcher.handed_over:
@@ -159,12 +157,10 @@ async def test_order_is_kept(bench: Bench) -> None:
     assert [job.argument for group in bench.runner.groups for job in group] == list(range(30))
 
 
-async def test_cancellation_leaves_the_queue_as_it_is() -> None:
-    """A dispatcher that is cancelled takes no job with it."""
-    bench = Bench()
-    task = asyncio.create_task(bench.dispatcher.run())
-    await settle()
-    task.cancel()
+async def test_closed_it_leaves_the_queue_as_it_is(bench: Bench) -> None:
+    """A dispatcher that is closed takes no job any more."""
+    bench.dispatcher.wake()
+    bench.dispatcher.close()
     bench.put(3, seconds=0.01)
-    await asyncio.wait({task})
+    await settle()
     assert bench.queue.qsize() == bench.capacity.waiting == 3

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from potassium.engine.bridge import Bridge
 from potassium.engine.job import Failure, Job, Operation
 from potassium.engine.worker import REPORT_INTERVAL, Worker
 from potassium.errors import ClientLeft
@@ -30,7 +31,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.reports: list[tuple[list[Job], bool]] = []
-        self.worker = Worker(self._report, clock=self.clock)
+        self.worker = Worker(self._report, Bridge(lambda _: None, lambda _: None), clock=self.clock)
 
     def _report(self, jobs: Sequence[Job], ended: bool) -> None:
         self.reports.append((list(jobs), ended))
@@ -148,7 +149,7 @@ async def test_an_idle_thread_holds_on_to_no_result() -> None:
         return big
 
     reported = threading.Event()
-    worker = Worker(lambda jobs, ended: reported.set())
+    worker = Worker(lambda jobs, ended: reported.set(), Bridge(lambda _: None, lambda _: None))
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

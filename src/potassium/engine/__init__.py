@@ -1,7 +1,22 @@
 """The queue and the GPU thread. Knows nothing of HTTP."""
 
+from potassium.engine.batching import Ceiling
 from potassium.engine.engine import Counts, Engine
-from potassium.engine.job import Job, Operation, Priority
+from potassium.engine.job import Failure, Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
+from potassium.engine.stream import AsyncSteps, Steps, Stream
 
-__all__ = ["Counts", "Engine", "Job", "Lifecycle", "Operation", "Priority", "State"]
+__all__ = [
+    "AsyncSteps",
+    "Ceiling",
+    "Counts",
+    "Engine",
+    "Failure",
+    "Job",
+    "Lifecycle",
+    "Operation",
+    "Priority",
+    "State",
+    "Steps",
+    "Stream",
+]

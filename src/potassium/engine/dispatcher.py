@@ -1,12 +1,27 @@
-"""From the queue to the GPU thread, in groups."""
+"""From the queue to the GPU thread, in groups and batches.
+
+The order in which calls get the thread, all of it:
+
+- The queue's order is that of admission, or of priority where there are priorities. Whatever is
+  first in it, and may go, goes next.
+- A short job takes along those behind it, about a millisecond of work in all, to be run one after
+  the other.
+- A job of a batched operation takes along others of that operation, to be run in one. While the
+  batch gathers, later jobs of other operations may go before it; once it is due, none may.
+- A job that may stream goes when its operation has fewer streams open than it may; until then later
+  jobs of other operations go before it.
+- On the thread (see ``worker``), open streams make one step each in turn, and between two rounds of
+  them one group or batch is run.
+"""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from potassium.engine.job import Job
+from potassium.engine.job import Job, Operation
+from potassium.engine.line import Line
 from potassium.engine.queue import Capacity, JobQueue
 
 __all__ = ["Dispatcher", "Runner"]
@@ -33,59 +48,135 @@ class Dispatcher:
     """Keeps the GPU thread supplied from the queue.
 
     At most two groups are with the thread: the one it runs and, where jobs are not too short
-    for it to pay, the next. Belongs to the event loop.
+    for it to pay, the next. A batch is put together only when the thread is free for it: until
+    then, better company may come. Belongs to the event loop.
     """
 
-    def __init__(self, jobs: JobQueue, capacity: Capacity, runner: Runner) -> None:
-        """Connect ``jobs`` to ``runner``; ``run`` does the work."""
+    def __init__(
+        self,
+        jobs: JobQueue,
+        capacity: Capacity,
+        runner: Runner,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connect ``jobs`` to ``runner``."""
         self._jobs = jobs
         self._capacity = capacity
         self._runner = runner
+        self._clock = clock
         self._handed_over: deque[Sequence[Job]] = deque()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._is_due = False  # a look at the queue is on its way
+        self._timer: asyncio.TimerHandle | None = None  # when a batch has gathered enough
+        self._is_closed = False
 
     @property
     def handed_over(self) -> Sequence[Sequence[Job]]:
         """The groups that are with the thread: first the one it runs."""
         return self._handed_over
 
-    async def run(self) -> None:
-        """Hand over groups for ever; ends by cancellation, which leaves the queue as it is."""
-        while True:
-            await self._room.wait()
-            self.hand_over(self._group(await self._jobs.get()))
+    def wake(self) -> None:
+        """Look at the queue soon: once all that is happening now has happened."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._look)
 
     def hand_over(self, group: Sequence[Job]) -> None:
         """Give ``group`` to the thread, behind the one that it may be at."""
         if self._handed_over:
-            self._capacity.waiting += len(group)
+            for job in group:
+                self._capacity.enter(job)
         self._handed_over.append(group)
-        if len(self._handed_over) > 1 or _duration(group[-1]) < PREFETCH_TIME:
-            self._room.clear()
         self._runner.hand_over(group)
-
-    def give_up(self, job: Job) -> None:
-        """Let ``job``, which has just been called off, take no place in the inbox any more."""
-        if any(job in group for group in islice(self._handed_over, 1, None)):
-            self._capacity.waiting -= 1
 
     def group_done(self) -> None:
         """Note that the thread has finished the group it was at and begun the next one."""
         self._handed_over.popleft()
         if self._handed_over:
-            begun = self._handed_over[0]
-            self._capacity.waiting -= sum(job.called_off is None for job in begun)
-        self._room.set()
+            for job in self._handed_over[0]:
+                self._capacity.leave(job)
+        elif any(line.operation.batching and line for line in self._jobs.lines):
+            self._look()  # a thread that waits for a batch is dear
+            return
+        self.wake()
 
-    def _group(self, job: Job) -> list[Job]:
+    def close(self) -> None:
+        """Hand over nothing any more; what is in the queue stays there."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._is_due = False
+        while not self._is_closed and self._has_room():
+            group = self._next_group()
+            if group is None:
+                return
+            self.hand_over(group)
+
+    def _has_room(self) -> bool:
+        if not self._handed_over:
+            return True
+        last = self._handed_over[-1][-1]
+        is_long = last.operation.batching is not None or _duration(last) >= PREFETCH_TIME
+        return len(self._handed_over) == 1 and is_long
+
+    def _next_group(self) -> Sequence[Job] | None:
+        job = self._next_job()
+        if job is None:
+            return None
+        operation = job.operation
+        if operation.batching is not None:
+            if self._handed_over:
+                return None
+            group = operation.batching.choose(job)
+            for member in group:
+                self._jobs.take(member)
+            return group
+        self._jobs.take(job)
         group = [job]
         left = GROUP_TIME - _duration(job)
-        while left > 0 and not self._jobs.empty():
-            job = self._jobs.get_nowait()
+        while left > 0 and not operation.may_stream:
+            job = self._next_job()
+            if job is None or job.operation.batching is not None or job.operation.may_stream:
+                break
+            self._jobs.take(job)
             group.append(job)
             left -= _duration(job)
         return group
+
+    def _next_job(self) -> Job | None:
+        """Return the first job of the queue that may go now, which stays in line."""
+        next_job = None
+        for line in self._jobs.lines:
+            job = line.first()
+            if (
+                job is not None
+                and (next_job is None or job.rank < next_job.rank)
+                and self._may_go(line, job)
+            ):
+                next_job = job
+        return next_job
+
+    def _may_go(self, line: Line, job: Job) -> bool:
+        operation = job.operation
+        if operation.may_stream:
+            return operation.open_streams + self._with_thread(operation) < operation.streams
+        if operation.batching is not None and not self._handed_over:
+            patience = operation.batching.patience(line, job, self._clock())
+            if patience > 0:
+                self._look_again_after(patience)
+                return False
+        return True
+
+    def _with_thread(self, operation: Operation) -> int:
+        """Return how many jobs of an operation are with the thread and may yet open a stream."""
+        return sum(job.operation is operation for group in self._handed_over for job in group)
+
+    def _look_again_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
 
 def _duration(job: Job) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ import anyio
 import anyio.to_thread
 
 from potassium.config import Limits
+from potassium.engine.bridge import Bridge
 from potassium.engine.dispatcher import Dispatcher
 from potassium.engine.job import Failure, Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
 from potassium.engine.loop_lane import LoopLane
-from potassium.engine.queue import Capacity, JobQueue, PriorityJobQueue
+from potassium.engine.pool import Pool
+from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.stream import Stream
 from potassium.engine.worker import Worker
 from potassium.errors import (
     ClientLeft,
@@ -32,6 +36,7 @@ from potassium.errors import (
 __all__ = ["Counts", "Engine"]
 
 LONGEST_RETRY_AFTER = 60  # seconds
+POOL_THREADS = min(4, os.cpu_count() or 1)
 LAST_MOMENTS = 0.5  # seconds that a thread has to end in when there is no time left
 
 logger = logging.getLogger("potassium")
@@ -72,16 +77,26 @@ class Engine:
         self.capacity = Capacity(limits.queue_size)
         self.counts = Counts()
         self.started_at: float | None = None  # seconds since the epoch
-        self.worker = Worker(self._report_from_thread, is_fatal=is_fatal, clock=clock)
-        queue = PriorityJobQueue if limits.priorities else JobQueue
-        self._jobs = queue(self.capacity)
-        self._dispatcher = Dispatcher(self._jobs, self.capacity, self.worker)
+        self._operations = list(operations)
+        streams = Bridge(self._tell_loop, _receive)
+        self.worker = Worker(self._report_from_thread, streams, is_fatal=is_fatal, clock=clock)
+        self._jobs = self._new_queue(limits, clock)
+        self._dispatcher = Dispatcher(self._jobs, self.capacity, self.worker, clock=clock)
+        self._pool = Pool(
+            POOL_THREADS if any(operation.uses_pool for operation in self._operations) else 0,
+            self._tell_loop,
+            prepared=self._put_in_line,
+            finished=Job.settle,
+        )
         self._lanes = {
-            operation: LoopLane(operation, queue(self.capacity), Job.settle, clock=clock)
-            for operation in operations
+            operation: LoopLane(
+                operation, self._new_queue(limits, clock), Job.settle, streams, clock=clock
+            )
+            for operation in self._operations
             if operation.concurrency is not None
         }
         self._queues = {operation: lane.jobs for operation, lane in self._lanes.items()}
+        self._threads: list[asyncio.Task[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._open: set[Job] = set()  # admitted, and their callers still wait
         self._all_closed = asyncio.Event()
@@ -103,13 +118,15 @@ class Engine:
 
         """
         self._loop = asyncio.get_running_loop()
-        self._thread = asyncio.create_task(self._host_thread(), name="potassium-gpu-thread")
+        host = self._host(self.worker.run, self.worker.stop)
+        thread = asyncio.create_task(host, name="potassium-gpu-thread")
+        self._threads = [thread]
         job = Job(init, None, self._loop.create_future())
         try:
             self._dispatcher.hand_over([job])
-            await asyncio.wait({job.future, self._thread}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({job.future, thread}, return_when=asyncio.FIRST_COMPLETED)
             if not job.future.done():
-                self._thread.result()  # the thread could not be started
+                thread.result()  # the thread could not be started
             outcome = await job.future
         except asyncio.CancelledError:
             await self._wind_up(State.STOPPED)
@@ -117,7 +134,9 @@ class Engine:
         if isinstance(outcome, Failure):
             await self._wind_up(State.FAILED)
             raise outcome.error
-        self._tasks = [asyncio.create_task(self._dispatcher.run(), name="potassium-dispatcher")]
+        for number in range(self._pool.threads):
+            host = self._host(self._pool.run, self._pool.stop)
+            self._threads.append(asyncio.create_task(host, name=f"potassium-pool-{number}"))
         for operation, lane in self._lanes.items():
             for place in range(operation.concurrency or 1):
                 name = f"potassium-{operation.name}-{place}"
@@ -157,7 +176,7 @@ class Engine:
         if deadline is not None:
             self._set_timer(job, deadline)
         try:
-            self._queues.get(operation, self._jobs).put_nowait(job)
+            self._let_in(job)
         except asyncio.QueueFull:
             self.counts.refused += 1
             if job.timer is not None:
@@ -166,13 +185,16 @@ class Engine:
             raise QueueFull(detail, self._retry_after(operation)) from None
         self.counts.admitted += 1
         self._open.add(job)
+        if operation.batching is not None:
+            operation.batching.callers.came(self._clock())
         return job
 
     async def outcome(self, job: Job) -> Any:
-        """Wait for an admitted job and return its result.
+        """Wait for an admitted job and return its result, or its ``Stream``.
 
-        Cancellation calls the job off: it leaves the queue, or, where it runs already on the
-        GPU thread, is left to end there, and its result is dropped.
+        Who gets a stream has to ``release`` it. Cancellation calls the job off: it leaves the
+        queue, or, where it runs already on the GPU thread, is left to end there, and its result
+        is dropped.
 
         Raises:
             PotassiumError: raised by the operation itself, or given to ``call_off``.
@@ -184,36 +206,41 @@ class Engine:
         except asyncio.CancelledError:
             self.counts.cancelled += 1
             self.call_off(job, ClientLeft())
+            self._close(job)
             raise
-        finally:
-            if job.timer is not None:
-                job.timer.cancel()
-            self._open.discard(job)
-            if not self._open:
-                self._all_closed.set()
+        if type(outcome) is Stream:
+            return outcome
+        self._close(job)
         if type(outcome) is not Failure:
             self.counts.succeeded += 1
             return outcome
-        if job.called_off is None:
-            self.counts.failed += 1
-        else:
-            self.counts.cancelled += 1
+        self._count_failure(job)
         raise outcome.to_raise()
+
+    def release(self, stream: Stream) -> None:
+        """Take no more of ``stream``: it has ended, or else its job is called off."""
+        job = stream.job
+        if not stream.is_over:
+            self.call_off(job, ClientLeft())
+            stream.is_over = True
+        self._close(job)
+        if job.called_off is None and stream.failure is None:
+            self.counts.succeeded += 1
+        else:
+            self._count_failure(job)
 
     def call_off(self, job: Job, error: PotassiumError) -> None:
         """Settle ``job`` with ``error`` and take it out of the queue, if it still waits there.
 
-        An async operation that runs is cancelled; one on the GPU thread is left to end. Does
-        nothing where the job has its outcome.
+        An async operation that runs is cancelled; one on the GPU thread is left to end, and one
+        that streams to make its step. Does nothing where the job is over.
         """
-        if job.future.done() and not job.future.cancelled():
+        if job.is_over and not job.future.cancelled():
             return
-        is_first = job.called_off is None
         job.call_off(error)
-        if self._queues.get(job.operation, self._jobs).discard(job):
+        if job.in_line:
             job.argument = None
-        elif is_first:
-            self._dispatcher.give_up(job)
+        self._queues.get(job.operation, self._jobs).discard(job)
 
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in.
@@ -241,8 +268,7 @@ class Engine:
             self._all_closed.clear()
             if self._open:
                 await self._all_closed.wait()
-            for task in self._tasks:
-                task.cancel()
+            self._end_tasks()
             left = max(self._drain_ends - self._clock(), LAST_MOMENTS)
             await self._wind_up(State.STOPPED, within=left)
         elif self.lifecycle.state is State.FAILED and self._tasks:
@@ -255,15 +281,18 @@ class Engine:
         logger.critical("the server has failed and must be restarted: %s", why)
         self.lifecycle.advance(State.FAILED)
         self._call_off_all(WorkerFailed)
-        for task in self._tasks:
-            task.cancel()
+        self._end_tasks()
 
-    async def _host_thread(self) -> None:
+    async def _host(self, run: Callable[[], None], stop: Callable[[], None]) -> None:
+        """Call ``run`` on a thread of its own, which ends after ``stop``."""
+        begun = False
         over = asyncio.Event()
 
         def live() -> None:
+            nonlocal begun
+            begun = True
             try:
-                self.worker.run()
+                run()
             finally:
                 self._tell_loop(over.set)
 
@@ -272,25 +301,32 @@ class Engine:
         except asyncio.CancelledError:
             # The event loop is being torn down and cancels whatever it finds; the thread is
             # still there, and ends when it has run what it was given.
-            self.worker.stop()
-            if self.worker.started and not self._left_behind:
+            stop()
+            if begun and not self._left_behind:
                 await over.wait()
             raise
 
     async def _wind_up(self, state: State, *, within: float | None = None) -> None:
-        """Wait until the thread has run what it was given, and move on to ``state``."""
+        """Wait until the threads have run what they were given, and move on to ``state``."""
         for timer in (self._grace_timer, self._hang_timer):
             if timer is not None:
                 timer.cancel()
         self.worker.stop()
+        self._pool.stop()
         try:
-            await asyncio.wait({self._thread, *self._tasks}, timeout=within)
-            if not self._thread.done():
-                self._left_behind = True
-                self._thread.cancel()
+            await asyncio.wait({*self._threads, *self._tasks}, timeout=within)
+            for thread in self._threads:
+                if not thread.done():
+                    self._left_behind = True
+                    thread.cancel()
         finally:
             if self.lifecycle.state is not State.FAILED:
                 self.lifecycle.advance(state)
+
+    def _end_tasks(self) -> None:
+        self._dispatcher.close()
+        for task in self._tasks:
+            task.cancel()
 
     def _end_grace(self) -> None:
         self.cut_off = len(self._open)
@@ -323,11 +359,60 @@ class Engine:
 
     def _settle_group(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
         for job in done:
-            job.settle()
+            if job.operation.finish is None or type(job.outcome) is Failure:
+                job.settle()
+            else:
+                self._pool.finish(job)
         if ended:
             self._dispatcher.group_done()
+        else:
+            self._dispatcher.wake()  # a stream may have ended
         if self.worker.fatal is not None:
             self.fail(f"the accelerator is of no use any more: {self.worker.fatal}")
+
+    def _let_in(self, job: Job) -> None:
+        """Put a new job in line, or into the pool first; raise QueueFull where there is no room."""
+        operation = job.operation
+        if operation.is_prepared:
+            self._jobs.reserve(job)
+            self._pool.prepare(job)
+            return
+        lane = self._queues.get(operation)
+        if lane is not None:
+            lane.put_nowait(job)
+        else:
+            self._jobs.put_nowait(job)
+            self._dispatcher.wake()
+
+    def _put_in_line(self, job: Job) -> None:
+        """Let a job that was prepared wait for the GPU thread."""
+        if job.called_off is not None:
+            return
+        if type(job.outcome) is Failure:
+            self.capacity.leave(job)
+            job.settle()
+            return
+        self._jobs.put_reserved(job)
+        self._dispatcher.wake()
+
+    def _new_queue(self, limits: Limits, clock: Callable[[], float]) -> JobQueue:
+        return JobQueue(self.capacity, priorities=limits.priorities, clock=clock)
+
+    def _close(self, job: Job) -> None:
+        """Note that nobody waits for ``job`` any more."""
+        if job.timer is not None:
+            job.timer.cancel()
+        if job.operation.batching is not None:
+            job.operation.batching.callers.went(self._clock())
+        self._open.discard(job)
+        if not self._open:
+            self._all_closed.set()
+
+    def _count_failure(self, job: Job) -> None:
+        if job.called_off is None:
+            self.counts.failed += 1
+        else:
+            self.counts.cancelled += 1
 
     def _set_timer(self, job: Job, deadline: float) -> None:
         left = deadline - self._clock()
@@ -340,6 +425,19 @@ class Engine:
         """Return the seconds until a place is likely to be free: 1 to 60."""
         seconds = (operation.service_time.mean or 0.0) * self.capacity.waiting
         return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
+
+
+def _receive(stream: Stream) -> None:
+    """Take note, on the loop, of a stream that has something for its reader."""
+    job = stream.job
+    if not job.future.done():
+        never_began = stream.has_ended and not stream.was_begun
+        if never_began and stream.failure is not None:
+            stream.is_over = True
+            job.future.set_result(stream.failure)
+        else:
+            job.future.set_result(stream)
+    stream.wake()
 
 
 def _refusal(state: State) -> Unavailable:

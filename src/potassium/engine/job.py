@@ -6,10 +6,15 @@ import inspect
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from potassium.config import Batch
+from potassium.engine.batching import Batching
 from potassium.engine.service_time import ServiceTime
 from potassium.errors import HandlerError, PotassiumError, UsageError
+
+if TYPE_CHECKING:
+    from potassium.engine.stream import Stream
 
 __all__ = ["Failure", "Job", "Operation", "Priority"]
 
@@ -30,24 +35,71 @@ class Operation:
 
     Attributes:
         name: what log lines and the status page call it.
-        run: called with the job's argument; its result is the job's outcome. A coroutine
-            function where ``concurrency`` is given, a plain one otherwise.
+        run: called with the job's argument; its result is the job's outcome, ``Steps`` open a
+            stream. A coroutine function where ``concurrency`` is given, a plain one otherwise.
+            Of a batched operation it is called with a list of arguments, and yields pairs of an
+            index and the outcome of that one.
         concurrency: None for work of the GPU thread; otherwise how many of these run on the
             event loop at a time.
+        streams: how many streams of it may be open on the GPU thread at a time.
+        may_stream: whether calls of it are known to open streams.
+        open_streams: those that take turns now, or wait for a turn; the GPU thread counts.
+        batching: how its jobs become batches; None where they run one by one.
+        prepare: makes the argument of ``run`` out of that of the job, in a thread of the pool,
+            before the job waits in line; None for no such step.
+        finish: makes the outcome out of what ``run`` returned, in a thread of the pool.
         service_time: measured while running.
 
     """
 
-    __slots__ = ("concurrency", "name", "run", "service_time")
+    __slots__ = (
+        "batching",
+        "concurrency",
+        "finish",
+        "may_stream",
+        "name",
+        "open_streams",
+        "prepare",
+        "run",
+        "service_time",
+        "streams",
+    )
 
-    def __init__(
-        self, name: str, run: Callable[[Any], Any], *, concurrency: int | None = None
+    def __init__(  # noqa: PLR0913 - a record of what a handler's options come to
+        self,
+        name: str,
+        run: Callable[[Any], Any],
+        *,
+        concurrency: int | None = None,
+        streams: int = 1,
+        may_stream: bool = False,
+        batch: Batch | None = None,
+        prepare: Callable[[Any], Any] | None = None,
+        finish: Callable[[Any], Any] | None = None,
     ) -> None:
         """Describe the operation; nothing runs yet."""
         self.name = name
         self.run = run
         self.concurrency = concurrency
+        self.streams = streams
+        self.may_stream = may_stream
+        self.open_streams = 0
+        self.batching = None if batch is None else Batching(batch)
+        self.prepare = prepare
+        self.finish = finish
         self.service_time = ServiceTime()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether its jobs go through the pool before they wait in line."""
+        return self.prepare is not None or (
+            self.batching is not None and self.batching.rule.cost is not None
+        )
+
+    @property
+    def uses_pool(self) -> bool:
+        """Whether any of its steps runs in the pool."""
+        return self.is_prepared or self.finish is not None
 
 
 class Failure:
@@ -98,25 +150,42 @@ def _release(error: BaseException) -> None:
 class Job:
     """One call of an operation, from admission to outcome.
 
-    Admitted, handed to a runner, settled: the queue, the runner and ``settle`` own one step
-    each. All but ``outcome`` belongs to the event loop; ``outcome`` is written once by the
-    runner before it reports the job.
+    Its way: prepared in the pool where its operation asks for that, in line, handed to a runner,
+    then settled, or streaming until its stream is over. Calling it off ends it anywhere on that
+    way. All but ``argument``, ``outcome``, ``cost`` and ``stream`` belongs to the event loop;
+    those are written by the thread that is at the job.
 
     Attributes:
         deadline: monotonic seconds after which nobody wants the result; None for never.
         called_off: why nobody wants the result any more, from whichever side: the client has
             left, the deadline has passed, the drain is over. None while somebody does.
+        has_place: whether it counts as waiting, see ``Capacity``.
+        in_line: whether it stands in the queue.
+        rank: its place in the order of the queue; the lower, the earlier.
+        arrived_at: when it came to stand in line, in monotonic seconds; of a batched operation.
+        cost: what it adds to the cost of a batch, where its operation is batched by cost.
+        stream: what it sends piece by piece, from when it first did.
+        open_stream: opens ``stream``; may be called on the thread that is at the job.
+        interrupt: makes the runner notice that the job was called off, where it has to be told.
 
     """
 
     __slots__ = (
         "argument",
+        "arrived_at",
         "called_off",
+        "cost",
         "deadline",
         "future",
+        "has_place",
+        "in_line",
+        "interrupt",
+        "open_stream",
         "operation",
         "outcome",
         "priority",
+        "rank",
+        "stream",
         "timer",
     )
 
@@ -137,10 +206,23 @@ class Job:
         self.timer: asyncio.TimerHandle | None = None
         self.outcome: Any = None
         self.called_off: PotassiumError | None = None
+        self.has_place = False
+        self.in_line = False
+        self.rank = (0, 0)
+        self.arrived_at = 0.0
+        self.cost: float = 1
+        self.stream: Stream | None = None
+        self.open_stream: Callable[[Job], Stream] | None = None
+        self.interrupt: Callable[[], object] | None = None
 
     def is_unwanted(self, now: float) -> bool:
         """Return whether there is no use in running the job at ``now``, in monotonic seconds."""
         return self.called_off is not None or (self.deadline is not None and now >= self.deadline)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its caller has all that there is to come."""
+        return self.future.done() and (self.stream is None or self.stream.is_over)
 
     def settle(self) -> None:
         """Give the job its outcome; counts only where it has none yet."""
@@ -151,9 +233,13 @@ class Job:
     def call_off(self, error: PotassiumError) -> None:
         """Settle the job with ``error`` now; unless it runs already, it never will.
 
-        Counts only where the job has no outcome yet.
+        Counts only where the job has no outcome yet, or its stream goes on.
         """
         if self.called_off is None:
             self.called_off = error
         if not self.future.done():
             self.future.set_result(Failure(error))
+        if self.stream is not None:
+            self.stream.wake()
+        if self.interrupt is not None:
+            self.interrupt()

@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from potassium.engine.bridge import Bridge
 from potassium.engine.job import Failure, Job, Operation
 from potassium.engine.queue import JobQueue
+from potassium.engine.stream import AsyncSteps, Stream
 from potassium.errors import DeadlineExceeded, Draining
 
 __all__ = ["LoopLane"]
@@ -15,7 +17,7 @@ class LoopLane:
     """Runs one operation's jobs on the event loop, ``operation.concurrency`` at a time.
 
     It has a queue of its own, so that jobs of the GPU thread and of other lanes do not stand in
-    its way, nor it in theirs.
+    its way, nor it in theirs. A job that streams keeps its place in the lane until it is through.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class LoopLane:
         operation: Operation,
         jobs: JobQueue,
         report: Callable[[Job], None],
+        streams: Bridge[Stream],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -30,6 +33,7 @@ class LoopLane:
         self.jobs = jobs
         self._operation = operation
         self._report = report
+        self._streams = streams
         self._clock = clock
 
     async def run(self) -> None:
@@ -46,23 +50,42 @@ class LoopLane:
             # A task of its own, so that a caller who leaves can call off this job alone, and a
             # handler that cancels itself does not end the lane.
             task = asyncio.ensure_future(self._outcome(job))
-            job.future.add_done_callback(lambda _, task=task: task.cancel())  # type: ignore[misc]
+            job.interrupt = task.cancel
             try:
                 await asyncio.wait({task})
             except asyncio.CancelledError:
                 task.cancel()
                 await asyncio.wait({task})
-                job.outcome = Failure(Draining("The server stopped before the call was done."))
-                self._report(job)
+                self._end(job, Failure(Draining("The server stopped before the call was done.")))
                 raise
-            if not task.cancelled():  # else it was called off before its first step
-                job.outcome = task.result()
+            # A task that was called off before its first step has no result.
+            self._end(job, None if task.cancelled() else task.result())
             job.argument = None  # the request refers to the job, and not the other way any more
             self._operation.service_time.add(self._clock() - started)
+
+    def _end(self, job: Job, outcome: object) -> None:
+        if job.stream is not None:
+            job.stream.end(outcome if isinstance(outcome, Failure) else None)
+        else:
+            job.outcome = outcome
             self._report(job)
 
     async def _outcome(self, job: Job) -> object:
         try:
-            return await self._operation.run(job.argument)
+            outcome = await self._operation.run(job.argument)
+            if isinstance(outcome, AsyncSteps):
+                await self._stream(job, outcome)
         except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
             return Failure(error)
+        return outcome
+
+    async def _stream(self, job: Job, steps: AsyncSteps) -> None:
+        stream = job.stream = Stream(job, self._streams)
+        try:
+            while True:
+                await stream.room()
+                stream.push(await steps.next())
+        except StopAsyncIteration:
+            return
+        finally:
+            await steps.close()

@@ -1,19 +1,20 @@
 """The bounded queue that every job passes through."""
 
 import asyncio
-import heapq
-from collections import deque
+import time
+from collections.abc import Callable, Collection
 
-from potassium.engine.job import Job, Priority
+from potassium.engine.job import Job, Operation, Priority
+from potassium.engine.line import Line
 
-__all__ = ["Capacity", "JobQueue", "PriorityJobQueue"]
+__all__ = ["Capacity", "JobQueue"]
 
 
 class Capacity:
     """How many jobs may wait, over all queues of one engine together.
 
-    A job waits from its admission until it starts to run, also while it lies in the GPU
-    thread's inbox behind the one that runs.
+    A job waits from its admission until it starts to run: while it is prepared, in line, and also
+    while it lies in the GPU thread's inbox behind the one that runs.
     """
 
     __slots__ = ("limit", "waiting")
@@ -23,83 +24,119 @@ class Capacity:
         self.limit = limit
         self.waiting = 0
 
+    def enter(self, job: Job) -> None:
+        """Count ``job`` as waiting."""
+        if not job.has_place:
+            job.has_place = True
+            self.waiting += 1
+
+    def leave(self, job: Job) -> None:
+        """Count ``job`` as waiting no more."""
+        if job.has_place:
+            job.has_place = False
+            self.waiting -= 1
+
 
 class JobQueue(asyncio.Queue[Job]):
-    """A first-in, first-out ``asyncio.Queue`` whose bound is a shared ``Capacity``.
+    """An ``asyncio.Queue`` whose bound is a shared ``Capacity``, with a line for each operation.
 
-    ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Belongs to the
-    event loop.
+    ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Without priorities
+    jobs are in the order of admission. With them, jobs of higher priority overtake, up to a
+    point: a normal job is overtaken by fewer later ones than the capacity, a low job by fewer
+    than twice as many, a high one by none. So none starves. Belongs to the event loop.
     """
 
-    _queue: deque[Job]
-
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(
+        self,
+        capacity: Capacity,
+        *,
+        priorities: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Share ``capacity`` with the engine's other queues."""
         super().__init__()
         self._capacity = capacity
+        self._priorities = priorities
+        self._clock = clock
+
+    @property
+    def lines(self) -> Collection[Line]:
+        """The line of each operation that had a job yet."""
+        return self._lines.values()
+
+    def qsize(self) -> int:
+        """Return how many jobs stand in line."""
+        return sum(map(len, self._lines.values()))
+
+    def empty(self) -> bool:
+        """Return whether none does."""
+        return not any(self._lines.values())
 
     def full(self) -> bool:
         """Return whether as many jobs wait as may."""
         return self._capacity.waiting >= self._capacity.limit
 
-    def discard(self, job: Job) -> bool:
-        """Take ``job`` out of the line, and return whether it still stood in it."""
-        try:
-            self._queue.remove(job)
-        except ValueError:
-            return False
-        self._capacity.waiting -= 1
-        return True
+    def reserve(self, job: Job) -> None:
+        """Give ``job`` its place, to be put in line when it is prepared.
+
+        Raises:
+            asyncio.QueueFull: as many jobs wait as may.
+
+        """
+        if self.full():
+            raise asyncio.QueueFull
+        self._rank(job)
+        self._capacity.enter(job)
+
+    def put_reserved(self, job: Job) -> None:
+        """Put ``job``, which has its place, in line."""
+        self._capacity.leave(job)
+        self.put_nowait(job)
+
+    def discard(self, job: Job) -> None:
+        """Take ``job`` out, wherever it waits."""
+        self._capacity.leave(job)
+        if job.in_line:
+            self._leave_line(job)
+
+    def take(self, job: Job) -> None:
+        """Take ``job`` out of its line, for it to run."""
+        self._capacity.leave(job)
+        self._leave_line(job)
+
+    def _leave_line(self, job: Job) -> None:
+        operation = job.operation
+        self._lines[operation].remove(job)
+        if operation.batching is not None:
+            operation.batching.left(job)
+
+    def _rank(self, job: Job) -> None:
+        if job.rank[1]:
+            return
+        self._admitted += 1
+        overtakers = 0
+        if self._priorities:
+            overtakers = (Priority.HIGH - job.priority) * self._capacity.limit
+        job.rank = (self._admitted + overtakers, self._admitted)
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
-        self._queue = deque()
-
-    def _put(self, item: Job) -> None:
-        self._capacity.waiting += 1
-        self._queue.append(item)
-
-    def _get(self) -> Job:
-        self._capacity.waiting -= 1
-        return self._queue.popleft()
-
-
-class PriorityJobQueue(JobQueue):
-    """A queue in which jobs of higher priority overtake, up to a point.
-
-    A normal job is overtaken by fewer later ones than the capacity, a low job by fewer than twice
-    as many, a high one by none. So none starves.
-    """
-
-    _heap: list[tuple[int, int, Job]]  # by rank, and of one rank in the order of admission
-
-    def qsize(self) -> int:
-        """Return how many jobs wait in this queue."""
-        return len(self._heap)
-
-    def empty(self) -> bool:
-        """Return whether none does."""
-        return not self._heap
-
-    def discard(self, job: Job) -> bool:
-        """Take ``job`` out of the line, and return whether it still stood in it."""
-        for index, (_, _, other) in enumerate(self._heap):
-            if other is job:
-                del self._heap[index]
-                heapq.heapify(self._heap)
-                self._capacity.waiting -= 1
-                return True
-        return False
-
-    def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
-        self._heap = []
+        self._lines: dict[Operation, Line] = {}
         self._admitted = 0
 
     def _put(self, item: Job) -> None:
-        self._capacity.waiting += 1
-        self._admitted += 1
-        overtakers = (Priority.HIGH - item.priority) * self._capacity.limit
-        heapq.heappush(self._heap, (self._admitted + overtakers, self._admitted, item))
+        self._rank(item)
+        self._capacity.enter(item)
+        operation = item.operation
+        line = self._lines.get(operation)
+        if line is None:
+            line = self._lines[operation] = Line(operation)
+        line.add(item)
+        if operation.batching is not None:
+            item.arrived_at = self._clock()
+            operation.batching.arrived(item, item.arrived_at)
 
     def _get(self) -> Job:
-        self._capacity.waiting -= 1
-        return heapq.heappop(self._heap)[2]
+        firsts = [job for line in self._lines.values() if (job := line.first()) is not None]
+        job = min(firsts, key=lambda job: job.rank)
+        self.take(job)
+        return job

@@ -1,0 +1,187 @@
+"""What a job sends piece by piece, on its way from the thread to the caller."""
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from potassium.engine.bridge import Bridge
+    from potassium.engine.job import Failure, Job
+
+__all__ = ["AsyncSteps", "Steps", "Stream"]
+
+# What may lie between thread and caller. A text of any usual length fits whole, so that its
+# generator is through however slowly it is read.
+BUFFER = 1024 * 1024  # bytes
+CHUNK_OVERHEAD = 64  # bytes that a chunk takes beyond its own
+
+
+class Steps(ABC):
+    """The rest of a call that streams: each ``next`` runs it up to its next chunk."""
+
+    @abstractmethod
+    def __next__(self) -> bytes:
+        """Return the next chunk as it goes over the wire; runs on the GPU thread.
+
+        Raises:
+            StopIteration: there is none.
+            BaseException: whatever the handler raises.
+
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the call early; runs on the GPU thread, once, unless it has ended by itself."""
+
+
+class AsyncSteps(ABC):
+    """The same for a call that runs on the event loop."""
+
+    @abstractmethod
+    async def next(self) -> bytes:
+        """Return the next chunk.
+
+        Raises:
+            StopAsyncIteration: there is none.
+            BaseException: whatever the handler raises.
+
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End the call early."""
+
+
+class Stream:
+    """A bounded buffer of chunks between the thread that is at a job and the job's caller.
+
+    One side writes: ``push`` and ``end``, on the GPU thread or, for async handlers, on the loop.
+    The other side reads on the loop: ``take``. Each side counts for itself what it has pushed or
+    taken, so that neither needs a lock.
+    """
+
+    __slots__ = (
+        "_bridge",
+        "_chunks",
+        "_is_noted",
+        "_pushed",
+        "_reader",
+        "_room",
+        "_taken",
+        "_writer",
+        "failure",
+        "has_ended",
+        "has_stalled",
+        "is_over",
+        "job",
+        "spent",
+        "steps",
+    )
+
+    def __init__(self, job: "Job", bridge: "Bridge[Stream]") -> None:
+        """Open a stream of ``job``; ``bridge`` tells the loop that it has something."""
+        self.job = job
+        self.steps: Steps | None = None  # of a generator
+        self.spent = 0.0  # seconds that the steps took
+        self.has_stalled = False  # it has left its turns to others, until there is room
+        self.has_ended = False  # nothing more will be pushed
+        self.failure: Failure | None = None  # what it ended with
+        self.is_over = False  # the reader has all of it, or takes no more
+        self._bridge = bridge
+        self._chunks: deque[bytes] = deque()
+        self._pushed = 0  # bytes; the writer counts
+        self._taken = 0  # bytes; the reader counts
+        self._is_noted = False  # the reader has been told of something that it has not taken
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._room: threading.Event | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the writer has to wait for the reader."""
+        return self._pushed - self._taken >= BUFFER
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether anything was pushed."""
+        return self._pushed > 0
+
+    def push(self, chunk: bytes) -> None:
+        """Add a chunk; never blocks. For the writer."""
+        self._chunks.append(chunk)
+        self._pushed += len(chunk) + CHUNK_OVERHEAD
+        self._tell()
+
+    def end(self, failure: "Failure | None" = None) -> None:
+        """Note that there is no more; ``failure`` says why, where not all of it came."""
+        self.failure = failure
+        self.has_ended = True
+        self._tell()
+
+    def wait_for_room(self) -> None:
+        """Block the writing thread while the buffer is full and the job not called off."""
+        if not self.is_full:
+            return
+        if self._room is None:
+            self._room = threading.Event()
+        while True:
+            self._room.clear()
+            if not self.is_full or self.job.called_off is not None:
+                return
+            self._room.wait()
+
+    async def room(self) -> None:
+        """Wait while the buffer is full, on the loop."""
+        while self.is_full:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+
+    async def take(self) -> list[bytes] | None:
+        """Wait for chunks and return all that have piled up; None where it has ended.
+
+        For the reader. Cancellation takes nothing.
+
+        Raises:
+            PotassiumError: the job was called off, or failed.
+
+        """
+        while True:
+            if self.job.called_off is not None:
+                raise self.job.called_off
+            ended = self.has_ended  # before the chunks: the last ones come before it
+            if self._chunks:
+                return self._take_all()
+            if ended:
+                self.is_over = True
+                if self.failure is not None:
+                    raise self.failure.to_raise()
+                return None
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+
+    def wake(self) -> None:
+        """Let reader and writer look again."""
+        self._is_noted = False
+        for waiting in (self._reader, self._writer):
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+        if self._room is not None:
+            self._room.set()
+
+    def _take_all(self) -> list[bytes]:
+        taken = []
+        chunks = self._chunks
+        while chunks:
+            taken.append(chunks.popleft())
+        self._taken += sum(map(len, taken)) + CHUNK_OVERHEAD * len(taken)
+        self.wake()
+        if self.has_stalled and self.job.interrupt is not None:
+            self.job.interrupt()
+        return taken
+
+    def _tell(self) -> None:
+        if not self._is_noted:
+            self._is_noted = True
+            self._bridge.send(self)

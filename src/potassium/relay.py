@@ -1,0 +1,110 @@
+"""Sending a stream over ASGI, piece by piece."""
+
+import asyncio
+
+from starlette.types import Send
+
+from potassium.engine import Stream
+from potassium.errors import ClientLeft, PotassiumError, StreamBroken
+from potassium.reply import Reply
+from potassium.wire import Events, Wire
+
+__all__ = ["KEEP_ALIVE", "Relay"]
+
+KEEP_ALIVE = 15.0  # seconds without an event after which a comment is sent
+
+# Of a client that takes its stream slowly, progress is seen each time that it has taken as much.
+PIECE = 64 * 1024  # bytes
+
+
+class Relay:
+    """Sends what a stream holds, in the form that ``wire`` gives it.
+
+    Attributes:
+        has_begun: whether the response's head is sent, so that an error has to be told in it.
+
+    """
+
+    def __init__(self, wire: Wire, request_id: str, send: Send, stall_timeout: float) -> None:
+        """Prepare to send over ``send``; a client may take nothing for ``stall_timeout``."""
+        self.has_begun = False
+        self._wire = wire
+        self._request_id = request_id
+        self._send = send
+        self._stall_timeout = stall_timeout
+
+    async def send_all(self, stream: Stream) -> None:
+        """Send chunks as they come, all that have piled up at a time, until the stream ends.
+
+        Raises:
+            PotassiumError: the stream's job was called off, or failed.
+            StreamBroken: the client has taken nothing for too long.
+
+        """
+        await self.begin()
+        while (chunks := await self._take(stream)) is not None:
+            await self._send_data(b"".join(chunks))
+        end = Events.END if isinstance(self._wire, Events) else b""
+        await self._send_data(end, more=False)
+
+    async def begin(self) -> None:
+        """Send the head, unless it was sent."""
+        if self.has_begun:
+            return
+        self.has_begun = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": self._wire.status,
+                "headers": [
+                    *self._wire.head(),
+                    (b"x-request-id", self._request_id.encode("ascii")),
+                ],
+            }
+        )
+
+    async def keep_alive(self) -> None:
+        """Show that the connection is alive, to whatever lies between here and the client."""
+        await self.begin()
+        await self._send_data(Events.KEEP_ALIVE)
+
+    async def fail(self, error: PotassiumError, problem: Reply) -> None:
+        """Tell the client that what it has is not all.
+
+        Raises:
+            StreamBroken: there is no way to tell but to break the connection.
+
+        """
+        if isinstance(error, ClientLeft):
+            return
+        if isinstance(self._wire, Events) and not isinstance(error, StreamBroken):
+            await self._send_data(Events.error(problem.body), more=False)
+            return
+        raise StreamBroken("The stream ended early; its connection is broken for that.") from None
+
+    async def _take(self, stream: Stream) -> list[bytes] | None:
+        if not isinstance(self._wire, Events):
+            return await stream.take()
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE):
+                    return await stream.take()
+            except TimeoutError:
+                await self.keep_alive()
+
+    async def _send_data(self, data: bytes, *, more: bool = True) -> None:
+        for start in range(0, max(len(data), 1), PIECE):
+            piece = data[start : start + PIECE]
+            is_last = start + PIECE >= len(data)
+            message = {
+                "type": "http.response.body",
+                "body": piece,
+                "more_body": more or not is_last,
+            }
+            try:
+                async with asyncio.timeout(self._stall_timeout):
+                    await self._send(message)
+            except TimeoutError:
+                raise StreamBroken(
+                    f"The client took nothing of its stream for {self._stall_timeout:g} s."
+                ) from None

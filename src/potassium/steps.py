@@ -1,0 +1,63 @@
+"""What a handler's generator does in each of its turns."""
+
+import contextvars
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from potassium.accelerator import Modes, free_memory, is_out_of_memory
+from potassium.engine import AsyncSteps, Steps
+from potassium.errors import OutOfMemory
+from potassium.wire import Wire
+
+__all__ = ["AsyncGeneratorSteps", "GeneratorSteps"]
+
+
+class GeneratorSteps(Steps):
+    """The steps of a plain generator, each in the context and the modes that it left."""
+
+    def __init__(self, iterator: Iterator[Any], wire: Wire) -> None:
+        """Step through ``iterator``; its chunks are encoded by ``wire``, on the GPU thread."""
+        self._iterator = iterator
+        self._wire = wire
+        self._context = contextvars.copy_context()
+        self._modes = Modes()
+
+    def __next__(self) -> bytes:
+        """Return the next chunk, encoded."""
+        return self._context.run(self._advance)
+
+    def close(self) -> None:
+        """Close the generator: ``GeneratorExit`` is raised where it stands."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            with self._modes:
+                self._context.run(close)
+
+    def _advance(self) -> bytes:
+        try:
+            with self._modes:
+                return self._wire.encode(next(self._iterator))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            free_memory()
+            raise OutOfMemory("The accelerator is out of memory.", retry_after=1) from error
+
+
+class AsyncGeneratorSteps(AsyncSteps):
+    """The steps of an async generator."""
+
+    def __init__(self, iterator: AsyncIterator[Any], wire: Wire) -> None:
+        """Step through ``iterator``; its chunks are encoded by ``wire``."""
+        self._iterator = iterator
+        self._wire = wire
+
+    async def next(self) -> bytes:
+        """Return the next chunk, encoded."""
+        return self._wire.encode(await anext(self._iterator))
+
+    async def close(self) -> None:
+        """Close the generator."""
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()
