@@ -121,6 +121,33 @@ async def test_a_receiver_that_is_not_there_is_logged(caplog: pytest.LogCaptureF
     assert ["failed" in record.getMessage() for record in caplog.records] == [True]
 
 
+@pytest.mark.parametrize("answer", [ERROR, REDIRECT, b"garbage\r\n\r\n"])
+async def test_a_failure_is_logged_without_secrets(
+    receiver: Receiver, answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names scheme, host and path of the URL, but neither its query nor its user."""
+    receiver.answer = answer
+    url = url_of(receiver)
+    sender = WebhookSender()
+    sender.post(url.replace("//", "//user:hunter2@") + "?token=hunter2#hunter2", b"{}", "r-1")
+    await sender.aclose()
+    (record,) = [record for record in caplog.records if record.name == "potassium.webhooks"]
+    assert f"webhook to {url} failed" in record.getMessage()
+    assert "hunter2" not in record.getMessage()
+    assert receiver.requests[0][0] == "POST /done?token=hunter2 HTTP/1.1"
+
+
+async def test_a_failure_names_the_status_that_was_answered(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what the receiver answered instead of 2xx."""
+    receiver.answer = ERROR
+    sender = WebhookSender()
+    sender.post(url_of(receiver), b"{}", "r-1")
+    await sender.aclose()
+    assert ["answered 500" in record.getMessage() for record in caplog.records] == [True]
+
+
 async def test_a_receiver_that_never_answers_is_given_up(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

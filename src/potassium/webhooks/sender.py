@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -32,7 +33,7 @@ class WebhookSender:
         if len(self._deliveries) >= MOST_PENDING:
             logger.error(
                 "webhook to %s dropped: %d are on their way already",
-                url,
+                _without_secrets(url),
                 MOST_PENDING,
                 extra={"request_id": request_id},
             )
@@ -59,11 +60,26 @@ class WebhookSender:
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns nobody else
             logger.error(  # noqa: TRY400 - what failed is the receiver; our stack says nothing
                 "webhook to %s failed: %s (request %s)",
-                url,
-                str(error) or type(error).__name__,
+                _without_secrets(url),
+                _reason(error),
                 request_id,
                 extra={"request_id": request_id},
             )
+
+
+def _without_secrets(url: str) -> str:
+    """Return scheme, host and path of ``url``: a query or a user's name may be a credential."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _reason(error: Exception) -> str:
+    """Return why a delivery failed; httpx puts the whole URL into some of its messages."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"it answered {error.response.status_code}"
+    if isinstance(error, httpx.TransportError) and str(error):
+        return str(error)
+    return type(error).__name__
 
 
 async def _read_out(answer: httpx.Response) -> None:
