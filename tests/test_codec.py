@@ -22,6 +22,12 @@ class Box:
     corners: Any
 
 
+@dataclasses.dataclass
+class Hiding:
+    _hidden: Any
+    shown: Any
+
+
 class Item(pydantic.BaseModel):
     at: dt.date
     scores: list[float]
@@ -150,21 +156,59 @@ def test_what_cannot_be_sent_is_named(value: object, named: str) -> None:
         encode(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"outputs": [{}, {}, {}, {"score": 1j, "label": "a"}]}, "outputs[3].score"),
+        ([[0, (1, {2: object()})]], "[0][1][1][...]"),
+        ({"a b": [object()]}, "[...][0]"),
+        ({"a" * 65: object()}, "[...]"),
+        ({"a": Box("cat", [0, object()])}, "a.corners[1]"),
+        (Hiding(object(), object()), "shown"),
+        ({"a": {"b": {(1, 2): 3}}}, "a.b"),
+        ([1, 2**70], "[1]"),
+        ({"texts": ["a", "\ud800"]}, "texts[1]"),
+        ({"a": UserDict(b=[Pair(1, object())])}, "a.b[0][1]"),  # type: ignore[arg-type]
+        ({"a": np.array([[1, object()]], dtype=object)}, "a[0][1]"),
+        ({"a": [torch.ones(1), torch.tensor([1j])]}, "a[1]"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_sent_is_found(value: object, path: str) -> None:
+    """The error says where in the result the culprit is."""
+    with pytest.raises(UnserializableOutput) as caught:
+        encode(value)
+    assert caught.value.detail.startswith(f"The result cannot be sent as JSON at {path}: ")
+
+
+@pytest.mark.parametrize("value", [object(), 2**70, {(1, 2): 3}], ids=repr)
+def test_a_culprit_that_is_the_whole_result_has_no_place_in_it(value: object) -> None:
+    """No place is named where there is but one."""
+    with pytest.raises(UnserializableOutput, match="sent as JSON: "):
+        encode(value)
+
+
+def test_the_culprit_is_the_first_one() -> None:
+    """The place and the reason belong together where there are several."""
+    with pytest.raises(UnserializableOutput, match=r"at a\[0\]: .*complex"):
+        encode({"a": [1j, object()], "b": 2**70})
+
+
 def test_a_result_that_contains_itself_is_refused() -> None:
-    """A cycle is an error, not a hang."""
+    """A cycle is an error, not a hang, and no place in it is to blame."""
     cycle: list[Any] = []
     cycle.append(cycle)
-    with pytest.raises(UnserializableOutput):
+    with pytest.raises(UnserializableOutput, match="sent as JSON: "):
         encode(cycle)
 
 
 def test_values_of_the_user_do_not_appear_in_the_error() -> None:
-    """The message names types, never values."""
+    """The message names types and places, never values, nor keys that are no names."""
 
     class Secret:
         def __repr__(self) -> str:
             return "hunter2"
 
     with pytest.raises(UnserializableOutput) as caught:
-        encode({"key": Secret()})
+        encode({"key": [{"my hunter2": Secret(), Secret(): "hunter2"}]})
     assert "hunter2" not in str(caught.value)

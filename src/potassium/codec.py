@@ -4,9 +4,12 @@ numpy, torch and pydantic are recognised by what the app itself has imported: a 
 their classes cannot exist otherwise.
 """
 
+import dataclasses
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -18,6 +21,9 @@ __all__ = ["decode", "encode"]
 FAST = orjson.OPT_SERIALIZE_NUMPY
 # Slower: keys that are no strings, and arrays of any memory layout, as lists.
 THOROUGH = orjson.OPT_NON_STR_KEYS
+
+DEEPEST = 254  # levels of nesting that orjson encodes
+NAME = re.compile(r"[^\W\d]\w{0,63}")  # a key that may be shown; others may be anybody's data
 
 
 def decode(body: bytes) -> Any:
@@ -44,7 +50,7 @@ def encode(value: Any) -> bytes:
 
     Raises:
         UnserializableOutput: there is something else in it, or an integer of over 64 bits, or
-            nesting over 254 levels.
+            nesting over 254 levels; the message says where.
 
     """
     try:
@@ -54,7 +60,52 @@ def encode(value: Any) -> bytes:
     try:
         return orjson.dumps(value, _plain, THOROUGH)
     except TypeError as error:
-        raise UnserializableOutput(f"The result cannot be sent as JSON: {error}.") from error
+        path, reason = _culprit(value, error)
+        at = f" at {path}" if path else ""
+        raise UnserializableOutput(f"The result cannot be sent as JSON{at}: {reason}.") from error
+
+
+def _culprit(value: Any, error: TypeError) -> tuple[str, TypeError]:
+    """Return where in ``value`` what raised ``error`` is, and what it raises by itself.
+
+    Encodes what leads there once more for each level of nesting. The path, such as
+    ``outputs[3].score``, shows names and indices alone: ``[...]`` stands for other keys.
+    """
+    path = ""
+    if "recursion" in str(error).lower():
+        return path, error  # too deep, or a cycle: no place in it is to blame
+    for _ in range(DEEPEST):
+        for step, inner in _parts(value):
+            try:
+                orjson.dumps(inner, _plain, THOROUGH)
+            except TypeError as inner_error:
+                path, value, error = path + step, inner, inner_error
+                break
+        else:
+            break
+    return path.removeprefix("."), error
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values inside of one, in the order in which they are encoded."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            if not field.name.startswith("_"):  # orjson leaves those out
+                yield f".{field.name}", getattr(value, field.name, None)
+        return
+    if not isinstance(value, dict | list | tuple):
+        with suppress(Exception):  # of the classes that the value is made of, or of torch
+            value = _plain(value)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield _step(key), inner
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield f"[{index}]", inner
+
+
+def _step(key: object) -> str:
+    return f".{key}" if isinstance(key, str) and NAME.fullmatch(key) else "[...]"
 
 
 def _plain(value: Any) -> Any:
