@@ -16,7 +16,7 @@ MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*
 
 # Lower layers first; a module imports from its own layer and from those before it.
 LAYERS = [
-    ["errors.py", "config.py"],
+    ["errors.py", "config.py", "environment.py"],
     ["engine/"],
     ["webhooks/"],
     [

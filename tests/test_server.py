@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 
 from potassium import Potassium, UsageError
+from potassium.environment import default_port
 
 Served = dict[str, Any]
 
@@ -86,7 +87,17 @@ def test_the_code_overrides_the_environment(
     assert served(host="127.0.0.1", port=port)["bound"] == ("127.0.0.1", port)
 
 
-@pytest.mark.parametrize("port", ["http", "-1", "", "80 80"])
+def test_a_variable_that_is_empty_counts_as_unset(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``POTASSIUM_HOST=`` and ``POTASSIUM_PORT=`` leave the defaults of 127.0.0.1 and 8000."""
+    monkeypatch.setenv("POTASSIUM_HOST", "")
+    monkeypatch.setenv("POTASSIUM_PORT", "")
+    assert served(port=0)["config"].host == "127.0.0.1"
+    assert default_port() == 8000
+
+
+@pytest.mark.parametrize("port", ["http", "-1", " ", "80 80", "8_0", "65536", "9" * 5000])
 def test_a_port_that_is_none_is_named(
     served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, port: str
 ) -> None:

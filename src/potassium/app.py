@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -20,6 +19,7 @@ from starlette.types import ASGIApp, ExceptionHandler
 from potassium.config import Batch, Limits
 from potassium.endpoint import Endpoint
 from potassium.engine import Operation
+from potassium.environment import default_api_keys, default_host, default_port
 from potassium.errors import PotassiumError, UsageError
 from potassium.front import Front
 from potassium.handler import Cache, Handler, Options, name_of
@@ -33,9 +33,6 @@ from potassium.signals import before_signals
 __all__ = ["Potassium"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8000
 
 
 class Potassium(Starlette):
@@ -81,7 +78,7 @@ class Potassium(Starlette):
         self._cache: Cache = {}
         self._init_function: Callable[[], Any] | None = None
         self._limits = limits or Limits()
-        self._api_keys = check_keys(_keys_from_environment() if api_keys is None else api_keys)
+        self._api_keys = check_keys(default_api_keys() if api_keys is None else api_keys)
         self._handlers: dict[str, Handler] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._unclaimed_webhooks: dict[Callable[..., Any], str] = {}
@@ -317,8 +314,8 @@ class Potassium(Starlette):
             self._runtime,
             self.name,
             (
-                os.environ.get("POTASSIUM_HOST", DEFAULT_HOST) if host is None else host,
-                _port_from_environment() if port is None else port,
+                default_host() if host is None else host,
+                default_port() if port is None else port,
             ),
             options,
         )
@@ -380,15 +377,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _keys_from_environment() -> list[str]:
-    keys = os.environ.get("POTASSIUM_API_KEYS", "").split(",")
-    return [key.strip() for key in keys if key.strip()]
-
-
-def _port_from_environment() -> int:
-    value = os.environ.get("POTASSIUM_PORT", str(DEFAULT_PORT))
-    if not value.isdecimal():
-        raise UsageError(f"POTASSIUM_PORT={value!r}: a port number is needed.")
-    return int(value)
