@@ -1,6 +1,7 @@
 """Serving an app as a process of its own: what can be seen without one."""
 
 import logging
+import re
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from potassium import Potassium, UsageError
 from potassium.environment import default_port
 
 Served = dict[str, Any]
+LOGGERS = ["potassium", "uvicorn", "uvicorn.access"]
 
 
 @pytest.fixture
@@ -54,10 +56,11 @@ def server(served: Callable[..., Served]) -> uvicorn.Server:
 
 @pytest.fixture(autouse=True)
 def _logging_is_as_before() -> object:
-    logger = logging.getLogger("potassium")
-    before = (logger.level, logger.propagate, logger.handlers[:])
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger.level, logger.propagate, logger.handlers[:]) for logger in loggers]
     yield
-    logger.level, logger.propagate, logger.handlers = before
+    for logger, state in zip(loggers, before, strict=True):
+        logger.level, logger.propagate, logger.handlers = state
 
 
 def free_port() -> int:
@@ -117,6 +120,26 @@ def test_a_typo_in_an_option_is_an_error(served: Callable[..., Served]) -> None:
     """uvicorn's own error names the option."""
     with pytest.raises(TypeError, match="timeout_keep_alvie"):
         served(port=0, timeout_keep_alvie=7)
+
+
+@pytest.mark.parametrize("logger", LOGGERS)
+@pytest.mark.parametrize("use_colors", [True, False])
+def test_log_lines_have_time_level_and_message(
+    served: Callable[..., Served],
+    logger: str,
+    use_colors: bool,
+) -> None:
+    """Each line on the log begins with when and how bad; colours are uvicorn's."""
+    served(port=0, use_colors=use_colors, access_log=True)
+    (handler,) = logging.getLogger(logger).handlers
+    level = "\x1b[32mINFO\x1b[0m" if use_colors else "INFO"
+    arguments = ("1.2.3.4:5", "GET", "/path", "1.1", 200) if "access" in logger else ()
+    message = "%s %s %s %s %s" if arguments else "GET /path"
+    record = logging.LogRecord(logger, logging.INFO, "", 0, message, arguments, None)
+    line = handler.format(record)
+    time, _, rest = line.partition(f" {level}:     ")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", time), line
+    assert "GET /path" in rest
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,10 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _log_config(log_level: str | int | None) -> dict[str, Any]:
-    """Return uvicorn's log configuration with ours beside it, to the same place."""
+    """Return uvicorn's log configuration with the time, and ours beside it, to the same place."""
     level = log_level.upper() if isinstance(log_level, str) else log_level or logging.INFO
     config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     config["loggers"]["potassium"] = {"handlers": ["default"], "level": level, "propagate": False}
     return config
+    for formatter in config["formatters"].values():
+        formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"

@@ -198,7 +198,7 @@ def test_a_receiver_that_fails_is_logged(server: Server, receiver: Receiver) -> 
     """The log says what the receiver answered."""
     receiver.status = 507
     server.post("/above", {})
-    wait_until(lambda: "507" in server.log(), "the failure in the log")
+    wait_until(lambda: "answered 507" in server.log(), "the failure in the log")
 
 
 def test_a_receiver_that_is_not_there_changes_nothing_for_the_caller(server: Server) -> None:
