@@ -116,10 +116,22 @@ def test_other_options_go_to_uvicorn(served: Callable[..., Served]) -> None:
     assert (config.timeout_keep_alive, config.access_log) == (77, True)
 
 
-def test_a_typo_in_an_option_is_an_error(served: Callable[..., Served]) -> None:
-    """uvicorn's own error names the option."""
-    with pytest.raises(TypeError, match="timeout_keep_alvie"):
-        served(port=0, timeout_keep_alvie=7)
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [("timeout_keep_alvie", "timeout_keep_alive"), ("prot", "port"), ("hots", "host")],
+)
+def test_a_typo_in_an_option_is_an_error(
+    served: Callable[..., Served], typo: str, meant: str
+) -> None:
+    """The message names the option, and the one that was probably meant."""
+    with pytest.raises(UsageError, match=rf"serve\({typo}=.*did you mean {meant}\?"):
+        served(**{typo: 7})
+
+
+def test_an_option_unlike_any_other_is_an_error(served: Callable[..., Served]) -> None:
+    """Where nothing is near, the message lists what there is."""
+    with pytest.raises(UsageError, match=r"serve\(model=.*host, port, "):
+        served(model="bert")
 
 
 @pytest.mark.parametrize("logger", LOGGERS)

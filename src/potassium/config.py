@@ -1,13 +1,14 @@
 """Groups of options: frozen, and validated when they are built."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
 from potassium.errors import UsageError
 
-__all__ = ["Batch", "Limits", "check_count", "check_seconds"]
+__all__ = ["Batch", "Limits", "check_count", "check_options", "check_seconds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,3 +118,18 @@ def check_seconds(name: str, value: object, what: str = "a number of seconds") -
     """
     if type(value) not in (int, float) or not isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
         raise UsageError(f"{name}={value!r}: {what} above zero is needed.")
+
+
+def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Accept option names of ``call`` that are ``known``.
+
+    Raises:
+        UsageError: one is not; the message names it, and the known one that is nearest.
+
+    """
+    known = list(known)
+    for name in given:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}."
+            raise UsageError(f"{call}({name}=...): no such option; {hint}")

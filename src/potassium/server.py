@@ -1,6 +1,7 @@
 """Running an app as a process of its own: uvicorn, its signals, its log."""
 
 import copy
+import inspect
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ import uvicorn
 import uvicorn.config
 from starlette.types import ASGIApp
 
+from potassium.config import check_options
 from potassium.engine import State
 from potassium.errors import UsageError
 from potassium.runtime import Runtime
@@ -54,6 +56,7 @@ def serve(
                 f"serve({option}=...): serve() runs one process, which holds one model. Use "
                 f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
             )
+    check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
     host, port = address
     config = uvicorn.Config(
         app,
