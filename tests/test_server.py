@@ -134,6 +134,21 @@ def test_an_option_unlike_any_other_is_an_error(served: Callable[..., Served]) -
         served(model="bert")
 
 
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"uds": "/run/model.sock"}, "test serves on the socket /run/model.sock "),
+        ({"fd": 3}, "test serves on file descriptor 3 "),
+        ({"fd": 3, "uds": "/run/model.sock"}, "test serves on file descriptor 3 "),
+    ],
+)
+def test_the_log_names_a_socket_that_is_no_port(
+    served: Callable[..., Served], options: Any, where: str
+) -> None:
+    """Under uds= and fd= there is no address; what is said is where uvicorn listens."""
+    assert served(**options)["server"]._greeting.startswith(where)
+
+
 @pytest.mark.parametrize("logger", LOGGERS)
 @pytest.mark.parametrize("use_colors", [True, False])
 def test_log_lines_have_time_level_and_message(

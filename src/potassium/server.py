@@ -76,11 +76,11 @@ def serve(
         # Before the model is loaded, so that a port that is taken shows in no time.
         sockets = [_bind(host, port)]
         host, port = sockets[0].getsockname()[:2]
-    where = f"http{'s' if config.is_ssl else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+    greeting = f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
     switch_interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        server = _Server(config, runtime, f"{name} serves on {where} (Ctrl-C ends it)")
+        server = _Server(config, runtime, greeting)
         server.run(sockets)
     finally:
         sys.setswitchinterval(switch_interval)
@@ -170,11 +170,20 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def _where(config: uvicorn.Config, host: str, port: int) -> str:
+    """Return where ``config`` has uvicorn listen: its order of preference."""
+    if config.fd is not None:
+        return f"file descriptor {config.fd}"
+    if config.uds is not None:
+        return f"the socket {config.uds}"
+    return f"http{'s' if config.is_ssl else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _log_config(log_level: str | int | None) -> dict[str, Any]:
     """Return uvicorn's log configuration with the time, and ours beside it, to the same place."""
     level = log_level.upper() if isinstance(log_level, str) else log_level or logging.INFO
     config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    config["loggers"]["potassium"] = {"handlers": ["default"], "level": level, "propagate": False}
-    return config
     for formatter in config["formatters"].values():
         formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
+    config["loggers"]["potassium"] = {"handlers": ["default"], "level": level, "propagate": False}
+    return config
