@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
@@ -299,6 +300,44 @@ async def test_routes_of_the_users_own_work() -> None:
         response = await http.get("/missing")
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
         assert response.json()["request_id"] == response.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("debug", "where"), [(False, "each at a path of its own"), (True, "at /, /embed")]
+)
+async def test_a_404_says_what_is_not_there(debug: bool, where: str) -> None:
+    """The detail repeats the path, and how to call; which paths there are, under debug alone."""
+    app = Potassium("test", debug=debug)
+    app.handler("/embed")(app.handler(echo))
+    async with client(app) as http:
+        response = await http.post("/embedd?key=1", json={})
+    expected = f"Nothing is at /embedd. Handlers answer POST, {where}."
+    assert (response.status_code, response.json()["detail"]) == (404, expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("GET", "/", ["POST"]), ("PUT", "/healthz", ["GET", "HEAD"])]
+)
+async def test_a_405_says_what_is_needed(
+    app: Potassium, method: str, path: str, allowed: list[str]
+) -> None:
+    """The detail names the methods that work, and so does ``Allow``."""
+    app.handler(echo)
+    async with client(app) as http:
+        response = await http.request(method, path)
+    expected = f"{' or '.join(allowed)} is needed here, not {method}."
+    assert (response.status_code, response.json()["detail"]) == (405, expected)
+    assert sorted(response.headers["Allow"].split(", ")) == allowed
+
+
+async def test_a_404_of_the_users_own_keeps_its_detail() -> None:
+    """What a route says stays as it is."""
+
+    async def page(request: StarletteRequest) -> PlainTextResponse:
+        raise HTTPException(404, "No such user.")
+
+    async with client(Potassium("test", routes=[Route("/page", page)])) as http:
+        assert (await http.get("/page")).json()["detail"] == "No such user."
 
 
 async def test_a_request_over_the_body_limit_is_refused() -> None:

@@ -25,7 +25,7 @@ from potassium.front import Front
 from potassium.handler import Cache, Handler, Options, name_of
 from potassium.health import Health
 from potassium.keys import ApiKeys, check_keys
-from potassium.problem import problem_reply
+from potassium.problem import explained, problem_reply
 from potassium.request_id import RequestIds, request_id_of
 from potassium.runtime import Runtime
 from potassium.signals import before_signals
@@ -338,6 +338,9 @@ class Potassium(Starlette):
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
         """Answer an error of a route that is no handler in the shape of all others."""
+        if isinstance(error, HTTPException):
+            known = self._handlers if self.debug else ()
+            error = explained(error, request.method, request.scope["path"], known)
         reply = problem_reply(error, request_id_of(request.scope), debug=self.debug)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
         return Response(reply.body, reply.status, headers)

@@ -1,6 +1,7 @@
 """Errors as the client sees them: ``application/problem+json`` (RFC 9457)."""
 
 import traceback
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,7 @@ from potassium.errors import HandlerError, PotassiumError, UnserializableOutput
 from potassium.http import EMPTY
 from potassium.reply import Reply, wire_headers
 
-__all__ = ["problem_reply"]
+__all__ = ["explained", "problem_reply"]
 
 PROBLEM = (b"content-type", b"application/problem+json")
 
@@ -58,6 +59,26 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     except UnserializableOutput:  # what the app put into its own error
         body = encode({**document, "detail": "", **dict.fromkeys(members)})
     return Reply(status, b"" if status in EMPTY else body, PROBLEM, *sent)
+
+
+def explained(
+    error: HTTPException, method: str, path: str, handlers: Collection[str] = ()
+) -> HTTPException:
+    """Return a 404 or 405 of the router's with a detail that says what to do instead.
+
+    ``handlers`` are paths to name, where they are everybody's business. An error with a detail of
+    its own is returned as it is.
+    """
+    detail, headers = str(error.detail), error.headers or {}
+    if detail != _title(error.status_code):
+        return error
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        where = f"at {', '.join(handlers)}" if handlers else "each at a path of its own"
+        detail = f"Nothing is at {path}. Handlers answer POST, {where}."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
+        allowed = " or ".join(sorted(headers["Allow"].split(", ")))
+        detail = f"{allowed} is needed here, not {method}."
+    return HTTPException(error.status_code, detail, headers)
 
 
 def _title(status: int) -> str:
