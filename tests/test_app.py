@@ -90,6 +90,17 @@ async def test_an_init_that_returns_no_dict_fails_the_start(app: Potassium) -> N
             pass
 
 
+async def test_init_may_have_parentheses(app: Potassium) -> None:
+    """``@app.init()`` is ``@app.init``."""
+
+    @app.init()
+    def init() -> dict[str, Any]:
+        return {"factor": 3}
+
+    async with client(app):
+        assert app.get_cache() == {"factor": 3}
+
+
 async def test_async_handlers_are_served(app: Potassium) -> None:
     """An async def handler is registered and called like any other."""
 
@@ -136,6 +147,18 @@ class Mistake:
     @staticmethod
     def init_with_arguments(app: Potassium) -> None:
         app.init(lambda cache: None)
+
+    @staticmethod
+    def name_that_is_none(app: Potassium) -> None:
+        Potassium(Limits())  # type: ignore[arg-type]
+
+    @staticmethod
+    def a_limit_among_the_options(app: Potassium) -> None:
+        Potassium("x", queue_size=3)  # type: ignore[arg-type]
+
+    @staticmethod
+    def typo_in_an_option(app: Potassium) -> None:
+        Potassium("x", limit=Limits())  # type: ignore[arg-type]
 
     @staticmethod
     def path_that_is_none(app: Potassium) -> None:
@@ -195,6 +218,9 @@ class Mistake:
         (Mistake.second_init, "one"),
         (Mistake.async_init, "write def"),
         (Mistake.init_with_arguments, "no arguments"),
+        (Mistake.name_that_is_none, r'a name is needed, as in Potassium\("server"\)'),
+        (Mistake.a_limit_among_the_options, r"write limits=Limits\(queue_size=\.\.\.\)"),
+        (Mistake.typo_in_an_option, r"Potassium\(limit=.*did you mean limits\?"),
         (Mistake.path_that_is_none, "a path is needed"),
         (Mistake.two_handlers_on_root, "POST / is answered by echo already"),
         (Mistake.one_path_in_two_spellings, "POST /foo is answered by echo already"),

@@ -29,6 +29,12 @@ def test_priorities_are_on_or_off() -> None:
         Limits(priorities="high")  # type: ignore[arg-type]
 
 
+def test_a_limit_that_there_is_not_is_named() -> None:
+    """A typo fails when it is written."""
+    with pytest.raises(TypeError, match="quue_size"):
+        Limits(quue_size=1)  # type: ignore[call-arg]
+
+
 def test_limits_do_not_change() -> None:
     """A limit cannot be set afterwards."""
     with pytest.raises(dataclasses.FrozenInstanceError):

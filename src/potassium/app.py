@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any, TypeVar, overload
+from typing import Any, Never, TypeVar, overload
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Batch, Limits
+from potassium.config import Batch, Limits, check_options
 from potassium.endpoint import Endpoint
 from potassium.engine import Operation
 from potassium.environment import default_api_keys, default_host, default_port
@@ -58,6 +58,7 @@ class Potassium(Starlette):
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
         exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
+        **unknown: Never,
     ) -> None:
         """Create an app without handlers.
 
@@ -71,8 +72,13 @@ class Potassium(Starlette):
             middleware: as Starlette takes it. Use pure ASGI middleware: behind a
                 ``BaseHTTPMiddleware`` nothing sees a client leave.
             exception_handlers: as Starlette takes them, for routes that are no handlers.
+            unknown: any other option is a mistake, for type checkers too.
+
+        Raises:
+            UsageError: an option that cannot be, or that there is not.
 
         """
+        _check_arguments(name, unknown)
         self.name = name
         self.optimized: list[Any] = []
         self._cache: Cache = {}
@@ -97,15 +103,24 @@ class Potassium(Starlette):
             lifespan=self.lifespan,
         )
 
-    def init(self, function: Function) -> Function:
+    @overload
+    def init(self, function: Function, /) -> Function: ...
+
+    @overload
+    def init(self) -> Callable[[Function], Function]: ...
+
+    def init(self, function: Callable[..., Any] | None = None) -> Any:
         """Run ``function`` once, on the GPU thread, before anything is served.
 
         It loads the model, and returns a dict that becomes the cache, or calls ``set_cache``.
+        Parentheses make no difference: ``@app.init()`` is the same.
 
         Raises:
             UsageError: there is an init already, or it cannot be called without arguments.
 
         """
+        if function is None:  # @app.init()
+            return self.init
         self._check_open("@app.init")
         if self._init_function is not None:
             raise UsageError("There is an @app.init already; an app has one. Put both into one.")
@@ -354,6 +369,16 @@ class Potassium(Starlette):
             raise UsageError(
                 f"{name_of(function)} has @app.result_webhook but no @app.handler; add one."
             )
+
+
+def _check_arguments(name: object, unknown: Iterable[str]) -> None:
+    if not isinstance(name, str):
+        raise UsageError(f'Potassium({name!r}): a name is needed, as in Potassium("server").')
+    for option in unknown:
+        if option in Limits.__dataclass_fields__:
+            raise UsageError(f"Potassium({option}=...): write limits=Limits({option}=...).")
+    *known, _ = inspect.signature(Potassium).parameters
+    check_options("Potassium", unknown, known)
 
 
 def _module_of(model: Any) -> Any:
