@@ -1,6 +1,8 @@
 """The app: decorators, cache, and mistakes that fail when they are made."""
 
 import functools
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -88,6 +90,30 @@ async def test_an_init_that_returns_no_dict_fails_the_start(app: Potassium) -> N
     with pytest.raises(TypeError, match="The cache is a dict, not str"):
         async with client(app):
             pass
+
+
+@pytest.mark.parametrize(
+    ("init", "lines"),
+    [
+        (lambda app: None, ["init returned nothing and set no cache: handlers get an empty dict"]),
+        (lambda app: {}, []),
+        (lambda app: app.set_cache({}), []),
+        (lambda app: app.get_cache().update(model=len), []),
+    ],
+    ids=["nothing", "a dict", "set_cache", "get_cache"],
+)
+async def test_an_init_that_leaves_no_cache_is_told(
+    app: Potassium,
+    caplog: pytest.LogCaptureFixture,
+    init: Callable[[Potassium], Any],
+    lines: list[str],
+) -> None:
+    """A forgotten ``return`` shows on the log; it is no warning, as init may load globals."""
+    app.init(lambda: init(app))
+    with caplog.at_level(logging.INFO, "potassium"):
+        async with client(app):
+            pass
+    assert [record.getMessage() for record in caplog.records] == lines
 
 
 async def test_init_may_have_parentheses(app: Potassium) -> None:

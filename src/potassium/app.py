@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -31,6 +32,8 @@ from potassium.runtime import Runtime
 from potassium.signals import before_signals
 
 __all__ = ["Potassium"]
+
+logger = logging.getLogger("potassium")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -347,9 +350,13 @@ class Potassium(Starlette):
     def _run_init(self, _: None) -> None:
         if self._init_function is None:
             return
+        before = self._cache
         cache = self._init_function()
         if cache is not None:
             self.set_cache(cache)
+        elif self._cache is before and not before:
+            # It may have loaded globals, so no warning.
+            logger.info("init returned nothing and set no cache: handlers get an empty dict")
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
         """Answer an error of a route that is no handler in the shape of all others."""
