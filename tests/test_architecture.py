@@ -33,7 +33,7 @@ LAYERS = [
     ["accelerator.py"],
     ["steps.py", "batches.py", "calls.py"],
     ["handler.py"],
-    ["departures.py"],
+    ["departures.py", "start_failure.py"],
     ["runtime.py"],
     ["path.py", "keys.py", "signals.py"],
     ["relay.py", "endpoint.py", "health.py", "front.py"],

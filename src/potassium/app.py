@@ -30,6 +30,7 @@ from potassium.problem import explained, problem_reply
 from potassium.request_id import RequestIds, request_id_of
 from potassium.runtime import Runtime
 from potassium.signals import before_signals
+from potassium.start_failure import StartFailures
 
 __all__ = ["Potassium"]
 
@@ -344,7 +345,8 @@ class Potassium(Starlette):
         Middleware of the user's sees every request, so with any there is no short way.
         """
         endpoints = {} if self.user_middleware else self._endpoints
-        front = Front(endpoints, RequestIds(super().build_middleware_stack()))
+        rest = RequestIds(super().build_middleware_stack())
+        front = Front(endpoints, StartFailures(rest, self._run_init.__code__))
         return ApiKeys(front, self._api_keys) if self._api_keys else front
 
     def _run_init(self, _: None) -> None:

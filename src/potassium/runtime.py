@@ -17,6 +17,7 @@ from potassium.departures import Departures
 from potassium.engine import Engine, Lifecycle, Operation, State
 from potassium.errors import ClientLeft, Draining, Starting, UsageError, WorkerFailed
 from potassium.handler import Handler
+from potassium.start_failure import trace_below
 
 if TYPE_CHECKING:
     from potassium.webhooks import WebhookSender
@@ -188,8 +189,12 @@ class Runtime:
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise
-        except BaseException:
-            logger.critical("init failed; the app answers 503 from now on", exc_info=True)
+        except BaseException as error:
+            trace = trace_below(error, self._init.run.__code__)
+            logger.critical(
+                "init failed; the app answers 503 from now on",
+                exc_info=(type(error), error, trace),
+            )
 
     async def _start(self) -> Running:
         try:

@@ -1,6 +1,7 @@
 """Inside another ASGI app."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -208,6 +209,13 @@ def test_a_model_that_cannot_be_loaded_is_logged_once(failed: Server) -> None:
     """One traceback, however many requests waited."""
     failed.post("/model/", {})
     assert failed.log().count("RuntimeError: no such model") == 1
+
+
+def test_a_model_that_cannot_be_loaded_is_shown_by_its_own_lines(failed: Server) -> None:
+    """The traceback begins at init: the files on the log are the user's."""
+    failed.post("/model/", {})
+    frames = re.findall(r'File "(.+)", line \d+, in (\w+)', failed.log())
+    assert frames == [(str(failed.log_file.parent / "app.py"), "init")]
 
 
 def test_a_model_that_cannot_be_loaded_is_not_alive(failed: Server) -> None:

@@ -13,6 +13,7 @@ import pytest
 from e2e.server import Server, Start, python, uvicorn, wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs 127.0.0.2")
+FRAMES = re.compile(r'File "(.+)", line \d+, in (\w+)')
 TRACEBACK = "Traceback (most recent call last)"
 
 SOURCE = """
@@ -176,6 +177,34 @@ def test_an_init_that_raises_is_logged_once(tmp_path: Path, free_port: int, runn
     """The log has one traceback, and it ends in what init raised."""
     _, log = run(command(BROKEN, tmp_path, runner, free_port), tmp_path, free_port)
     assert log.count(TRACEBACK) == log.count("RuntimeError: no such model") == 1
+
+
+@pytest.mark.parametrize("runner", ["python", "uvicorn"])
+def test_an_init_that_raises_is_shown_by_its_own_lines(
+    tmp_path: Path, free_port: int, runner: str
+) -> None:
+    """The traceback begins at init: the files on the log are the user's."""
+    _, log = run(command(BROKEN, tmp_path, runner, free_port), tmp_path, free_port)
+    assert FRAMES.findall(log) == [(str(tmp_path / "app.py"), "init")]
+
+
+def test_a_mistake_that_shows_at_the_start_is_told_by_its_message(
+    tmp_path: Path, free_port: int
+) -> None:
+    """Frames would lead nowhere where the app is not complete."""
+    source = """
+from potassium import Potassium
+
+app = Potassium("server")
+
+
+@app.result_webhook(url="http://localhost/")
+def handler(cache: dict, json_in: dict) -> dict: ...
+"""
+    status, log = run(command(source, tmp_path, "uvicorn", free_port), tmp_path, free_port)
+    assert status > 0
+    assert "UsageError: handler has @app.result_webhook but no @app.handler" in log
+    assert FRAMES.findall(log) == []
 
 
 @pytest.mark.parametrize("raised", ["SystemExit('bye')", "KeyboardInterrupt()"])
