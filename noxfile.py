@@ -67,3 +67,31 @@ def bench(session: nox.Session) -> None:
     """Measure the overhead beside plain Starlette; prints ratios."""
     install(session, "bench")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+
+
+@nox.session
+def overload(session: nox.Session) -> None:
+    """Measure what far more clients than a server can serve get, and what it costs."""
+    install(session, "bench")
+    session.run("python", "benchmarks/overload.py", *session.posargs)
+
+
+@nox.session
+def probes(session: nox.Session) -> None:
+    """Measure how long health takes while a handler computes in pure Python; prints ratios."""
+    install(session, "bench")
+    session.run("python", "benchmarks/probes.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Send minutes of mixed traffic, and compare the server with what it was before."""
+    install(session, "bench")
+    session.run("python", "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Send random requests over bare ASGI, and check what must hold for each."""
+    install(session, "bench")
+    session.run("python", "benchmarks/fuzz.py", *session.posargs)
