@@ -128,22 +128,20 @@ def _run_batch(
 
 def _answer(request: Request, result: Any) -> Any:
     """Return what the engine is to make of a handler's result: a reply, or a stream's steps."""
-    kind = type(result)
-    if kind is dict:
-        if request.was_sent_to:
-            request.send(result)
-            return None
+    job = request.job
+    was_sent_to = job is not None and job.stream is not None
+    if type(result) is dict and not was_sent_to:
         return reply_to(result)
     body = _open_body(request, result)
     if body is not None:
         if not hasattr(type(body), "__next__"):
             raise UsageError("A plain handler streams from a plain generator, not an async one.")
         return GeneratorSteps(body, request.wire)
-    if request.was_sent_to:
-        if result is not None:
-            request.send(result)
-        return None
-    return reply_to(result)
+    if not was_sent_to:
+        return reply_to(result)
+    if result is not None:
+        request.send(result)
+    return None
 
 
 def _keep(request: Request, result: Any) -> Call:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import cast
 
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -92,7 +91,7 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - of a validator of the user's, or our own
             await self._fail(_internal(error), relay, request_id, send)
             return
-        reply = cast("Reply", outcome)
+        reply: Reply = outcome
         await reply.send(request_id, send)
         if running.webhooks is not None and handler.webhook_url is not None:
             if reply.is_json:

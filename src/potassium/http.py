@@ -112,7 +112,7 @@ class Request:
             Draining: the server's time to stop is over.
 
         """
-        stream = self._open_stream()
+        stream = self._stream()
         self.raise_if_cancelled()
         stream.push(self.wire.encode(chunk))
         stream.wait_for_room()
@@ -134,16 +134,11 @@ class Request:
     def wire(self, wire: Wire) -> None:
         self._wire = wire
 
-    def _open_stream(self) -> "Stream":
+    def _stream(self) -> "Stream":
         job = self.job
-        if job is not None and job.operation.concurrency is None:
-            if job.stream is not None:
-                return job.stream
-            if job.open_stream is not None:
-                return job.open_stream(job)
-        raise UsageError(
-            "request.send() is for plain handlers, while they run; an async or batched one cannot."
-        )
+        if job is None or job.operation.open_stream is None:
+            raise UsageError("request.send() is for plain handlers, while they run.")
+        return job.stream or job.operation.open_stream(job)
 
     def _is_json(self) -> bool:
         for name, value in self._headers:

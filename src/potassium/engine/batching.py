@@ -73,7 +73,7 @@ class Batching:
         self.ceiling = Ceiling()
         self.callers = Callers()
         self._last_arrival = 0.0
-        self._by_cost: list[tuple[float, tuple[int, int], Job]] = []
+        self._by_cost: list[tuple[float, int, Job]] = []
 
     def cost_of(self, item: Any) -> float:
         """Return what ``item`` costs, as the rule says.
@@ -103,8 +103,9 @@ class Batching:
         index = bisect_left(self._by_cost, key, key=lambda entry: entry[:2])
         del self._by_cost[index]
 
-    def patience(self, line: "Line", oldest: "Job", now: float) -> float:
+    def patience(self, line: "Line", now: float) -> float:
         """Return for how many seconds to go on gathering; 0 or less to leave now."""
+        oldest = line.first
         if len(line) >= self.callers.expected(now):
             return 0
         patience = min(

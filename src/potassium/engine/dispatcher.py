@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Protocol
 
 from potassium.engine.job import Job, Operation
@@ -117,53 +118,56 @@ class Dispatcher:
     def _has_room(self) -> bool:
         if not self._handed_over:
             return True
-        last = self._handed_over[-1][-1]
-        is_long = last.operation.batching is not None or _duration(last) >= PREFETCH_TIME
+        operation = self._handed_over[-1][-1].operation
+        is_long = operation.batching is not None or _duration(operation) >= PREFETCH_TIME
         return len(self._handed_over) == 1 and is_long
 
     def _next_group(self) -> Sequence[Job] | None:
-        job = self._next_job()
-        if job is None:
+        line = self._next_line()
+        if line is None:
             return None
-        operation = job.operation
-        if operation.batching is not None:
-            if self._handed_over:
-                return None
-            group = operation.batching.choose(job)
-            for member in group:
-                self._jobs.take(member)
-            return group
-        self._jobs.take(job)
-        group = [job]
-        left = GROUP_TIME - _duration(job)
-        while left > 0 and not operation.may_stream:
-            job = self._next_job()
-            if job is None or job.operation.batching is not None or job.operation.may_stream:
-                break
-            self._jobs.take(job)
-            group.append(job)
-            left -= _duration(job)
+        operation = line.operation
+        if operation.batching is None:
+            return [self._jobs.pop(line)] if operation.may_stream else self._short_jobs(line)
+        if self._handed_over:
+            return None
+        batch = operation.batching.choose(line.first)
+        for job in batch:
+            self._jobs.discard(job)
+        return batch
+
+    def _short_jobs(self, line: Line | None) -> list[Job]:
+        """Take the first job of ``line``, and about a millisecond of work from behind it."""
+        group: list[Job] = []
+        left = GROUP_TIME
+        while line is not None and not line.operation.may_stream and not line.operation.batching:
+            duration = _duration(line.operation)
+            end = self._end_of_turn(line)
+            while line and left > 0 and line.first.rank < end:
+                group.append(self._jobs.pop(line))
+                left -= duration
+            line = self._next_line() if left > 0 else None
         return group
 
-    def _next_job(self) -> Job | None:
-        """Return the first job of the queue that may go now, which stays in line."""
-        next_job = None
+    def _next_line(self) -> Line | None:
+        """Return the line whose first job is the first of the queue that may go now."""
+        next_line = None
         for line in self._jobs.lines:
-            job = line.first()
-            if (
-                job is not None
-                and (next_job is None or job.rank < next_job.rank)
-                and self._may_go(line, job)
-            ):
-                next_job = job
-        return next_job
+            if line and (next_line is None or line.first.rank < next_line.first.rank):
+                next_line = line if self._may_go(line) else next_line
+        return next_line
 
-    def _may_go(self, line: Line, job: Job) -> bool:
-        operation = job.operation
+    def _end_of_turn(self, line: Line) -> float:
+        """Return the rank from which on it is another line's turn."""
+        others = [other.first.rank for other in self._jobs.lines if other and other is not line]
+        return min(others, default=inf)
+
+    def _may_go(self, line: Line) -> bool:
+        operation = line.operation
         if operation.may_stream:
             return operation.open_streams + self._with_thread(operation) < operation.streams
         if operation.batching is not None and not self._handed_over:
-            patience = operation.batching.patience(line, job, self._clock())
+            patience = operation.batching.patience(line, self._clock())
             if patience > 0:
                 self._look_again_after(patience)
                 return False
@@ -179,10 +183,10 @@ class Dispatcher:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
 
-def _duration(job: Job) -> float:
-    """Return the seconds that ``job`` is expected to take: long, until one was measured.
+def _duration(operation: Operation) -> float:
+    """Return the seconds that a job is expected to take: long, until one was measured.
 
     Where some are short and most are long, it may be a long one.
     """
-    floor, mean = job.operation.service_time.floor, job.operation.service_time.mean
+    floor, mean = operation.service_time.floor, operation.service_time.mean
     return GROUP_TIME if floor is None or mean is None else mean if mean >= GROUP_TIME else floor

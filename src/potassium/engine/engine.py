@@ -83,7 +83,7 @@ class Engine:
         self._jobs = self._new_queue(limits, clock)
         self._dispatcher = Dispatcher(self._jobs, self.capacity, self.worker, clock=clock)
         self._pool = Pool(
-            POOL_THREADS if any(operation.uses_pool for operation in self._operations) else 0,
+            POOL_THREADS if any(one.is_prepared or one.finish for one in self._operations) else 0,
             self._tell_loop,
             prepared=self._put_in_line,
             finished=Job.settle,
@@ -95,6 +95,9 @@ class Engine:
             for operation in self._operations
             if operation.concurrency is not None
         }
+        for operation in self._operations:
+            if operation.concurrency is None:
+                operation.open_stream = self.worker.open_stream
         self._queues = {operation: lane.jobs for operation, lane in self._lanes.items()}
         self._threads: list[asyncio.Task[None]] = []
         self._tasks: list[asyncio.Task[None]] = []

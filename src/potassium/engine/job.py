@@ -47,6 +47,8 @@ class Operation:
         batching: how its jobs become batches; None where they run one by one.
         prepare: makes the argument of ``run`` out of that of the job, in a thread of the pool,
             before the job waits in line; None for no such step.
+        is_prepared: whether its jobs go through the pool before they wait in line.
+        open_stream: opens the stream of a job that the thread is at; for that job's own code.
         finish: makes the outcome out of what ``run`` returned, in a thread of the pool.
         service_time: measured while running.
 
@@ -56,8 +58,10 @@ class Operation:
         "batching",
         "concurrency",
         "finish",
+        "is_prepared",
         "may_stream",
         "name",
+        "open_stream",
         "open_streams",
         "prepare",
         "run",
@@ -87,19 +91,9 @@ class Operation:
         self.batching = None if batch is None else Batching(batch)
         self.prepare = prepare
         self.finish = finish
+        self.is_prepared = prepare is not None or (batch is not None and batch.cost is not None)
+        self.open_stream: Callable[[Job], Stream] | None = None
         self.service_time = ServiceTime()
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether its jobs go through the pool before they wait in line."""
-        return self.prepare is not None or (
-            self.batching is not None and self.batching.rule.cost is not None
-        )
-
-    @property
-    def uses_pool(self) -> bool:
-        """Whether any of its steps runs in the pool."""
-        return self.is_prepared or self.finish is not None
 
 
 class Failure:
@@ -165,29 +159,21 @@ class Job:
         arrived_at: when it came to stand in line, in monotonic seconds; of a batched operation.
         cost: what it adds to the cost of a batch, where its operation is batched by cost.
         stream: what it sends piece by piece, from when it first did.
-        open_stream: opens ``stream``; may be called on the thread that is at the job.
         interrupt: makes the runner notice that the job was called off, where it has to be told.
 
     """
 
-    __slots__ = (
-        "argument",
-        "arrived_at",
-        "called_off",
-        "cost",
-        "deadline",
-        "future",
-        "has_place",
-        "in_line",
-        "interrupt",
-        "open_stream",
-        "operation",
-        "outcome",
-        "priority",
-        "rank",
-        "stream",
-        "timer",
-    )
+    # Defaults stand here and not in __init__, which runs for every call.
+    timer: asyncio.TimerHandle | None = None
+    outcome: Any = None
+    called_off: PotassiumError | None = None
+    has_place = False
+    in_line = False
+    rank = 0
+    arrived_at = 0.0
+    cost: float = 1
+    stream: "Stream | None" = None
+    interrupt: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -203,17 +189,6 @@ class Job:
         self.future = future
         self.deadline = deadline
         self.priority = priority
-        self.timer: asyncio.TimerHandle | None = None
-        self.outcome: Any = None
-        self.called_off: PotassiumError | None = None
-        self.has_place = False
-        self.in_line = False
-        self.rank = (0, 0)
-        self.arrived_at = 0.0
-        self.cost: float = 1
-        self.stream: Stream | None = None
-        self.open_stream: Callable[[Job], Stream] | None = None
-        self.interrupt: Callable[[], object] | None = None
 
     def is_unwanted(self, now: float) -> bool:
         """Return whether there is no use in running the job at ``now``, in monotonic seconds."""

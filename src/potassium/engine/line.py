@@ -1,6 +1,7 @@
 """The waiting jobs of one operation."""
 
-from heapq import heapify, heappop, heappush
+from bisect import insort
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Line"]
 
-STALE = 32  # entries of jobs that have left, beyond those that wait, before they are cleared out
+STALE = 32  # jobs that have left, beyond as many as wait, before they are cleared out
 
 
 class Line:
@@ -19,12 +20,12 @@ class Line:
 
     """
 
-    __slots__ = ("_heap", "_length", "operation")
+    __slots__ = ("_jobs", "_length", "operation")
 
     def __init__(self, operation: "Operation") -> None:
         """Begin empty."""
         self.operation = operation
-        self._heap: list[tuple[tuple[int, int], Job]] = []  # also of jobs that have left
+        self._jobs: deque[Job] = deque()  # also those that have left, but for the first
         self._length = 0
 
     def __len__(self) -> int:
@@ -33,26 +34,35 @@ class Line:
 
     def add(self, job: "Job") -> None:
         """Let ``job`` stand in line."""
+        jobs = self._jobs
         job.in_line = True
         self._length += 1
-        heappush(self._heap, (job.rank, job))
+        if not jobs or job.rank > jobs[-1].rank:
+            jobs.append(job)
+        else:
+            insort(jobs, job, key=lambda other: other.rank)
 
-    def first(self) -> "Job | None":
-        """Return the job that is next, which stays; None where nobody waits."""
-        heap = self._heap
-        while heap:
-            job = heap[0][1]
-            if job.in_line:
-                return job
-            heappop(heap)
-        return None
+    @property
+    def first(self) -> "Job":
+        """The job that is next; the line must not be empty."""
+        return self._jobs[0]
+
+    def pop(self) -> "Job":
+        """Take the job that is next out of the line, which must not be empty."""
+        jobs = self._jobs
+        job = jobs.popleft()
+        job.in_line = False
+        self._length -= 1
+        while jobs and not jobs[0].in_line:
+            jobs.popleft()
+        return job
 
     def remove(self, job: "Job") -> None:
         """Take ``job``, which is in this line, out of it."""
+        if self._jobs[0] is job:
+            self.pop()
+            return
         job.in_line = False
         self._length -= 1
-        if self._heap[0][1] is job:
-            heappop(self._heap)
-        elif len(self._heap) > 2 * self._length + STALE:
-            self._heap = [entry for entry in self._heap if entry[1].in_line]
-            heapify(self._heap)
+        if len(self._jobs) > 2 * self._length + STALE:
+            self._jobs = deque(other for other in self._jobs if other.in_line)

@@ -97,35 +97,34 @@ class JobQueue(asyncio.Queue[Job]):
         """Take ``job`` out, wherever it waits."""
         self._capacity.leave(job)
         if job.in_line:
-            self._leave_line(job)
+            operation = job.operation
+            self._lines[operation].remove(job)
+            if operation.batching is not None:
+                operation.batching.left(job)
 
-    def take(self, job: Job) -> None:
-        """Take ``job`` out of its line, for it to run."""
-        self._capacity.leave(job)
-        self._leave_line(job)
-
-    def _leave_line(self, job: Job) -> None:
-        operation = job.operation
-        self._lines[operation].remove(job)
-        if operation.batching is not None:
-            operation.batching.left(job)
+    def pop(self, line: Line) -> Job:
+        """Take the first job out of ``line``, which has one."""
+        job = line.pop()
+        job.has_place = False
+        self._capacity.waiting -= 1
+        return job
 
     def _rank(self, job: Job) -> None:
-        if job.rank[1]:
-            return
         self._admitted += 1
-        overtakers = 0
+        job.rank = self._admitted
         if self._priorities:
             overtakers = (Priority.HIGH - job.priority) * self._capacity.limit
-        job.rank = (self._admitted + overtakers, self._admitted)
+            job.rank = (self._admitted + overtakers) << 64 | self._admitted  # no two are the same
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._lines: dict[Operation, Line] = {}
         self._admitted = 0
 
     def _put(self, item: Job) -> None:
-        self._rank(item)
-        self._capacity.enter(item)
+        if not item.rank:
+            self._rank(item)
+        item.has_place = True
+        self._capacity.waiting += 1
         operation = item.operation
         line = self._lines.get(operation)
         if line is None:
@@ -136,7 +135,4 @@ class JobQueue(asyncio.Queue[Job]):
             operation.batching.arrived(item, item.arrived_at)
 
     def _get(self) -> Job:
-        firsts = [job for line in self._lines.values() if (job := line.first()) is not None]
-        job = min(firsts, key=lambda job: job.rank)
-        self.take(job)
-        return job
+        return self.pop(min(filter(None, self._lines.values()), key=lambda line: line.first.rank))

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,9 @@ BUFFER = 1024 * 1024  # bytes
 CHUNK_OVERHEAD = 64  # bytes that a chunk takes beyond its own
 
 
-class Steps(ABC):
+class Steps:
     """The rest of a call that streams: each ``next`` runs it up to its next chunk."""
 
-    @abstractmethod
     def __next__(self) -> bytes:
         """Return the next chunk as it goes over the wire; runs on the GPU thread.
 
@@ -30,16 +28,16 @@ class Steps(ABC):
             BaseException: whatever the handler raises.
 
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def close(self) -> None:
         """End the call early; runs on the GPU thread, once, unless it has ended by itself."""
+        raise NotImplementedError
 
 
-class AsyncSteps(ABC):
+class AsyncSteps:
     """The same for a call that runs on the event loop."""
 
-    @abstractmethod
     async def next(self) -> bytes:
         """Return the next chunk.
 
@@ -48,10 +46,11 @@ class AsyncSteps(ABC):
             BaseException: whatever the handler raises.
 
         """
+        raise NotImplementedError
 
-    @abstractmethod
     async def close(self) -> None:
         """End the call early."""
+        raise NotImplementedError
 
 
 class Stream:

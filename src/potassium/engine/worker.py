@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from potassium.engine.bridge import Bridge
 from potassium.engine.job import Failure, Job, Operation
 from potassium.engine.stream import Steps, Stream
-from potassium.errors import DeadlineExceeded, WorkerFailed
+from potassium.errors import DeadlineExceeded, UsageError, WorkerFailed
 
 __all__ = ["Worker"]
 
@@ -151,15 +151,13 @@ class Worker:
 
     def _run(self, job: Job) -> bool:
         """Run one job and keep what comes of it; return whether it has its outcome."""
-        job.open_stream = self._open_stream
         try:
             outcome = job.operation.run(job.argument)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
             outcome = self._failure(error)
         job.argument = None  # the request refers to the job, and not the other way any more
-        job.open_stream = None
         if isinstance(outcome, Steps):
-            stream = job.stream or self._open_stream(job)
+            stream = job.stream or self._new_stream(job)
             stream.steps = outcome
             job.operation.open_streams += 1
             self._turns.append(stream)
@@ -213,7 +211,18 @@ class Worker:
 
     # Streams.
 
-    def _open_stream(self, job: Job) -> Stream:
+    def open_stream(self, job: Job) -> Stream:
+        """Open the stream of the job that the thread is at, for what that pushes itself.
+
+        Raises:
+            UsageError: it is at another one, or at none.
+
+        """
+        if self.current is not job or job.operation.batching is not None:
+            raise UsageError("request.send() is for plain handlers, while they run.")
+        return self._new_stream(job)
+
+    def _new_stream(self, job: Job) -> Stream:
         job.operation.may_stream = True
         stream = job.stream = Stream(job, self._streams)
         job.interrupt = lambda: self.resume(stream)
