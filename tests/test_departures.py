@@ -96,9 +96,10 @@ async def test_watching_ends_with_the_job(called_off: list[Job]) -> None:
     await later()
     assert len(asyncio.all_tasks()) == tasks + 1
     one.future.set_result(None)
-    client.left.set()
     await asyncio.sleep(0.001)
     assert len(asyncio.all_tasks()) == tasks
+    client.left.set()
+    await asyncio.sleep(0.001)
     assert called_off == []
 
 

@@ -4,16 +4,19 @@ import asyncio
 import gc
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
+import potassium.departures
 from potassium import Limits, Potassium, UsageError
 from potassium.engine import State
 from potassium.errors import WorkerFailed
@@ -126,6 +129,24 @@ def test_a_loop_that_ends_before_the_start_has_begun_does_no_harm() -> None:
     assert counting.inits == 1
 
 
+def test_a_start_that_is_called_off_before_its_first_step_does_no_harm() -> None:
+    """An app whose starting task was cancelled at once is started by the next request."""
+    counting = Counting()
+
+    async def begin() -> None:
+        counting.app._runtime.begin()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    async def call() -> int:
+        async with asyncio.timeout(5), counting.http() as http:
+            return (await http.post("/", json={})).status_code
+
+    asyncio.run(begin())
+    assert counting.inits == 0
+    assert asyncio.run(call()) == 200
+
+
 def test_requests_that_wait_for_the_start_are_bounded() -> None:
     """While init runs, as many requests wait as the queue would take; more get 503 starting."""
     counting = Counting(queue_size=5)
@@ -142,6 +163,28 @@ def test_requests_that_wait_for_the_start_are_bounded() -> None:
     answers = asyncio.run(main())
     assert answers[:5] == [(200, None)] * 5
     assert answers[5:] == [(503, "starting")] * 3
+
+
+def test_requests_that_leave_before_the_start_give_their_places_back() -> None:
+    """While init runs, those whose clients have left do not count as waiting any more."""
+    counting = Counting(queue_size=5)
+
+    async def main() -> list[int]:
+        counting.go.clear()
+        async with counting.http() as http:
+            for _ in range(3):
+                calls = [asyncio.create_task(http.post("/", json={})) for _ in range(5)]
+                await asyncio.sleep(0.01)
+                for call in calls[:-1]:
+                    call.cancel()
+                await asyncio.wait(calls[:-1])
+                calls[-1].cancel()
+            last = [asyncio.create_task(http.post("/", json={})) for _ in range(5)]
+            await asyncio.sleep(0.01)
+            counting.go.set()
+            return [(await call).status_code for call in last]
+
+    assert asyncio.run(main()) == [200] * 5
 
 
 def test_an_init_that_fails_on_the_first_request_answers_503(
@@ -246,6 +289,52 @@ async def test_what_the_parent_raises_comes_out_unchanged() -> None:
         async with counting.app.lifespan():
             raise KeyError("mine")
     assert counting.state is State.STOPPED
+
+
+async def test_a_scope_that_is_cancelled_does_not_cut_the_stop_short() -> None:
+    """A parent's cancel scope ends the serving, and what was admitted is answered all the same."""
+    app = Potassium("test")
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @app.handler
+    async def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> str:
+        begun.set()
+        await go.wait()
+        return "answered"
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        with anyio.CancelScope() as scope:
+            async with app.lifespan():
+                call = asyncio.create_task(http.post("/", json={}))
+                await begun.wait()
+                asyncio.get_running_loop().call_later(0.02, go.set)
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert app._runtime.lifecycle.state is State.STOPPED
+        assert (await call).json() == "answered"
+
+
+async def test_nothing_is_kept_of_calls_after_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timer that was to look after them outlives the app on a loop that goes on."""
+    monkeypatch.setattr(potassium.departures, "PATIENCE", 60.0)
+
+    class Client:
+        async def receive(self) -> dict[str, Any]:
+            return {"type": "http.request", "body": b"{}"}
+
+        async def send(self, _: Any) -> None: ...
+
+    counting = Counting()
+    client = Client()
+    alive = weakref.ref(client)
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    async with counting.app.lifespan():
+        await counting.app(scope, client.receive, client.send)
+    del client
+    gc.collect()
+    assert alive() is None
 
 
 async def test_a_hundred_apps_leave_nothing_behind() -> None:

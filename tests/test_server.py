@@ -1,6 +1,7 @@
 """Serving an app as a process of its own: what can be seen without one."""
 
 import logging
+import os
 import re
 import signal
 import socket
@@ -182,8 +183,12 @@ def test_our_log_has_the_level_of_uvicorns(
 def test_the_switch_interval_is_lowered_while_serving(served: Callable[..., Served]) -> None:
     """Only a process that serves has it changed, and only for as long."""
     before = sys.getswitchinterval()
-    assert served(port=0)["interval"] == pytest.approx(0.0005)
-    assert sys.getswitchinterval() == before
+    try:
+        sys.setswitchinterval(0.003)
+        assert served(port=0)["interval"] == pytest.approx(0.0005)
+        assert sys.getswitchinterval() == pytest.approx(0.003)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_port_that_is_taken_shows_before_the_model_is_loaded(
@@ -217,6 +222,22 @@ async def test_a_first_signal_asks_the_server_to_stop(server: uvicorn.Server) ->
     server.handle_exit(signal.SIGINT, None)
     assert not server.should_exit
     assert await server.on_tick(2)
+
+
+@pytest.mark.parametrize(
+    ("started", "signals"), [(True, 2), (False, 1)], ids=["a second one", "before the start"]
+)
+def test_a_signal_that_ends_the_process_at_once(
+    server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch, started: bool, signals: int
+) -> None:
+    """Where nothing was accepted yet, or whoever asks twice, there is nothing to wait for."""
+    exits: list[int] = []
+    monkeypatch.setattr(os, "_exit", exits.append)
+    server.started = started
+    for _ in range(signals):
+        assert exits == []
+        server.handle_exit(signal.SIGTERM, None)
+    assert exits == [128 + signal.SIGTERM]
 
 
 def test_signal_handlers_are_put_back(server: uvicorn.Server) -> None:

@@ -1,6 +1,7 @@
 """Hearing of the signals that stop a server."""
 
 import asyncio
+import os
 import signal
 import threading
 
@@ -29,6 +30,21 @@ async def test_a_signal_is_heard_and_the_servers_own_handler_called(sig: signal.
                 await heard.wait()
     finally:
         signal.signal(sig, before)
+
+
+async def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the server does of its own with the second one, or waits for."""
+    exits: list[int] = []
+    monkeypatch.setattr(os, "_exit", exits.append)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with before_signals(lambda: None):
+            signal.raise_signal(signal.SIGTERM)
+            assert exits == []
+            signal.raise_signal(signal.SIGTERM)
+            assert exits == [128 + signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_a_signal_that_nobody_handles_is_left_alone() -> None:

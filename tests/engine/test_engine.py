@@ -7,16 +7,19 @@ from typing import Any
 
 import anyio.from_thread
 import pytest
+from conftest import gpu_threads
 from support.engine import NOTHING, Gate, running
 
 from potassium import Limits
-from potassium.engine import Engine, Lifecycle, Operation, State
+from potassium.engine import Engine, Job, Lifecycle, Operation, State
 from potassium.errors import (
+    ClientLeft,
     Draining,
     HandlerError,
     InvalidInput,
     QueueFull,
     Starting,
+    Unavailable,
     UsageError,
     WorkerFailed,
 )
@@ -268,6 +271,38 @@ async def test_an_engine_that_is_drained_twice_drains_once() -> None:
     assert engine.lifecycle.state is State.STOPPED
 
 
+@pytest.mark.parametrize("end", ["the grace is over", "the engine fails"])
+async def test_each_caller_gets_an_error_of_its_own(end: str) -> None:
+    """One error that many callers raise would keep the frames of them all."""
+    gate = Gate()
+    async with running(gate.operation, grace_period=0.01) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(3)]
+        await gate.has_begun()
+        if end == "the engine fails":
+            engine.fail("tested")
+        else:
+            engine.drain()
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        gate.open(3)
+    assert [isinstance(error, Unavailable) for error in errors] == [True] * 3
+    assert len({id(error) for error in errors}) == 3
+
+
+async def test_each_caller_who_leaves_leaves_an_error_of_its_own() -> None:
+    """What a handler raises for a client that left is not what another one raises."""
+    gate = Gate()
+    async with running(gate.operation) as engine:
+        jobs = [engine.admit(gate.operation, n) for n in range(3)]
+        calls = [asyncio.create_task(engine.outcome(job)) for job in jobs]
+        await gate.has_begun()
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        gate.open(3)
+    assert [type(job.called_off) for job in jobs] == [ClientLeft] * 3
+    assert len({id(job.called_off) for job in jobs}) == 3
+
+
 class Poison(Exception):
     """An error after which the accelerator is of no use."""
 
@@ -345,7 +380,7 @@ async def test_handlers_that_come_back_in_time_do_not_hang() -> None:
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
 async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) -> None:
-    """The start raises what init raised, itself, and the engine is FAILED."""
+    """The start raises what init raised, itself; the engine is FAILED, and its thread gone."""
     error = kind("no model")
 
     def fail(_: None) -> None:
@@ -356,6 +391,7 @@ async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) ->
         await engine.start(Operation("init", fail))
     assert caught.value is error
     assert engine.lifecycle.state is State.FAILED
+    assert not gpu_threads()
 
 
 async def test_a_start_that_is_cancelled_releases_the_thread() -> None:
@@ -381,6 +417,22 @@ def test_a_loop_that_ends_without_a_stop_ends_the_thread() -> None:
     before = threading.active_count()
     asyncio.run(main())
     wait_until(lambda: threading.active_count() <= before)
+
+
+def test_a_thread_that_outlives_its_loop_ends_without_an_error() -> None:
+    """What it has done it reports to a loop that is closed: nobody is left to be told."""
+    ran: list[str] = []
+    operation = Operation("late", ran.append)
+
+    async def main() -> tuple[Engine, Job]:
+        async with running(operation) as engine:
+            return engine, Job(operation, "late", asyncio.get_running_loop().create_future())
+
+    engine, job = asyncio.run(main())
+    engine.worker.hand_over([job])
+    engine.worker.stop()
+    engine.worker.run()
+    assert ran == ["late"]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

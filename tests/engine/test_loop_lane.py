@@ -2,13 +2,17 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.engine import Gate, running
+from support.engine import NOTHING, Gate, running
 
-from potassium.engine import Operation
-from potassium.errors import Draining, HandlerError, QueueFull
+from potassium import Limits
+from potassium.engine import Engine, Job, Lifecycle, Operation
+from potassium.engine.loop_lane import LoopLane
+from potassium.engine.queue import Capacity, JobQueue
+from potassium.errors import ClientLeft, DeadlineExceeded, Draining, HandlerError, QueueFull
 
 
 class Counter:
@@ -133,6 +137,40 @@ async def test_a_caller_who_leaves_the_queue_is_never_run() -> None:
         assert counter.ran == [0, 2]
 
 
+async def test_a_job_that_is_called_off_at_the_head_of_the_line_is_never_run() -> None:
+    """What nobody wants when its turn comes is passed over, and the next job is run."""
+    counter = Counter(1)
+    counter.go.set()
+    jobs = JobQueue(Capacity(2))
+    first, second = (
+        Job(counter.operation, n, asyncio.get_running_loop().create_future()) for n in range(2)
+    )
+    for job in (first, second):
+        jobs.put_nowait(job)
+    first.call_off(ClientLeft())
+    lane = asyncio.create_task(LoopLane(counter.operation, jobs, Job.settle).run())
+    assert await second.future == 1
+    assert counter.ran == [1]
+    lane.cancel()
+
+
+async def test_a_job_whose_deadline_passes_before_its_timer_is_never_run() -> None:
+    """The clock decides when its turn comes, not the timer, which a busy loop calls late."""
+    counter = Counter(1)
+    now = 0.0
+    engine = Engine([counter.operation], limits=Limits(), lifecycle=Lifecycle(), clock=lambda: now)
+    await engine.start(NOTHING)
+    first = asyncio.create_task(engine.call(counter.operation, 0))
+    second = asyncio.create_task(engine.call(counter.operation, 1, deadline=10.0))
+    await settle()
+    now = 20.0
+    counter.go.set()
+    with pytest.raises(DeadlineExceeded):
+        await second
+    assert (await first, counter.ran) == (0, [0])
+    await engine.stop()
+
+
 async def test_the_end_of_the_grace_period_takes_what_runs_and_what_waits() -> None:
     """Past the grace period, async operations are cancelled and their callers get Draining."""
     counter = Counter(1)
@@ -143,6 +181,42 @@ async def test_the_end_of_the_grace_period_takes_what_runs_and_what_waits() -> N
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [Draining] * 3
     assert counter.inside == 0
+
+
+async def test_the_stop_waits_for_an_operation_that_is_slow_to_end() -> None:
+    """After the stop nothing of the engine's runs on the loop, though it took its time."""
+    ended = []
+
+    async def run(_: Any) -> None:
+        for _ in range(4):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        ended.append(asyncio.current_task())
+
+    operation = Operation("deaf", run, concurrency=1)
+    async with running(operation, grace_period=0.005) as engine:
+        call = asyncio.create_task(engine.call(operation, None))
+        await settle()
+        await engine.stop()
+        assert isinstance(call.exception(), Draining)
+        assert len(ended) == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_retry_after_counts_those_that_run_at_a_time() -> None:
+    """Where four run at a time, a queue of eight takes the time of two."""
+    counter = Counter(4)
+    counter.operation.service_time.add(2.0)
+    async with running(counter.operation, queue_size=8) as engine:
+        calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(4)]
+        await settle()
+        calls += [asyncio.create_task(engine.call(counter.operation, n)) for n in range(8)]
+        await settle()
+        with pytest.raises(QueueFull) as refused:
+            await engine.call(counter.operation, 12)
+        assert refused.value.retry_after == 4
+        counter.go.set()
+        await asyncio.gather(*calls)
 
 
 async def test_measures_each_job() -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+import potassium.runtime
 import potassium.webhooks.sender
-from potassium import Potassium, Response
+from potassium import Limits, Potassium, Response
 from potassium.testing import client
 from potassium.webhooks import WebhookSender
 
@@ -37,7 +39,7 @@ class Receiver:
                 self.arrived.release()
                 await self.go.wait()
                 writer.write(self.answer)
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
     async def next(self) -> tuple[str, dict[str, str], bytes]:
@@ -61,8 +63,10 @@ def url_of(receiver: Receiver) -> str:
     return url
 
 
-def app_with_webhook(url: str, result: Any, *, above: bool = True) -> Potassium:
-    app = Potassium("test")
+def app_with_webhook(
+    url: str, result: Any, *, above: bool = True, grace_period: float = 30.0
+) -> Potassium:
+    app = Potassium("test", limits=Limits(grace_period=grace_period))
 
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
         return result
@@ -162,6 +166,44 @@ async def test_a_receiver_that_never_answers_is_given_up(
     receiver.go.set()
 
 
+async def test_a_receiver_that_answers_byte_by_byte_is_given_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit is for a delivery as a whole, not for each piece of its answer."""
+    monkeypatch.setattr(potassium.webhooks.sender, "TIME_LIMIT", 0.1)
+    left = asyncio.Event()
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+        left.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    sender = WebhookSender()
+    sender.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"{}", "r-1")
+    async with asyncio.timeout(5):
+        await sender.aclose()
+        await left.wait()
+    assert ["failed" in record.getMessage() for record in caplog.records] == [True]
+    server.close()
+
+
+async def test_a_long_answer_is_not_read_to_its_end(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer that goes on and on is left after some kilobytes; the delivery is done."""
+    receiver.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n" + b" " * 100_000
+    sender = WebhookSender()
+    sender.post(url_of(receiver), b"{}", "r-1")
+    async with asyncio.timeout(5):
+        await sender.aclose()
+    assert (len(receiver.requests), caplog.records) == (1, [])
+
+
 async def test_deliveries_under_way_are_bounded(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +225,29 @@ async def test_the_stop_waits_for_deliveries_under_way(receiver: Receiver) -> No
     async with client(app) as http:
         await http.post("/", json={})
     assert len(receiver.requests) == 1
+
+
+async def test_the_stop_has_time_for_deliveries_beyond_the_grace(receiver: Receiver) -> None:
+    """The grace period is for calls: a delivery may take longer than what is left of it."""
+    app = app_with_webhook(url_of(receiver), {"out": 1}, grace_period=0.01)
+    receiver.go.clear()
+    async with client(app) as http:
+        await http.post("/", json={})
+        asyncio.get_running_loop().call_later(0.04, receiver.go.set)
+    assert receiver.go.is_set()
+
+
+async def test_the_stop_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a stop hangs in, it is over soon after the grace period."""
+
+    async def hang(_: WebhookSender) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(potassium.runtime, "STOP_TIME", 0.03)
+    monkeypatch.setattr(WebhookSender, "aclose", hang)
+    app = app_with_webhook("http://127.0.0.1:1/", None, grace_period=0.01)
+    async with asyncio.timeout(5), app.lifespan():
+        pass
 
 
 @pytest.mark.parametrize("result", [b"raw", Response(body="text")])
