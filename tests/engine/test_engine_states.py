@@ -90,11 +90,11 @@ class Engines(RuleBasedStateMachine):
         """Let loop and thread do all that they can without a rule."""
         give_up = time.monotonic() + 10
         while time.monotonic() < give_up:
-            self.loop.step(10)
+            # Until nothing is ready: a queue that waits for its dispatcher is no rest either.
+            self.loop.rest()
             group = self.engine._dispatcher.handed_over
             if until() and (not group or self.at_gate.is_set()):
-                # What the thread reported right before it came to the gate.
-                self.loop.step(10)
+                self.loop.rest()  # what the thread reported right before it came to the gate
                 return
             time.sleep(0.0001)
         raise AssertionError("the engine does not come to rest")

@@ -18,3 +18,12 @@ class ManualLoop(asyncio.SelectorEventLoop):
         for _ in range(times):
             self.call_soon(self.stop)
             self.run_forever()
+
+    def rest(self) -> None:
+        """Run what is ready, and what that makes ready, until nothing is; never blocks."""
+        for _ in range(10_000):
+            self.step()
+            timers = self._scheduled  # type: ignore[attr-defined]
+            if not self._ready and not (timers and timers[0].when() <= self.now):  # type: ignore[attr-defined]
+                return
+        raise AssertionError("the loop does not come to rest")
