@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -129,6 +130,34 @@ async def test_a_call_that_is_out_of_memory_is_tried_once_more(
             assert response.json()["code"] == "out_of_memory"
             assert response.headers["Retry-After"] == "1"
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_memory_is_freed_before_the_second_try(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first try held, in its frames and in cycles, is gone when torch gives back."""
+
+    class Tensor:
+        def __init__(self) -> None:
+            self.itself = self
+
+    error = torch.OutOfMemoryError("CUDA out of memory")  # it outlives the call, as in a log
+    held: list[weakref.ref[Tensor]] = []
+    given_back: list[bool] = []
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> str:
+        if held:
+            return "done"
+        tensor = Tensor()
+        held.append(weakref.ref(tensor))
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(held[0]() is None))
+    async with client(app) as http:
+        assert (await http.post("/", json={})).json() == "done"
+    assert given_back == [True]
 
 
 async def test_an_error_in_the_second_try_is_what_it_is(app: Potassium) -> None:

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 
 from potassium import Potassium, UsageError
+from potassium.engine import State
 from potassium.environment import default_port
 
 Served = dict[str, Any]
@@ -222,6 +223,16 @@ async def test_a_first_signal_asks_the_server_to_stop(server: uvicorn.Server) ->
     server.handle_exit(signal.SIGINT, None)
     assert not server.should_exit
     assert await server.on_tick(2)
+
+
+async def test_a_first_signal_drains_the_app(app: Potassium, server: uvicorn.Server) -> None:
+    """Also where the app's own lifespan is not there to hear of it."""
+    async with app.lifespan():
+        server.started = True
+        server.handle_exit(signal.SIGTERM, None)
+        before = app._runtime.lifecycle.state
+        await server.on_tick(1)
+        assert (before, app._runtime.lifecycle.state) == (State.READY, State.DRAINING)
 
 
 @pytest.mark.parametrize(
