@@ -227,6 +227,7 @@ class Overdue:
     running: httpx.Response
     waiting: list[httpx.Response]
     seconds: float  # from the signal to the end
+    status: int
     ran: list[str]  # what the handlers noted
 
 
@@ -248,10 +249,10 @@ def overdue(
         calls = load(server, pool, "/stuck", compute=work == "computes")
         start = time.perf_counter()
         server.process.send_signal(SIGTERM)
-        server.process.wait(10)
+        status = server.process.wait(10)
         seconds = time.perf_counter() - start
         waiting = [one.result() for one in calls.waiting]
-        yield Overdue(calls.running.result(), waiting, seconds, events(server))
+        yield Overdue(calls.running.result(), waiting, seconds, status, events(server))
 
 
 def test_past_the_grace_the_running_call_is_told(overdue: Overdue) -> None:
@@ -272,6 +273,23 @@ def test_past_the_grace_nothing_is_started(overdue: Overdue) -> None:
 def test_past_the_grace_the_process_ends(overdue: Overdue) -> None:
     """Also with a handler that never returns, and not before the grace is over."""
     assert GRACE - 0.01 <= overdue.seconds < GRACE + PROMPT
+
+
+def test_past_the_grace_the_end_is_a_failure(overdue: Overdue) -> None:
+    """The exit status tells that calls were cut off."""
+    assert overdue.status != 0
+
+
+def test_past_the_grace_the_end_is_a_failure_for_async_calls_too(
+    start: Start, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    """Also where no thread is stuck, and the process ends by itself."""
+    server = start(SOURCE, env=SHORT)
+    running = pool.submit(server.post, "/async", call("async", tmp_path / "gate"))
+    wait_until(lambda: events(server, "async"), "the async handler at work")
+    status = server.stop(SIGTERM)
+    assert error(running.result()) == (503, "draining")
+    assert status == 1
 
 
 def test_past_the_grace_handlers_are_told(start: Start) -> None:

@@ -331,9 +331,10 @@ def test_a_server_whose_init_raises_never_answers(tmp_path: Path) -> None:
         ) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=1) as http,
     ):
-        while process.poll() is None:
+        while process.poll() is None and 200 not in answered:
             with suppress(httpx.TransportError):
                 answered.append(http.get("/readyz").status_code)
             time.sleep(0.02)
-    assert process.returncode > 0
+        process.kill()
     assert 200 not in answered
+    assert process.returncode > 0
