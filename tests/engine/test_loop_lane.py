@@ -14,6 +14,8 @@ from potassium.engine.loop_lane import LoopLane
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.errors import ClientLeft, DeadlineExceeded, Draining, HandlerError, QueueFull
 
+UNUSED: Bridge[Stream] = Bridge(lambda _: None, lambda _: None)
+
 
 class Counter:
     """An async operation that counts how many of it run at a time."""
@@ -148,7 +150,7 @@ async def test_a_job_that_is_called_off_at_the_head_of_the_line_is_never_run() -
     for job in (first, second):
         jobs.put_nowait(job)
     first.call_off(ClientLeft())
-    lane = asyncio.create_task(LoopLane(counter.operation, jobs, Job.settle).run())
+    lane = asyncio.create_task(LoopLane(counter.operation, jobs, Job.settle, UNUSED).run())
     assert await second.future == 1
     assert counter.ran == [1]
     lane.cancel()
