@@ -10,8 +10,10 @@ from support.engine import NOTHING, Gate, running
 
 from potassium import Limits
 from potassium.engine import Engine, Job, Lifecycle, Operation
+from potassium.engine.bridge import Bridge
 from potassium.engine.loop_lane import LoopLane
 from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.stream import Stream
 from potassium.errors import ClientLeft, DeadlineExceeded, Draining, HandlerError, QueueFull
 
 UNUSED: Bridge[Stream] = Bridge(lambda _: None, lambda _: None)
