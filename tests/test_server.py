@@ -1,5 +1,6 @@
 """Serving an app as a process of its own: what can be seen without one."""
 
+import gc
 import logging
 import os
 import re
@@ -190,6 +191,21 @@ def test_the_switch_interval_is_lowered_while_serving(served: Callable[..., Serv
         assert sys.getswitchinterval() == pytest.approx(0.003)
     finally:
         sys.setswitchinterval(before)
+
+
+def test_what_is_loaded_is_spared_by_collections_while_serving(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full collection passes over the model; only while serving."""
+    frozen = []
+
+    async def serve_nothing(server: uvicorn.Server) -> None:
+        frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(uvicorn.Server, "main_loop", serve_nothing)
+    app.serve(port=0)
+    assert frozen[0] > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_port_that_is_taken_shows_before_the_model_is_loaded(

@@ -1,6 +1,7 @@
 """Running an app as a process of its own: uvicorn, its signals, its log."""
 
 import copy
+import gc
 import inspect
 import logging
 import os
@@ -77,13 +78,15 @@ def serve(
         sockets = [_bind(host, port)]
         host, port = sockets[0].getsockname()[:2]
     greeting = f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
-    switch_interval = sys.getswitchinterval()
+    switch_interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         server = _Server(config, runtime, greeting)
         server.run(sockets)
     finally:
         sys.setswitchinterval(switch_interval)
+        if not frozen:
+            gc.unfreeze()
     if server.exit_status or any(one.name == "potassium-gpu" for one in threading.enumerate()):
         # A handler that does not come back would keep the interpreter from ending, and what is
         # left of a broken accelerator may as well.
@@ -104,6 +107,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            # What is here now stays: modules, the model. A full collection would look through all
+            # of it again and again, and nothing runs meanwhile.
+            gc.collect()
+            gc.freeze()
             logger.info(self._greeting)
 
     async def on_tick(self, counter: int) -> bool:
