@@ -194,10 +194,14 @@ def test_the_switch_interval_is_lowered_while_serving(served: Callable[..., Serv
 
 
 def test_what_is_loaded_is_spared_by_collections_while_serving(
-    app: Potassium, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A full collection passes over the model; only while serving."""
     frozen = []
+    app = Potassium("app")
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
 
     async def serve_nothing(server: uvicorn.Server) -> None:
         frozen.append(gc.get_freeze_count())
