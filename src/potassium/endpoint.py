@@ -106,27 +106,25 @@ class Endpoint:
         self, error: PotassiumError, relay: Relay | None, request_id: str, send: Send
     ) -> None:
         """Answer a failed call; where its answer has begun already, in the midst of that."""
-        if isinstance(error, StreamBroken):
+        problem = self._problem(error, request_id)
+        if relay is None or not relay.has_begun:
+            await problem.send(request_id, send)
+        elif not await relay.fail(error, problem):
             logger.warning(
-                "%s: %s (request %s)",
+                "%s: its stream ended early: %s (request %s)",
                 self.handler.path,
-                error.detail,
+                error.code,
                 request_id,
                 extra={"request_id": request_id, "handler": self.handler.path},
             )
-            raise error
-        problem = self._problem(error, request_id)
-        if relay is not None and relay.has_begun:
-            await relay.fail(error, problem)
-        else:
-            await problem.send(request_id, send)
+            raise StreamBroken(error.detail) from None
 
     def _problem(self, error: PotassiumError, request_id: str) -> Reply:
         """Return the answer to a failed call, and log what only the server may know."""
         cause = error.__cause__
         if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
             return problem_reply(cause, request_id, debug=self._debug)
-        expected = isinstance(error, Unavailable | DeadlineExceeded)
+        expected = isinstance(error, Unavailable | DeadlineExceeded | StreamBroken)
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not expected:
             logger.error(
                 "%s failed: %s (request %s)",

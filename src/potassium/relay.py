@@ -68,19 +68,17 @@ class Relay:
         await self.begin()
         await self._send_data(Events.KEEP_ALIVE)
 
-    async def fail(self, error: PotassiumError, problem: Reply) -> None:
-        """Tell the client that what it has is not all.
+    async def fail(self, error: PotassiumError, problem: Reply) -> bool:
+        """Tell the client that what it has is not all; return whether that could be told.
 
-        Raises:
-            StreamBroken: there is no way to tell but to break the connection.
-
+        Where it could not, there is no way but to break the connection.
         """
         if isinstance(error, ClientLeft):
-            return
-        if isinstance(self._wire, Events) and not isinstance(error, StreamBroken):
-            await self._send_data(Events.error(problem.body), more=False)
-            return
-        raise StreamBroken("The stream ended early; its connection is broken for that.") from None
+            return True
+        if isinstance(error, StreamBroken) or not isinstance(self._wire, Events):
+            return False
+        await self._send_data(Events.error(problem.body), more=False)
+        return True
 
     async def _take(self, stream: Stream) -> list[bytes] | None:
         if not isinstance(self._wire, Events):

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from potassium.config import check_options
 from potassium.engine import State
-from potassium.errors import UsageError
+from potassium.errors import StreamBroken, UsageError
 from potassium.runtime import Runtime
 from potassium.signals import SIGNALS
 
@@ -193,4 +193,11 @@ def _log_config(log_level: str | int | None) -> dict[str, Any]:
     for formatter in config["formatters"].values():
         formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
     config["loggers"]["potassium"] = {"handlers": ["default"], "level": level, "propagate": False}
+    config["filters"] = {"told": {"()": lambda: _was_not_told}}
+    config["handlers"]["default"]["filters"] = ["told"]
     return config
+
+
+def _was_not_told(record: logging.LogRecord) -> bool:
+    """Pass over the server's word of a stream that was broken on purpose: ours is there already."""
+    return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
