@@ -5,7 +5,7 @@ from typing import Any
 
 from potassium.accelerator import free_memory, is_fatal, is_out_of_memory, to_host
 from potassium.engine import Ceiling, Failure
-from potassium.errors import OutOfMemory
+from potassium.errors import OutOfMemory, WorkerFailed
 
 __all__ = ["BatchRun", "WrongCountError"]
 
@@ -74,10 +74,11 @@ class BatchRun:
                 return True
             no_memory = is_out_of_memory(failure.error)
             if is_fatal(failure.error):
-                self._fatal = failure
+                self._fatal = Failure(WorkerFailed())  # to those who come after it
             if no_memory:
                 free_memory()
-                self._ceiling.overflowed(self._weight(wanted))
+                if len(wanted) > 1:  # what does not fit alone says little of others
+                    self._ceiling.overflowed(self._weight(wanted))
             if self._fatal is not None or isinstance(failure.error, WrongCountError):
                 yield from ((index, failure) for index in wanted)
                 return False

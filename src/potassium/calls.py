@@ -118,6 +118,8 @@ def _run_batch(
             outcome = result
             if not isinstance(result, Failure):
                 try:
+                    if _open_body(calls[index][0], result) is not None:
+                        raise UsageError("A batched handler returns; this one gave a generator.")  # noqa: TRY301
                     outcome = answer(calls[index][0], result)
                 except Exception as error:  # noqa: BLE001 - it cannot be sent
                     outcome = Failure(error)

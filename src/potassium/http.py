@@ -138,7 +138,10 @@ class Request:
         job = self.job
         if job is None or job.operation.open_stream is None:
             raise UsageError("request.send() is for plain handlers, while they run.")
-        return job.stream or job.operation.open_stream(job)
+        stream = job.stream or job.operation.open_stream(job)
+        if stream.has_ended:
+            raise UsageError("request.send() came after its handler had returned.")
+        return stream
 
     def _is_json(self) -> bool:
         for name, value in self._headers:

@@ -32,6 +32,8 @@ class Relay:
         self._request_id = request_id
         self._send = send
         self._stall_timeout = stall_timeout
+        self._sending: asyncio.Timeout | None = None
+        self._is_stuck = False  # what was sent last was not taken
 
     async def send_all(self, stream: Stream) -> None:
         """Send chunks as they come, all that have piled up at a time, until the stream ends.
@@ -41,6 +43,7 @@ class Relay:
             StreamBroken: the client has taken nothing for too long.
 
         """
+        stream.on_called_off = self._interrupt
         await self.begin()
         while (chunks := await self._take(stream)) is not None:
             await self._send_data(b"".join(chunks))
@@ -75,7 +78,7 @@ class Relay:
         """
         if isinstance(error, ClientLeft):
             return True
-        if isinstance(error, StreamBroken) or not isinstance(self._wire, Events):
+        if self._is_stuck or not isinstance(self._wire, Events):
             return False
         await self._send_data(Events.error(problem.body), more=False)
         return True
@@ -100,9 +103,15 @@ class Relay:
                 "more_body": more or not is_last,
             }
             try:
-                async with asyncio.timeout(self._stall_timeout):
+                async with asyncio.timeout(self._stall_timeout) as self._sending:
                     await self._send(message)
             except TimeoutError:
-                raise StreamBroken(
-                    f"The client took nothing of its stream for {self._stall_timeout:g} s."
-                ) from None
+                self._is_stuck = True
+                raise StreamBroken("The client does not take its stream.") from None
+            finally:
+                self._sending = None
+
+    def _interrupt(self) -> None:
+        """Wait no longer for a client that does not take what was sent."""
+        if self._sending is not None:
+            self._sending.reschedule(asyncio.get_running_loop().time())

@@ -79,13 +79,13 @@ class Batching:
         """Return what ``item`` costs, as the rule says.
 
         Raises:
-            UsageError: the rule's function returned something else than a number above zero.
+            UsageError: the rule's function returned something else than a number, 0 or more.
 
         """
         assert self.rule.cost is not None  # noqa: S101 - else all items cost the same
         cost = self.rule.cost(item)
-        if not isinstance(cost, int | float) or not 0 < cost < inf:
-            raise UsageError(f"Batch(cost=...) returned {cost!r}: a number above zero is needed.")
+        if not isinstance(cost, int | float) or not 0 <= cost < inf:
+            raise UsageError(f"Batch(cost=...) returned {cost!r}: a number from 0 on is needed.")
         return cost
 
     def weight(self, size: int, cost: float) -> float:

@@ -159,8 +159,8 @@ class Dispatcher:
 
     def _end_of_turn(self, line: Line) -> float:
         """Return the rank from which on it is another line's turn."""
-        others = [other.first.rank for other in self._jobs.lines if other and other is not line]
-        return min(others, default=inf)
+        others = (other for other in self._jobs.lines if other and other is not line)
+        return min((other.first.rank for other in others if self._may_go(other)), default=inf)
 
     def _may_go(self, line: Line) -> bool:
         operation = line.operation

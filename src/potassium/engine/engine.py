@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from potassium.errors import (
 __all__ = ["Counts", "Engine"]
 
 LONGEST_RETRY_AFTER = 60  # seconds
-POOL_THREADS = min(4, os.cpu_count() or 1)
+POOL_THREADS = 4
 LAST_MOMENTS = 0.5  # seconds that a thread has to end in when there is no time left
 
 logger = logging.getLogger("potassium")
@@ -86,7 +85,7 @@ class Engine:
             POOL_THREADS if any(one.is_prepared or one.finish for one in self._operations) else 0,
             self._tell_loop,
             prepared=self._put_in_line,
-            finished=Job.settle,
+            finished=self._settle_finished,
         )
         self._lanes = {
             operation: LoopLane(
@@ -343,6 +342,8 @@ class Engine:
 
     def _look_for_hang(self, hang_timeout: float) -> None:
         job, since = self.worker.current, self.worker.since
+        if job is not None and job.stream is not None and job.stream.is_waiting:
+            job = None  # for its reader, which has a limit of its own
         if job is not None and self._clock() - since > hang_timeout:
             self.fail(f"{job.operation.name} has not returned for {hang_timeout:g} s")
         else:
@@ -365,6 +366,7 @@ class Engine:
             if job.operation.finish is None or type(job.outcome) is Failure:
                 job.settle()
             else:
+                self.capacity.enter(job)
                 self._pool.finish(job)
         if ended:
             self._dispatcher.group_done()
@@ -372,6 +374,10 @@ class Engine:
             self._dispatcher.wake()  # a stream may have ended
         if self.worker.fatal is not None:
             self.fail(f"the accelerator is of no use any more: {self.worker.fatal}")
+
+    def _settle_finished(self, job: Job) -> None:
+        self.capacity.leave(job)
+        job.settle()
 
     def _let_in(self, job: Job) -> None:
         """Put a new job in line, or into the pool first; raise QueueFull where there is no room."""

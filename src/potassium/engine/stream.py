@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ class Stream:
         "has_ended",
         "has_stalled",
         "is_over",
+        "is_waiting",
         "job",
+        "on_called_off",
+        "on_progress",
         "spent",
         "steps",
     )
@@ -88,6 +92,9 @@ class Stream:
         self.has_ended = False  # nothing more will be pushed
         self.failure: Failure | None = None  # what it ended with
         self.is_over = False  # the reader has all of it, or takes no more
+        self.is_waiting = False  # its writer, for the reader
+        self.on_progress: Callable[[], object] | None = None  # called when the writer gets on
+        self.on_called_off: Callable[[], object] | None = None  # interrupts a reader that is busy
         self._bridge = bridge
         self._chunks: deque[bytes] = deque()
         self._pushed = 0  # bytes; the writer counts
@@ -121,15 +128,17 @@ class Stream:
 
     def wait_for_room(self) -> None:
         """Block the writing thread while the buffer is full and the job not called off."""
-        if not self.is_full:
-            return
         if self._room is None:
             self._room = threading.Event()
         while True:
-            self._room.clear()
+            self._room.clear()  # before the look: what makes room later sets it again
             if not self.is_full or self.job.called_off is not None:
-                return
+                break
+            self.is_waiting = True
             self._room.wait()
+        self.is_waiting = False
+        if self.on_progress is not None:
+            self.on_progress()
 
     async def room(self) -> None:
         """Wait while the buffer is full, on the loop."""
@@ -168,6 +177,8 @@ class Stream:
                 waiting.set_result(None)
         if self._room is not None:
             self._room.set()
+        if self.on_called_off is not None and self.job.called_off is not None:
+            self.on_called_off()
 
     def _take_all(self) -> list[bytes]:
         taken = []

@@ -58,7 +58,7 @@ class Worker:
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream | None] = queue.SimpleQueue()
         self._turns: list[Stream] = []  # they make a step in each round
-        self._parked: list[Stream | Job] = []  # they wait until one of theirs leaves
+        self._parked: list[Job] = []  # they may stream, and wait until a stream of theirs leaves
         self._stalled: set[Stream] = set()  # their readers do not keep up
 
     def hand_over(self, group: Sequence[Job]) -> None:
@@ -97,9 +97,8 @@ class Worker:
                 for stream in tuple(turns):
                     self._step(stream)
         finally:
-            for one in [*turns, *self._stalled, *self._parked]:
-                if isinstance(one, Stream):
-                    _close(one)
+            for stream in [*turns, *self._stalled]:
+                _close(stream)
             thread.name = name
 
     def _run_group(self, group: Sequence[Job]) -> None:
@@ -225,8 +224,12 @@ class Worker:
     def _new_stream(self, job: Job) -> Stream:
         job.operation.may_stream = True
         stream = job.stream = Stream(job, self._streams)
+        stream.on_progress = self._note_progress
         job.interrupt = lambda: self.resume(stream)
         return stream
+
+    def _note_progress(self) -> None:
+        self.since = self._clock()
 
     def _is_taken(self, operation: Operation) -> bool:
         """Return whether as many streams of ``operation`` take turns as may."""
@@ -234,36 +237,31 @@ class Worker:
         return turns >= operation.streams
 
     def _step(self, stream: Stream) -> None:
+        """Let a stream make a step, or leave where it has to."""
         job, steps = stream.job, stream.steps
         assert steps is not None  # noqa: S101 - only generators take turns
-        if job.called_off is not None:
-            self.since, self.current = self._clock(), job
-            _close(stream)
-            self._account(stream, self.since)
-            stream.end()
-            self._leave(stream)
-            return
-        if stream.is_full:
+        if job.called_off is None and self.fatal is None and stream.is_full:
             stream.has_stalled = True
             if stream.is_full:  # still: the reader now sees that it has to call
                 self._stalled.add(stream)
                 self._leave(stream)
                 return
             stream.has_stalled = False
-        started = self._clock()
-        self.since = started
+        started = self.since = self._clock()
         self.current = job
         failure = None
         try:
-            stream.push(next(steps))
+            if job.called_off is None and self.fatal is None:
+                stream.push(next(steps))
+                return
+            failure = None if self.fatal is None else Failure(WorkerFailed())
         except StopIteration:
             pass
         except BaseException as error:  # noqa: BLE001 - as above
             failure = self._failure(error)
-        else:
+        finally:
             self._account(stream, started)
-            return
-        self._account(stream, started)
+        _close(stream)  # also where a chunk of it could not be sent
         job.operation.service_time.add(stream.spent)
         stream.end(failure)
         self._leave(stream)
@@ -275,38 +273,26 @@ class Worker:
         self.busy += now - started
 
     def _go_on(self, stream: Stream) -> None:
-        if stream not in self._stalled:
-            return
-        self._stalled.discard(stream)
-        stream.has_stalled = False
-        operation = stream.job.operation
-        operation.open_streams += 1
-        # One that was called off needs no place: its next step closes it.
-        if self._is_taken(operation) and stream.job.called_off is None:
-            self._parked.append(stream)
-        else:
+        if stream in self._stalled:
+            self._stalled.discard(stream)
+            stream.has_stalled = False
+            stream.job.operation.open_streams += 1
             self._turns.append(stream)
 
     def _leave(self, stream: Stream) -> None:
-        """Take no more turns, and let one go on that has waited for this."""
+        """Take no more turns, and let those go on that have waited for this."""
         self._turns.remove(stream)
         operation = stream.job.operation
         operation.open_streams -= 1
-        for parked in self._parked:
-            job = parked.job if isinstance(parked, Stream) else parked
-            if job.operation is operation:
-                self._parked.remove(parked)
-                self._unpark(parked)
+        waiting = [job for job in self._parked if job.operation is operation]
+        for job in waiting:
+            if self._is_taken(operation):
                 break
+            self._parked.remove(job)
+            operation.open_streams -= 1
+            done, _ = self._run_each([job], self._clock())
+            self._report(done, False)  # noqa: FBT003
         self._report((), False)  # noqa: FBT003 - there may be a place now
-
-    def _unpark(self, parked: Stream | Job) -> None:
-        if isinstance(parked, Stream):
-            self._turns.append(parked)
-            return
-        parked.operation.open_streams -= 1
-        done, _ = self._run_each([parked], self._clock())
-        self._report(done, False)  # noqa: FBT003
 
 
 def _close(stream: Stream) -> None:
