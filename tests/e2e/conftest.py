@@ -1,9 +1,11 @@
 """Fixtures for tests over real sockets."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from e2e.server import Server, Start, serve_source
@@ -24,3 +26,23 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return stack.enter_context(serve_source(source, tmp_path, **options))
 
         yield start
+
+
+@pytest.fixture
+def name() -> str:
+    """Return what tells the calls of one test from those of another."""
+    return uuid4().hex
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+@pytest.fixture
+def gate(tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Path]:
+    """Return a file that lets the waiting handlers go once it is there."""
+    gate = tmp_path / "gate"
+    yield gate
+    gate.touch()

@@ -1,0 +1,239 @@
+"""Clients that read their stream slowly, or not at all."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from e2e.server import Server, serve_source, wait_until
+from e2e.streams import NDJSON, RAW, SSE, Stream, open_stream, wait_for_event
+from e2e.wire import RECORD, events, post
+
+STALL = 1.0  # seconds that a client may take nothing, where streams are to stall
+CHUNK = 64 * 1024  # bytes
+HUGE = 48 * 1024 * 1024  # bytes: more than the buffers on the way take
+BOUND = 32 * 1024 * 1024  # bytes that may be made for a client that takes none, most of it TCP's
+
+SOURCE = (
+    RECORD
+    + """
+import os
+import threading
+
+from potassium import Limits, Potassium, Request
+
+limits = Limits(stream_stall_timeout=float(os.environ["STALL"]))
+app = Potassium("server", limits=limits)
+made = {}
+
+
+def closed(name):
+    note(f"{name} closed on {threading.current_thread().name}")
+
+
+@app.handler("/endless", streams=4)
+def endless(cache, json_in):
+    while True:
+        yield "tok"
+        time.sleep(0.005)
+
+
+@app.handler("/flood", streams=4)
+def flood(cache, json_in):
+    try:
+        while json_in.get("chunks") is None or made.get(json_in["name"], 0) < json_in["chunks"]:
+            yield "x" * json_in["size"]
+            made[json_in["name"]] = made.get(json_in["name"], 0) + 1
+            time.sleep(json_in.get("pause", 0))
+    finally:
+        closed(json_in["name"])
+
+
+@app.handler("/flood/async", concurrency=4)
+async def async_flood(cache, json_in):
+    try:
+        while True:
+            yield "x" * json_in["size"]
+            made[json_in["name"]] = made.get(json_in["name"], 0) + 1
+    finally:
+        closed(json_in["name"])
+
+
+@app.handler("/flood/pushes")
+def push_flood(cache, request: Request):
+    try:
+        while not request.cancelled:
+            request.send("x" * request.json["size"])
+            made[request.json["name"]] = made.get(request.json["name"], 0) + 1
+    finally:
+        closed(request.json["name"])
+
+
+@app.handler("/made")
+async def count(cache, json_in):
+    return made.get(json_in["name"], 0)
+
+
+@app.handler("/ordinary")
+def ordinary(cache, json_in):
+    return "served"
+
+
+if __name__ == "__main__":
+    app.serve()
+"""
+)
+FLOODS = {
+    "/flood": "potassium-gpu",
+    "/flood/async": "MainThread",
+    "/flood/pushes": "potassium-gpu",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that waits for stalled clients for as long as a test takes."""
+    folder = tmp_path_factory.mktemp("patient")
+    with serve_source(SOURCE, folder, env={"STALL": "60"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that does not wait long for stalled clients."""
+    folder = tmp_path_factory.mktemp("strict")
+    with serve_source(SOURCE, folder, env={"STALL": str(STALL)}) as server:
+        yield server
+
+
+def flood(server: Server, path: str, name: str, accept: str = RAW) -> socket.socket:
+    """Call for more than any buffer takes, on a connection with a small one, and read nothing."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(post(path, {"name": name, "size": CHUNK}, accept))
+    return connection
+
+
+def made(server: Server, name: str) -> int:
+    """Return how many chunks a handler has made."""
+    number: int = server.post("/made", {"name": name}).json()
+    return number
+
+
+def at_rest(server: Server, name: str) -> int:
+    """Wait until a flood has come to a halt, and return the number of its chunks."""
+    counts = [0, 0, 0, 0, 0]
+
+    def halted() -> bool:
+        time.sleep(0.1)
+        counts.append(made(server, name))
+        return 0 < counts[-5] == counts[-1]
+
+    wait_until(halted, "an end of what is made", seconds=8)
+    return counts[-1]
+
+
+@pytest.mark.parametrize("accept", [RAW, NDJSON, SSE])
+@pytest.mark.parametrize("path", ["/flood", "/flood/async"])
+def test_a_client_that_does_not_read_takes_bounded_memory(
+    server: Server, name: str, path: str, accept: str
+) -> None:
+    """The handler is not asked for more than some buffers hold."""
+    with flood(server, path, name, accept):
+        assert at_rest(server, name) * CHUNK < BOUND
+        assert events(server, name) == []  # and it was not for its end
+
+
+@pytest.mark.parametrize("path", ["/flood", "/endless"])
+def test_a_client_that_does_not_read_keeps_no_other_stream_waiting(
+    server: Server, name: str, path: str
+) -> None:
+    """Streams of the same and of another handler go on beside one that stalls."""
+    with flood(server, "/flood", name):
+        at_rest(server, name)
+        body = {"name": f"{name} other", "size": 10}
+        with open_stream(server, path, body, SSE) as other:
+            assert [int(other.event().id) for _ in range(100)] == list(range(1, 101))
+
+
+@pytest.mark.parametrize("path", ["/flood", "/flood/async"])
+def test_a_client_that_does_not_read_keeps_no_call_waiting(
+    server: Server, name: str, path: str
+) -> None:
+    """Ordinary calls are served while a stream stalls."""
+    with flood(server, path, name):
+        at_rest(server, name)
+        assert [server.post("/ordinary", {}).json() for _ in range(5)] == ["served"] * 5
+
+
+def test_a_client_that_reads_again_gets_the_rest(server: Server, name: str) -> None:
+    """A pause within the time allowed loses nothing."""
+    with flood(server, "/flood", name, SSE) as connection:
+        halt = at_rest(server, name)
+        stream = Stream(connection)
+        ids = [int(stream.event().id) for _ in range(halt + 50)]
+        stream.close()
+    assert ids == list(range(1, halt + 51))
+
+
+@pytest.mark.parametrize("accept", [RAW, SSE])
+@pytest.mark.parametrize("path", FLOODS)
+def test_a_stream_that_stalls_is_ended(strict: Server, name: str, path: str, accept: str) -> None:
+    """A client that takes nothing for so long loses its stream, and not earlier."""
+    start = time.monotonic()
+    with flood(strict, path, name, accept) as connection:
+        wait_for_event(strict, f"{name} closed on {FLOODS[path]}")
+        assert time.monotonic() - start >= STALL
+        assert strict.post("/ordinary", {}).json() == "served"
+        assert Stream(connection).rest()[1] is False  # what it got does not look whole
+
+
+def test_a_stream_behind_one_that_stalls_is_served(strict: Server, name: str) -> None:
+    """Pushing into a full buffer holds the thread until the stall is over, and no longer."""
+    with (
+        flood(strict, "/flood/pushes", name),
+        open_stream(strict, "/endless", {"name": f"{name} other"}, RAW) as behind,
+    ):
+        assert behind.until(b"tok")
+
+
+def test_a_client_that_reads_slowly_keeps_its_stream(strict: Server, name: str) -> None:
+    """Taking something every now and then is enough."""
+    with flood(strict, "/flood", name) as connection:
+        end = time.monotonic() + 3 * STALL
+        while time.monotonic() < end:
+            assert connection.recv(CHUNK)
+            time.sleep(0.02)
+        assert events(strict, name) == []
+
+
+def test_a_huge_chunk_read_slowly_is_no_stall(strict: Server, name: str) -> None:
+    """A chunk that takes longer than the time allowed may, as long as it is being read."""
+    body = {"name": name, "size": HUGE, "chunks": 1}
+    received = 0
+    with open_stream(strict, "/flood", body, RAW) as stream:
+        start = time.monotonic()
+        while piece := stream.read():
+            received += len(piece)
+            if received / HUGE > (time.monotonic() - start) / (3 * STALL):
+                time.sleep(0.02)
+    assert received == HUGE
+    assert time.monotonic() - start > 2 * STALL
+
+
+def test_a_slow_handler_is_no_stall(strict: Server, name: str) -> None:
+    """A client that waits for the next chunk has taken all there is."""
+    body = {"name": name, "size": 10, "chunks": 3, "pause": 1.5 * STALL}
+    with open_stream(strict, "/flood", body, RAW) as stream:
+        assert stream.rest() == (b"x" * 30, True)
+
+
+def test_a_stalled_stream_is_no_traceback_on_the_log(strict: Server, name: str) -> None:
+    """Whoever does not read is at fault, not the server."""
+    before = strict.log().count("Traceback")
+    with flood(strict, "/flood", name):
+        wait_for_event(strict, f"{name} closed on potassium-gpu")
+        strict.post("/ordinary", {})
+    assert strict.log().count("Traceback") == before
