@@ -1,0 +1,308 @@
+"""One input of a batch that fails, leaves or is late; a batch that fails as a whole."""
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from signal import SIGTERM
+
+import pytest
+from e2e.batches import APP, batches, items, outcome, outcomes, together, waiting
+from e2e.server import Server, Start, serve_source, wait_until
+from e2e.streams import send
+from e2e.wire import answer, events, reset
+
+TIMEOUT = 0.5  # seconds, where the handler has one
+FAILED = (500, "handler_error")
+MARKS = {"marked": FAILED, "unsendable": (500, "unserializable_output")}
+PROMPT = 10.0  # seconds that a process may take to end
+
+SOURCE = (
+    APP
+    + f"""
+import torch
+from starlette.exceptions import HTTPException
+
+
+def run(items):
+    begin(items)
+    faults = [item.fault for item in items]
+    for item in items:
+        if item.gate:
+            wait_for(item.gate)
+        if item.fault == "raises":
+            raise ValueError("hidden-4711")
+        if item.fault == "exits":
+            raise SystemExit(3)
+        if item.fault == "poisons":
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+    results = [result(item) for item in items]
+    for fault in faults:
+        if fault.startswith("wrong"):
+            return WRONG[fault](results)
+    return results
+
+
+def result(item):
+    if item.fault == "marked":
+        return ValueError("hidden-4711")
+    if item.fault == "marked 409":
+        return HTTPException(409, detail="Not today.")
+    if item.fault == "unsendable":
+        return object()
+    return item.number * 10
+
+
+WRONG = {{
+    "wrong: one less": lambda results: results[:-1],
+    "wrong: one more": lambda results: [*results, 1],
+    "wrong: none": lambda results: [],
+    "wrong: nothing": lambda results: None,
+    "wrong: a number": lambda results: 5,
+    "wrong: a dict": lambda results: dict(enumerate(results)),
+    "wrong: a text": lambda results: "x" * len(results),
+}}
+
+
+@app.handler("/batch", batch=Batch(max_size=8))
+def batch(cache, items: list[Item]):
+    return run(items)
+
+
+@app.handler("/yields", batch=Batch(max_size=8))
+def yields(cache, items: list[Item]):
+    begin(items)
+    for item in items:
+        if item.fault == "raises":
+            raise ValueError("hidden-4711")
+        if item.fault == "stops":
+            return
+        yield result(item)
+
+
+@app.handler("/timeout", batch=Batch(max_size=8), timeout={TIMEOUT})
+def timeout(cache, items: list[Item]):
+    return run(items)
+
+
+if __name__ == "__main__":
+    app.serve()
+"""
+)
+LEAVE: dict[str, Callable[[socket.socket], None]] = {"closes": socket.socket.close, "resets": reset}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is to survive all that is done to it."""
+    with serve_source(SOURCE, tmp_path_factory.mktemp("faults")) as server:
+        yield server
+
+
+def tens(count: int, **others: object) -> list[object]:
+    """Return the results of so many inputs, but for ``others``."""
+    return [others.get(f"_{number}", number * 10) for number in range(count)]
+
+
+def test_an_invalid_input_fails_alone(server: Server, name: str, gate: Path) -> None:
+    """It is told so before the batch is made, and its neighbours are served together."""
+    with waiting(server, gate, "/batch", items(name, 3)) as connections:
+        with send(server, "/batch", {"name": name, "number": "many"}) as invalid:
+            assert answer(invalid).error() == (422, "invalid_input")
+        gate.touch()
+        assert [outcome(answer(connection)) for connection in connections] == tens(3)
+    assert [len(batch) for batch in batches(server, name)] == [3]
+
+
+@pytest.mark.parametrize("path", ["/batch", "/yields"])
+@pytest.mark.parametrize("fault", MARKS)
+def test_a_marked_input_fails_alone(
+    server: Server, name: str, gate: Path, path: str, fault: str
+) -> None:
+    """An exception in place of a result, or what cannot be sent, is its caller's alone."""
+    assert outcomes(server, gate, path, items(name, 4, _2=fault)) == tens(4, _2=MARKS[fault])
+    assert [len(batch) for batch in batches(server, name)] == [4]
+
+
+def test_a_marked_input_may_have_its_own_status(server: Server, name: str, gate: Path) -> None:
+    """An ``HTTPException`` in place of a result is answered as such."""
+    answers = together(server, gate, "/batch", items(name, 3, _1="marked 409"))
+    assert [answered.status for answered in answers] == [200, 409, 200]
+
+
+@pytest.mark.parametrize("path", ["/batch", "/yields"])
+@pytest.mark.parametrize("culprit", [0, 3, 7])
+def test_a_batch_that_raises_is_split(
+    server: Server, name: str, gate: Path, culprit: int, path: str
+) -> None:
+    """The input that makes it raise fails alone, wherever it is."""
+    bodies = items(name, 8, **{f"_{culprit}": "raises"})
+    assert outcomes(server, gate, path, bodies) == tens(8, **{f"_{culprit}": FAILED})
+
+
+def test_a_culprit_is_found_by_halves(server: Server, name: str, gate: Path) -> None:
+    """Eight inputs and one culprit take the batch, and three rounds of two halves at most."""
+    outcomes(server, gate, "/batch", items(name, 8, _5="raises"))
+    ran = batches(server, name)
+    assert len(ran[0]) == 8
+    assert len(ran) <= 1 + 2 * 3
+
+
+def test_several_culprits_fail_alone(server: Server, name: str, gate: Path) -> None:
+    """Each is found."""
+    bodies = items(name, 8, _0="raises", _3="exits", _4="raises")
+    assert outcomes(server, gate, "/batch", bodies) == tens(8, _0=FAILED, _3=FAILED, _4=FAILED)
+
+
+def test_a_batch_of_culprits_fails(server: Server, name: str, gate: Path) -> None:
+    """Where all fail, all are told, and the next batch is served."""
+    faults = {f"_{number}": "raises" for number in range(4)}
+    assert outcomes(server, gate, "/batch", items(name, 4, **faults)) == [FAILED] * 4
+    assert server.post("/batch", {"name": name, "number": 4}).json() == 40
+
+
+@pytest.mark.parametrize("fault", ["raises", "marked"])
+def test_what_was_raised_is_on_the_log_under_its_request(
+    server: Server, name: str, gate: Path, fault: str
+) -> None:
+    """The traceback is found by the culprit's request id, and stays on the server."""
+    bodies = items(name, 4, _1=fault)
+    culprit = together(server, gate, "/batch", bodies)[1]
+    assert b"hidden-4711" not in culprit.body
+    _, _, entry = server.log().partition(culprit.headers["x-request-id"])
+    assert "ValueError: hidden-4711" in entry
+
+
+WRONG = [
+    "wrong: one less",
+    "wrong: one more",
+    "wrong: none",
+    "wrong: nothing",
+    "wrong: a number",
+    "wrong: a dict",
+    "wrong: a text",
+]
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_wrong_number_of_results_fails_all(
+    server: Server, name: str, gate: Path, fault: str
+) -> None:
+    """Which result is whose cannot be told, so nobody gets one; the next batch is served."""
+    assert outcomes(server, gate, "/batch", items(name, 5, _2=fault)) == [FAILED] * 5
+    assert server.post("/batch", {"name": name, "number": 1}).json() == 10
+
+
+@pytest.mark.parametrize(("fault", "got"), [(WRONG[0], 4), (WRONG[1], 6), (WRONG[2], 0)])
+def test_a_wrong_number_of_results_is_on_the_log(
+    server: Server, name: str, gate: Path, fault: str, got: int
+) -> None:
+    """One line says how many results were expected, and how many came."""
+    before = len(server.log())
+    outcomes(server, gate, "/batch", items(name, 5, _2=fault))
+    numbers = [re.findall(r"\b\d+\b", line) for line in server.log()[before:].splitlines()]
+    assert any("5" in line and str(got) in line for line in numbers), server.log()[before:]
+
+
+def test_a_wrong_number_of_yielded_results_swaps_none(
+    server: Server, name: str, gate: Path
+) -> None:
+    """A handler that yields too few leaves the rest an error; no result goes to another."""
+    results = outcomes(server, gate, "/yields", items(name, 5, _2="stops"))
+    assert FAILED in results
+    assert all(own in (FAILED, number * 10) for number, own in enumerate(results))
+
+
+def test_a_batch_that_poisons_the_device_is_not_split(start: Start, name: str, gate: Path) -> None:
+    """Nothing more is run on a dead context: all are told, and the process ends."""
+    server = start(SOURCE)
+    results = outcomes(server, gate, "/batch", items(name, 4, _1="poisons"))
+    assert results == [(503, "worker_failed")] * 4
+    assert server.process.wait(PROMPT) != 0
+    assert len(batches(server, name)) == 1
+
+
+@pytest.mark.parametrize("leave", LEAVE)
+def test_a_client_that_leaves_the_queue_is_in_no_batch(
+    server: Server, name: str, gate: Path, leave: str
+) -> None:
+    """Its input is taken out of those that wait, and the others run without it."""
+    with waiting(server, gate, "/batch", items(name, 4)) as connections:
+        LEAVE[leave](connections.pop(1))
+        wait_until(lambda: server.status()["queue"]["length"] == 3, "three in the queue")
+        gate.touch()
+        assert [outcome(answer(connection)) for connection in connections] == [0, 20, 30]
+    assert [sorted(batch) for batch in batches(server, name)] == [[0, 2, 3]]
+
+
+def test_a_deadline_takes_one_input_out_of_those_that_wait(
+    server: Server, name: str, gate: Path
+) -> None:
+    """It is answered 504 on time, and the others run without it."""
+    with waiting(server, gate, "/batch", items(name, 3)) as connections:
+        late = {"name": name, "number": 3}
+        with send(server, "/batch", late, "Prefer: wait=0.3") as impatient:
+            assert answer(impatient).error() == (504, "deadline_exceeded")
+        gate.touch()
+        assert [outcome(answer(connection)) for connection in connections] == tens(3)
+    assert [sorted(batch) for batch in batches(server, name)] == [[0, 1, 2]]
+
+
+def test_a_batch_that_nobody_waits_for_is_not_run(server: Server, name: str, gate: Path) -> None:
+    """When all have left or are late, the thread hears of none."""
+    with waiting(server, gate, "/timeout", items(name, 4)) as connections:
+        connections.pop().close()
+        assert {answer(connection).error()[0] for connection in connections} == {504}
+        gate.touch()
+    server.post("/ordinary", {})
+    assert batches(server, name) == []
+
+
+def test_a_deadline_in_a_running_batch_ends_one_call(
+    server: Server, name: str, gate: Path, tmp_path: Path
+) -> None:
+    """It is answered 504 on time; its batch-mates get their results when they are there."""
+    inner = tmp_path / "inner"
+    bodies = [{"name": name, "number": number, "gate": str(inner)} for number in range(3)]
+    with waiting(server, gate, "/batch", bodies[:2]) as connections:
+        with send(server, "/batch", bodies[2], "Prefer: wait=2") as impatient:
+            wait_until(lambda: server.status()["queue"]["length"] == 3, "three in the queue")
+            gate.touch()
+            assert answer(impatient).error() == (504, "deadline_exceeded")
+        inner.touch()
+        assert [outcome(answer(connection)) for connection in connections] == tens(2)
+
+
+def test_a_client_that_leaves_a_running_batch_affects_nobody_else(
+    server: Server, name: str, gate: Path, tmp_path: Path
+) -> None:
+    """The others get their own results."""
+    inner = tmp_path / "inner"
+    bodies = [{"name": name, "number": number, "gate": str(inner)} for number in range(4)]
+    with waiting(server, gate, "/batch", bodies) as connections:
+        gate.touch()
+        wait_until(lambda: batches(server, name), "a batch that runs")
+        connections.pop(1).close()
+        time.sleep(0.1)
+        inner.touch()
+        assert [outcome(answer(connection)) for connection in connections] == [0, 20, 30]
+
+
+def test_a_drain_answers_all_that_wait_for_a_batch(start: Start, name: str, gate: Path) -> None:
+    """What was admitted is run, batch by batch, and the process ends with 0."""
+    server = start(SOURCE)
+    with waiting(server, gate, "/batch", items(name, 20)) as connections:
+        server.process.send_signal(SIGTERM)
+        wait_until(lambda: server.get("/readyz").status_code == 503, "the drain")
+        gate.touch()
+        assert [outcome(answer(connection)) for connection in connections] == tens(20)
+    assert server.process.wait(PROMPT) == 0
+
+
+def test_faults_of_batches_leave_the_server_ready(server: Server, name: str) -> None:
+    """After all this the next call is served by the same process."""
+    assert server.post("/batch", {"name": name, "number": 1}).json() == 10
+    assert server.get("/healthz").status_code == 200
+    assert "Task exception was never retrieved" not in server.log()
+    assert events(server, name) == [f"{name} batch [1]"]
