@@ -22,7 +22,11 @@ class Stream:
         """Read the head; a server that sends none within the socket's timeout is an error."""
         self._connection = connection
         self._response = HTTPResponse(connection, method="POST")
-        self._response.begin()
+        try:
+            self._response.begin()
+        except BaseException:
+            self.close()
+            raise
         self._parser = Parser()
         self._events: list[Event] = []
         self.status = self._response.status

@@ -101,3 +101,17 @@ def test_a_size_is_remembered_for_its_handler_alone(
     outcomes(server, tmp_path / "gate a", "/batch", items(f"{name} a", 8))
     outcomes(server, tmp_path / "gate b", "/yields", items(f"{name} b", 8))
     assert len(batches(server, f"{name} b")[0]) == 8
+
+
+def test_an_input_that_does_not_fit_alone_says_little_of_others(
+    server: Server, name: str, tmp_path: Path
+) -> None:
+    """Its neighbours ran by four, so those after it do not run one by one."""
+    room = tmp_path / "room"
+    room.touch()
+    bodies = [{**item, "gate": str(room)} for item in items(f"{name} a", 8, _6="too large")]
+    outcomes(server, tmp_path / "gate a", "/batch", bodies)
+    after = [{**item, "gate": str(room)} for item in items(f"{name} b", 8)]
+    outcomes(server, tmp_path / "gate b", "/batch", after)
+    assert max(len(batch) for batch in batches(server, f"{name} a")[1:]) == 4
+    assert max(len(batch) for batch in batches(server, f"{name} b")) >= 4

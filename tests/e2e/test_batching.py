@@ -49,6 +49,11 @@ def values(cache, items: list[Item]):
     return [numpy.arange(3), "text", None, b"\\x00\\xff", Response(json=1, status=201)]
 
 
+@app.handler("/rows", batch=Batch(max_size=8))
+def rows(cache, items: list[Item]):
+    return numpy.array([[item.number, 0.5] for item in items])
+
+
 @app.handler("/thread", batch=Batch(max_size=8))
 def thread(cache, items: list[Item]):
     return [threading.current_thread().name for _ in items]
@@ -117,7 +122,9 @@ def test_each_caller_gets_its_own_result(
         with server.client() as http:
             numbers = [caller * 1000 + number for number in range(20)]
             return [
-                http.post(path, json={"name": name, "number": number, "cost": number}).json()
+                http.post(
+                    path, json={"name": name, "number": number, "cost": 1 + number % 9}
+                ).json()
                 == number * 10
                 for number in numbers
             ]
@@ -152,6 +159,11 @@ def test_results_of_one_batch_may_be_of_any_kind(server: Server, name: str, gate
         (200, "application/octet-stream", b"\0\xff"),
         (201, "application/json", b"1"),
     }
+
+
+def test_the_rows_of_an_array_are_results(server: Server, name: str, gate: Path) -> None:
+    """What a model returns for a batch need not be taken apart."""
+    assert outcomes(server, gate, "/rows", items(name, 3)) == [[n, 0.5] for n in range(3)]
 
 
 def test_each_answer_of_a_batch_has_its_own_request_id(

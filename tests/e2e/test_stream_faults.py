@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from e2e.server import Server, serve_source
+from e2e.server import Server, Start, serve_source
 from e2e.streams import NDJSON, RAW, SSE, Stream, open_stream, problem, wait_for_event
 from e2e.wire import RECORD, events, is_closed, post
 from support.sse import Event
@@ -33,6 +33,7 @@ RAISED = {
     "CancelledError": asyncio.CancelledError,
     "HTTPException": lambda: HTTPException(409, detail="Not today.", headers={"X-Reason": "busy"}),
     "out of memory": lambda: torch.OutOfMemoryError("CUDA out of memory"),
+    "poison": lambda: torch.AcceleratorError("CUDA error: device-side assert triggered"),
 }
 
 
@@ -82,17 +83,23 @@ def pushes_unsendable(cache, request: Request):
 
 @app.handler("/async")
 async def asynchronous(cache, json_in):
-    for number in range(json_in["after"]):
-        yield f"chunk {number}"
-    while json_in["after"] and not pathlib.Path(json_in["gate"]).exists():
-        await asyncio.sleep(0.005)
-    yield fail(json_in["what"])
+    try:
+        for number in range(json_in["after"]):
+            yield f"chunk {number}"
+        while json_in["after"] and not pathlib.Path(json_in["gate"]).exists():
+            await asyncio.sleep(0.005)
+        yield fail(json_in["what"])
+        note(f"{json_in['name']} goes on")
+    finally:
+        note(f"{json_in['name']} closed on {threading.current_thread().name}")
 
 
 @app.handler("/count", streams=4)
 def count(cache, json_in):
     number = 0
     while not pathlib.Path(json_in["gate"]).exists():
+        if "name" in json_in:
+            note(f"{json_in['name']} step")
         yield number
         number += 1
         time.sleep(0.002)
@@ -108,6 +115,7 @@ if __name__ == "__main__":
 """
 )
 PRODUCERS = ["/yields", "/response", "/pushes", "/async"]
+THREADS = {"/yields": "potassium-gpu", "/async": "MainThread"}
 RAISED = [
     "Exception",
     "SystemExit",
@@ -121,6 +129,15 @@ ERRORS = {
     "out of memory": (503, "out_of_memory"),
     "unsendable": (500, "unserializable_output"),
 }
+OWN_STATUS = pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (path, what)
+        for path in PRODUCERS
+        for what in ERRORS
+        if (path, what) != ("/async", "out of memory")  # which has no business on the device
+    ],
+)
 
 
 @dataclass
@@ -168,8 +185,7 @@ def test_a_stream_that_fails_at_once_is_answered_500(
     assert server.post("/ordinary", {}).json() == "served"
 
 
-@pytest.mark.parametrize("path", PRODUCERS)
-@pytest.mark.parametrize("what", ERRORS)
+@OWN_STATUS
 def test_a_stream_that_fails_at_once_keeps_its_status(
     server: Server, path: str, what: str, fault: Fault
 ) -> None:
@@ -214,8 +230,7 @@ def test_a_stream_of_events_that_fails_says_so(
     assert server.post("/ordinary", {}).json() == "served"
 
 
-@pytest.mark.parametrize("path", PRODUCERS)
-@pytest.mark.parametrize("what", ERRORS)
+@OWN_STATUS
 def test_an_error_event_tells_what_an_answer_would(
     server: Server, path: str, what: str, fault: Fault
 ) -> None:
@@ -285,15 +300,17 @@ def test_a_broken_stream_closes_its_connection(server: Server, accept: str, faul
 
 @pytest.mark.parametrize("what", ["Exception", "unsendable"])
 @pytest.mark.parametrize("after", [0, 1])
-def test_a_generator_that_fails_is_closed_on_the_gpu_thread(
-    server: Server, what: str, after: int, fault: Fault
+@pytest.mark.parametrize("path", THREADS)
+def test_a_generator_that_fails_is_closed(
+    server: Server, path: str, what: str, after: int, fault: Fault
 ) -> None:
-    """Also where it is its chunk that cannot be sent; it is not advanced any more."""
+    """On its own thread, also where it is its chunk that cannot be sent; it goes on no more."""
     fault.happens()
-    with open_stream(server, "/yields", fault.call(what, after), SSE) as stream:
+    with open_stream(server, path, fault.call(what, after), SSE) as stream:
         stream.rest()
-    wait_for_event(server, f"{fault.name} closed on potassium-gpu")
-    assert events(server, fault.name) == [f"{fault.name} closed on potassium-gpu"]
+    closed = f"{fault.name} closed on {THREADS[path]}"
+    wait_for_event(server, closed)
+    assert events(server, fault.name) == [closed]
 
 
 def test_a_push_that_cannot_be_sent_fails_its_call(server: Server) -> None:
@@ -324,3 +341,18 @@ def test_streams_that_fail_leave_the_server_ready(server: Server, fault: Fault) 
             stream.rest()
     assert [server.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
     assert server.process.poll() is None
+
+
+def test_a_stream_that_poisons_the_device_ends_all(
+    start: Start, fault: Fault, tmp_path: Path
+) -> None:
+    """Every stream is told, no other makes a step on the dead context, and the process ends."""
+    server = start(SOURCE)
+    body = {"name": "other", "gate": str(tmp_path / "last")}
+    with open_stream(server, "/count", body, SSE) as other:
+        other.event()
+        last = broken_events(server, "/yields", fault, "poison", 1)[-1]
+        assert problem(last)[0] in (500, 503)
+        assert problem(other.last_events()[-1]) == (503, "worker_failed")
+    assert server.process.wait(10) != 0
+    assert events(server)[-1] == f"{fault.name} closed on potassium-gpu"

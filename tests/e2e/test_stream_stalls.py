@@ -3,6 +3,8 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from e2e.server import Server, serve_source, wait_until
@@ -22,7 +24,8 @@ import threading
 
 from potassium import Limits, Potassium, Request
 
-limits = Limits(stream_stall_timeout=float(os.environ["STALL"]))
+hang_timeout = float(os.environ["HANG"]) if "HANG" in os.environ else None
+limits = Limits(stream_stall_timeout=float(os.environ["STALL"]), hang_timeout=hang_timeout)
 app = Potassium("server", limits=limits)
 made = {}
 
@@ -47,6 +50,11 @@ def flood(cache, json_in):
             time.sleep(json_in.get("pause", 0))
     finally:
         closed(json_in["name"])
+
+
+@app.handler("/flood/one")
+def flood_one(cache, json_in):
+    return endless(cache, json_in) if json_in.get("slow") else flood(cache, json_in)
 
 
 @app.handler("/flood/async", concurrency=4)
@@ -176,6 +184,30 @@ def test_a_client_that_reads_again_gets_the_rest(server: Server, name: str) -> N
         ids = [int(stream.event().id) for _ in range(halt + 50)]
         stream.close()
     assert ids == list(range(1, halt + 51))
+
+
+def test_a_client_that_leaves_when_it_may_go_on_ends_its_stream(server: Server, name: str) -> None:
+    """A stream that has lost its turns to another is closed nevertheless."""
+    with flood(server, "/flood/one", name) as connection:
+        at_rest(server, name)
+        with open_stream(server, "/flood/one", {"name": name, "slow": True}, RAW) as other:
+            other.until(b"tok")
+            connection.settimeout(0.5)
+            with suppress(TimeoutError):
+                while connection.recv(CHUNK):
+                    pass
+            connection.close()
+            wait_for_event(server, f"{name} closed on potassium-gpu")
+            assert other.until(b"tok")
+
+
+def test_a_client_that_does_not_read_is_no_hang(tmp_path: Path, name: str) -> None:
+    """A push that waits for its reader is not a handler that is stuck: the server lives on."""
+    with serve_source(SOURCE, tmp_path, env={"STALL": "1.5", "HANG": "0.5"}) as server:
+        with flood(server, "/flood/pushes", name):
+            wait_for_event(server, f"{name} closed on potassium-gpu")
+        assert server.get("/healthz").status_code == 200
+        assert server.post("/ordinary", {}).json() == "served"
 
 
 @pytest.mark.parametrize("accept", [RAW, SSE])

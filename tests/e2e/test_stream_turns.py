@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import pytest
-from e2e.server import Server, serve_source
-from e2e.streams import RAW, SSE, open_stream, send, wait_for_event
+from e2e.server import Server, serve_source, wait_until
+from e2e.streams import RAW, SSE, Stream, open_stream, send, wait_for_event
 from e2e.wire import RECORD, answer, events
 
 SOURCE = (
@@ -57,6 +58,21 @@ def current(cache, json_in):
     for _ in range(json_in["steps"]):
         time.sleep(0.001)
         yield current_request().id
+
+
+def either(cache, json_in):
+    if "gate" in json_in:
+        return steps(json_in)
+    return json_in["name"]
+
+
+for which in ("leaves", "returns", "streams"):
+    app.handler(f"/either/{which}")(either)
+
+
+@app.handler("/hold")
+def wait(cache, json_in):
+    return hold(json_in)
 
 
 @app.handler("/ordinary")
@@ -238,3 +254,46 @@ def test_a_stream_that_starts_late_gets_its_turns(server: Server, name: str, gat
         for caller in busy:
             caller.result()
     assert seen == (text(name, 50), True)
+
+
+@pytest.mark.parametrize("second", ["leaves", "returns", "streams"])
+def test_calls_that_were_handed_over_together_all_get_their_turn(
+    server: Server, name: str, tmp_path: Path, second: str
+) -> None:
+    """A call does not wait for ever behind one that turned out to need no place after all.
+
+    A handler that used to return at once returns a generator, for calls that came in one group.
+    """
+    path = f"/either/{second}"
+    with server.client() as http:
+        for _ in range(200):  # the server learns that these take microseconds
+            http.post(path, json={"name": "warm"})
+    gates = {name: tmp_path / name for name in ("hold a", "hold b", "a", "b", "c")}
+    sent = {}
+    with ExitStack() as stack:
+        for which, gate in gates.items():
+            body = {"name": f"{name} {which}", "gate": str(gate)}
+            if (which, second) == ("b", "returns"):
+                del body["gate"]
+            to = "/hold" if which.startswith("hold") else path
+            sent[which] = stack.enter_context(send(server, to, body, RAW))
+            wait_until(partial(waits, server, len(sent) - 1), "a call in the queue")
+        gates["hold a"].touch()
+        wait_for_event(server, f"{name} hold b starts")
+        gates["hold b"].touch()
+        first = stack.enter_context(Stream(sent["a"]))
+        first.until(b"a 3,")
+        if second == "leaves":
+            sent["b"].close()
+        gates["b"].touch()
+        gates["a"].touch()
+        assert first.rest()[1]
+        last = stack.enter_context(Stream(sent["c"]))
+        assert last.until(b"c 3,")
+        gates["c"].touch()
+
+
+def waits(server: Server, length: int) -> bool:
+    """Return whether so many calls wait behind the one that runs."""
+    status = server.status()
+    return not status["gpu_available"] and status["queue"]["length"] == length
