@@ -251,6 +251,18 @@ def test_a_client_that_leaves_the_queue_is_in_no_batch(
     assert [sorted(batch) for batch in batches(server, name)] == [[0, 2, 3]]
 
 
+def test_clients_that_left_take_no_places_in_a_batch(server: Server, name: str, gate: Path) -> None:
+    """Of twelve that waited eight are left: one full batch."""
+    with waiting(server, gate, "/batch", items(name, 12)) as connections:
+        for connection in connections[:4]:
+            connection.close()
+        wait_until(lambda: server.status()["queue"]["length"] == 8, "eight in the queue")
+        gate.touch()
+        for connection in connections[4:]:
+            assert answer(connection).status == 200
+    assert [len(batch) for batch in batches(server, name)] == [8]
+
+
 def test_a_deadline_takes_one_input_out_of_those_that_wait(
     server: Server, name: str, gate: Path
 ) -> None:

@@ -200,6 +200,21 @@ def test_a_fifth_stream_waits_where_four_are_allowed(
     assert ended == [f"{name} 2 ends", f"{name} fifth ends"]
 
 
+@pytest.mark.parametrize("path", ["/one", "/four"])
+def test_streams_that_wait_for_their_turn_are_in_the_queue(
+    server: Server, name: str, gate: Path, path: str
+) -> None:
+    """They count for its limit, and the status page shows them."""
+    body = {"name": name, "gate": str(gate)}
+    with ExitStack() as stack:
+        for _ in range(1 if path == "/one" else 4):
+            stack.enter_context(open_stream(server, path, body, RAW)).until(b",")
+        for _ in range(5):
+            stack.enter_context(send(server, path, body, RAW))
+        wait_until(lambda: server.status()["queue"]["length"] == 5, "five in the queue")
+        gate.touch()
+
+
 def test_a_push_holds_the_thread(server: Server, name: str, gate: Path) -> None:
     """A handler that pushes is one blocking call: nothing runs beside it."""
     with open_stream(server, "/pushes", {"name": f"{name} a", "gate": str(gate)}, RAW) as pushing:
