@@ -230,6 +230,21 @@ def test_the_rest_of_a_crowd_does_not_wait(
     assert answers == [[caller * 10] * (5 * caller + 1) for caller in range(6)]
 
 
+def test_calls_of_other_handlers_go_on_beside_batches(
+    server: Server, name: str, pool: ThreadPoolExecutor
+) -> None:
+    """While a batch gathers others are served, and the batch is not forgotten for them."""
+
+    def calls(caller: int) -> list[object]:
+        path = "/ordinary" if caller % 2 else "/delay"
+        with server.client(timeout=PATIENT) as http:
+            body = {"name": name, "number": caller}
+            return [http.post(path, json=body).json() for _ in range(30)]
+
+    answers = list(pool.map(calls, range(8)))
+    assert answers == [["served" if n % 2 else n * 10] * 30 for n in range(8)]
+
+
 def costing(name: str, *costs: int) -> list[dict[str, object]]:
     """Return an input of each cost; its number is its cost, too."""
     return [{"name": name, "number": cost, "cost": cost} for cost in costs]
