@@ -1,6 +1,7 @@
 """Running a batched handler, so that one item's fault is that item's alone."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from math import inf
 from typing import Any
 
 from potassium.accelerator import free_memory, is_fatal, is_out_of_memory, to_host
@@ -45,11 +46,17 @@ class BatchRun:
         self._weight = weight
         self._ceiling = ceiling
         self._is_wanted = is_wanted
-        self._fatal: Failure | None = None
+        self._fatal: Failure | None = None  # to those who come after what has poisoned the device
+        self._fits = 0.0  # the largest weight that did
+        self._overflows = inf  # the smallest weight that did not
 
     def outcomes(self) -> Iterator[Outcome]:
         """Run the batch and yield the outcome of each item that is wanted, as it is known."""
         yield from self._solve(list(range(len(self._items))))
+        if self._overflows < inf:
+            self._ceiling.overflowed(self._fits or self._overflows / 2)
+        else:
+            self._ceiling.fitted(self._fits)
 
     def _solve(self, part: list[int], *, fails: bool = False) -> Generator[Outcome, None, bool]:
         """Yield the outcomes of ``part``, and return whether all of it ran in one.
@@ -64,32 +71,37 @@ class BatchRun:
             return False
         no_memory = False
         if not fails or len(wanted) < len(part) or len(part) == 1:
-            try:
-                results = self._run(wanted)
-            except BaseException as error:  # noqa: BLE001 - SystemExit is a failure as well
-                failure = Failure(error)
-            else:
-                self._ceiling.fitted(self._weight(wanted))
+            results = self._try(wanted)
+            if not isinstance(results, Failure):
                 yield from results
                 return True
-            no_memory = is_out_of_memory(failure.error)
-            if is_fatal(failure.error):
-                self._fatal = Failure(WorkerFailed())  # to those who come after it
-            if no_memory:
-                free_memory()
-                if len(wanted) > 1:  # what does not fit alone says little of others
-                    self._ceiling.overflowed(self._weight(wanted))
-            if self._fatal is not None or isinstance(failure.error, WrongCountError):
+            no_memory = is_out_of_memory(results.error)
+            is_told = self._fatal is not None or isinstance(results.error, WrongCountError)
+            if is_told or len(wanted) == 1:
+                failure = self._again(wanted) if no_memory and not is_told else results
                 yield from ((index, failure) for index in wanted)
-                return False
-            if len(wanted) == 1:
-                yield wanted[0], self._again(wanted) if no_memory else failure
                 return False
         middle = (len(wanted) + 1) // 2
         first_half_ran = yield from self._solve(wanted[:middle])
         # One of the two raised: where the first did not, the second will.
         yield from self._solve(wanted[middle:], fails=first_half_ran and not no_memory)
         return False
+
+    def _try(self, part: list[int]) -> list[Outcome] | Failure:
+        try:
+            results = self._run(part)
+        except BaseException as error:  # noqa: BLE001 - SystemExit is a failure as well
+            failure = Failure(error)
+        else:
+            self._fits = max(self._fits, self._weight(part))
+            return results
+        if is_fatal(failure.error):
+            self._fatal = Failure(WorkerFailed())
+        elif is_out_of_memory(failure.error):
+            free_memory()
+            if len(part) > 1:  # what does not fit alone says little of others
+                self._overflows = min(self._overflows, self._weight(part))
+        return failure
 
     def _run(self, part: list[int]) -> list[Outcome]:
         results = self._function([self._items[index] for index in part])

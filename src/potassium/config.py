@@ -70,8 +70,8 @@ class Batch:
     Attributes:
         max_size: items in a batch.
         max_delay: seconds that an item may wait for others while the GPU thread has nothing to do.
-        cost: called with an item, off the GPU thread; returns what it costs to run, a number such as
-            that of its tokens. A batch is put together of items of like cost.
+        cost: called with an item, off the GPU thread; returns what it costs to run, such as its
+            number of tokens. A batch is put together of items of like cost.
         max_cost: what a batch may cost: its number of items times the cost of its costliest, as
             padding makes it. An item that costs more goes alone.
 

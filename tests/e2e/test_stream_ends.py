@@ -252,12 +252,9 @@ def test_past_the_grace_other_streams_are_told_as_well(start: Start, name: str, 
     server.process.wait(PROMPT)
 
 
-@RUNNERS
-def test_a_client_that_does_not_read_does_not_delay_the_end(
-    start: Start, name: str, target: str | None
-) -> None:
+def test_a_client_that_does_not_read_does_not_delay_the_end(start: Start, name: str) -> None:
     """Past the grace the process ends, whatever is still to be written."""
-    server = start(SOURCE, target=target, env=SHORT)
+    server = start(SOURCE, env=SHORT)
     with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
         connection.sendall(post("/patient", {"name": name, "times": 100_000}, RAW))
         wait_for_event(server, f"{name} starts")

@@ -43,9 +43,9 @@ class Ceiling:
         self.value: float = inf
         self._fitted = 0
 
-    def overflowed(self, weight: float) -> None:
-        """Note that a batch of ``weight`` did not fit: half of that is tried from now on."""
-        self.value = min(self.value, weight / 2)
+    def overflowed(self, fits: float) -> None:
+        """Note that a batch did not fit, and that of it only parts of weight ``fits`` did."""
+        self.value = fits
         self._fitted = 0
 
     def fitted(self, weight: float) -> None:
