@@ -1,8 +1,7 @@
 """Fixtures for all tests."""
 
-import threading
-
 import pytest
+from support.threads import gpu_threads
 
 from potassium import Potassium
 
@@ -10,10 +9,6 @@ from potassium import Potassium
 @pytest.fixture
 def app() -> Potassium:
     return Potassium("test")
-
-
-def gpu_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "potassium-gpu"]
 
 
 @pytest.fixture(autouse=True)

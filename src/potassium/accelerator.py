@@ -80,25 +80,32 @@ def to_host(value: Any) -> Any:
 class Modes:
     """Keeps torch's modes of one generator from everything else that runs on its thread.
 
-    ``torch.inference_mode()`` and ``torch.no_grad()`` around a ``yield`` stay in force while the
-    generator is suspended. Each step is made inside of this context: what the step leaves in
-    force at its end is put aside, and is in force again at the beginning of the next.
+    ``torch.inference_mode()``, ``torch.no_grad()`` and ``torch.autocast()`` around a ``yield``
+    stay in force while the generator is suspended. Each step is made inside of this context: what
+    the step leaves in force at its end is put aside, and is in force again at the beginning of
+    the next. Other contexts of torch's, such as ``torch.device()``, do not belong around a
+    ``yield``.
     """
 
-    __slots__ = ("_aside", "_before")
+    __slots__ = ("_aside", "_before", "_guard")
 
     def __init__(self) -> None:
         """Begin with nothing put aside."""
-        self._aside: list[Any] = []  # guards; to leave one brings back what was before it
-        self._before: tuple[bool, bool] | None = None
+        self._aside: _TorchModes | None = None
+        self._before: _TorchModes | None = None
+        self._guard: Any = None  # to leave it brings back the inference mode that is put aside
 
     def __enter__(self) -> None:
         """Bring back what the last step left in force."""
         torch = sys.modules.get("torch")
-        if torch is not None:
-            self._before = _modes_of(torch)
-            while self._aside:
-                self._aside.pop().__exit__(None, None, None)
+        if torch is None:
+            return
+        self._before = _modes_of(torch)
+        if self._guard is not None:
+            self._guard.__exit__(None, None, None)
+            self._guard = None
+        if self._aside is not None:
+            _set_modes(torch, self._aside)
 
     def __exit__(
         self,
@@ -107,20 +114,36 @@ class Modes:
         traceback: TracebackType | None,
     ) -> None:
         """Put aside what this step left in force."""
-        torch = sys.modules.get("torch")
-        if torch is None:
+        torch, before = sys.modules.get("torch"), self._before
+        if torch is None or before is None:
             return
-        before = self._before
-        if before is not None and _modes_of(torch) != before:
-            inference, grad = before
-            self._aside.append(torch.inference_mode(inference))
-            self._aside[-1].__enter__()
-            # Made only now: it takes force when it is made, and notes what it comes after.
-            self._aside.append(torch.set_grad_enabled(grad))
+        left = _modes_of(torch)
+        self._aside = left if left != before else None
+        if left[0] != before[0]:
+            self._guard = torch.inference_mode(before[0])
+            self._guard.__enter__()
+        if self._aside is not None:
+            _set_modes(torch, before)
 
 
-def _modes_of(torch: Any) -> tuple[bool, bool]:
-    return torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+_TorchModes = tuple[bool, bool, tuple[tuple[str, bool, Any], ...]]
+
+
+def _modes_of(torch: Any) -> _TorchModes:
+    autocast = tuple(
+        (device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
+        for device in ("cpu", "cuda")
+    )
+    return torch.is_inference_mode_enabled(), torch.is_grad_enabled(), autocast
+
+
+def _set_modes(torch: Any, modes: _TorchModes) -> None:
+    """Set all but the inference mode, which only a guard can."""
+    _, grad, autocast = modes
+    torch.set_grad_enabled(grad)
+    for device, enabled, dtype in autocast:
+        torch.set_autocast_enabled(device, enabled)
+        torch.set_autocast_dtype(device, dtype)
 
 
 def _is_of_torch(error: BaseException) -> bool:

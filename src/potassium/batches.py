@@ -1,6 +1,7 @@
 """Running a batched handler, so that one item's fault is that item's alone."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
 from typing import Any
 
@@ -107,12 +108,16 @@ class BatchRun:
         results = self._function([self._items[index] for index in part])
         if hasattr(type(results), "__next__"):
             results = list(results)
-        if not hasattr(results, "__len__"):
+        try:
+            count = len(results)
+        except TypeError:  # also of a tensor without dimensions
+            count = -1
+        if count < 0 or isinstance(results, Mapping | AbstractSet | str | bytes):
             raise WrongCountError(
                 f"expected a list of {len(part)} results, got {type(results).__name__}"
             )
-        if isinstance(results, dict | str | bytes) or len(results) != len(part):
-            raise WrongCountError(f"expected {len(part)} results, got {len(results)}")
+        if count != len(part):
+            raise WrongCountError(f"expected {len(part)} results, got {count}")
         return [
             (index, Failure(result) if isinstance(result, BaseException) else result)
             for index, result in zip(part, to_host(results), strict=True)

@@ -150,6 +150,8 @@ def _keep(request: Request, result: Any) -> Call:
     """Keep a result for the step that finishes it, off the GPU thread."""
     if _open_body(request, result) is not None:
         raise UsageError("finish= is for handlers that return; this one returned a generator.")
+    if request.was_sent_to:
+        raise UsageError("finish= is for handlers that return; this one called request.send().")
     return request, to_host(result)
 
 

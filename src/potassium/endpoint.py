@@ -11,7 +11,6 @@ from potassium.body import Bodies
 from potassium.config import Limits
 from potassium.engine import Engine, Job, Priority, Stream
 from potassium.errors import (
-    ClientLeft,
     DeadlineExceeded,
     PotassiumError,
     StreamBroken,
@@ -150,7 +149,7 @@ async def _keep_alive(relay: Relay, engine: Engine, job: Job) -> None:
         while not (await asyncio.wait({job.future}, timeout=KEEP_ALIVE))[0]:
             await relay.keep_alive()
     except BaseException:
-        engine.call_off(job, ClientLeft())
+        engine.abandon(job)
         raise
 
 

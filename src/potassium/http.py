@@ -101,7 +101,7 @@ class Request:
         """Send ``chunk`` to the caller now, from inside of a plain handler that goes on.
 
         What the handler returns is the last chunk; None is none. Blocks while the caller has not
-        taken what was sent before, beyond a megabyte. May be called on any thread while the
+        taken what was sent before, beyond 16 MiB. May be called on any thread while the
         handler runs.
 
         Raises:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from potassium.engine import Stream
 from potassium.errors import ClientLeft, PotassiumError, StreamBroken
@@ -55,15 +55,10 @@ class Relay:
         if self.has_begun:
             return
         self.has_begun = True
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": self._wire.status,
-                "headers": [
-                    *self._wire.head(),
-                    (b"x-request-id", self._request_id.encode("ascii")),
-                ],
-            }
+        headers = [*self._wire.head(), (b"x-request-id", self._request_id.encode("ascii"))]
+        status = self._wire.status
+        await self._send_in_time(
+            {"type": "http.response.start", "status": status, "headers": headers}
         )
 
     async def keep_alive(self) -> None:
@@ -97,19 +92,19 @@ class Relay:
         for start in range(0, max(len(data), 1), PIECE):
             piece = data[start : start + PIECE]
             is_last = start + PIECE >= len(data)
-            message = {
-                "type": "http.response.body",
-                "body": piece,
-                "more_body": more or not is_last,
-            }
-            try:
-                async with asyncio.timeout(self._stall_timeout) as self._sending:
-                    await self._send(message)
-            except TimeoutError:
-                self._is_stuck = True
-                raise StreamBroken("The client does not take its stream.") from None
-            finally:
-                self._sending = None
+            await self._send_in_time(
+                {"type": "http.response.body", "body": piece, "more_body": more or not is_last}
+            )
+
+    async def _send_in_time(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._stall_timeout) as self._sending:
+                await self._send(message)
+        except TimeoutError:
+            self._is_stuck = True
+            raise StreamBroken("The client does not take its stream.") from None
+        finally:
+            self._sending = None
 
     def _interrupt(self) -> None:
         """Wait no longer for a client that does not take what was sent."""

@@ -31,6 +31,7 @@ SWITCH_INTERVAL = 0.0005  # seconds; Python's default is ten times as long
 
 # What was admitted has its answer by the time that the server closes; this is for clients that do
 # not fetch theirs, or never finish their requests.
+OUR_THREADS = ("potassium-gpu", "potassium-pool")
 CLOSING_TIME = 1  # second
 
 logger = logging.getLogger("potassium")
@@ -87,7 +88,7 @@ def serve(
         sys.setswitchinterval(switch_interval)
         if not frozen:
             gc.unfreeze()
-    if server.exit_status or any(one.name == "potassium-gpu" for one in threading.enumerate()):
+    if server.exit_status or any(one.name in OUR_THREADS for one in threading.enumerate()):
         # A handler that does not come back would keep the interpreter from ending, and what is
         # left of a broken accelerator may as well.
         _flush()

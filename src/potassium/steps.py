@@ -1,6 +1,7 @@
 """What a handler's generator does in each of its turns."""
 
 import contextvars
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ class GeneratorSteps(Steps):
             with self._modes:
                 return self._wire.encode(next(self._iterator))
         except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             if not is_out_of_memory(error):
                 raise
             free_memory()

@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from potassium.codec import encode
 from potassium.errors import UnserializableOutput
@@ -15,10 +15,8 @@ Headers = list[tuple[bytes, bytes]]
 EVENTS = b"text/event-stream"
 JSON_LINES = b"application/x-ndjson"
 
+BYTES = (bytes, bytearray, memoryview)
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
-
-# Proxies would otherwise collect an answer before they pass it on.
-UNBUFFERED = (b"x-accel-buffering", b"no")
 
 
 class Wire(ABC):
@@ -31,6 +29,8 @@ class Wire(ABC):
     """
 
     media_type: bytes
+    # Proxies would otherwise collect an answer before they pass it on.
+    OURS: ClassVar[Headers] = [(b"x-accel-buffering", b"no")]
 
     def __init__(self) -> None:
         """Begin with status 200 and no headers of the app's."""
@@ -58,10 +58,9 @@ class Wire(ABC):
 
     def head(self) -> Headers:
         """Return the headers to send; complete once the first chunk was encoded."""
-        headers = [*self.headers, UNBUFFERED]
-        if not any(name == b"content-type" for name, _ in headers):
-            headers.append((b"content-type", self.media_type))
-        return headers
+        given = {name for name, _ in self.headers}
+        ours = [(b"content-type", self.media_type), *self.OURS]
+        return [*self.headers, *(header for header in ours if header[0] not in given)]
 
 
 class Raw(Wire):
@@ -76,7 +75,7 @@ class Raw(Wire):
         """Return the bytes that stand for ``chunk``."""
         if isinstance(chunk, str):
             data, media_type = _utf8(chunk), b"text/plain; charset=utf-8"
-        elif isinstance(chunk, bytes | bytearray | memoryview):
+        elif isinstance(chunk, BYTES):
             data, media_type = bytes(chunk), b"application/octet-stream"
         else:
             data, media_type = encode(chunk) + b"\n", JSON_LINES
@@ -96,7 +95,7 @@ class JsonLines(Wire):
 
     def encode(self, chunk: Any) -> bytes:
         """Return the line that stands for ``chunk``."""
-        return encode(_text(chunk) if isinstance(chunk, bytes | bytearray) else chunk) + b"\n"
+        return encode(_text(chunk) if isinstance(chunk, BYTES) else chunk) + b"\n"
 
 
 class Events(Wire):
@@ -107,6 +106,7 @@ class Events(Wire):
     """
 
     media_type = EVENTS
+    OURS: ClassVar[Headers] = [*Wire.OURS, (b"cache-control", b"no-cache")]
     KEEP_ALIVE = b": keep-alive\n\n"
     END = b"event: end\ndata:\n\n"
 
@@ -117,7 +117,7 @@ class Events(Wire):
 
     def encode(self, chunk: Any) -> bytes:
         """Return the event that stands for ``chunk``."""
-        if isinstance(chunk, bytes | bytearray):
+        if isinstance(chunk, BYTES):
             chunk = _text(chunk)
         data = _lines(chunk) if isinstance(chunk, str) else b"data: %b\n" % encode(chunk)
         self._count += 1
@@ -127,10 +127,6 @@ class Events(Wire):
     def error(problem: bytes) -> bytes:
         """Return the event that ends a stream which failed."""
         return b"event: error\ndata: %b\n\n" % problem
-
-    def head(self) -> Headers:
-        """Return the headers to send."""
-        return [*super().head(), (b"cache-control", b"no-cache")]
 
 
 def wire_of(headers: Iterable[tuple[bytes, bytes]]) -> Wire:
@@ -177,9 +173,9 @@ def _utf8(text: str) -> bytes:
         raise UnserializableOutput("A chunk has half of a surrogate pair in it.") from None
 
 
-def _text(chunk: bytes | bytearray) -> str:
+def _text(chunk: bytes | bytearray | memoryview) -> str:
     try:
-        return chunk.decode()
+        return bytes(chunk).decode()
     except UnicodeDecodeError:
         raise UnserializableOutput(
             "A chunk of bytes is not text in UTF-8, which this form of stream needs; ask for the "

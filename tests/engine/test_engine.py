@@ -7,8 +7,8 @@ from typing import Any
 
 import anyio.from_thread
 import pytest
-from conftest import gpu_threads
 from support.engine import NOTHING, Gate, running
+from support.threads import gpu_threads
 
 from potassium import Limits
 from potassium.engine import Engine, Job, Lifecycle, Operation, State

@@ -12,7 +12,7 @@ oldest always goes first, nobody starves.
 """
 
 from bisect import bisect_left, insort
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from potassium.config import Batch
@@ -84,9 +84,13 @@ class Batching:
         """
         assert self.rule.cost is not None  # noqa: S101 - else all items cost the same
         cost = self.rule.cost(item)
-        if not isinstance(cost, int | float) or not 0 <= cost < inf:
+        try:
+            number = float(cost)  # numpy's and torch's scalars as well
+        except (TypeError, ValueError):
+            number = nan
+        if not 0 <= number < inf:
             raise UsageError(f"Batch(cost=...) returned {cost!r}: a number from 0 on is needed.")
-        return cost
+        return number
 
     def weight(self, size: int, cost: float) -> float:
         """Return what a batch takes: its size, by cost padded to its costliest item."""

@@ -69,6 +69,7 @@ class Dispatcher:
         self._handed_over: deque[Sequence[Job]] = deque()
         self._is_due = False  # a look at the queue is on its way
         self._timer: asyncio.TimerHandle | None = None  # when a batch has gathered enough
+        self._patience = inf  # seconds until then, of the batches that gather
         self._is_closed = False
 
     @property
@@ -109,11 +110,18 @@ class Dispatcher:
 
     def _look(self) -> None:
         self._is_due = False
+        self._patience = inf
         while not self._is_closed and self._has_room():
             group = self._next_group()
             if group is None:
-                return
+                break
             self.hand_over(group)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._patience < inf:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._patience, self._look)
 
     def _has_room(self) -> bool:
         if not self._handed_over:
@@ -169,18 +177,13 @@ class Dispatcher:
         if operation.batching is not None and not self._handed_over:
             patience = operation.batching.patience(line, self._clock())
             if patience > 0:
-                self._look_again_after(patience)
+                self._patience = min(self._patience, patience)
                 return False
         return True
 
     def _with_thread(self, operation: Operation) -> int:
         """Return how many jobs of an operation are with the thread and may yet open a stream."""
         return sum(job.operation is operation for group in self._handed_over for job in group)
-
-    def _look_again_after(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
 
 def _duration(operation: Operation) -> float:

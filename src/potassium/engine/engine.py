@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from potassium.config import Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.dispatcher import Dispatcher
@@ -20,6 +17,7 @@ from potassium.engine.loop_lane import LoopLane
 from potassium.engine.pool import Pool
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.stream import Stream
+from potassium.engine.threads import Threads
 from potassium.engine.worker import Worker
 from potassium.errors import (
     ClientLeft,
@@ -86,6 +84,7 @@ class Engine:
             self._tell_loop,
             prepared=self._put_in_line,
             finished=self._settle_finished,
+            clock=clock,
         )
         self._lanes = {
             operation: LoopLane(
@@ -95,10 +94,11 @@ class Engine:
             if operation.concurrency is not None
         }
         for operation in self._operations:
+            operation.open_streams = 0
             if operation.concurrency is None:
                 operation.open_stream = self.worker.open_stream
         self._queues = {operation: lane.jobs for operation, lane in self._lanes.items()}
-        self._threads: list[asyncio.Task[None]] = []
+        self._threads = Threads(self._tell_loop)
         self._tasks: list[asyncio.Task[None]] = []
         self._open: set[Job] = set()  # admitted, and their callers still wait
         self._all_closed = asyncio.Event()
@@ -106,7 +106,6 @@ class Engine:
         self._clock = clock
         self._grace_timer: asyncio.TimerHandle | None = None
         self._hang_timer: asyncio.TimerHandle | None = None
-        self._left_behind = False  # the thread is in a handler that does not come back
         self.cut_off = 0  # calls that the end of the grace period took from their callers
 
     async def start(self, init: Operation) -> None:
@@ -120,9 +119,7 @@ class Engine:
 
         """
         self._loop = asyncio.get_running_loop()
-        host = self._host(self.worker.run, self.worker.stop)
-        thread = asyncio.create_task(host, name="potassium-gpu-thread")
-        self._threads = [thread]
+        thread = self._threads.start("potassium-gpu", self.worker.run, self.worker.stop)
         job = Job(init, None, self._loop.create_future())
         try:
             self._dispatcher.hand_over([job])
@@ -137,8 +134,7 @@ class Engine:
             await self._wind_up(State.FAILED)
             raise outcome.error
         for number in range(self._pool.threads):
-            host = self._host(self._pool.run, self._pool.stop)
-            self._threads.append(asyncio.create_task(host, name=f"potassium-pool-{number}"))
+            self._threads.start(f"potassium-pool-{number}", self._pool.run, self._pool.stop)
         for operation, lane in self._lanes.items():
             for place in range(operation.concurrency or 1):
                 name = f"potassium-{operation.name}-{place}"
@@ -219,6 +215,12 @@ class Engine:
         self._count_failure(job)
         raise outcome.to_raise()
 
+    def abandon(self, job: Job) -> None:
+        """Take no interest any more in an admitted job whose outcome nobody has waited for."""
+        self.call_off(job, ClientLeft())
+        self._count_failure(job)
+        self._close(job)
+
     def release(self, stream: Stream) -> None:
         """Take no more of ``stream``: it has ended, or else its job is called off."""
         job = stream.job
@@ -240,9 +242,10 @@ class Engine:
         if job.is_over and not job.future.cancelled():
             return
         job.call_off(error)
-        if job.in_line:
+        if job.in_line or job.in_pool:
             job.argument = None
-        self._queues.get(job.operation, self._jobs).discard(job)
+        if not job.in_pool:  # its place is free when the pool has come to it
+            self._queues.get(job.operation, self._jobs).discard(job)
 
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in.
@@ -273,7 +276,7 @@ class Engine:
             self._end_tasks()
             left = max(self._drain_ends - self._clock(), LAST_MOMENTS)
             await self._wind_up(State.STOPPED, within=left)
-        elif self.lifecycle.state is State.FAILED and self._tasks:
+        elif self.lifecycle.state is State.FAILED and self._threads:
             await self._wind_up(State.FAILED, within=LAST_MOMENTS)
 
     def fail(self, why: str) -> None:
@@ -285,29 +288,6 @@ class Engine:
         self._call_off_all(WorkerFailed)
         self._end_tasks()
 
-    async def _host(self, run: Callable[[], None], stop: Callable[[], None]) -> None:
-        """Call ``run`` on a thread of its own, which ends after ``stop``."""
-        begun = False
-        over = asyncio.Event()
-
-        def live() -> None:
-            nonlocal begun
-            begun = True
-            try:
-                run()
-            finally:
-                self._tell_loop(over.set)
-
-        try:
-            await anyio.to_thread.run_sync(live, limiter=anyio.CapacityLimiter(1))
-        except asyncio.CancelledError:
-            # The event loop is being torn down and cancels whatever it finds; the thread is
-            # still there, and ends when it has run what it was given.
-            stop()
-            if begun and not self._left_behind:
-                await over.wait()
-            raise
-
     async def _wind_up(self, state: State, *, within: float | None = None) -> None:
         """Wait until the threads have run what they were given, and move on to ``state``."""
         for timer in (self._grace_timer, self._hang_timer):
@@ -316,11 +296,7 @@ class Engine:
         self.worker.stop()
         self._pool.stop()
         try:
-            await asyncio.wait({*self._threads, *self._tasks}, timeout=within)
-            for thread in self._threads:
-                if not thread.done():
-                    self._left_behind = True
-                    thread.cancel()
+            await self._threads.wait(self._tasks, within)
         finally:
             if self.lifecycle.state is not State.FAILED:
                 self.lifecycle.advance(state)
@@ -344,6 +320,9 @@ class Engine:
         job, since = self.worker.current, self.worker.since
         if job is not None and job.stream is not None and job.stream.is_waiting:
             job = None  # for its reader, which has a limit of its own
+        in_pool = self._pool.oldest
+        if job is None and in_pool is not None:
+            job, since = in_pool
         if job is not None and self._clock() - since > hang_timeout:
             self.fail(f"{job.operation.name} has not returned for {hang_timeout:g} s")
         else:
@@ -367,6 +346,7 @@ class Engine:
                 job.settle()
             else:
                 self.capacity.enter(job)
+                job.in_pool = True
                 self._pool.finish(job)
         if ended:
             self._dispatcher.group_done()
@@ -376,6 +356,7 @@ class Engine:
             self.fail(f"the accelerator is of no use any more: {self.worker.fatal}")
 
     def _settle_finished(self, job: Job) -> None:
+        job.in_pool = False
         self.capacity.leave(job)
         job.settle()
 
@@ -384,6 +365,7 @@ class Engine:
         operation = job.operation
         if operation.is_prepared:
             self._jobs.reserve(job)
+            job.in_pool = True
             self._pool.prepare(job)
             return
         lane = self._queues.get(operation)
@@ -395,9 +377,8 @@ class Engine:
 
     def _put_in_line(self, job: Job) -> None:
         """Let a job that was prepared wait for the GPU thread."""
-        if job.called_off is not None:
-            return
-        if type(job.outcome) is Failure:
+        job.in_pool = False
+        if job.called_off is not None or type(job.outcome) is Failure:
             self.capacity.leave(job)
             job.settle()
             return
@@ -428,7 +409,11 @@ class Engine:
         if left <= 0:
             self.counts.refused += 1
             raise DeadlineExceeded
-        job.timer = self._loop.call_later(left, self.call_off, job, DeadlineExceeded())
+        job.timer = self._loop.call_later(left, self._end_time, job)
+
+    def _end_time(self, job: Job) -> None:
+        if job.stream is None or not job.stream.has_ended:  # what is through may yet be read
+            self.call_off(job, DeadlineExceeded())
 
     def _retry_after(self, operation: Operation) -> int:
         """Return the seconds until a place is likely to be free: 1 to 60."""

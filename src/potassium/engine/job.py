@@ -155,6 +155,7 @@ class Job:
             left, the deadline has passed, the drain is over. None while somebody does.
         has_place: whether it counts as waiting, see ``Capacity``.
         in_line: whether it stands in the queue.
+        in_pool: whether it is being prepared or finished, or waits for that.
         rank: its place in the order of the queue; the lower, the earlier.
         arrived_at: when it came to stand in line, in monotonic seconds; of a batched operation.
         cost: what it adds to the cost of a batch, where its operation is batched by cost.
@@ -169,6 +170,7 @@ class Job:
     called_off: PotassiumError | None = None
     has_place = False
     in_line = False
+    in_pool = False
     rank = 0
     arrived_at = 0.0
     cost: float = 1

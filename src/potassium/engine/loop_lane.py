@@ -82,9 +82,10 @@ class LoopLane:
     async def _stream(self, job: Job, steps: AsyncSteps) -> None:
         stream = job.stream = Stream(job, self._streams)
         try:
-            while True:
-                await stream.room()
+            while job.called_off is None:
                 stream.push(await steps.next())
+                await asyncio.sleep(0)  # its chunks leave, also where it never waits itself
+                await stream.room()
         except StopAsyncIteration:
             return
         finally:

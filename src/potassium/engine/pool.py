@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from potassium.engine.bridge import Bridge
@@ -25,20 +26,30 @@ class Pool:
         *,
         prepared: Callable[[Job], object],
         finished: Callable[[Job], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare a pool of ``threads``; ``run`` has yet to be called on each."""
         self.threads = threads
         self._prepared = Bridge(tell_loop, prepared)
         self._finished = Bridge(tell_loop, finished)
-        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._clock = clock
+        self._at: dict[int, tuple[Job, float]] = {}  # what each thread is at, and since when
+        self._inbox: queue.SimpleQueue[tuple[Callable[[Job], None], Job] | None] = (
+            queue.SimpleQueue()
+        )
+
+    @property
+    def oldest(self) -> tuple[Job, float] | None:
+        """The job that a thread has been at for the longest, and since when."""
+        return min(tuple(self._at.values()), key=lambda at: at[1], default=None)
 
     def prepare(self, job: Job) -> None:
         """Make the argument that the job's operation runs with, and find out what it costs."""
-        self._inbox.put(lambda: self._prepare(job))
+        self._inbox.put((self._prepare, job))
 
     def finish(self, job: Job) -> None:
         """Make the job's outcome out of what its operation returned."""
-        self._inbox.put(lambda: self._finish(job))
+        self._inbox.put((self._finish, job))
 
     def stop(self) -> None:
         """Let ``run`` return on each thread once everything asked for before is done."""
@@ -50,9 +61,12 @@ class Pool:
         thread = threading.current_thread()
         name, thread.name = thread.name, "potassium-pool"
         try:
-            while (step := self._inbox.get()) is not None:
-                step()
-                del step  # a blocked thread holds on to its locals
+            while (item := self._inbox.get()) is not None:
+                step, job = item
+                self._at[threading.get_ident()] = job, self._clock()
+                step(job)
+                del self._at[threading.get_ident()]
+                del item, step, job  # a blocked thread holds on to its locals
         finally:
             thread.name = name
 

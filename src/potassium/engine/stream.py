@@ -16,6 +16,8 @@ __all__ = ["AsyncSteps", "Steps", "Stream"]
 # What may lie between thread and caller. A text of any usual length fits whole, so that its
 # generator is through however slowly it is read.
 BUFFER = 1024 * 1024  # bytes
+# What a handler that pushes may be ahead by: it cannot step aside, and all others wait for it.
+PUSH_BUFFER = 16 * BUFFER  # bytes
 CHUNK_OVERHEAD = 64  # bytes that a chunk takes beyond its own
 
 
@@ -128,12 +130,15 @@ class Stream:
         self._tell()
 
     def wait_for_room(self) -> None:
-        """Block the writing thread while the buffer is full and the job not called off."""
+        """Block the writing thread where it is too far ahead, until the job is called off."""
+        if self._pushed - self._taken < PUSH_BUFFER:
+            return
         if self._room is None:
             self._room = threading.Event()
         while True:
             self._room.clear()  # before the look: what makes room later sets it again
-            if not self.is_full or self.job.called_off is not None:
+            ahead = self._pushed - self._taken
+            if ahead < PUSH_BUFFER or self.job.called_off is not None:
                 break
             self.is_waiting = True
             self._room.wait()
@@ -142,8 +147,8 @@ class Stream:
             self.on_progress()
 
     async def room(self) -> None:
-        """Wait while the buffer is full, on the loop."""
-        while self.is_full:
+        """Wait on the loop while the buffer is full and the job not called off."""
+        while self.is_full and self.job.called_off is None:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
 

@@ -58,6 +58,7 @@ class Worker:
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream | None] = queue.SimpleQueue()
         self._turns: list[Stream] = []  # they make a step in each round
+        self._opening = threading.Lock()
         self._parked: list[Job] = []  # they may stream, and wait until a stream of theirs leaves
         self._stalled: set[Stream] = set()  # their readers do not keep up
 
@@ -94,14 +95,16 @@ class Worker:
                         self._run_group(item)
                     # A blocked thread holds on to its locals: here, to the last results' memory.
                     del item
-                for stream in tuple(turns):
-                    self._step(stream)
+                if turns:
+                    self._run_round()
+                if self._parked:
+                    self._unpark()
         finally:
             for stream in [*turns, *self._stalled]:
-                _close(stream)
+                self._close(stream)
             thread.name = name
 
-    def _run_group(self, group: Sequence[Job]) -> None:
+    def _run_group(self, group: Sequence[Job], *, ends: bool = True) -> None:
         started = now = self._clock()
         if group[0].operation.batching is not None:
             done, now = self._run_batch(group, now)
@@ -110,7 +113,7 @@ class Worker:
         self.current = None
         self.since = now
         self.busy += now - started
-        self._report(done, True)  # noqa: FBT003
+        self._report(done, ends)
 
     def _run_each(self, group: Sequence[Job], now: float) -> tuple[list[Job], float]:
         """Run jobs one by one; return those not reported yet, and the time."""
@@ -126,12 +129,12 @@ class Worker:
                     continue
                 self.since = now  # before current: who sees a job must not see an older time
                 self.current = job
-                is_done = self._run(job)
-                ended = clock()
-                operation.service_time.add(ended - now)
-                now = ended
-                if not is_done:
+                self._run(job)
+                began, now = now, clock()
+                if job.stream is not None:
+                    job.stream.spent += now - began
                     continue
+                operation.service_time.add(now - began)
             done.append(job)
             if now - reported > REPORT_INTERVAL and job is not group[-1]:
                 self._report(done, False)  # noqa: FBT003
@@ -148,8 +151,8 @@ class Worker:
             job.outcome = Failure(DeadlineExceeded())
         return False
 
-    def _run(self, job: Job) -> bool:
-        """Run one job and keep what comes of it; return whether it has its outcome."""
+    def _run(self, job: Job) -> None:
+        """Run one job and keep what comes of it: its outcome, or its stream."""
         try:
             outcome = job.operation.run(job.argument)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
@@ -160,13 +163,10 @@ class Worker:
             stream.steps = outcome
             job.operation.open_streams += 1
             self._turns.append(stream)
-            self._step(stream)
-            return False
-        if job.stream is not None:  # it was pushed into
+        elif job.stream is not None:  # it was pushed into
             job.stream.end(outcome if isinstance(outcome, Failure) else None)
-            return False
-        job.outcome = outcome
-        return True
+        else:
+            job.outcome = outcome
 
     def _failure(self, error: BaseException) -> Failure:
         # Without our own frame, which holds the job and so would make a cycle of them.
@@ -217,9 +217,12 @@ class Worker:
             UsageError: it is at another one, or at none.
 
         """
-        if self.current is not job or job.operation.batching is not None:
-            raise UsageError("request.send() is for plain handlers, while they run.")
-        return self._new_stream(job)
+        with self._opening:  # threads of the handler's own may all be about to send
+            if job.stream is not None:
+                return job.stream
+            if self.current is not job or job.operation.batching is not None:
+                raise UsageError("request.send() is for plain handlers, while they run.")
+            return self._new_stream(job)
 
     def _new_stream(self, job: Job) -> Stream:
         job.operation.may_stream = True
@@ -235,6 +238,10 @@ class Worker:
         """Return whether as many streams of ``operation`` take turns as may."""
         turns = sum(stream.job.operation is operation for stream in self._turns)
         return turns >= operation.streams
+
+    def _run_round(self) -> None:
+        for stream in tuple(self._turns):
+            self._step(stream)
 
     def _step(self, stream: Stream) -> None:
         """Let a stream make a step, or leave where it has to."""
@@ -261,7 +268,8 @@ class Worker:
             failure = self._failure(error)
         finally:
             self._account(stream, started)
-        _close(stream)  # also where a chunk of it could not be sent
+        self._close(stream)  # also where a chunk of it could not be sent
+        stream.steps = None
         job.operation.service_time.add(stream.spent)
         stream.end(failure)
         self._leave(stream)
@@ -280,25 +288,26 @@ class Worker:
             self._turns.append(stream)
 
     def _leave(self, stream: Stream) -> None:
-        """Take no more turns, and let those go on that have waited for this."""
+        """Take no more turns."""
         self._turns.remove(stream)
-        operation = stream.job.operation
-        operation.open_streams -= 1
-        waiting = [job for job in self._parked if job.operation is operation]
-        for job in waiting:
-            if self._is_taken(operation):
-                break
-            self._parked.remove(job)
-            operation.open_streams -= 1
-            done, _ = self._run_each([job], self._clock())
-            self._report(done, False)  # noqa: FBT003
+        stream.job.operation.open_streams -= 1
         self._report((), False)  # noqa: FBT003 - there may be a place now
 
+    def _unpark(self) -> None:
+        """Run what has waited for a place that is free now, or needs none any more."""
+        for job in tuple(self._parked):
+            operation = job.operation
+            if job.called_off is not None or not self._is_taken(operation):
+                self._parked.remove(job)
+                operation.open_streams -= 1
+                self._run_group([job], ends=False)
 
-def _close(stream: Stream) -> None:
-    """End a stream's call early; what it raises then concerns nobody."""
-    assert stream.steps is not None  # noqa: S101 - only generators are closed
-    try:
-        stream.steps.close()
-    except BaseException:
-        logger.exception("%s raised when it was closed early", stream.job.operation.name)
+    def _close(self, stream: Stream) -> None:
+        """End a stream's call early; what it raises then concerns no caller."""
+        try:
+            if stream.steps is not None:
+                stream.steps.close()
+        except BaseException as error:
+            if self._is_fatal(error):
+                self.fatal = error
+            logger.exception("%s raised when it was closed early", stream.job.operation.name)

@@ -1,0 +1,68 @@
+"""Threads that live as long as an engine, each hosted by a task."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import anyio
+import anyio.to_thread
+
+__all__ = ["Threads"]
+
+
+class Threads:
+    """Starts threads and waits for their ends.
+
+    They are anyio's worker threads, so that ``anyio.from_thread`` works in what they run. Belongs
+    to the event loop.
+    """
+
+    def __init__(self, tell_loop: Callable[[Callable[[], object]], None]) -> None:
+        """Begin with none; ``tell_loop`` makes the loop call something soon, from any thread."""
+        self._tell_loop = tell_loop
+        self._hosts: list[asyncio.Task[None]] = []
+        self._left_behind = False  # one is in a call that does not come back
+
+    def __bool__(self) -> bool:
+        """Return whether any was started."""
+        return bool(self._hosts)
+
+    def start(
+        self, name: str, run: Callable[[], None], stop: Callable[[], None]
+    ) -> asyncio.Task[None]:
+        """Call ``run`` on a thread of its own, which ends after ``stop``; return its host."""
+        host = asyncio.create_task(self._host(run, stop), name=name)
+        self._hosts.append(host)
+        return host
+
+    async def wait(self, others: Iterable[asyncio.Task[None]], within: float | None) -> None:
+        """Wait until the threads have ended and ``others`` are done, for ``within`` seconds.
+
+        A thread that has not ended by then is left behind; it ends when its call returns.
+        """
+        await asyncio.wait({*self._hosts, *others}, timeout=within)
+        for host in self._hosts:
+            if not host.done():
+                self._left_behind = True
+                host.cancel()
+
+    async def _host(self, run: Callable[[], None], stop: Callable[[], None]) -> None:
+        begun = False
+        over = asyncio.Event()
+
+        def live() -> None:
+            nonlocal begun
+            begun = True
+            try:
+                run()
+            finally:
+                self._tell_loop(over.set)
+
+        try:
+            await anyio.to_thread.run_sync(live, limiter=anyio.CapacityLimiter(1))
+        except asyncio.CancelledError:
+            # The event loop is being torn down and cancels whatever it finds; the thread is
+            # still there, and ends when it has run what it was given.
+            stop()
+            if begun and not self._left_behind:
+                await over.wait()
+            raise

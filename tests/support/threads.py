@@ -1,0 +1,7 @@
+"""What threads there are."""
+
+import threading
+
+
+def gpu_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "potassium-gpu"]
