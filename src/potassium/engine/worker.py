@@ -164,9 +164,13 @@ class Worker:
             job.operation.open_streams += 1
             self._turns.append(stream)
         elif job.stream is not None:  # it was pushed into
-            job.stream.end(outcome if isinstance(outcome, Failure) else None)
+            job.stream.end(outcome if isinstance(outcome, Failure) else self._lateness(job))
         else:
             job.outcome = outcome
+
+    def _lateness(self, job: Job) -> Failure | None:
+        """Return the failure of a call that has seen its deadline pass, and so ended early."""
+        return Failure(DeadlineExceeded()) if job.is_unwanted(self._clock()) else None
 
     def _failure(self, error: BaseException) -> Failure:
         # Without our own frame, which holds the job and so would make a cycle of them.
@@ -263,7 +267,7 @@ class Worker:
                 return
             failure = None if self.fatal is None else Failure(WorkerFailed())
         except StopIteration:
-            pass
+            failure = self._lateness(job)
         except BaseException as error:  # noqa: BLE001 - as above
             failure = self._failure(error)
         finally:
