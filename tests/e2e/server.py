@@ -88,6 +88,7 @@ def serve(  # noqa: PLR0913 - each one option of a process
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
     ready: str = "/readyz",  # the path to wait for
+    start_time: float = START_TIME,
 ) -> Iterator[Server]:
     """Run ``command`` until the end of the context, once ``ready`` answers 200."""
     with log_file.open("wb") as log:
@@ -100,7 +101,7 @@ def serve(  # noqa: PLR0913 - each one option of a process
         )
     server = Server(process, port, log_file)
     try:
-        _wait_until_ready(server, ready)
+        _wait_until_ready(server, ready, start_time)
         yield server
     finally:
         process.kill()
@@ -156,8 +157,8 @@ def error(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-def _wait_until_ready(server: Server, path: str) -> None:
-    deadline = time.monotonic() + START_TIME
+def _wait_until_ready(server: Server, path: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     with server.client() as http:
         while time.monotonic() < deadline:
             assert server.process.poll() is None, f"the server ended:\n{server.log()}"
@@ -167,4 +168,4 @@ def _wait_until_ready(server: Server, path: str) -> None:
             except httpx.TransportError:
                 pass
             time.sleep(0.05)
-    raise AssertionError(f"the server was not ready after {START_TIME} s:\n{server.log()}")
+    raise AssertionError(f"the server was not ready after {seconds} s:\n{server.log()}")
