@@ -69,6 +69,7 @@ class Health:
         job = engine.worker.current if engine else None
         since = engine.worker.since if engine else now
         spent = round((now - since) * 1000)
+        streams = sum(one.open_streams for one in self._runtime.operations())
         counts = engine.counts if engine else Counts()
         return JSONResponse(
             {
@@ -79,11 +80,13 @@ class Health:
                     "limit": engine.capacity.limit if engine else None,
                 },
                 "started_at": _rfc3339(engine.started_at if engine else None),
+                "open_streams": streams,
                 "running": {"handler": job.operation.name, "for": spent} if job else None,
                 "counts": {name: getattr(counts, name) for name in Counts.__slots__},
                 "service_time": self._service_times(),
                 # What the original server told: its GPU is "available" while it runs nothing.
-                "gpu_available": job is None and self._runtime.lifecycle.state is State.READY,
+                "gpu_available": not (job or streams)
+                and self._runtime.lifecycle.state is State.READY,
                 "sequence_number": counts.succeeded + counts.failed,
                 "idle_time": 0 if job else spent,
                 "inference_time": spent if job else 0,
