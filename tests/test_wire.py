@@ -199,3 +199,11 @@ def test_proxies_are_told_not_to_hold_a_stream_back(kind: type[Wire]) -> None:
     head = kind().head()
     assert (b"x-accel-buffering", b"no") in head
     assert ((b"cache-control", b"no-cache") in head) == (kind is Events)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("name", [b"x-accel-buffering", b"cache-control", b"content-type"])
+def test_a_header_of_the_apps_own_is_sent_once(kind: type[Wire], name: bytes) -> None:
+    """What the app sets takes the place of what would be set for it."""
+    wire = kind().set_by_app(200, [(name, b"own")])
+    assert [value for key, value in wire.head() if key == name] == [b"own"]

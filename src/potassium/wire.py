@@ -17,9 +17,6 @@ JSON_LINES = b"application/x-ndjson"
 
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
-# Proxies would otherwise collect an answer before they pass it on.
-UNBUFFERED = (b"x-accel-buffering", b"no")
-
 
 class Wire(ABC):
     """Encodes one stream's chunks, one after the other, and knows its status and headers.
@@ -27,10 +24,14 @@ class Wire(ABC):
     Attributes:
         status: the HTTP status.
         headers: what the app set itself.
+        defaults: headers that are sent where the app has not set its own.
 
     """
 
     media_type: bytes
+    defaults: tuple[tuple[bytes, bytes], ...] = (
+        (b"x-accel-buffering", b"no"),  # proxies would collect an answer before they pass it on
+    )
 
     def __init__(self) -> None:
         """Begin with status 200 and no headers of the app's."""
@@ -58,10 +59,9 @@ class Wire(ABC):
 
     def head(self) -> Headers:
         """Return the headers to send; complete once the first chunk was encoded."""
-        headers = [*self.headers, UNBUFFERED]
-        if not any(name == b"content-type" for name, _ in headers):
-            headers.append((b"content-type", self.media_type))
-        return headers
+        own = {name for name, _ in self.headers}
+        defaults = [*self.defaults, (b"content-type", self.media_type)]
+        return self.headers + [header for header in defaults if header[0] not in own]
 
 
 class Raw(Wire):
@@ -107,6 +107,7 @@ class Events(Wire):
     """
 
     media_type = EVENTS
+    defaults = (*Wire.defaults, (b"cache-control", b"no-cache"))
     KEEP_ALIVE = b": keep-alive\n\n"
     END = b"event: end\ndata:\n\n"
 
@@ -127,10 +128,6 @@ class Events(Wire):
     def error(problem: bytes) -> bytes:
         """Return the event that ends a stream which failed."""
         return b"event: error\ndata: %b\n\n" % problem
-
-    def head(self) -> Headers:
-        """Return the headers to send."""
-        return [*super().head(), (b"cache-control", b"no-cache")]
 
 
 def wire_of(headers: Iterable[tuple[bytes, bytes]]) -> Wire:
