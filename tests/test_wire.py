@@ -95,7 +95,7 @@ def test_text_is_a_json_string_in_ndjson() -> None:
     assert JsonLines().encode("a\nb").count(b"\n") == 1
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_bytes_are_text_in_forms_of_text(kind: Any) -> None:
     """Bytes in UTF-8 are sent as the text that they are, and raw as they are."""
     chunk = kind("é".encode())

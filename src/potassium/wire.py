@@ -15,6 +15,7 @@ Headers = list[tuple[bytes, bytes]]
 EVENTS = b"text/event-stream"
 JSON_LINES = b"application/x-ndjson"
 
+BUFFERS = (bytes, bytearray, memoryview)
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
@@ -76,7 +77,7 @@ class Raw(Wire):
         """Return the bytes that stand for ``chunk``."""
         if isinstance(chunk, str):
             data, media_type = _utf8(chunk), b"text/plain; charset=utf-8"
-        elif isinstance(chunk, bytes | bytearray | memoryview):
+        elif isinstance(chunk, BUFFERS):
             data, media_type = bytes(chunk), b"application/octet-stream"
         else:
             data, media_type = encode(chunk) + b"\n", JSON_LINES
@@ -96,7 +97,7 @@ class JsonLines(Wire):
 
     def encode(self, chunk: Any) -> bytes:
         """Return the line that stands for ``chunk``."""
-        return encode(_text(chunk) if isinstance(chunk, bytes | bytearray) else chunk) + b"\n"
+        return encode(_text(chunk) if isinstance(chunk, BUFFERS) else chunk) + b"\n"
 
 
 class Events(Wire):
@@ -118,7 +119,7 @@ class Events(Wire):
 
     def encode(self, chunk: Any) -> bytes:
         """Return the event that stands for ``chunk``."""
-        if isinstance(chunk, bytes | bytearray):
+        if isinstance(chunk, BUFFERS):
             chunk = _text(chunk)
         data = _lines(chunk) if isinstance(chunk, str) else b"data: %b\n" % encode(chunk)
         self._count += 1
@@ -174,9 +175,9 @@ def _utf8(text: str) -> bytes:
         raise UnserializableOutput("A chunk has half of a surrogate pair in it.") from None
 
 
-def _text(chunk: bytes | bytearray) -> str:
+def _text(chunk: bytes | bytearray | memoryview) -> str:
     try:
-        return chunk.decode()
+        return str(chunk, "utf-8")
     except UnicodeDecodeError:
         raise UnserializableOutput(
             "A chunk of bytes is not text in UTF-8, which this form of stream needs; ask for the "
