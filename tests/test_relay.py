@@ -1,0 +1,242 @@
+"""A stream on its way to the client: signs of life, its end, and how a failure is told."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.exceptions import HTTPException
+from support.asgi import EVENTS, LINES, Exchange
+
+from potassium import Potassium
+from potassium.engine import Job, Operation, Stream
+from potassium.engine.bridge import Bridge
+from potassium.errors import ClientLeft, DeadlineExceeded, StreamBroken
+from potassium.relay import PIECE, Relay
+from potassium.reply import Reply
+from potassium.testing import client
+from potassium.wire import Events, Raw, Wire
+
+KEEP_ALIVE = b": keep-alive\n\n"
+PROBLEM = Reply(500, b'{"status":500}')
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send a sign of life every 10 ms."""
+    monkeypatch.setattr("potassium.relay.KEEP_ALIVE", 0.01)
+    monkeypatch.setattr("potassium.endpoint.KEEP_ALIVE", 0.01)
+
+
+class Sent:
+    """What a relay sends; each message takes ``delay`` seconds to go out."""
+
+    def __init__(self, wire: Wire, *, delay: float = 0, stall_timeout: float = 10) -> None:
+        self.messages: list[Any] = []
+        self.delay = delay
+        self.relay = Relay(wire, "r-1", self._send, stall_timeout)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message["body"] for message in self.messages if "body" in message]
+
+    async def _send(self, message: Any) -> None:
+        await asyncio.sleep(self.delay)
+        self.messages.append(message)
+
+
+def stream_of(*chunks: bytes) -> Stream:
+    """Return a stream that holds these chunks, and ends after them."""
+    loop = asyncio.get_running_loop()
+    job = Job(Operation("work", lambda argument: argument), None, loop.create_future())
+    stream = Stream(job, Bridge(loop.call_soon_threadsafe, Stream.wake))
+    for chunk in chunks:
+        stream.push(chunk)
+    stream.end()
+    return stream
+
+
+async def test_what_has_piled_up_goes_out_in_one() -> None:
+    """Chunks that lie there together are one message, and the end is the last one's mark."""
+    sent = Sent(Raw())
+    await sent.relay.send_all(stream_of(b"a", b"b", b"c"))
+    assert sent.messages[1:] == [
+        {"type": "http.response.body", "body": b"abc", "more_body": True},
+        {"type": "http.response.body", "body": b"", "more_body": False},
+    ]
+
+
+async def test_a_long_chunk_goes_out_in_pieces() -> None:
+    """No message is longer than a piece, and all of them together are the chunk."""
+    sent = Sent(Raw())
+    chunk = bytes(range(256)) * (PIECE // 256 * 2) + b"rest"
+    await sent.relay.send_all(stream_of(chunk))
+    assert [len(body) for body in sent.bodies] == [PIECE, PIECE, 4, 0]
+    assert b"".join(sent.bodies) == chunk
+    assert [message["more_body"] for message in sent.messages[1:]] == [True, True, True, False]
+
+
+async def test_a_client_that_takes_a_long_chunk_slowly_has_not_stalled() -> None:
+    """Each piece that it takes is progress, and gives it the whole time again."""
+    sent = Sent(Raw(), delay=0.04, stall_timeout=0.2)
+    await sent.relay.send_all(stream_of(bytes(6 * PIECE)))
+    assert sum(map(len, sent.bodies)) == 6 * PIECE
+
+
+@pytest.mark.parametrize("wire", [Raw, Events])
+async def test_a_client_that_takes_nothing_loses_its_stream(wire: type[Wire]) -> None:
+    """Past the stall timeout the connection is to be broken; the message says how long it was."""
+    sent = Sent(wire(), stall_timeout=0.01)
+    await sent.relay.begin()
+    sent.delay = 60
+    with pytest.raises(StreamBroken, match=r"nothing of its stream for 0\.01 s"):
+        await sent.relay.send_all(stream_of(b"a"))
+
+
+async def test_the_head_is_sent_once() -> None:
+    """Whoever is first to send begins the response: status, headers and the request's id."""
+    sent = Sent(Events())
+    await sent.relay.keep_alive()
+    await sent.relay.send_all(stream_of(b"a"))
+    start, *bodies = sent.messages
+    assert (start["type"], start["status"]) == ("http.response.start", 200)
+    assert {
+        (b"content-type", b"text/event-stream"),
+        (b"x-request-id", b"r-1"),
+    } <= set(start["headers"])
+    assert all(message["type"] == "http.response.body" for message in bodies)
+    assert sent.bodies == [KEEP_ALIVE, b"a", Events.END]
+
+
+async def test_a_stream_without_chunks_is_an_answer() -> None:
+    """It has a head and its end."""
+    sent = Sent(Raw())
+    await sent.relay.send_all(stream_of())
+    assert [message["type"] for message in sent.messages] == [
+        "http.response.start",
+        "http.response.body",
+    ]
+
+
+async def test_a_failure_is_an_event_where_the_form_has_events() -> None:
+    """The problem document is the data of the last event."""
+    sent = Sent(Events())
+    await sent.relay.fail(DeadlineExceeded(), PROBLEM)
+    assert sent.messages == [
+        {
+            "type": "http.response.body",
+            "body": b'event: error\ndata: {"status":500}\n\n',
+            "more_body": False,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wire", "error"), [(Raw, DeadlineExceeded()), (Events, StreamBroken("stalled"))]
+)
+async def test_a_failure_that_cannot_be_told_breaks_the_connection(
+    wire: type[Wire], error: Any
+) -> None:
+    """Raised into the server, it makes that close the connection without the body's end."""
+    sent = Sent(wire())
+    with pytest.raises(StreamBroken):
+        await sent.relay.fail(error, PROBLEM)
+    assert sent.messages == []
+
+
+@pytest.mark.parametrize("wire", [Raw, Events])
+async def test_a_client_that_left_is_told_nothing(wire: type[Wire]) -> None:
+    """Its leaving is no failure of the stream."""
+    sent = Sent(wire())
+    await sent.relay.fail(ClientLeft(), PROBLEM)
+    assert sent.messages == []
+
+
+def two_chunks(app: Potassium, between: Callable[[], object]) -> None:
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        yield "a"
+        between()
+        yield "b"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_silent_stream_of_events_shows_signs_of_life(app: Potassium) -> None:
+    """Between two events that are far apart come comments."""
+    go = threading.Event()
+    two_chunks(app, lambda: go.wait(10))
+    async with app.lifespan():
+        exchange = Exchange(app, accept=EVENTS)
+        await exchange.next()
+        assert await exchange.body() == b"id: 1\ndata: a\n\n"
+        assert [await exchange.body() for _ in range(2)] == [KEEP_ALIVE] * 2
+        go.set()
+        rest = await exchange.rest()
+    assert rest.replace(KEEP_ALIVE, b"") == b"id: 2\ndata: b\n\nevent: end\ndata:\n\n"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("accept", [LINES, "*/*"])
+async def test_other_forms_have_no_signs_of_life(app: Potassium, accept: str) -> None:
+    """Where the form has no comments, nothing is sent that is no chunk."""
+    two_chunks(app, lambda: threading.Event().wait(0.03))
+    async with client(app) as http:
+        response = await http.post("/", json={}, headers={"Accept": accept})
+    assert response.text == ('"a"\n"b"\n' if accept == LINES else "ab")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_generator_that_is_slow_to_begin_shows_signs_of_life(app: Potassium) -> None:
+    """The response has begun, with comments, before the first chunk is there."""
+    go = threading.Event()
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        assert go.wait(10)
+        yield "a"
+
+    async with app.lifespan():
+        exchange = Exchange(app, accept=EVENTS)
+        assert (await exchange.next())["status"] == 200
+        assert await exchange.body() == KEEP_ALIVE
+        go.set()
+        rest = await exchange.rest()
+    assert rest.replace(KEEP_ALIVE, b"") == b"id: 1\ndata: a\n\nevent: end\ndata:\n\n"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_handler_that_may_not_stream_keeps_its_status(app: Potassium) -> None:
+    """Of a plain function nothing is sent before it is known what it returns."""
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        threading.Event().wait(0.03)
+        raise HTTPException(429)
+
+    async with client(app) as http:
+        response = await http.post("/", json={}, headers={"Accept": EVENTS})
+    assert response.status_code == 429
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_failure_after_signs_of_life_is_an_event(app: Potassium) -> None:
+    """Once the response has begun, an error comes in it, with its own status in the document."""
+    go = threading.Event()
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        assert go.wait(10)
+        raise HTTPException(429, "slow down")
+        yield
+
+    async with app.lifespan():
+        exchange = Exchange(app, accept=EVENTS)
+        await exchange.next()
+        await exchange.body()
+        go.set()
+        rest = await exchange.rest()
+    event, _, data = rest.replace(KEEP_ALIVE, b"").partition(b"\ndata: ")
+    assert event == b"event: error"
+    assert (json.loads(data)["status"], json.loads(data)["detail"]) == (429, "slow down")
