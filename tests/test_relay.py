@@ -1,33 +1,20 @@
 """A stream on its way to the client: signs of life, its end, and how a failure is told."""
 
 import asyncio
-import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from starlette.exceptions import HTTPException
-from support.asgi import EVENTS, LINES, Exchange
 
-from potassium import Potassium
 from potassium.engine import Job, Operation, Stream
 from potassium.engine.bridge import Bridge
 from potassium.errors import ClientLeft, DeadlineExceeded, StreamBroken
 from potassium.relay import PIECE, Relay
 from potassium.reply import Reply
-from potassium.testing import client
 from potassium.wire import Events, Raw, Wire
 
 KEEP_ALIVE = b": keep-alive\n\n"
 PROBLEM = Reply(500, b'{"status":500}')
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send a sign of life every 10 ms."""
-    monkeypatch.setattr("potassium.relay.KEEP_ALIVE", 0.01)
-    monkeypatch.setattr("potassium.endpoint.KEEP_ALIVE", 0.01)
 
 
 class Sent:
@@ -47,11 +34,15 @@ class Sent:
         self.messages.append(message)
 
 
+def at_once(deliver: Callable[[], object]) -> None:
+    deliver()
+
+
 def stream_of(*chunks: bytes) -> Stream:
     """Return a stream that holds these chunks, and ends after them."""
     loop = asyncio.get_running_loop()
     job = Job(Operation("work", lambda argument: argument), None, loop.create_future())
-    stream = Stream(job, Bridge(loop.call_soon_threadsafe, Stream.wake))
+    stream = Stream(job, Bridge(at_once, Stream.wake))
     for chunk in chunks:
         stream.push(chunk)
     stream.end()
@@ -121,16 +112,11 @@ async def test_a_stream_without_chunks_is_an_answer() -> None:
 
 
 async def test_a_failure_is_an_event_where_the_form_has_events() -> None:
-    """The problem document is the data of the last event."""
+    """The problem document, however long it is, is the data of the last event."""
     sent = Sent(Events())
-    await sent.relay.fail(DeadlineExceeded(), PROBLEM)
-    assert sent.messages == [
-        {
-            "type": "http.response.body",
-            "body": b'event: error\ndata: {"status":500}\n\n',
-            "more_body": False,
-        }
-    ]
+    await sent.relay.fail(DeadlineExceeded(), Reply(500, b"x" * PIECE))
+    assert b"".join(sent.bodies) == b"event: error\ndata: " + b"x" * PIECE + b"\n\n"
+    assert [message["more_body"] for message in sent.messages] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -152,91 +138,3 @@ async def test_a_client_that_left_is_told_nothing(wire: type[Wire]) -> None:
     sent = Sent(wire())
     await sent.relay.fail(ClientLeft(), PROBLEM)
     assert sent.messages == []
-
-
-def two_chunks(app: Potassium, between: Callable[[], object]) -> None:
-    @app.handler
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
-        yield "a"
-        between()
-        yield "b"
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_silent_stream_of_events_shows_signs_of_life(app: Potassium) -> None:
-    """Between two events that are far apart come comments."""
-    go = threading.Event()
-    two_chunks(app, lambda: go.wait(10))
-    async with app.lifespan():
-        exchange = Exchange(app, accept=EVENTS)
-        await exchange.next()
-        assert await exchange.body() == b"id: 1\ndata: a\n\n"
-        assert [await exchange.body() for _ in range(2)] == [KEEP_ALIVE] * 2
-        go.set()
-        rest = await exchange.rest()
-    assert rest.replace(KEEP_ALIVE, b"") == b"id: 2\ndata: b\n\nevent: end\ndata:\n\n"
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("accept", [LINES, "*/*"])
-async def test_other_forms_have_no_signs_of_life(app: Potassium, accept: str) -> None:
-    """Where the form has no comments, nothing is sent that is no chunk."""
-    two_chunks(app, lambda: threading.Event().wait(0.03))
-    async with client(app) as http:
-        response = await http.post("/", json={}, headers={"Accept": accept})
-    assert response.text == ('"a"\n"b"\n' if accept == LINES else "ab")
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_generator_that_is_slow_to_begin_shows_signs_of_life(app: Potassium) -> None:
-    """The response has begun, with comments, before the first chunk is there."""
-    go = threading.Event()
-
-    @app.handler
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
-        assert go.wait(10)
-        yield "a"
-
-    async with app.lifespan():
-        exchange = Exchange(app, accept=EVENTS)
-        assert (await exchange.next())["status"] == 200
-        assert await exchange.body() == KEEP_ALIVE
-        go.set()
-        rest = await exchange.rest()
-    assert rest.replace(KEEP_ALIVE, b"") == b"id: 1\ndata: a\n\nevent: end\ndata:\n\n"
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_handler_that_may_not_stream_keeps_its_status(app: Potassium) -> None:
-    """Of a plain function nothing is sent before it is known what it returns."""
-
-    @app.handler
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
-        threading.Event().wait(0.03)
-        raise HTTPException(429)
-
-    async with client(app) as http:
-        response = await http.post("/", json={}, headers={"Accept": EVENTS})
-    assert response.status_code == 429
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_failure_after_signs_of_life_is_an_event(app: Potassium) -> None:
-    """Once the response has begun, an error comes in it, with its own status in the document."""
-    go = threading.Event()
-
-    @app.handler
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
-        assert go.wait(10)
-        raise HTTPException(429, "slow down")
-        yield
-
-    async with app.lifespan():
-        exchange = Exchange(app, accept=EVENTS)
-        await exchange.next()
-        await exchange.body()
-        go.set()
-        rest = await exchange.rest()
-    event, _, data = rest.replace(KEEP_ALIVE, b"").partition(b"\ndata: ")
-    assert event == b"event: error"
-    assert (json.loads(data)["status"], json.loads(data)["detail"]) == (429, "slow down")

@@ -52,10 +52,10 @@ class Exchange:
         """Wait for the end, and return what of the body has not been taken yet."""
         async with asyncio.timeout(10):
             await self.task
-        pieces = b""
+        pieces = []
         while not self._sent.empty():
-            pieces += self._sent.get_nowait().get("body", b"")
-        return pieces
+            pieces.append(await self.body())
+        return b"".join(pieces)
 
     async def _receive(self) -> Message:
         if self._body is not None:
