@@ -1,6 +1,8 @@
 """Signs of life from a stream that has nothing to send."""
 
+import asyncio
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +11,8 @@ import pytest
 from starlette.exceptions import HTTPException
 from support.asgi import EVENTS, LINES, Exchange
 
-from potassium import Potassium
+from potassium import Limits, Potassium
+from potassium.errors import StreamBroken
 from potassium.testing import client
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -112,3 +115,36 @@ async def test_a_failure_after_signs_of_life_is_an_event(app: Potassium) -> None
     event, _, data = rest.replace(KEEP_ALIVE, b"").partition(b"\ndata: ")
     assert event == b"event: error"
     assert (json.loads(data)["status"], json.loads(data)["detail"]) == (429, "slow down")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", ["stalls", "stalls until it begins", "is cancelled"])
+async def test_a_client_lost_before_the_first_chunk_is_forgotten(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its call is not among the open ones any more, so that the server can stop at once."""
+    app = Potassium("test", limits=Limits(stream_stall_timeout=0.05))
+    go = threading.Event()
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        assert go.wait(10)
+        yield "a"
+
+    async with app.lifespan():
+        exchange = Exchange(app, accept=EVENTS)
+        await exchange.next()
+        if how.startswith("stalls"):
+            exchange.reads.clear()
+            await asyncio.sleep(0.02)
+            if how != "stalls":
+                go.set()
+            with pytest.raises(StreamBroken), caplog.at_level(logging.CRITICAL):
+                await exchange.rest()
+        else:
+            exchange.task.cancel()
+            await asyncio.wait({exchange.task})
+        try:
+            assert app._runtime.is_idle
+        finally:
+            go.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -153,6 +154,10 @@ async def _keep_alive(relay: Relay, engine: Engine, job: Job) -> None:
             await relay.keep_alive()
     except BaseException:
         engine.call_off(job, ClientLeft())
+        with suppress(PotassiumError):  # the engine counts the job among the open until it is asked
+            outcome = await engine.outcome(job)
+            if type(outcome) is Stream:
+                engine.release(outcome)
         raise
 
 
