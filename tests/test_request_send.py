@@ -203,3 +203,22 @@ async def test_a_send_from_a_wrong_place_fails_the_call(
         response = await http.post("/", json={}, headers={"Accept": EVENTS})
     assert (response.status_code, response.json()["code"]) == (500, "handler_error")
     assert "request.send() is for plain handlers" in caplog.text
+
+
+@pytest.mark.parametrize("has_sent", [False, True])
+async def test_a_send_after_the_handler_has_returned_is_a_mistake(
+    app: Potassium, has_sent: bool
+) -> None:
+    """A thread that outlives its handler is told so, whether or not the handler itself sent."""
+    requests: list[Request] = []
+
+    @app.handler
+    def handler(cache: dict[str, Any], request: Request) -> None:
+        requests.append(request)
+        if has_sent:
+            request.send("a")
+
+    async with client(app) as http:
+        await http.post("/", json={})
+        with pytest.raises(UsageError, match="while they run"):
+            requests[0].send("b")
