@@ -222,3 +222,20 @@ async def test_a_send_after_the_handler_has_returned_is_a_mistake(
         await http.post("/", json={})
         with pytest.raises(UsageError, match="while they run"):
             requests[0].send("b")
+
+
+async def test_a_handler_whose_result_is_finished_cannot_send(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With finish= the answer is what that returns; what was sent would take its place."""
+    finished: list[Any] = []
+
+    @app.handler(finish=finished.append)
+    def handler(cache: dict[str, Any], request: Request) -> str:
+        request.send("a")
+        return "b"
+
+    async with client(app) as http:
+        response = await http.post("/", json={})
+    assert (response.status_code, finished) == (500, [])
+    assert "finish=" in caplog.text

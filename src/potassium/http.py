@@ -141,6 +141,11 @@ class Request:
         job = self.job
         if job is None or job.operation.open_stream is None:
             raise UsageError(NOT_RUNNING)
+        if job.operation.finish is not None:
+            raise UsageError(
+                "request.send() is for plain handlers without finish=, which makes the answer of "
+                "what they return."
+            )
         return job.stream or job.operation.open_stream(job)
 
     def _is_json(self) -> bool:
