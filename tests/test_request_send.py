@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.asgi import EVENTS, LINES, Exchange
 
-from potassium import Batch, Potassium, Request, UsageError, current_request
+from potassium import Batch, Potassium, Request, Response, UsageError, current_request
 from potassium.errors import ClientLeft, DeadlineExceeded, UnserializableOutput
 from potassium.testing import client
 
@@ -239,3 +239,19 @@ async def test_a_handler_whose_result_is_finished_cannot_send(
         response = await http.post("/", json={})
     assert (response.status_code, finished) == (500, [])
     assert "finish=" in caplog.text
+
+
+async def test_status_and_headers_come_too_late_after_a_send(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Response after a chunk fails the stream, as its head is on its way already."""
+
+    @app.handler
+    def handler(cache: dict[str, Any], request: Request) -> Response:
+        request.send("a")
+        return Response(201, body=iter("b"), headers={"Content-Type": "audio/wav"})
+
+    async with client(app) as http:
+        response = await http.post("/", json={}, headers={"Accept": EVENTS})
+    assert response.text.startswith("id: 1\ndata: a\n\nevent: error\n")
+    assert "too late" in caplog.text

@@ -132,6 +132,8 @@ def _answer(request: Request, result: Any) -> Any:
     was_sent_to = job is not None and job.stream is not None
     if type(result) is dict and not was_sent_to:
         return reply_to(result)
+    if was_sent_to and type(result) is Response:
+        raise UsageError("A Response after request.send(): its status and headers come too late.")
     body = _open_body(request, result)
     if body is not None:
         if not hasattr(type(body), "__next__"):
