@@ -66,6 +66,12 @@ def test_an_exception_in_the_place_of_a_result_is_that_items_failure() -> None:
         (np.zeros((2, 3)), "expected 3 results, got 2"),
         (None, "expected a list of 3 results, got NoneType"),
         (7, "expected a list of 3 results, got int"),
+        ("abc", "expected a list of 3 results, got str"),
+        (b"abc", "expected a list of 3 results, got bytes"),
+        ({1: 1, 2: 2, 3: 3}, "expected a list of 3 results, got dict"),
+        ({1, 2, 3}, "expected a list of 3 results, got set"),
+        (np.array(7), "expected a list of 3 results, got ndarray"),
+        (torch.tensor(7), "expected a list of 3 results, got Tensor"),
     ],
     ids=repr,
 )

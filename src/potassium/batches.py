@@ -1,6 +1,6 @@
 """Running a batched handler, so that one item's fault is that item's alone."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from potassium.accelerator import free_memory, is_fatal, is_out_of_memory, to_host
@@ -8,6 +8,8 @@ from potassium.engine import Ceiling, Failure
 from potassium.errors import OutOfMemory
 
 __all__ = ["BatchRun", "WrongCountError"]
+
+NO_LISTS = (Mapping, set, frozenset, str, bytes)  # of any length, but no result for each item
 
 Outcome = tuple[int, Any]  # an item's index, and its result or Failure
 
@@ -94,11 +96,11 @@ class BatchRun:
         results = self._function([self._items[index] for index in part])
         if hasattr(type(results), "__next__"):
             results = list(results)
-        if not hasattr(results, "__len__"):
+        if isinstance(results, NO_LISTS) or not _has_length(results):
             raise WrongCountError(
                 f"expected a list of {len(part)} results, got {type(results).__name__}"
             )
-        if isinstance(results, dict | str | bytes) or len(results) != len(part):
+        if len(results) != len(part):
             raise WrongCountError(f"expected {len(part)} results, got {len(results)}")
         return [
             (index, Failure(result) if isinstance(result, BaseException) else result)
@@ -115,3 +117,12 @@ class BatchRun:
             refusal = OutOfMemory("The accelerator is out of memory.", retry_after=1)
             refusal.__cause__ = error
             return Failure(refusal)
+
+
+def _has_length(results: Any) -> bool:
+    """Return whether there are some; of a tensor or array without dimensions there are none."""
+    try:
+        len(results)
+    except TypeError:
+        return False
+    return True
