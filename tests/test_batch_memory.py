@@ -99,3 +99,17 @@ def test_after_a_fatal_error_in_a_half_the_other_half_is_not_run() -> None:
     assert runs == [list(range(8)), [0, 1, 2, 3], [4, 5]]
     assert {str(error) for error in failed(results).values()} == {FATAL}
     assert set(failed(results)) == {4, 5, 6, 7}
+
+
+def test_a_fatal_error_in_a_second_try_stops_at_once() -> None:
+    """Whichever run it comes in, nothing is run after it."""
+    errors = [torch.OutOfMemoryError("CUDA out of memory")] * 2 + [torch.AcceleratorError(FATAL)]
+    runs = []
+
+    def function(items: list[int]) -> list[int]:
+        runs.append(items)
+        raise errors.pop(0)
+
+    results = outcomes(function, range(2))
+    assert {str(error) for error in failed(results).values()} == {FATAL}
+    assert runs == [[0, 1], [0], [0]]

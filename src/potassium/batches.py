@@ -113,7 +113,10 @@ class BatchRun:
             return self._run(part)[0][1]
         except BaseException as error:  # noqa: BLE001 - as above
             if not is_out_of_memory(error):
-                return Failure(error)
+                failure = Failure(error)
+                if is_fatal(error):
+                    self._fatal = failure
+                return failure
             refusal = OutOfMemory("The accelerator is out of memory.", retry_after=1)
             refusal.__cause__ = error
             return Failure(refusal)
