@@ -5,12 +5,14 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import pydantic
 import pytest
 import torch
 from starlette.exceptions import HTTPException
 
 from potassium import Batch, Potassium, Request, Response, UsageError
+from potassium.engine import Operation
 from potassium.errors import InvalidInput
 from potassium.testing import client
 
@@ -58,23 +60,31 @@ async def test_the_annotation_of_a_list_says_what_an_item_is(
     assert [isinstance(one, seen) if seen is Request else one == seen for one in got] == [True]
 
 
-async def together(app: Potassium, *bodies: Any) -> list[Any]:
-    """Post these at the same time; the handler at ``/`` gets the valid ones as one batch."""
+async def post_together(
+    app: Potassium, http: httpx.AsyncClient, *bodies: Any
+) -> list[asyncio.Task[httpx.Response]]:
+    """Post these while the thread is busy; those that are valid wait there to be one batch."""
     begun, go = threading.Event(), threading.Event()
 
-    @app.handler("/busy")
-    def busy(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+    def busy(_: None) -> None:
         begun.set()
         assert go.wait(10)
 
+    running = app._runtime.running
+    assert running is not None
+    job = running.engine.admit(Operation("busy", busy), None)
+    assert await asyncio.to_thread(begun.wait, 10)
+    calls = [asyncio.create_task(http.post("/", json=body)) for body in bodies]
+    await asyncio.sleep(0.03)
+    go.set()
+    await running.engine.outcome(job)
+    return calls
+
+
+async def together(app: Potassium, *bodies: Any) -> list[httpx.Response]:
+    """Post these at the same time, and return the answers."""
     async with client(app) as http:
-        first = asyncio.create_task(http.post("/busy", json={}))
-        assert await asyncio.to_thread(begun.wait, 10)
-        calls = [asyncio.create_task(http.post("/", json=body)) for body in bodies]
-        await asyncio.sleep(0.03)
-        go.set()
-        await first
-        return await asyncio.gather(*calls)
+        return await asyncio.gather(*await post_together(app, http, *bodies))
 
 
 async def test_an_invalid_input_is_not_in_the_batch(app: Potassium) -> None:
@@ -115,6 +125,44 @@ async def test_a_result_that_cannot_be_sent_is_its_own_items_fault(app: Potassiu
     answers = await together(app, {"n": 0}, {"n": 1}, {"n": 2})
     assert [answer.status_code for answer in answers] == [200, 500, 200]
     assert (answers[1].json()["code"], answers[2].json()) == ("unserializable_output", [2])
+
+
+async def test_a_ceiling_is_in_cost_where_items_have_one(app: Potassium) -> None:
+    """What did not fit is the size of the batch times the cost of its costliest."""
+
+    @app.handler(batch=Batch(cost=lambda item: item.n))
+    def handler(cache: dict[str, Any], items: list[Item]) -> list[int]:
+        if len(items) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [item.n for item in items]
+
+    answers = await together(app, {"n": 3}, {"n": 1}, {"n": 5}, {"n": 2})
+    assert [answer.json() for answer in answers] == [3, 1, 5, 2]
+    batching = app._handlers["/"].operation.batching
+    assert batching is not None
+    assert batching.ceiling.value == 4 * 5 / 2
+
+
+async def test_an_item_whose_client_has_left_is_not_run_again(app: Potassium) -> None:
+    """The search for a culprit is made among those that somebody waits for."""
+    begun, go = threading.Event(), threading.Event()
+    runs: list[list[int]] = []
+
+    @app.handler(batch=Batch())
+    def handler(cache: dict[str, Any], items: list[Item]) -> list[int]:
+        runs.append([item.n for item in items])
+        begun.set()
+        assert go.wait(10)
+        raise ValueError
+
+    async with client(app) as http:
+        calls = await post_together(app, http, *({"n": n} for n in range(3)))
+        assert await asyncio.to_thread(begun.wait, 10)
+        calls[1].cancel()
+        await asyncio.wait({calls[1]})
+        go.set()
+        await asyncio.wait(calls)
+    assert runs == [[0, 1, 2], [0], [2]]
 
 
 async def test_a_wrong_number_of_results_is_on_the_log(

@@ -114,6 +114,23 @@ async def test_an_error_in_a_step_is_answered_as_one_of_the_handlers(
         assert (await http.post("/", json={})).status_code == 200
 
 
+async def test_cost_is_told_an_item_as_it_was_prepared(app: Potassium) -> None:
+    """It sees what the handler will see, on a thread of the pool."""
+    seen: list[Any] = []
+
+    def cost(words: list[str]) -> int:
+        seen.append([words, threading.current_thread().name])
+        return len(words)
+
+    def prepare(item: Item) -> list[str]:
+        return item.text.split()
+
+    app.handler(prepare=prepare, batch=Batch(cost=cost))(lambda cache, items: items)
+    async with client(app) as http:
+        assert (await http.post("/", json={"text": "a b"})).json() == ["a", "b"]
+    assert seen == [[["a", "b"], "potassium-pool"]]
+
+
 @pytest.mark.parametrize("cost", [0, -1, float("inf"), float("nan"), "5", None])
 async def test_a_cost_that_cannot_be_fails_its_call(
     app: Potassium, cost: Any, caplog: pytest.LogCaptureFixture
