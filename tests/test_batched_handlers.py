@@ -228,3 +228,18 @@ def test_options_that_do_not_go_together_are_refused(
     """The mistake shows at decoration, and the message says what is wrong."""
     with pytest.raises(UsageError, match=message):
         app.handler("/", **options)(function)
+
+
+@pytest.mark.parametrize("result", [lambda: iter("ab"), lambda: Response(body=iter("ab"))])
+async def test_a_batched_handler_does_not_stream(
+    app: Potassium, result: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A generator in the place of a result fails that item, and the log says why."""
+
+    @app.handler(batch=Batch())
+    def handler(cache: dict[str, Any], items: list[Item]) -> list[Any]:
+        return [result() if item.n == 1 else item.n for item in items]
+
+    answers = await together(app, {"n": 0}, {"n": 1}, {"n": 2})
+    assert [answer.status_code for answer in answers] == [200, 500, 200]
+    assert "a batched handler returns, it does not stream" in caplog.text

@@ -16,6 +16,8 @@ from potassium.steps import AsyncGeneratorSteps, GeneratorSteps
 
 __all__ = ["Cache", "Call", "operation_of"]
 
+NO_STREAM = "batch=: a batched handler returns, it does not stream."
+
 Cache = dict[str, Any]
 Call = tuple[Request, Any]  # what an operation gets: the request, and the argument made of it
 Function = Callable[[Any], Any]  # a handler, or a step beside it, with its cache given
@@ -119,6 +121,8 @@ def _run_batch(
             if not isinstance(result, Failure):
                 try:
                     outcome = answer(calls[index][0], result)
+                    if isinstance(outcome, GeneratorSteps):
+                        raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
                 except Exception as error:  # noqa: BLE001 - it cannot be sent
                     outcome = Failure(error)
             yield index, outcome
