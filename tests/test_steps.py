@@ -8,7 +8,7 @@ import pytest
 import torch
 from starlette.exceptions import HTTPException
 
-from potassium import Batch, Potassium, UsageError, current_request
+from potassium import Batch, Potassium, Response, UsageError, current_request
 from potassium.errors import InvalidInput
 from potassium.testing import client
 
@@ -174,3 +174,14 @@ async def test_a_generator_cannot_be_finished(
     async with client(app) as http:
         assert (await http.post("/", json={})).status_code == 500
     assert "finish= is for handlers that return" in caplog.text
+
+
+@pytest.mark.parametrize("result", [lambda: iter(b"ab"), lambda: Response(body=iter(b"ab"))])
+async def test_finish_does_not_stream(
+    app: Potassium, result: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A generator that it returns fails the call, and the log says why."""
+    app.handler(finish=lambda value: result())(lambda cache, json_in: None)
+    async with client(app) as http:
+        assert (await http.post("/", json={})).status_code == 500
+    assert "finish= returns the answer, it does not stream" in caplog.text

@@ -186,7 +186,10 @@ def _finish(step: Callable[[Any], Any]) -> Callable[[Call], Reply]:
         request, result = call
         token = CURRENT.set(request)
         try:
-            return reply_to(step(result))
+            finished = step(result)
+            if _open_body(request, finished) is not None:
+                raise UsageError("finish= returns the answer, it does not stream.")
+            return reply_to(finished)
         finally:
             CURRENT.reset(token)
 
