@@ -214,6 +214,8 @@ async def async_step(value: Any) -> Any: ...
         (plain, {"prepare": async_step}, "prepare= runs in a thread of the pool"),
         (plain, {"finish": async_step}, "finish= runs in a thread of the pool"),
         (plain, {"prepare": lambda: None}, "cannot be a prepare= step"),
+        (one_argument, {"prepare": unary}, "cannot be a handler"),
+        (no_list, {"prepare": unary, "batch": Batch()}, "not a list"),
         (plain, {"finish": lambda: None}, "finish= takes one argument"),
         (plain, {"finish": lambda a, b, c: None}, "finish= takes one argument"),
         (asynchronous, {"streams": 2}, "for plain handlers"),

@@ -176,6 +176,25 @@ async def test_a_generator_cannot_be_finished(
     assert "finish= is for handlers that return" in caplog.text
 
 
+async def test_with_prepare_the_handlers_annotation_is_its_own_business(app: Potassium) -> None:
+    """It may be of anything, as no input is validated by it."""
+
+    def prepare(item: Item) -> torch.Tensor:
+        return torch.tensor([len(item.text)])
+
+    @app.handler("/one", prepare=prepare)
+    def one(cache: dict[str, Any], tensor: torch.Tensor) -> Any:
+        return tensor
+
+    @app.handler("/many", prepare=prepare, batch=Batch())
+    def many(cache: dict[str, Any], tensors: list[torch.Tensor]) -> Any:
+        return tensors
+
+    async with client(app) as http:
+        for path in ("/one", "/many"):
+            assert (await http.post(path, json={"text": "abc"})).json() == [3]
+
+
 @pytest.mark.parametrize("result", [lambda: iter(b"ab"), lambda: Response(body=iter(b"ab"))])
 async def test_finish_does_not_stream(
     app: Potassium, result: Any, caplog: pytest.LogCaptureFixture

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from potassium.binding import Bind, binding_of
+from potassium.binding import Bind, binding_of, check_prepared
 from potassium.calls import Cache, operation_of
 from potassium.config import Batch, check_count, check_seconds
 from potassium.engine import Operation
@@ -105,10 +105,13 @@ class Handler:
         """
         path = normal_path(path)
         options.check(function)
-        bind = binding_of(function, batched=options.batch is not None)
-        concurrency = (options.concurrency or 1) if is_async(function) else None
-        if options.prepare is not None:
+        batched = options.batch is not None
+        if options.prepare is None:
+            bind = binding_of(function, batched=batched)
+        else:
+            check_prepared(function, batched=batched)
             bind = binding_of(options.prepare, is_step=True)
+        concurrency = (options.concurrency or 1) if is_async(function) else None
         operation = operation_of(
             path,
             function,
