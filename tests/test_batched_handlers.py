@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, List  # noqa: UP035
 
 import httpx
 import pydantic
@@ -23,6 +23,7 @@ class Item(pydantic.BaseModel):
 
 def bare(cache, items): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
 def of_any(cache: dict[str, Any], items: list) -> None: ...  # type: ignore[type-arg]
+def of_any_typing(cache: dict[str, Any], items: List) -> None: ...  # type: ignore[type-arg]  # noqa: UP006
 def of_dicts(cache: dict[str, Any], items: list[dict[str, Any]]) -> None: ...
 def of_requests(cache: dict[str, Any], items: list[Request]) -> None: ...
 def of_items(cache: dict[str, Any], items: Sequence[Item]) -> None: ...
@@ -35,6 +36,7 @@ def of_numbers(cache: dict[str, Any], items: "list[int]") -> None: ...
     [
         (bare, b'{"n":1}', {"n": 1}),
         (of_any, b'{"n":1}', {"n": 1}),
+        (of_any_typing, b'{"n":1}', {"n": 1}),
         (of_dicts, b'{"n":1}', {"n": 1}),
         (of_requests, b'{"n":1}', Request),
         (of_items, b'{"n":1}', Item(n=1)),
@@ -214,6 +216,8 @@ async def async_step(value: Any) -> Any: ...
         (plain, {"prepare": async_step}, "prepare= runs in a thread of the pool"),
         (plain, {"finish": async_step}, "finish= runs in a thread of the pool"),
         (plain, {"prepare": lambda: None}, "cannot be a prepare= step"),
+        (plain, {"prepare": 5}, "prepare=5: a function is needed"),
+        (plain, {"finish": "strip"}, "finish='strip': a function is needed"),
         (one_argument, {"prepare": unary}, "cannot be a handler"),
         (no_list, {"prepare": unary, "batch": Batch()}, "not a list"),
         (plain, {"finish": lambda: None}, "finish= takes one argument"),

@@ -167,4 +167,4 @@ def _of_items(annotation: Any) -> Any:
         return dict
     if get_origin(annotation) not in (list, Sequence):
         raise _UnusableError(f"its second parameter is {annotation!r}, not a list")
-    return get_args(annotation)[0]
+    return next(iter(get_args(annotation)), dict)  # typing.List has none

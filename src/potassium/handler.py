@@ -41,6 +41,9 @@ class Options:
         check_count("streams", self.streams)
         if self.batch is not None and not isinstance(self.batch, Batch):
             raise UsageError(f"batch={self.batch!r}: write batch=Batch(max_size=32).")
+        for name, step in (("prepare", self.prepare), ("finish", self.finish)):
+            if step is not None and not callable(step):
+                raise UsageError(f"{name}={step!r}: a function is needed.")
 
     def check(self, function: Callable[..., Any]) -> None:
         """Check that all of them together suit ``function``.
