@@ -1,7 +1,6 @@
 """Running a batched handler, so that one item's fault is that item's alone."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from math import inf
 from typing import Any
 
@@ -10,6 +9,8 @@ from potassium.engine import Ceiling, Failure
 from potassium.errors import OutOfMemory, WorkerFailed
 
 __all__ = ["BatchRun", "WrongCountError"]
+
+NO_LISTS = (Mapping, set, frozenset, str, bytes)  # of any length, but no result for each item
 
 Outcome = tuple[int, Any]  # an item's index, and its result or Failure
 
@@ -108,16 +109,12 @@ class BatchRun:
         results = self._function([self._items[index] for index in part])
         if hasattr(type(results), "__next__"):
             results = list(results)
-        try:
-            count = len(results)
-        except TypeError:  # also of a tensor without dimensions
-            count = -1
-        if count < 0 or isinstance(results, Mapping | AbstractSet | str | bytes):
+        if isinstance(results, NO_LISTS) or not _has_length(results):
             raise WrongCountError(
                 f"expected a list of {len(part)} results, got {type(results).__name__}"
             )
-        if count != len(part):
-            raise WrongCountError(f"expected {len(part)} results, got {count}")
+        if len(results) != len(part):
+            raise WrongCountError(f"expected {len(part)} results, got {len(results)}")
         return [
             (index, Failure(result) if isinstance(result, BaseException) else result)
             for index, result in zip(part, to_host(results), strict=True)
@@ -129,7 +126,19 @@ class BatchRun:
             return self._run(part)[0][1]
         except BaseException as error:  # noqa: BLE001 - as above
             if not is_out_of_memory(error):
-                return Failure(error)
+                failure = Failure(error)
+                if is_fatal(error):
+                    self._fatal = failure
+                return failure
             refusal = OutOfMemory("The accelerator is out of memory.", retry_after=1)
             refusal.__cause__ = error
             return Failure(refusal)
+
+
+def _has_length(results: Any) -> bool:
+    """Return whether there are some; of a tensor or array without dimensions there are none."""
+    try:
+        len(results)
+    except TypeError:
+        return False
+    return True

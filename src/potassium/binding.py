@@ -1,7 +1,8 @@
 """How a request becomes a handler's second argument, decided once from its signature."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from potassium.errors import InvalidInput, MalformedJSON, UsageError
@@ -10,7 +11,7 @@ from potassium.http import Request
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["Bind", "binding_of"]
+__all__ = ["Bind", "binding_of", "check_prepared"]
 
 Bind = Callable[[Request], Any]
 
@@ -51,12 +52,34 @@ def binding_of(
         UsageError: the signature is none of these; the message shows the right form.
 
     """
+    with _right_form(function, batched=batched, is_step=is_step):
+        annotation = _annotation(function, least=1 if is_step else 2)
+        return _binding(_of_items(annotation) if batched else annotation)
+
+
+def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:
+    """Check the signature of a function whose input is what a step before it returns.
+
+    No request is bound to its annotation, so that may be anything.
+
+    Raises:
+        UsageError: it does not take the cache and an input, or a list of them if ``batched``.
+
+    """
+    with _right_form(function, batched=batched):
+        annotation = _annotation(function, least=2)
+        if batched:
+            _of_items(annotation)
+
+
+@contextmanager
+def _right_form(
+    function: Callable[..., Any], *, batched: bool = False, is_step: bool = False
+) -> Iterator[None]:
+    """Show the right form where ``function`` turns out unusable."""
     form = STEP_FORM if is_step else BATCH_FORM if batched else RIGHT_FORM
     try:
-        annotation = _annotation(function, least=1 if is_step else 2)
-        if batched:
-            annotation = _of_items(annotation)
-        return _binding(annotation)
+        yield
     except _UnusableError as error:
         name = getattr(function, "__qualname__", repr(function))
         kind = "a prepare= step" if is_step else "a batched handler" if batched else "a handler"
@@ -144,4 +167,4 @@ def _of_items(annotation: Any) -> Any:
         return dict
     if get_origin(annotation) not in (list, Sequence):
         raise _UnusableError(f"its second parameter is {annotation!r}, not a list")
-    return get_args(annotation)[0]
+    return next(iter(get_args(annotation)), dict)  # typing.List has none

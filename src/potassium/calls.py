@@ -16,6 +16,8 @@ from potassium.steps import AsyncGeneratorSteps, GeneratorSteps
 
 __all__ = ["Cache", "Call", "operation_of"]
 
+NO_STREAM = "batch=: a batched handler returns, it does not stream."
+
 Cache = dict[str, Any]
 Call = tuple[Request, Any]  # what an operation gets: the request, and the argument made of it
 Function = Callable[[Any], Any]  # a handler, or a step beside it, with its cache given
@@ -118,9 +120,9 @@ def _run_batch(
             outcome = result
             if not isinstance(result, Failure):
                 try:
-                    if _open_body(calls[index][0], result) is not None:
-                        raise UsageError("A batched handler returns; this one gave a generator.")  # noqa: TRY301
                     outcome = answer(calls[index][0], result)
+                    if isinstance(outcome, GeneratorSteps):
+                        raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
                 except Exception as error:  # noqa: BLE001 - it cannot be sent
                     outcome = Failure(error)
             yield index, outcome
@@ -134,6 +136,8 @@ def _answer(request: Request, result: Any) -> Any:
     was_sent_to = job is not None and job.stream is not None
     if type(result) is dict and not was_sent_to:
         return reply_to(result)
+    if was_sent_to and type(result) is Response:
+        raise UsageError("A Response after request.send(): its status and headers come too late.")
     body = _open_body(request, result)
     if body is not None:
         if not hasattr(type(body), "__next__"):
@@ -150,8 +154,6 @@ def _keep(request: Request, result: Any) -> Call:
     """Keep a result for the step that finishes it, off the GPU thread."""
     if _open_body(request, result) is not None:
         raise UsageError("finish= is for handlers that return; this one returned a generator.")
-    if request.was_sent_to:
-        raise UsageError("finish= is for handlers that return; this one called request.send().")
     return request, to_host(result)
 
 
@@ -184,7 +186,10 @@ def _finish(step: Callable[[Any], Any]) -> Callable[[Call], Reply]:
         request, result = call
         token = CURRENT.set(request)
         try:
-            return reply_to(step(result))
+            finished = step(result)
+            if _open_body(request, finished) is not None:
+                raise UsageError("finish= returns the answer, it does not stream.")
+            return reply_to(finished)
         finally:
             CURRENT.reset(token)
 

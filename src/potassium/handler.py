@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from potassium.binding import Bind, binding_of
+from potassium.binding import Bind, binding_of, check_prepared
 from potassium.calls import Cache, operation_of
 from potassium.config import Batch, check_count, check_seconds
 from potassium.engine import Operation
@@ -41,6 +41,9 @@ class Options:
         check_count("streams", self.streams)
         if self.batch is not None and not isinstance(self.batch, Batch):
             raise UsageError(f"batch={self.batch!r}: write batch=Batch(max_size=32).")
+        for name, step in (("prepare", self.prepare), ("finish", self.finish)):
+            if step is not None and not callable(step):
+                raise UsageError(f"{name}={step!r}: a function is needed.")
 
     def check(self, function: Callable[..., Any]) -> None:
         """Check that all of them together suit ``function``.
@@ -105,10 +108,13 @@ class Handler:
         """
         path = normal_path(path)
         options.check(function)
-        bind = binding_of(function, batched=options.batch is not None)
-        concurrency = (options.concurrency or 1) if is_async(function) else None
-        if options.prepare is not None:
+        batched = options.batch is not None
+        if options.prepare is None:
+            bind = binding_of(function, batched=batched)
+        else:
+            check_prepared(function, batched=batched)
             bind = binding_of(options.prepare, is_step=True)
+        concurrency = (options.concurrency or 1) if is_async(function) else None
         operation = operation_of(
             path,
             function,

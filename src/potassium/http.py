@@ -24,6 +24,7 @@ FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 EMPTY = (204, 205, 304)  # no content comes with these (RFC 9110, section 6.4.1)
 NOT_GIVEN: Final = object()  # None is JSON too
+NOT_RUNNING = "request.send() is for plain handlers, while they run."
 JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/json."
 
 
@@ -114,6 +115,8 @@ class Request:
         """
         stream = self._stream()
         self.raise_if_cancelled()
+        if stream.has_ended:
+            raise UsageError(NOT_RUNNING)
         stream.push(self.wire.encode(chunk))
         stream.wait_for_room()
         self.raise_if_cancelled()
@@ -137,11 +140,13 @@ class Request:
     def _stream(self) -> "Stream":
         job = self.job
         if job is None or job.operation.open_stream is None:
-            raise UsageError("request.send() is for plain handlers, while they run.")
-        stream = job.stream or job.operation.open_stream(job)
-        if stream.has_ended:
-            raise UsageError("request.send() came after its handler had returned.")
-        return stream
+            raise UsageError(NOT_RUNNING)
+        if job.operation.finish is not None:
+            raise UsageError(
+                "request.send() is for plain handlers without finish=, which makes the answer of "
+                "what they return."
+            )
+        return job.stream or job.operation.open_stream(job)
 
     def _is_json(self) -> bool:
         for name, value in self._headers:

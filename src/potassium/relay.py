@@ -102,7 +102,9 @@ class Relay:
                 await self._send(message)
         except TimeoutError:
             self._is_stuck = True
-            raise StreamBroken("The client does not take its stream.") from None
+            raise StreamBroken(
+                f"The client took nothing of its stream for {self._stall_timeout:g} s."
+            ) from None
         finally:
             self._sending = None
 

@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from potassium.codec import encode
 from potassium.errors import UnserializableOutput
@@ -15,7 +15,7 @@ Headers = list[tuple[bytes, bytes]]
 EVENTS = b"text/event-stream"
 JSON_LINES = b"application/x-ndjson"
 
-BYTES = (bytes, bytearray, memoryview)
+BUFFERS = (bytes, bytearray, memoryview)
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
@@ -25,12 +25,14 @@ class Wire(ABC):
     Attributes:
         status: the HTTP status.
         headers: what the app set itself.
+        defaults: headers that are sent where the app has not set its own.
 
     """
 
     media_type: bytes
-    # Proxies would otherwise collect an answer before they pass it on.
-    OURS: ClassVar[Headers] = [(b"x-accel-buffering", b"no")]
+    defaults: tuple[tuple[bytes, bytes], ...] = (
+        (b"x-accel-buffering", b"no"),  # proxies would collect an answer before they pass it on
+    )
 
     def __init__(self) -> None:
         """Begin with status 200 and no headers of the app's."""
@@ -58,9 +60,9 @@ class Wire(ABC):
 
     def head(self) -> Headers:
         """Return the headers to send; complete once the first chunk was encoded."""
-        given = {name for name, _ in self.headers}
-        ours = [(b"content-type", self.media_type), *self.OURS]
-        return [*self.headers, *(header for header in ours if header[0] not in given)]
+        own = {name for name, _ in self.headers}
+        defaults = [*self.defaults, (b"content-type", self.media_type)]
+        return self.headers + [header for header in defaults if header[0] not in own]
 
 
 class Raw(Wire):
@@ -75,7 +77,7 @@ class Raw(Wire):
         """Return the bytes that stand for ``chunk``."""
         if isinstance(chunk, str):
             data, media_type = _utf8(chunk), b"text/plain; charset=utf-8"
-        elif isinstance(chunk, BYTES):
+        elif isinstance(chunk, BUFFERS):
             data, media_type = bytes(chunk), b"application/octet-stream"
         else:
             data, media_type = encode(chunk) + b"\n", JSON_LINES
@@ -95,7 +97,7 @@ class JsonLines(Wire):
 
     def encode(self, chunk: Any) -> bytes:
         """Return the line that stands for ``chunk``."""
-        return encode(_text(chunk) if isinstance(chunk, BYTES) else chunk) + b"\n"
+        return encode(_text(chunk) if isinstance(chunk, BUFFERS) else chunk) + b"\n"
 
 
 class Events(Wire):
@@ -106,7 +108,7 @@ class Events(Wire):
     """
 
     media_type = EVENTS
-    OURS: ClassVar[Headers] = [*Wire.OURS, (b"cache-control", b"no-cache")]
+    defaults = (*Wire.defaults, (b"cache-control", b"no-cache"))
     KEEP_ALIVE = b": keep-alive\n\n"
     END = b"event: end\ndata:\n\n"
 
@@ -117,7 +119,7 @@ class Events(Wire):
 
     def encode(self, chunk: Any) -> bytes:
         """Return the event that stands for ``chunk``."""
-        if isinstance(chunk, BYTES):
+        if isinstance(chunk, BUFFERS):
             chunk = _text(chunk)
         data = _lines(chunk) if isinstance(chunk, str) else b"data: %b\n" % encode(chunk)
         self._count += 1
@@ -175,7 +177,7 @@ def _utf8(text: str) -> bytes:
 
 def _text(chunk: bytes | bytearray | memoryview) -> str:
     try:
-        return bytes(chunk).decode()
+        return str(chunk, "utf-8")
     except UnicodeDecodeError:
         raise UnserializableOutput(
             "A chunk of bytes is not text in UTF-8, which this form of stream needs; ask for the "

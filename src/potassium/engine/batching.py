@@ -12,7 +12,7 @@ oldest always goes first, nobody starves.
 """
 
 from bisect import bisect_left, insort
-from math import inf, nan
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from potassium.config import Batch
@@ -84,13 +84,11 @@ class Batching:
         """
         assert self.rule.cost is not None  # noqa: S101 - else all items cost the same
         cost = self.rule.cost(item)
-        try:
-            number = float(cost)  # numpy's and torch's scalars as well
-        except (TypeError, ValueError):
-            number = nan
-        if not 0 <= number < inf:
+        if hasattr(cost, "item"):
+            cost = cost.item()  # a scalar of numpy's or torch's
+        if not isinstance(cost, int | float) or not 0 <= cost < inf:
             raise UsageError(f"Batch(cost=...) returned {cost!r}: a number from 0 on is needed.")
-        return number
+        return cost
 
     def weight(self, size: int, cost: float) -> float:
         """Return what a batch takes: its size, by cost padded to its costliest item."""

@@ -1,0 +1,69 @@
+"""One request over bare ASGI, message by message, as a server makes it."""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Scope
+
+EVENTS = "text/event-stream"
+LINES = "application/x-ndjson"
+
+
+def scope(path: str = "/", **headers: str) -> Scope:
+    """Return a JSON request's scope; ``x_request_id="a"`` becomes a header of that name."""
+    given = {"content-type": "application/json", **headers}
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "headers": [
+            (name.lower().replace("_", "-").encode(), value.encode())
+            for name, value in given.items()
+        ],
+    }
+
+
+class Exchange:
+    """A client that sees each message when it is sent, reads when it wants to, and may leave."""
+
+    def __init__(self, app: ASGIApp, body: bytes = b"{}", path: str = "/", **headers: str) -> None:
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self._sent: asyncio.Queue[Message] = asyncio.Queue()
+        self._left = asyncio.Event()
+        self._body: bytes | None = body
+        self.task = asyncio.ensure_future(app(scope(path, **headers), self._receive, self._send))
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self._left.set()
+
+    async def next(self) -> Message:
+        """Wait for the next message of the app's."""
+        async with asyncio.timeout(10):
+            return await self._sent.get()
+
+    async def body(self) -> bytes:
+        """Wait for the next piece of the body."""
+        message = await self.next()
+        assert message["type"] == "http.response.body"
+        return bytes(message["body"])
+
+    async def rest(self) -> bytes:
+        """Wait for the end, and return what of the body has not been taken yet."""
+        async with asyncio.timeout(10):
+            await self.task
+        pieces = []
+        while not self._sent.empty():
+            pieces.append(await self.body())
+        return b"".join(pieces)
+
+    async def _receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        await self.reads.wait()
+        self._sent.put_nowait(message)
