@@ -21,20 +21,30 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import batching_report
 import load
 import peers
-from batching_report import LENGTHS, Figures, Key
+from batching_report import LARGEST, LENGTHS, Figures, Key, Servers
 from embedding import Measured, Texts
 from report import machine, row, table
 from serving import Server
 
-SIZES = (1, 4, 8, 16, 32)
-LARGEST = SIZES[-1]
+SIZES = (1, 4, 8, 16, LARGEST)
 BEST = 2  # sizes that are measured in full
 QUIETLY = {"mosec": ("--log-level", "error"), "litserve": ()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, for how many seconds each time."""
+
+    lengths: list[str]
+    connections: list[int]
+    sizes: list[int]
+    seconds: float
 
 
 @contextmanager
@@ -53,42 +63,49 @@ def peer(name: str, size: int) -> Iterator[Server]:
         yield server
 
 
-def search(sent: Texts, connections: int, seconds: float) -> dict[Key, list[int]]:
-    """Try the peers' batch sizes; return the best ones, the very best first, for each lengths."""
-    table("peer", "batch size", *(f"{lengths} lengths, requests/s" for lengths in LENGTHS))
-    best = {}
+def search(sent: Texts, plan: Plan) -> dict[Key, list[int]]:
+    """Try the peers' batch sizes for a short while; return the best ones for each lengths."""
+    connections = min(plan.connections)
+    columns = (f"{lengths} lengths, requests/s" for lengths in plan.lengths)
+    table(f"peer, {connections} connections", "batch size", *columns)
+    rates: dict[tuple[str, str, int], float] = {}
     for name in peers.PEERS:
-        rates: dict[int, list[float]] = {}
-        for size in SIZES:
+        for size in plan.sizes:
             with peer(name, size) as server:
-                rates[size] = [
-                    sent.send(server, lengths, connections, seconds).rate for lengths in LENGTHS
-                ]
-            row(name, str(size), *(f"{rate:.0f}" for rate in rates[size]))
-        for at, lengths in enumerate(LENGTHS):
-            ranked = sorted(SIZES, key=lambda size: rates[size][at], reverse=True)
-            best[name, lengths] = ranked[:BEST]
-    return best
+                for lengths in plan.lengths:
+                    measured = sent.send(server, lengths, connections, plan.seconds / 2)
+                    rates[name, lengths, size] = measured.rate
+            row(name, str(size), *(f"{rates[name, kind, size]:.0f}" for kind in plan.lengths))
+    return {
+        (name, lengths): sorted(plan.sizes, key=lambda size: -rates[name, lengths, size])[:BEST]
+        for name in peers.PEERS
+        for lengths in plan.lengths
+    }
 
 
-def measure(
-    sent: Texts, best: dict[Key, list[int]], connections: list[int], seconds: float
-) -> Figures:
+def measure(sent: Texts, plan: Plan, server: Server, wanted: list[str]) -> Figures:
+    """Measure one server in full."""
+    return {
+        (lengths, connections): sent.send(server, lengths, connections, plan.seconds)
+        for lengths in wanted
+        for connections in plan.connections
+    }
+
+
+def measure_peers(sent: Texts, plan: Plan, best: dict[Key, list[int]]) -> Servers:
     """Measure the peers at their best sizes, and at the largest with mixed lengths."""
-    figures: Figures = {}
+    servers = {}
     for name in peers.PEERS:
         for size in SIZES:
-            wanted = [lengths for lengths in LENGTHS if size in best[name, lengths]]
-            if size == LARGEST and "mixed" not in wanted:
-                wanted.append("mixed")
-            if not wanted:
-                continue
-            with peer(name, size) as server:
-                for lengths in wanted:
-                    for count in connections:
-                        measured = sent.send(server, lengths, count, seconds)
-                        figures.setdefault((lengths, count), {})[name, size] = measured
-    return figures
+            wanted = [
+                lengths
+                for lengths in plan.lengths
+                if size in best[name, lengths] or (lengths == "mixed" and size == LARGEST)
+            ]
+            if wanted:
+                with peer(name, size) as server:
+                    servers[name, size] = measure(sent, plan, server, wanted)
+    return servers
 
 
 def alone(sent: Texts, server: Server, rounds: int, seconds: float) -> None:
@@ -103,34 +120,33 @@ def alone(sent: Texts, server: Server, rounds: int, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=[*LENGTHS])
     parser.add_argument("--connections", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=[*SIZES])
     parser.add_argument("--seconds", type=float, default=8, help="of load that counts, each time")
     parser.add_argument("--max-cost", type=int, default=384, help="padded tokens in a batch")
-    parser.add_argument("--quick", action="store_true", help="a fourth of the time")
-    parser.add_argument("--only", choices=["potassium"], help="without the peers")
-    options = parser.parse_args()
-    seconds = options.seconds / (4 if options.quick else 1)
+    parser.add_argument("--quick", action="store_true", help="a fourth of the seconds")
+    parser.add_argument("--without-peers", action="store_true")
+    given = parser.parse_args()
+    seconds = given.seconds / (4 if given.quick else 1)
+    plan = Plan(given.lengths, given.connections, given.sizes, seconds)
     print(__doc__)
     print(f"Machine: {machine()}; {', '.join(peers.PEERS.values())}")
-    direct_script = str(Path(__file__).with_name("direct.py"))
-    direct_command = [sys.executable, direct_script, str(LARGEST), str(options.max_cost)]
+    script = str(Path(__file__).with_name("direct.py"))
+    direct = [sys.executable, script, str(LARGEST), str(given.max_cost), str(seconds / 2)]
+    servers: Servers = {}
     with tempfile.TemporaryDirectory() as folder:
         sent = Texts(Path(folder))
-        best, figures = {}, {}
-        if not options.only:
-            best = search(sent, min(options.connections), seconds / 2)
-            figures = measure(sent, best, options.connections, seconds)
-        direct = [load.result([*direct_command, str(seconds / 2)])]
-        with serving("potassium", str(LARGEST), str(options.max_cost)) as server:
-            for lengths in LENGTHS:
-                for count in options.connections:
-                    measured = sent.send(server, lengths, count, seconds)
-                    figures.setdefault((lengths, count), {})["potassium", LARGEST] = measured
+        if not given.without_peers:
+            servers |= measure_peers(sent, plan, search(sent, plan))
+        called = [load.result(direct)]
+        with serving("potassium", str(LARGEST), str(given.max_cost)) as server:
+            servers["potassium", LARGEST] = measure(sent, plan, server, plan.lengths)
             alone(sent, server, rounds=3, seconds=seconds / 4)
-        direct.append(load.result([*direct_command, str(seconds / 2)]))
-    batching_report.rates(figures, direct)
-    if not options.only:
-        batching_report.aims(figures, direct)
+        called.append(load.result(direct))
+    batching_report.rates(servers, called)
+    if not given.without_peers:
+        batching_report.aims(servers, called)
 
 
 if __name__ == "__main__":

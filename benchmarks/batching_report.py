@@ -1,6 +1,7 @@
 """The tables of batching.py: rates beside what they are held against."""
 
 import statistics
+from collections.abc import Iterator
 
 from embedding import Measured
 from report import milliseconds, row, table, verdict
@@ -10,8 +11,9 @@ OURS = "potassium"
 LARGEST = 32
 
 Key = tuple[str, str]  # peer and lengths
-Servers = dict[tuple[str, int], Measured]  # by name and batch size
-Figures = dict[tuple[str, int], Servers]  # by lengths and connections
+Figures = dict[tuple[str, int], Measured]  # by lengths and connections
+Servers = dict[tuple[str, int], Figures]  # by name and batch size
+Beside = dict[tuple[str, int], Measured]  # by name and batch size, under the same load
 
 # At least so many times the rate, by lengths and connections; None stands for any number.
 OF_DIRECT = 0.95
@@ -22,7 +24,14 @@ OF_BOTH_AT_LARGEST = 2.5
 MORE_FOR_LONE = 0.001  # seconds
 
 
-def _best(servers: Servers, *names: str) -> Measured:
+def _loads(servers: Servers) -> Iterator[tuple[str, int, Beside]]:
+    """Yield lengths, connections, and what came of them with each server."""
+    for lengths, connections in servers[OURS, LARGEST]:
+        load = lengths, connections
+        yield *load, {name: figures[load] for name, figures in servers.items() if load in figures}
+
+
+def _best(servers: Beside, *names: str) -> Measured:
     """Return the measurement with the highest rate, out of those of some servers."""
     return max(
         (one for (name, _), one in servers.items() if name in names), key=lambda one: one.rate
@@ -33,15 +42,16 @@ def _direct(direct: list[dict[str, float]], lengths: str) -> float:
     return statistics.mean(seen[lengths] for seen in direct)
 
 
-def rates(figures: Figures, direct: list[dict[str, float]]) -> None:
+def rates(servers: Servers, direct: list[dict[str, float]]) -> None:
     """Print what was measured, each rate with the ratio of Potassium's to it."""
     table(
         "lengths", "connections", "server", "batch size", "potassium / it", "tokens alike",
         "requests/s", "tokens/s", "median", "p99", "padding", "model busy", "batches by rows",
+        "others' share of the machine",
     )  # fmt: skip
-    for (lengths, connections), servers in figures.items():
-        ours = _best(servers, OURS)
-        for (name, size), one in servers.items():
+    for lengths, connections, beside in _loads(servers):
+        ours = _best(beside, OURS)
+        for (name, size), one in beside.items():
             row(
                 lengths,
                 str(connections),
@@ -56,6 +66,7 @@ def rates(figures: Figures, direct: list[dict[str, float]]) -> None:
                 f"{one.batches.padding:.0%}",
                 f"{one.batches.busy:.0%}",
                 one.batches.sizes,
+                f"{one.others:.0%}",
             )
     table("model called directly", "requests/s", "before", "after")
     names = {"equal": "equal lengths, full batches", "mixed": "mixed lengths, sorted beforehand"}
@@ -64,12 +75,12 @@ def rates(figures: Figures, direct: list[dict[str, float]]) -> None:
         row(name, f"{_direct(direct, lengths):.0f}", *each)
 
 
-def aims(figures: Figures, direct: list[dict[str, float]]) -> None:
+def aims(servers: Servers, direct: list[dict[str, float]]) -> None:
     """Print the ratios that were aimed at."""
     table("Potassium's rate, as a ratio to", "connections", "measured", "aim", "")
-    for (lengths, connections), servers in figures.items():
-        ours = _best(servers, OURS)
-        for name, reference, least in _references(servers, lengths, connections, direct):
+    for lengths, connections, beside in _loads(servers):
+        ours = _best(beside, OURS)
+        for name, reference, least in _references(beside, lengths, connections, direct):
             measured = ours.rate / reference
             row(
                 f"{name}, {lengths} lengths",
@@ -79,7 +90,7 @@ def aims(figures: Figures, direct: list[dict[str, float]]) -> None:
                 verdict(reached=measured >= least),
             )
         if lengths == "mixed":
-            theirs = min(_best(servers, "mosec").p99, _best(servers, "litserve").p99)
+            theirs = min(_best(beside, "mosec").p99, _best(beside, "litserve").p99)
             measured = ours.p99 / theirs
             row(
                 "the lower p99 latency of theirs at their best size, mixed lengths",
@@ -91,7 +102,7 @@ def aims(figures: Figures, direct: list[dict[str, float]]) -> None:
 
 
 def _references(
-    servers: Servers, lengths: str, connections: int, direct: list[dict[str, float]]
+    servers: Beside, lengths: str, connections: int, direct: list[dict[str, float]]
 ) -> list[tuple[str, float, float]]:
     """Return names, rates, and the least ratio to them."""
     if lengths == "equal":
