@@ -101,3 +101,17 @@ def fuzz(session: nox.Session) -> None:
     """Send random requests over bare ASGI, and check what must hold for each."""
     install(session, "bench")
     session.run("python", "benchmarks/fuzz.py", *session.posargs)
+
+
+@nox.session
+def streaming(session: nox.Session) -> None:
+    """Measure streams beside Starlette's and LitServe's; prints ratios."""
+    install(session, "bench")
+    session.run("python", "benchmarks/streaming.py", *session.posargs)
+
+
+@nox.session
+def batching(session: nox.Session) -> None:
+    """Measure batches of a real model beside mosec's and LitServe's; prints ratios."""
+    install(session, "bench", "model", model=True)
+    session.run("python", "benchmarks/batching.py", *session.posargs, env=OFFLINE)

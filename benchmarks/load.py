@@ -51,19 +51,20 @@ def post(port: int, body: str, *, connections: int, seconds: float) -> Load:
     if WRK is None:
         script = str(Path(__file__).with_name("raw_load.py"))
         command = [sys.executable, script, str(port), body, str(connections), str(seconds)]
-        result = _result(command)
+        seen = result(command)
     else:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
             lua.write(LUA % {"body": json.dumps(body)})
             lua.flush()
             url = f"http://127.0.0.1:{port}/"
             duration = f"{max(1, round(seconds))}s"
-            result = _result([WRK, "-t1", f"-c{connections}", f"-d{duration}", "-s", lua.name, url])
-    return Load(**result)
+            seen = result([WRK, "-t1", f"-c{connections}", f"-d{duration}", "-s", lua.name, url])
+    return Load(**seen)
 
 
-def _result(command: list[str]) -> dict[str, Any]:
+def result(command: list[str]) -> dict[str, Any]:
+    """Run a load generator and return what its line of JSON says."""
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     line = next(line for line in output.splitlines() if line.startswith("RESULT "))
-    result: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
-    return result
+    seen: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    return seen

@@ -1,40 +1,50 @@
 """Servers of the benchmarks, each in a process of its own."""
 
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 SERVERS = Path(__file__).with_name("servers")
+PATIENCE = 60  # seconds until a server listens, or has ended
 
 
 class Server:
-    """One of the scripts in ``servers/``, running on a port of its own."""
+    """One of the scripts in ``servers/``, running on a port of its own.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of the script.
+        arguments: for the script, after the port.
+        python: the interpreter, where it is a peer's.
+
+    """
+
+    def __init__(self, name: str, *arguments: str, python: str = sys.executable) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.name = name
-        command = [sys.executable, str(SERVERS / f"{name}.py"), str(self.port)]
-        self.process = subprocess.Popen(command)
+        command = [python, str(SERVERS / f"{name}.py"), str(self.port), *arguments]
+        # Scripts find the modules beside their folder, as they do where they are imported.
+        path = os.pathsep.join([str(SERVERS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
         self.seen = psutil.Process(self.process.pid)
 
     def wait_until_it_listens(self) -> None:
         """Return once a connection is taken, which is after the model has loaded.
 
         Raises:
-            SystemExit: it ended, or none was taken within 20 s.
+            SystemExit: it ended, or none was taken in time.
 
         """
-        for _ in range(400):
-            if self.process.poll() is not None:
-                break
+        end = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
             except OSError:
@@ -44,13 +54,18 @@ class Server:
         raise SystemExit(f"{self.name} does not listen")
 
     def stop(self) -> None:
-        """End the process: first politely."""
+        """End the process: first politely. Some peers leave their children behind."""
+        children = self.seen.children(recursive=True) if self.process.poll() is None else []
         self.process.terminate()
         try:
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children)
 
     def resident(self) -> int:
         """Return the bytes of memory that the process has resident."""

@@ -1,0 +1,100 @@
+"""Texts sent to a server that embeds them, and what came of it."""
+
+import json
+import os
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import load
+import minilm
+import texts
+from batch_log import Batches
+from disturbance import TOLERATED, Others
+from report import p99
+from serving import Server
+
+LOAD = str(Path(__file__).with_name("bodies_load.py"))
+
+# Seconds in all for waiting until others leave the machine, and for measuring once more.
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A server under load. Latencies are in seconds; others took a share of the machine."""
+
+    rate: float
+    token_rate: float
+    latencies: list[float]
+    batches: Batches
+    others: float
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.latencies)
+
+    @property
+    def p99(self) -> float:
+        return p99(self.latencies)
+
+
+class Texts:
+    """Texts of equal and of mixed lengths, in files for the load generator.
+
+    From now on, servers that are started leave a log of their batches.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._patience = PATIENCE
+        self._log = folder / "batches"
+        os.environ[minilm.LOG] = str(self._log)
+        tokenizer = minilm.tokenizer()
+        for name, made in ("equal", texts.equal(tokenizer)), ("mixed", texts.mixed(tokenizer)):
+            bodies = [(tokens, json.dumps({"text": text})) for tokens, text in made]
+            (folder / name).write_text(json.dumps(bodies))
+
+    def send(
+        self, server: Server, lengths: str, connections: int, seconds: float, route: str = "/embed"
+    ) -> Measured:
+        """Send them to a server for so many seconds, after a warm-up that is not counted.
+
+        Returns:
+            the least disturbed of a few tries.
+
+        Raises:
+            SystemExit: one was not embedded.
+
+        """
+        tries: list[Measured] = []
+        while True:
+            began = time.monotonic()
+            Others.wait_for_quiet(server, self._patience)
+            waited = time.monotonic() - began
+            tries.append(self._send(server, lengths, connections, seconds, route))
+            disturbed = tries[-1].others > TOLERATED
+            self._patience -= time.monotonic() - began if disturbed else waited
+            if not disturbed or self._patience <= 0:
+                return min(tries, key=lambda one: one.others)
+            print(f"Others took {tries[-1].others:.0%}: once more", file=sys.stderr)
+
+    def _send(
+        self, server: Server, lengths: str, connections: int, seconds: float, route: str
+    ) -> Measured:
+        others = Others(server)
+        arguments = (server.port, route, self._folder / lengths, connections, seconds)
+        seen = load.result([sys.executable, LOAD, *map(str, arguments)])
+        disturbed = others.share()
+        if seen["errors"]:
+            raise SystemExit(f"{server.name}: {seen['errors']}")
+        spent = seen["ended"] - seen["began"]
+        return Measured(
+            rate=len(seen["latencies"]) / spent,
+            token_rate=seen["tokens"] / spent,
+            latencies=seen["latencies"],
+            batches=Batches.read(self._log, seen["began"], seen["ended"]),
+            others=disturbed,
+        )

