@@ -113,5 +113,5 @@ def streaming(session: nox.Session) -> None:
 @nox.session
 def batching(session: nox.Session) -> None:
     """Measure batches of a real model beside mosec's and LitServe's; prints ratios."""
-    install(session, "bench", "model", model=True)
+    install(session, "bench", "model", models=[MINILM])
     session.run("python", "benchmarks/batching.py", *session.posargs, env=OFFLINE)
