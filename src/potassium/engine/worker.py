@@ -96,6 +96,8 @@ class Worker:
                     del item
                 for stream in tuple(turns):
                     self._step(stream)
+                if self._parked:
+                    self._unpark()
         finally:
             for one in [*turns, *self._stalled, *self._parked]:
                 if isinstance(one, Stream):
@@ -288,25 +290,25 @@ class Worker:
             self._turns.append(stream)
 
     def _leave(self, stream: Stream) -> None:
-        """Take no more turns, and let one go on that has waited for this."""
+        """Take no more turns: one of those that are parked may."""
         self._turns.remove(stream)
-        operation = stream.job.operation
-        operation.open_streams -= 1
-        for parked in self._parked:
-            job = parked.job if isinstance(parked, Stream) else parked
-            if job.operation is operation:
-                self._parked.remove(parked)
-                self._unpark(parked)
-                break
+        stream.job.operation.open_streams -= 1
         self._report((), False)  # noqa: FBT003 - there may be a place now
 
-    def _unpark(self, parked: Stream | Job) -> None:
-        if isinstance(parked, Stream):
-            self._turns.append(parked)
-            return
-        parked.operation.open_streams -= 1
-        done, _ = self._run_each([parked], self._clock())
-        self._report(done, False)  # noqa: FBT003
+    def _unpark(self) -> None:
+        """Let those go on, in their order, for whom there is a place, or who need none."""
+        for parked in tuple(self._parked):
+            job = parked.job if isinstance(parked, Stream) else parked
+            if self._is_taken(job.operation) and job.called_off is None:
+                continue
+            self._parked.remove(parked)
+            if isinstance(parked, Stream):
+                self._turns.append(parked)
+                continue
+            job.operation.open_streams -= 1
+            done, self.since = self._run_each([job], self._clock())
+            self.current = None
+            self._report(done, False)  # noqa: FBT003
 
 
 def _close(stream: Stream) -> None:

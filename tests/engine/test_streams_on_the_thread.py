@@ -1,0 +1,154 @@
+"""Streams take turns on the GPU thread, with one another and with everything else."""
+
+import logging
+
+import pytest
+from support.worker import Thread, streaming, take_now
+
+from potassium.engine.stream import BUFFER
+from potassium.errors import ClientLeft
+
+
+@pytest.fixture
+def thread() -> Thread:
+    return Thread()
+
+
+async def test_streams_make_one_step_each_in_turn(thread: Thread) -> None:
+    """In each round every stream makes one step, in the order in which they began."""
+    operation = streaming(3)
+    log = thread.run([thread.stream(name, operation, 1, 1) for name in "abc"])
+    assert log == ["a0", "b0", "c0", "a1", "b1", "c1", "a ends", "b ends", "c ends"]
+
+
+async def test_by_default_a_second_stream_waits(thread: Thread) -> None:
+    """With streams=1 a stream begins when the one before it has ended."""
+    operation = streaming()
+    log = thread.run([thread.stream("a", operation, 1, 1)], [thread.stream("b", operation, 1)])
+    assert log == ["a0", "a1", "a ends", "b0", "b ends"]
+
+
+async def test_as_many_take_turns_as_the_operation_has_streams(thread: Thread) -> None:
+    """With streams=2 the third stream begins when one of the first two has ended."""
+    operation = streaming(2)
+    jobs = [
+        thread.stream(name, operation, *sizes)
+        for name, sizes in zip("abc", ([1], [1] * 3, [1]), strict=True)
+    ]
+    log = thread.run(jobs)
+    assert log == ["a0", "b0", "a ends", "b1", "c0", "b2", "c ends", "b ends"]
+
+
+async def test_a_call_of_an_operation_that_streams_need_not(thread: Thread) -> None:
+    """A call that waited for its place, and then returns, lets the next one have it."""
+    operation = streaming()
+    jobs = [
+        thread.stream("a", operation, 1),
+        thread.plain("p", operation),
+        thread.plain("q", operation),
+        thread.stream("b", operation, 1),
+    ]
+    assert thread.run(jobs) == ["a0", "a ends", "p", "q", "b0", "b ends"]
+    assert operation.open_streams == 0
+
+
+async def test_a_call_that_waited_and_returned_is_not_at_work_any_more(thread: Thread) -> None:
+    """After a call that waited for its place and returned, the thread is at none."""
+    operation = streaming()
+    thread.run([thread.stream("a", operation, 1), thread.plain("p", operation)])
+    assert thread.worker.current is None
+
+
+async def test_an_operation_may_turn_out_to_stream(thread: Thread) -> None:
+    """Nobody knew that a group's jobs stream: one begins, the rest wait, and all are run."""
+    operation = streaming()
+    jobs = [thread.stream(f"{number}:", operation) for number in range(1000)]
+    log = thread.run([thread.stream("a", operation, 1), *jobs])
+    assert log == ["a0", "a ends", *(f"{number}: ends" for number in range(1000))]
+    assert operation.may_stream
+    assert operation.open_streams == 0
+    assert thread.ended == 1
+
+
+async def test_a_stream_that_is_not_read_gives_its_place_away(thread: Thread) -> None:
+    """A full buffer leaves its place to the next stream, and has one again when that is free."""
+    operation = streaming()
+    slow = thread.stream("a", operation, BUFFER, 1)
+    thread.during["b1"] = lambda: take_now(slow)
+    log = thread.run([slow], [thread.stream("b", operation, 1, 1, 1, 1)])
+    assert log == ["a0", "b0", "b1", "b2", "b3", "b ends", "a1", "a ends"]
+    assert operation.open_streams == 0
+
+
+async def test_a_stream_goes_on_as_soon_as_it_is_read(thread: Thread) -> None:
+    """With its place free, a stalled stream makes its next step once there is room."""
+    slow, other = thread.stream("a", streaming(), BUFFER, 1), streaming()
+    thread.during["q"] = lambda: take_now(slow)
+    log = thread.run([slow], *([thread.plain(name, other)] for name in "pqrs"))
+    assert log[:5] == ["a0", "p", "q", "r", "s"]
+    assert log[5:] == ["a1", "a ends"]
+
+
+async def test_open_streams_are_counted(thread: Thread) -> None:
+    """An operation knows how many of its streams take turns, those that stall not among them."""
+    operation = streaming(2)
+    counts = []
+    slow = thread.stream("a", operation, BUFFER, 1)
+    for entry in ("b0", "b2", "a1"):
+        thread.during[entry] = lambda: counts.append(operation.open_streams)
+    thread.during["b3"] = lambda: take_now(slow)
+    thread.run([slow, thread.stream("b", operation, *[1] * 9)])
+    assert counts == [2, 1, 2]
+    assert operation.open_streams == 0
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+async def test_whatever_a_step_raises_ends_that_stream_alone(
+    thread: Thread, kind: type[BaseException]
+) -> None:
+    """The error is the stream's; it is not closed as well, and the other one goes on."""
+    operation = streaming(2)
+
+    def fail() -> None:
+        raise kind
+
+    thread.during["a1"] = fail
+    failing = thread.stream("a", operation, 1, 1, 1)
+    log = thread.run([failing, thread.stream("b", operation, 1, 1)])
+    assert log == ["a0", "b0", "a1", "b1", "b ends"]
+    assert failing.stream is not None
+    assert failing.stream.failure is not None
+    assert isinstance(failing.stream.failure.error, kind)
+    assert operation.open_streams == 0
+
+
+async def test_an_error_in_closing_concerns_nobody(
+    thread: Thread, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a generator raises when it is closed is logged, and the thread goes on."""
+    operation = streaming()
+    stream = thread.stream("a", operation, 1, 1)
+
+    def fail() -> None:
+        raise ValueError
+
+    thread.during = {"a0": lambda: stream.call_off(ClientLeft()), "a closed": fail}
+    assert thread.run([stream, thread.stream("b", operation)]) == ["a0", "a closed", "b ends"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_only_a_step_is_work_in_progress(thread: Thread) -> None:
+    """However long a stream lasts, what the thread is at began with the step."""
+    stream = thread.stream("a", streaming(), *[1] * 5)
+    ages = []
+
+    def look() -> None:
+        assert thread.worker.current is stream
+        ages.append(thread.clock.now - thread.worker.since)
+        thread.clock.now += 60
+
+    for number in range(5):
+        thread.during[f"a{number}"] = look
+    thread.run([stream])
+    assert ages == [0] * 5
+    assert thread.worker.current is None
