@@ -5,6 +5,8 @@ import logging
 import pytest
 from support.worker import Thread, streaming, take_now
 
+from potassium.config import Batch
+from potassium.engine.job import Operation
 from potassium.engine.stream import BUFFER
 from potassium.errors import ClientLeft
 
@@ -36,7 +38,30 @@ async def test_as_many_take_turns_as_the_operation_has_streams(thread: Thread) -
         for name, sizes in zip("abc", ([1], [1] * 3, [1]), strict=True)
     ]
     log = thread.run(jobs)
-    assert log == ["a0", "b0", "a ends", "b1", "c0", "b2", "c ends", "b ends"]
+    assert log == ["a0", "b0", "a ends", "b1", "b2", "c0", "b ends", "c ends"]
+
+
+async def test_each_operation_has_places_of_its_own(thread: Thread) -> None:
+    """Streams of one operation do not keep those of another one waiting."""
+    first, second = streaming(), streaming()
+    log = thread.run([thread.stream("a", first, 1, 1)], [thread.stream("b", second, 1)])
+    assert log.index("b0") < log.index("a ends")
+
+
+async def test_ordinary_jobs_take_their_turn(thread: Thread) -> None:
+    """Between two rounds of steps one group is run, however long the streams go on."""
+    operation, other = streaming(), streaming()
+    stream = thread.stream("a", operation, *[1] * 9)
+    log = thread.run([stream], [thread.plain("p", other)], [thread.plain("q", other)])
+    assert log[:5] == ["a0", "p", "a1", "q", "a2"]
+
+
+async def test_batches_take_their_turn(thread: Thread) -> None:
+    """Between two rounds of steps a batch is run as well."""
+    batched = Operation("batch", lambda items: enumerate(map(thread.write, items)), batch=Batch())
+    stream = thread.stream("a", streaming(), 1, 1, 1)
+    log = thread.run([stream], [thread.job(batched, name) for name in "pq"])
+    assert log[:4] == ["a0", "p", "q", "a1"]
 
 
 async def test_a_call_of_an_operation_that_streams_need_not(thread: Thread) -> None:
@@ -87,6 +112,15 @@ async def test_a_stream_goes_on_as_soon_as_it_is_read(thread: Thread) -> None:
     log = thread.run([slow], *([thread.plain(name, other)] for name in "pqrs"))
     assert log[:5] == ["a0", "p", "q", "r", "s"]
     assert log[5:] == ["a1", "a ends"]
+
+
+async def test_a_stream_that_is_read_in_the_last_moment_does_not_stall(thread: Thread) -> None:
+    """What has room again by the time of its next step makes it."""
+    slow = thread.stream("a", streaming(), BUFFER, BUFFER, 1)
+    other = streaming()
+    thread.during["p"] = thread.during["q"] = lambda: take_now(slow)
+    log = thread.run([slow], [thread.plain("p", other)], [thread.plain("q", other)])
+    assert log == ["a0", "p", "a1", "q", "a2", "a ends"]
 
 
 async def test_open_streams_are_counted(thread: Thread) -> None:
@@ -152,3 +186,17 @@ async def test_only_a_step_is_work_in_progress(thread: Thread) -> None:
     thread.run([stream])
     assert ages == [0] * 5
     assert thread.worker.current is None
+
+
+async def test_each_second_of_work_counts_once(thread: Thread) -> None:
+    """The thread was busy for as long as calls and steps took, and so long was the stream."""
+    operation = streaming()
+
+    def take_time() -> None:
+        thread.clock.now += 1
+
+    for entry in ("a0", "a1", "a ends", "p"):
+        thread.during[entry] = take_time
+    thread.run([thread.stream("a", operation, 1, 1), thread.plain("p", streaming())])
+    assert thread.worker.busy == 4
+    assert operation.service_time.mean == 3

@@ -110,9 +110,7 @@ class Worker:
             done, now = self._run_batch(group, now)
         else:
             done, now = self._run_each(group, now)
-        self.current = None
-        self.since = now
-        self.busy += now - started
+        self._rest(started, now)
         self._report(done, True)  # noqa: FBT003
 
     def _run_each(self, group: Sequence[Job], now: float) -> tuple[list[Job], float]:
@@ -131,7 +129,11 @@ class Worker:
                 self.current = job
                 is_done = self._run(job)
                 ended = clock()
-                operation.service_time.add(ended - now)
+                stream = job.stream
+                if stream is not None and stream.steps is not None:
+                    stream.spent += ended - now  # what it takes is known at its end
+                else:
+                    operation.service_time.add(ended - now)
                 now = ended
                 if not is_done:
                     continue
@@ -163,7 +165,6 @@ class Worker:
             stream.steps = outcome
             job.operation.open_streams += 1
             self._turns.append(stream)
-            self._step(stream)
             return False
         if job.stream is not None:  # it was pushed into
             job.stream.end(outcome if isinstance(outcome, Failure) else None)
@@ -271,10 +272,9 @@ class Worker:
         self._leave(stream)
 
     def _account(self, stream: Stream, started: float) -> None:
-        self.current = None
-        self.since = now = self._clock()
+        now = self._clock()
+        self._rest(started, now)
         stream.spent += now - started
-        self.busy += now - started
 
     def _go_on(self, stream: Stream) -> None:
         if stream not in self._stalled:
@@ -306,9 +306,16 @@ class Worker:
                 self._turns.append(parked)
                 continue
             job.operation.open_streams -= 1
-            done, self.since = self._run_each([job], self._clock())
-            self.current = None
+            started = self._clock()
+            done, now = self._run_each([job], started)
+            self._rest(started, now)
             self._report(done, False)  # noqa: FBT003
+
+    def _rest(self, started: float, now: float) -> None:
+        """Note that the thread is at no job any more, after it was at some from ``started`` on."""
+        self.current = None
+        self.since = now
+        self.busy += now - started
 
 
 def _close(stream: Stream) -> None:
