@@ -239,11 +239,11 @@ class Worker:
     def _step(self, stream: Stream) -> None:
         job, steps = stream.job, stream.steps
         assert steps is not None  # noqa: S101 - only generators take turns
-        if job.called_off is not None:
+        if job.called_off is not None or self.fatal is not None:
             self.since, self.current = self._clock(), job
             _close(stream)
             self._account(stream, self.since)
-            stream.end()
+            stream.end(None if self.fatal is None else Failure(WorkerFailed()))
             self._leave(stream)
             return
         if stream.is_full:
