@@ -135,6 +135,15 @@ async def test_after_a_fatal_error_calls_that_waited_fail(thread: Thread) -> Non
     assert isinstance(waiting.outcome.error, WorkerFailed)
 
 
+async def test_the_stop_of_an_engine_that_failed_ends_its_thread() -> None:
+    """An engine without async operations lets its thread go as well."""
+    operation = streaming()
+    async with running(operation) as engine:
+        engine.fail("tested")
+        await engine.stop()
+        assert "potassium-gpu" not in {thread.name for thread in threading.enumerate()}
+
+
 @pytest.mark.parametrize("how", ["released", "called off", "the grace is over"])
 async def test_a_reader_who_leaves_has_the_call_closed_on_the_gpu_thread(how: str) -> None:
     """Whoever ends a stream of a running engine, close runs once, on its thread."""

@@ -274,7 +274,7 @@ class Engine:
             self._end_tasks()
             left = max(self._drain_ends - self._clock(), LAST_MOMENTS)
             await self._wind_up(State.STOPPED, within=left)
-        elif self.lifecycle.state is State.FAILED and self._tasks:
+        elif self.lifecycle.state is State.FAILED and self._threads:
             await self._wind_up(State.FAILED, within=LAST_MOMENTS)
 
     def fail(self, why: str) -> None:
