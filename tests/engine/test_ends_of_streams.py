@@ -8,10 +8,10 @@ import pytest
 from support.engine import running
 from support.worker import Script, Thread, streaming, take_now
 
-from potassium.engine import Operation, Stream
+from potassium.engine import Operation, State, Stream
 from potassium.engine.job import Failure, Job
 from potassium.engine.stream import BUFFER
-from potassium.errors import ClientLeft, WorkerFailed
+from potassium.errors import ClientLeft, HandlerError, WorkerFailed
 
 
 class Poison(Exception):
@@ -133,6 +133,25 @@ async def test_after_a_fatal_error_calls_that_waited_fail(thread: Thread) -> Non
     waiting = thread.plain("p", operation)
     assert thread.run([thread.stream("a", operation, 1, 1), waiting]) == ["a0", "a1"]
     assert isinstance(waiting.outcome.error, WorkerFailed)
+
+
+async def test_a_fatal_error_in_a_step_fails_the_engine() -> None:
+    """The stream itself ends with its error, what comes is refused, and the thread ends."""
+    log: list[str] = []
+
+    def write(entry: str) -> None:
+        log.append(entry)
+        if entry == "a0":
+            raise Poison
+
+    operation = Operation("poison", lambda _: Script(write, "a", [1]), may_stream=True)
+    async with running(operation, is_fatal=lambda error: isinstance(error, Poison)) as engine:
+        with pytest.raises(HandlerError):
+            await engine.call(operation, None)
+        with pytest.raises(WorkerFailed):
+            await engine.call(operation, None)
+        assert engine.lifecycle.state is State.FAILED
+    assert log == ["a0"]
 
 
 async def test_the_stop_of_an_engine_that_failed_ends_its_thread() -> None:
