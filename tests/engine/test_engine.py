@@ -244,8 +244,7 @@ async def test_a_handler_that_never_returns_does_not_keep_the_engine_from_stoppi
         assert isinstance(call.exception(), Draining)
         assert engine.lifecycle.state is State.STOPPED
     gate.open()
-    await asyncio.to_thread(wait_until, lambda: engine.worker.current is None)
-    await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, lambda: not gpu_threads())
 
 
 async def test_a_call_whose_caller_left_does_not_hold_up_the_drain() -> None:
