@@ -3,11 +3,14 @@
 import logging
 
 import pytest
-from support.worker import Thread, streaming, take_now
+from support.moments import at_moment
+from support.worker import Script, Thread, streaming, take_now
 
 from potassium.config import Batch
-from potassium.engine.job import Operation
+from potassium.engine.job import Job, Operation
+from potassium.engine.service_time import SMOOTHING
 from potassium.engine.stream import BUFFER
+from potassium.engine.worker import Worker
 from potassium.errors import ClientLeft
 
 
@@ -44,6 +47,7 @@ async def test_as_many_take_turns_as_the_operation_has_streams(thread: Thread) -
 async def test_each_operation_has_places_of_its_own(thread: Thread) -> None:
     """Streams of one operation do not keep those of another one waiting."""
     first, second = streaming(), streaming()
+    second.may_stream = True
     log = thread.run([thread.stream("a", first, 1, 1)], [thread.stream("b", second, 1)])
     assert log.index("b0") < log.index("a ends")
 
@@ -123,6 +127,25 @@ async def test_a_stream_that_is_read_in_the_last_moment_does_not_stall(thread: T
     assert log == ["a0", "p", "a1", "q", "a2", "a ends"]
 
 
+async def test_a_stream_that_is_read_while_it_stalls_goes_on() -> None:
+    """At whichever moment the reader makes room, the stream hears of it."""
+    for moment in range(1, 1000):
+        thread = Thread()
+        stream = thread.stream("a", streaming(), BUFFER, 1)
+        taken: list[bytes] = []
+
+        def take(stream: Job = stream, taken: list[bytes] = taken) -> None:
+            if not taken and stream.stream is not None and stream.stream.was_begun:
+                taken += take_now(stream) or []
+
+        thread.during["q"] = take  # where the moment was before there was anything
+        with at_moment(moment, Worker._step.__code__, take) as came:
+            log = thread.run([stream], *([thread.plain(name, streaming())] for name in "pq"))
+        assert "a ends" in log
+        if not came:
+            return
+
+
 async def test_open_streams_are_counted(thread: Thread) -> None:
     """An operation knows how many of its streams take turns, those that stall not among them."""
     operation = streaming(2)
@@ -195,8 +218,14 @@ async def test_each_second_of_work_counts_once(thread: Thread) -> None:
     def take_time() -> None:
         thread.clock.now += 1
 
+    def open_slowly() -> Script:
+        take_time()
+        return Script(thread.write, "a", [1, 1])
+
     for entry in ("a0", "a1", "a ends", "p"):
         thread.during[entry] = take_time
-    thread.run([thread.stream("a", operation, 1, 1), thread.plain("p", streaming())])
-    assert thread.worker.busy == 4
-    assert operation.service_time.mean == 3
+    thread.run([thread.job(operation, open_slowly), thread.plain("p", operation)])
+    assert thread.worker.busy == 5
+    assert thread.worker.since == thread.clock.now
+    assert operation.service_time.floor == 1
+    assert operation.service_time.mean == pytest.approx(4 - SMOOTHING * 3)

@@ -143,9 +143,11 @@ class Dispatcher:
         while line is not None and not line.operation.may_stream and not line.operation.batching:
             duration = _duration(line.operation)
             end = self._end_of_turn(line)
-            while line and left > 0 and line.first.rank < end:
+            while True:  # it is this line's turn: its first job goes
                 group.append(self._jobs.pop(line))
                 left -= duration
+                if not line or left <= 0 or line.first.rank >= end:
+                    break
             line = self._next_line() if left > 0 else None
         return group
 
@@ -158,8 +160,12 @@ class Dispatcher:
         return next_line
 
     def _end_of_turn(self, line: Line) -> float:
-        """Return the rank from which on it is another line's turn."""
-        others = [other.first.rank for other in self._jobs.lines if other and other is not line]
+        """Return the rank from which on it is another line's turn, of those that may go."""
+        others = [
+            other.first.rank
+            for other in self._jobs.lines
+            if other and other is not line and self._may_go(other)
+        ]
         return min(others, default=inf)
 
     def _may_go(self, line: Line) -> bool:
