@@ -213,6 +213,15 @@ def test_nobody_goes_before_a_batch_that_is_due(bench: Bench) -> None:
     assert bench.left == [[2], [1], [3]]
 
 
+def test_each_operation_has_its_own_delay(bench: Bench) -> None:
+    """A batch leaves in time, though another one that gathers may still wait."""
+    hasty, patient = bench.operation(max_delay=QUIET / 4), bench.operation(max_delay=LONG)
+    bench.arrive(hasty, 1)
+    bench.arrive(patient, 2)
+    bench.wait(QUIET / 4)
+    assert bench.left == [[1]]
+
+
 def test_a_closed_dispatcher_lets_no_batch_go(bench: Bench) -> None:
     """What gathers when the dispatcher is closed stays in the queue."""
     bench.arrive(bench.operation(max_delay=QUIET), 1)

@@ -184,9 +184,13 @@ class Dispatcher:
         return sum(job.operation is operation for group in self._handed_over for job in group)
 
     def _look_again_after(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         if self._timer is not None:
+            if now < self._timer.when() <= now + seconds:
+                return  # for another batch; that look asks for the next one
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+        self._timer = loop.call_later(seconds, self._look)
 
 
 def _duration(operation: Operation) -> float:
