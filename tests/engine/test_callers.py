@@ -57,3 +57,15 @@ def test_calls_that_stay_open_count_for_ever() -> None:
         callers.came(NOW)
     assert callers.expected(NOW + WINDOW * 50) == 3
     assert callers.expected(NOW + WINDOW * 51.5) == 3
+
+
+def test_after_a_silence_nobody_is_expected() -> None:
+    """Nothing need happen for those who have gone to be forgotten."""
+    callers = Callers()
+    for _ in range(4):
+        callers.came(NOW)
+    for _ in range(4):
+        callers.went(NOW)
+    assert callers.expected(NOW + WINDOW * 3) == 0
+    callers.came(NOW + WINDOW * 9)
+    assert callers.expected(NOW + WINDOW * 9) == 1
