@@ -25,7 +25,12 @@ class GeneratorSteps(Steps):
 
     def __next__(self) -> bytes:
         """Return the next chunk, encoded."""
-        return self._context.run(self._advance)
+        try:
+            return self._context.run(self._advance)
+        except BaseException:
+            # It has ended, unless it was its chunk that could not be sent, or it is a file.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the generator: ``GeneratorExit`` is raised where it stands."""

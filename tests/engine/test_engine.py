@@ -244,8 +244,7 @@ async def test_a_handler_that_never_returns_does_not_keep_the_engine_from_stoppi
         assert isinstance(call.exception(), Draining)
         assert engine.lifecycle.state is State.STOPPED
     gate.open()
-    await asyncio.to_thread(wait_until, lambda: engine.worker.current is None)
-    await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, lambda: not gpu_threads())
 
 
 async def test_a_call_whose_caller_left_does_not_hold_up_the_drain() -> None:
@@ -307,6 +306,10 @@ class Poison(Exception):
     """An error after which the accelerator is of no use."""
 
 
+def poison(_: Any) -> None:
+    raise Poison
+
+
 async def test_after_a_fatal_error_nothing_runs_any_more(caplog: pytest.LogCaptureFixture) -> None:
     """The call itself gets its error, those who wait WorkerFailed now, and so does what comes."""
     ran: list[int] = []
@@ -332,6 +335,20 @@ async def test_after_a_fatal_error_nothing_runs_any_more(caplog: pytest.LogCaptu
     assert engine.lifecycle.state is State.FAILED
     assert ran == [0]
     assert ["must be restarted" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_a_fatal_error_goes_to_the_call_that_raised_it() -> None:
+    """However late the loop hears of the job before it, the call's own error is its outcome."""
+    gate, operation = Gate(), Operation("poison", poison)
+    is_poison = lambda error: isinstance(error, Poison)  # noqa: E731
+    async with running(gate.operation, operation, is_fatal=is_poison) as engine:
+        calls = [asyncio.create_task(engine.call(one, 0)) for one in (gate.operation, operation)]
+        await gate.has_begun()
+        await asyncio.sleep(0.01)
+        gate.open()
+        wait_until(lambda: engine.worker.fatal is not None)  # while the loop stands still
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [int, HandlerError]
 
 
 async def test_after_a_fatal_error_the_rest_of_its_group_does_not_run() -> None:

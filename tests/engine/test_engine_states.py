@@ -3,82 +3,200 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.engine import NOTHING
+from support.inbox import Inbox
 from support.manual_time import ManualLoop
 
 from potassium import Limits
-from potassium.engine import Engine, Lifecycle, Operation, Priority, State
+from potassium.config import Batch
+from potassium.engine import (
+    Engine,
+    Failure,
+    Job,
+    Lifecycle,
+    Operation,
+    Priority,
+    State,
+    Steps,
+    Stream,
+)
+from potassium.engine.stream import BUFFER
 from potassium.errors import PotassiumError
 
 LIMIT = 6
 GRACE = 5.0  # virtual seconds
+CHUNKS = [b"%d" % number * (BUFFER // 2) for number in range(4)]  # after two of them it stalls
+KINDS = [
+    "long",
+    "long",
+    "short",
+    "on_loop",
+    "held",
+    "held",
+    "free",
+    "free",
+    "push",
+    "batched",
+    "around",
+]
 
 
 class Call:
     """One call, and what is known of it from outside."""
 
-    def __init__(self, deadline: float | None) -> None:
+    def __init__(self, deadline: float | None, *, streams: bool) -> None:
         self.deadline = deadline
+        self.streams = streams  # where its operation may
         self.left = False
         self.started = 0
-        self.task: asyncio.Task[Any]
+        self.ends = 0  # of its generator: closed or exhausted
+        self.generators = 0
+        self.got: list[bytes] = []
+        self.appetite = asyncio.Semaphore(0)  # how often its reader may take
+        self.job: Job | None = None
+        self.task: asyncio.Task[None]
+
+    @property
+    def reads(self) -> bool:
+        """Whether it is for its reader to see how its stream ended."""
+        return self.job is not None and self.job.stream is not None
+
+    def is_late(self, now: float) -> bool:
+        return self.deadline is not None and now >= self.deadline
+
+    def may_take(self, times: int) -> None:
+        for _ in range(times):
+            self.appetite.release()
+
+
+class Chunks(Steps):
+    """The generator of one call; it waits in each step where a gate is given."""
+
+    def __init__(self, machine: "Engines", call: Call, *, held: bool) -> None:
+        self._machine = machine
+        self._call = call
+        self._held = held
+        self._left = iter(CHUNKS)
+        call.generators += 1
+
+    def __next__(self) -> bytes:
+        with self._machine.alone(self._call):
+            try:
+                if self._held:
+                    self._machine.wait_at_gate()
+                return next(self._left)
+            except BaseException:
+                self._call.ends += 1
+                raise
+
+    def close(self) -> None:
+        with self._machine.alone(None):
+            self._call.ends += 1
 
 
 class Engines(RuleBasedStateMachine):
-    """Random calls, departures, deadlines, failures and drains, on virtual time.
+    """Random calls, streams, readers, departures, deadlines, failures and drains.
 
-    The GPU thread is real. Its long jobs stand still until a rule lets them end, so that between
-    two rules nothing moves.
+    Time is virtual, the threads are real. What is long stands still on the GPU thread until a
+    rule lets it go on, so that between two rules nothing moves.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = ManualLoop()
+        self.loop.set_exception_handler(lambda _, context: self.broken.append(str(context)))
         self.calls: list[Call] = []
         self.broken: list[str] = []
         self.inside = 0
         self.at_gate = threading.Event()
         self.go = threading.Event()
         self.fails = False
-        self.long = Operation("long", self._long)
-        self.short = Operation("short", self._note)
-        self.on_loop = Operation("on loop", self._on_loop, concurrency=2)
+        self.is_ending = False
+        self.operations = {
+            "long": Operation("long", self._long),
+            "short": Operation("short", self._short),
+            "on_loop": Operation("on loop", self._on_loop, concurrency=2),
+            "held": Operation("held", lambda call: self._open(call, held=True)),
+            "free": Operation("free", lambda call: self._open(call, held=False), streams=2),
+            "push": Operation("push", self._push),
+            "batched": Operation("batched", self._batch, batch=Batch(max_size=3, max_delay=1.0)),
+            "around": Operation("around", self._short, prepare=_same, finish=_same),
+        }
         self.engine = Engine(
-            [self.long, self.short, self.on_loop],
+            self.operations.values(),
             limits=Limits(queue_size=LIMIT, grace_period=GRACE, priorities=True),
             lifecycle=Lifecycle(),
             clock=self.loop.time,
         )
+        self.inbox = self.engine.worker._inbox = Inbox()
+        self.came_back: set[Stream] = set()  # after a stall; these need no place
+        go_on = self.engine.worker._go_on
+
+        def come_back(stream: Stream) -> None:
+            self.came_back.add(stream)
+            go_on(stream)
+
+        self.engine.worker._go_on = come_back  # type: ignore[method-assign] # a spy
         start = self.loop.create_task(self.engine.start(NOTHING))
         self._settle(start.done)
 
-    def _note(self, call: Call) -> None:
-        """Check, where a call begins to run, that it may."""
-        call.started += 1
+    # What runs on the threads.
+
+    @contextmanager
+    def alone(self, call: Call | None) -> Iterator[None]:
+        """Check that nothing else runs at the same time, and that somebody wants ``call``."""
         self.inside += 1
         if self.inside > 1:
             self.broken.append("two handlers ran at once")
-        if call.left:
+        if call is not None and call.left:
             self.broken.append("a call ran whose caller had left")
-        if call.deadline is not None and self.loop.now >= call.deadline:
+        if call is not None and not self.is_ending and call.is_late(self.loop.now):
             self.broken.append("a call ran past its deadline")
-        self.inside -= 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
 
-    def _long(self, call: Call) -> str:
-        self._note(call)
-        self.inside += 1
+    def wait_at_gate(self) -> None:
         self.at_gate.set()
         self.go.wait(30)
         self.go.clear()
-        self.inside -= 1
         if self.fails:
             raise SystemExit("failed")
-        return "done"
+
+    def _short(self, call: Call) -> Call:
+        with self.alone(call):
+            call.started += 1
+        return call
+
+    def _long(self, call: Call) -> None:
+        with self.alone(call):
+            call.started += 1
+            self.wait_at_gate()
+
+    def _open(self, call: Call, *, held: bool) -> Steps | None:
+        self._short(call)
+        return Chunks(self, call, held=held) if call.streams else None
+
+    def _push(self, call: Call) -> None:
+        with self.alone(call):
+            call.started += 1
+            assert call.job is not None
+            stream = self.engine.worker.open_stream(call.job)
+            for chunk in CHUNKS:
+                stream.push(chunk)
+
+    def _batch(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+        for index, call in enumerate(calls):
+            self._short(call)
+            yield index, None if call.streams else Failure(ValueError("one of a batch"))
 
     async def _on_loop(self, call: Call) -> None:
         call.started += 1
@@ -86,55 +204,99 @@ class Engines(RuleBasedStateMachine):
             self.broken.append("an async call ran whose caller had left")
         await asyncio.sleep(1)
 
+    # What runs on the loop.
+
+    async def _serve(self, kind: str, call: Call, priority: Priority) -> None:
+        operation, deadline = self.operations[kind], call.deadline
+        call.job = self.engine.admit(operation, call, deadline=deadline, priority=priority)
+        outcome = await self.engine.outcome(call.job)
+        if type(outcome) is not Stream:
+            return
+        try:
+            await call.appetite.acquire()
+            while (chunks := await outcome.take()) is not None:
+                call.got += chunks
+                await call.appetite.acquire()
+        finally:
+            self.engine.release(outcome)
+        assert call.got == CHUNKS
+
     def _settle(self, until: Any = lambda: True) -> None:
-        """Let loop and thread do all that they can without a rule."""
+        """Let loop and threads do all that they can without a rule."""
         give_up = time.monotonic() + 10
         while time.monotonic() < give_up:
             # Until nothing is ready: a queue that waits for its dispatcher is no rest either.
             self.loop.rest()
-            group = self.engine._dispatcher.handed_over
-            if until() and (not group or self.at_gate.is_set()):
+            if until() and self._threads_rest():
                 self.loop.rest()  # what the thread reported right before it came to the gate
-                return
+                if self._threads_rest():
+                    return
             time.sleep(0.0001)
         raise AssertionError("the engine does not come to rest")
 
+    def _threads_rest(self) -> bool:
+        with_thread = {job for group in self.engine._dispatcher.handed_over for job in group}
+        around = self.operations["around"]
+        in_pool = any(
+            job is not None
+            and job.operation is around
+            and not job.future.done()
+            and not job.in_line
+            and job not in with_thread
+            for job in (call.job for call in self.calls)
+        )
+        return not in_pool and (self.inbox.is_at_rest or self.at_gate.is_set())
+
     @rule(
-        kind=st.sampled_from(["long", "long", "short", "short", "on_loop"]),
+        kind=st.sampled_from(KINDS),
+        streams=st.sampled_from([True, True, False]),
         wait=st.sampled_from([None, None, 0.0, 1.0, 3.0]),
         priority=st.sampled_from(Priority),
         count=st.integers(1, 4),
+        appetite=st.sampled_from([0, 1, 100]),
     )
-    def admit(self, kind: str, wait: float | None, priority: Priority, count: int) -> None:
-        operation: Operation = getattr(self, kind)
+    def admit(  # noqa: PLR0913 - what a call may be like
+        self,
+        *,
+        kind: str,
+        streams: bool,
+        wait: float | None,
+        priority: Priority,
+        count: int,
+        appetite: int,
+    ) -> None:
         for _ in range(count):
-            deadline = None if wait is None else self.loop.now + wait
-            call = Call(deadline)
-            coroutine = self.engine.call(operation, call, deadline=deadline, priority=priority)
-            call.task = self.loop.create_task(coroutine)
+            call = Call(None if wait is None else self.loop.now + wait, streams=streams)
+            call.may_take(appetite)
+            call.task = self.loop.create_task(self._serve(kind, call, priority))
             self.calls.append(call)
         self._settle()
 
-    @precondition(lambda self: any(not call.task.done() for call in self.calls))
+    @precondition(lambda self: self.open_calls())
     @rule(which=st.integers(0, 100))
     def leave(self, which: int) -> None:
-        waiting = [call for call in self.calls if not call.task.done()]
+        waiting = self.open_calls()
         call = waiting[which % len(waiting)]
         call.left = True
         call.task.cancel()
         self._settle()
 
-    @rule(seconds=st.sampled_from([0.5, 1.0, 2.5, 6.0]))
+    @precondition(lambda self: self.open_calls())
+    @rule(which=st.integers(0, 100), times=st.sampled_from([1, 1, 100]))
+    def read(self, which: int, times: int) -> None:
+        waiting = self.open_calls()
+        waiting[which % len(waiting)].may_take(times)
+        self._settle()
+
+    @rule(seconds=st.sampled_from([0.002, 0.5, 1.0, 2.5, 6.0]))
     def pass_time(self, seconds: float) -> None:
         self.loop.now += seconds
         self._settle()
 
     @precondition(lambda self: self.at_gate.is_set())
-    @rule(fails=st.booleans())
-    def end_long(self, fails: bool) -> None:
-        self.fails = fails
-        self.at_gate.clear()
-        self.go.set()
+    @rule(fails=st.sampled_from([False, False, True]))
+    def let_go(self, fails: bool) -> None:
+        self._open_gate(fails=fails)
         self._settle()
 
     @rule()
@@ -153,6 +315,7 @@ class Engines(RuleBasedStateMachine):
     def promises_hold(self) -> None:
         assert self.broken == []
         assert max((call.started for call in self.calls), default=0) <= 1
+        assert all(call.got == CHUNKS[: len(call.got)] for call in self.calls)
 
     @invariant()
     def the_count_is_right(self) -> None:
@@ -164,15 +327,43 @@ class Engines(RuleBasedStateMachine):
         assert 0 <= engine.capacity.waiting <= LIMIT
 
     @invariant()
+    def no_more_streams_take_turns_than_may(self) -> None:
+        worker = self.engine.worker
+        for operation in self.operations.values():
+            turns = [stream for stream in worker._turns if stream.job.operation is operation]
+            wanted = [stream for stream in turns if stream.job.called_off is None]
+            assert len(set(wanted) - self.came_back) <= operation.streams
+            parked = [job for job in worker._parked if job.operation is operation]
+            assert operation.open_streams == len(turns) + len(parked)
+
+    @invariant()
+    def an_idle_thread_has_forgotten_nobody(self) -> None:
+        worker = self.engine.worker
+        if not self.at_gate.is_set():
+            assert worker.current is None
+            assert not worker._turns
+            assert not worker._parked
+            assert all(stream.is_full for stream in worker._stalled)
+            assert all(stream.job.called_off is None for stream in worker._stalled)
+
+    @invariant()
     def nobody_waits_past_a_deadline(self) -> None:
         for call in self.calls:
-            if call.deadline is not None and call.deadline <= self.loop.now:
-                assert call.task.done()
+            if call.is_late(self.loop.now):
+                assert call.task.done() or call.reads
 
     @invariant()
     def nobody_waits_for_an_engine_that_has_failed(self) -> None:
         if self.engine.lifecycle.state is State.FAILED:
-            assert all(call.task.done() for call in self.calls)
+            assert all(call.task.done() or call.reads for call in self.calls)
+
+    def open_calls(self) -> list[Call]:
+        return [call for call in self.calls if not call.task.done()]
+
+    def _open_gate(self, *, fails: bool) -> None:
+        self.fails = fails
+        self.at_gate.clear()
+        self.go.set()
 
     def teardown(self) -> None:
         """Let everything end: each call has one outcome, and is counted once."""
@@ -189,22 +380,28 @@ class Engines(RuleBasedStateMachine):
         assert counts.admitted + counts.refused == len(self.calls)
         assert counts.succeeded + counts.failed + counts.cancelled == counts.admitted
         for call in self.calls:
+            assert call.ends == call.generators <= 1
             if not call.task.cancelled():
                 assert isinstance(call.task.exception(), PotassiumError | None)
 
     def _end(self) -> None:
-        self.fails = False
+        self.is_ending = True
         stop = self.loop.create_task(self.engine.stop())
         give_up = time.monotonic() + 10
         while not (stop.done() and all(call.task.done() for call in self.calls)):
             assert time.monotonic() < give_up, "the engine does not stop"
             if self.at_gate.is_set():
-                self.at_gate.clear()
-                self.go.set()
+                self._open_gate(fails=False)
+            for call in self.open_calls():
+                call.may_take(1)
             self.loop.now += 0.25
             self.loop.step(10)
             time.sleep(0.0002)
         stop.result()
+
+
+def _same(call: Call) -> Call:
+    return call
 
 
 Engines.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

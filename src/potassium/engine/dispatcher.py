@@ -151,9 +151,11 @@ class Dispatcher:
         while line is not None and not line.operation.may_stream and not line.operation.batching:
             duration = _duration(line.operation)
             end = self._end_of_turn(line)
-            while line and left > 0 and line.first.rank < end:
+            while True:  # it is this line's turn: its first job goes
                 group.append(self._jobs.pop(line))
                 left -= duration
+                if not line or left <= 0 or line.first.rank >= end:
+                    break
             line = self._next_line() if left > 0 else None
         return group
 

@@ -330,7 +330,8 @@ class Engine:
             self._hang_timer = self._loop.call_later(after, self._look_for_hang, hang_timeout)
 
     def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
-        self._tell_loop(self._settle_group, done, ended)
+        # As of now: of an error yet to come, its own report tells.
+        self._tell_loop(self._settle_group, done, ended, self.worker.fatal)
 
     def _tell_loop(self, callback: Callable[..., object], *args: object) -> None:
         try:
@@ -340,7 +341,12 @@ class Engine:
             if not self._loop.is_closed():
                 raise
 
-    def _settle_group(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
+    def _settle_group(
+        self,
+        done: Sequence[Job],
+        ended: bool,  # noqa: FBT001
+        fatal: BaseException | None,
+    ) -> None:
         for job in done:
             if job.operation.finish is None or type(job.outcome) is Failure:
                 job.settle()
@@ -352,8 +358,8 @@ class Engine:
             self._dispatcher.group_done()
         else:
             self._dispatcher.wake()  # a stream may have ended
-        if self.worker.fatal is not None:
-            self.fail(f"the accelerator is of no use any more: {self.worker.fatal}")
+        if fatal is not None:
+            self.fail(f"the accelerator is of no use any more: {fatal}")
 
     def _settle_finished(self, job: Job) -> None:
         job.in_pool = False

@@ -110,9 +110,7 @@ class Worker:
             done, now = self._run_batch(group, now)
         else:
             done, now = self._run_each(group, now)
-        self.current = None
-        self.since = now
-        self.busy += now - started
+        self._rest(started, now)
         self._report(done, ends)
 
     def _run_each(self, group: Sequence[Job], now: float) -> tuple[list[Job], float]:
@@ -131,10 +129,12 @@ class Worker:
                 self.current = job
                 self._run(job)
                 began, now = now, clock()
+                if job.stream is None or job.stream.steps is None:
+                    operation.service_time.add(now - began)
+                else:
+                    job.stream.spent += now - began  # what it takes is known at its end
                 if job.stream is not None:
-                    job.stream.spent += now - began
                     continue
-                operation.service_time.add(now - began)
             done.append(job)
             if now - reported > REPORT_INTERVAL and job is not group[-1]:
                 self._report(done, False)  # noqa: FBT003
@@ -260,11 +260,11 @@ class Worker:
             stream.has_stalled = False
         started = self.since = self._clock()
         self.current = job
-        failure = None
         try:
             if job.called_off is None and self.fatal is None:
                 stream.push(next(steps))
                 return
+            self._close(stream)
             failure = None if self.fatal is None else Failure(WorkerFailed())
         except StopIteration:
             failure = self._lateness(job)
@@ -272,17 +272,15 @@ class Worker:
             failure = self._failure(error)
         finally:
             self._account(stream, started)
-        self._close(stream)  # also where a chunk of it could not be sent
         stream.steps = None
         job.operation.service_time.add(stream.spent)
         stream.end(failure)
         self._leave(stream)
 
     def _account(self, stream: Stream, started: float) -> None:
-        self.current = None
-        self.since = now = self._clock()
+        now = self._clock()
+        self._rest(started, now)
         stream.spent += now - started
-        self.busy += now - started
 
     def _go_on(self, stream: Stream) -> None:
         if stream in self._stalled:
@@ -305,6 +303,12 @@ class Worker:
                 self._parked.remove(job)
                 operation.open_streams -= 1
                 self._run_group([job], ends=False)
+
+    def _rest(self, started: float, now: float) -> None:
+        """Note that the thread is at no job any more, after it was at some from ``started`` on."""
+        self.current = None
+        self.since = now
+        self.busy += now - started
 
     def _close(self, stream: Stream) -> None:
         """End a stream's call early; what it raises then concerns no caller."""

@@ -1,0 +1,258 @@
+"""When a batch leaves, and what is in it, on time that stands still."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+from support.manual_time import ManualLoop
+
+from potassium.config import Batch
+from potassium.engine.batching import QUIET, Batching
+from potassium.engine.dispatcher import GROUP_TIME, Dispatcher
+from potassium.engine.job import Job, Operation
+from potassium.engine.queue import Capacity, JobQueue
+from potassium.errors import UsageError
+
+MANY = 1000  # callers, more than ever wait in these tests
+LONG = 60.0  # seconds
+
+
+class FakeRunner:
+    """Takes groups and does nothing with them."""
+
+    def __init__(self) -> None:
+        self.groups: list[Sequence[Job]] = []
+
+    def hand_over(self, group: Sequence[Job]) -> None:
+        self.groups.append(group)
+
+
+class Bench:
+    """A dispatcher of batches between a real queue and a fake thread."""
+
+    def __init__(self) -> None:
+        self.loop = ManualLoop()
+        self.capacity = Capacity(4096)
+        self.queue = JobQueue(self.capacity, clock=self.loop.time)
+        self.runner = FakeRunner()
+        clock = self.loop.time
+        self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner, clock=clock)
+
+    def operation(self, *, callers: int = MANY, **rule: Any) -> Operation:
+        """Return a batched operation, which ``callers`` have called at a time of late."""
+        operation = Operation("batch", lambda _: None, batch=Batch(**rule))
+        assert operation.batching is not None
+        for _ in range(callers):
+            operation.batching.callers.came(self.loop.now)
+        for _ in range(callers):
+            operation.batching.callers.went(self.loop.now)
+        return operation
+
+    def arrive(self, operation: Operation, *costs: float) -> list[Job]:
+        jobs = [Job(operation, cost, self.loop.create_future()) for cost in costs]
+        for job in jobs:
+            if operation.batching is not None:
+                operation.batching.callers.came(self.loop.now)
+                job.cost = 1 if operation.batching.rule.cost is None else job.argument
+            self.queue.put_nowait(job)
+        self.loop.call_soon(self.dispatcher.wake)
+        self.loop.rest()
+        return jobs
+
+    def wait(self, seconds: float) -> None:
+        self.loop.now += seconds
+        self.loop.rest()
+
+    def done(self) -> None:
+        """Let the thread be through with the group it is at."""
+        for job in self.dispatcher.handed_over[0]:
+            if job.operation.batching is not None:
+                job.operation.batching.callers.went(self.loop.now)
+        self.loop.call_soon(self.dispatcher.group_done)
+        self.loop.rest()
+
+    @property
+    def left(self) -> list[list[float]]:
+        """What has left so far."""
+        return [[job.argument for job in group] for group in self.runner.groups]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    with closing(bench.loop):
+        yield bench
+        in_the_inbox = sum(map(len, list(bench.dispatcher.handed_over)[1:]))
+        assert bench.capacity.waiting == bench.queue.qsize() + in_the_inbox
+
+
+def itself(item: float) -> float:
+    return item
+
+
+def test_a_full_batch_leaves_at_once(bench: Bench) -> None:
+    """As many items as it may have do not wait for more."""
+    operation = bench.operation(max_size=4, max_delay=LONG)
+    bench.arrive(operation, 1, 2, 3)
+    assert bench.left == []
+    bench.arrive(operation, 4)
+    assert bench.left == [[1, 2, 3, 4]]
+
+
+def test_a_batch_as_costly_as_may_be_leaves_at_once(bench: Bench) -> None:
+    """Where one more item would cost too much, none is waited for."""
+    operation = bench.operation(max_delay=LONG, cost=itself, max_cost=100)
+    bench.arrive(operation, 30, 30)
+    assert bench.left == []
+    bench.arrive(operation, 30)
+    assert bench.left == [[30, 30, 30]]
+
+
+def test_a_batch_that_somebody_does_not_fit_into_leaves_at_once(bench: Bench) -> None:
+    """An item that has to stay behind shows that the batch is full."""
+    operation = bench.operation(max_delay=LONG, cost=itself, max_cost=100)
+    bench.arrive(operation, 10, 10)
+    assert bench.left == []
+    bench.arrive(operation, 90)
+    assert bench.left == [[10, 10]]
+
+
+def test_the_oldest_item_waits_for_max_delay_at_most(bench: Bench) -> None:
+    """A batch leaves when its time is over, though others keep coming."""
+    operation = bench.operation(max_delay=QUIET * 2.25)
+    for number in range(5):
+        assert bench.left == []
+        bench.arrive(operation, number)
+        bench.wait(QUIET / 2)
+    assert bench.left == [[0, 1, 2, 3, 4]]
+
+
+def test_it_waits_as_long_as_others_keep_coming(bench: Bench) -> None:
+    """A batch gathers while each comes close upon the one before it, and then no longer."""
+    operation = bench.operation(max_delay=LONG)
+    for number in range(20):
+        bench.arrive(operation, number)
+        bench.wait(QUIET * 0.9)
+        assert bench.left == []
+    bench.wait(QUIET * 0.2)
+    assert bench.left == [list(range(20))]
+
+
+def test_it_leaves_at_once_when_all_callers_wait_in_it(bench: Bench) -> None:
+    """Where three call at a time, three waiting ones wait for nobody."""
+    operation = bench.operation(callers=3, max_delay=LONG)
+    bench.arrive(operation, 1, 2)
+    assert bench.left == []
+    bench.arrive(operation, 3)
+    assert bench.left == [[1, 2, 3]]
+
+
+def test_a_lone_caller_never_waits(bench: Bench) -> None:
+    """Who calls one time after the other leaves at once each time."""
+    operation = bench.operation(callers=1, max_delay=LONG)
+    for number in range(5):
+        bench.arrive(operation, number)
+        assert len(bench.left) == number + 1
+        bench.wait(0.01)
+        bench.done()
+
+
+def test_without_max_delay_nobody_waits(bench: Bench) -> None:
+    """With max_delay=0 a batch is what waits when the thread is free."""
+    operation = bench.operation(max_delay=0)
+    bench.arrive(operation, 1)
+    bench.arrive(operation, 2)
+    bench.arrive(operation, 3)
+    bench.done()
+    assert bench.left == [[1], [2, 3]]
+
+
+def test_it_gathers_until_the_thread_is_free(bench: Bench) -> None:
+    """While the thread is busy even a batch that is due takes in who comes; then it leaves."""
+    operation = bench.operation(callers=0, max_delay=QUIET, max_size=4)
+    bench.arrive(operation, 0)
+    for number in range(1, 8):
+        bench.arrive(operation, number)
+        bench.wait(QUIET)
+    assert bench.left == [[0]]
+    bench.done()
+    assert bench.left == [[0], [1, 2, 3, 4]]
+
+
+def test_others_go_before_a_batch_that_gathers(bench: Bench) -> None:
+    """A call of another operation does not wait for a batch that is not due."""
+    operation, other = bench.operation(max_delay=LONG), Operation("other", lambda _: None)
+    bench.arrive(operation, 1)
+    bench.arrive(other, 2)
+    assert bench.left == [[2]]
+
+
+def test_others_go_before_a_stream_without_a_place(bench: Bench) -> None:
+    """A call of another operation does not wait for one whose streams are all open."""
+    streams, other = Operation("stream", lambda _: None), Operation("other", lambda _: None)
+    streams.may_stream, streams.open_streams = True, 1
+    other.service_time.add(GROUP_TIME / 10)
+    bench.arrive(streams, 1)
+    bench.arrive(other, 2, 3)
+    bench.done()
+    assert bench.left == [[2, 3]]
+    streams.open_streams = 0
+    bench.arrive(other, 4)
+    assert bench.left == [[2, 3], [1], [4]]
+
+
+def test_nobody_goes_before_a_batch_that_is_due(bench: Bench) -> None:
+    """Calls that came later than a batch's oldest item wait for it once it is due."""
+    operation, other = bench.operation(max_delay=QUIET), Operation("other", lambda _: None)
+    bench.arrive(operation, 1)
+    bench.arrive(other, 2)
+    bench.wait(QUIET)
+    bench.arrive(other, 3)
+    bench.done()
+    bench.done()
+    assert bench.left == [[2], [1], [3]]
+
+
+def test_each_operation_has_its_own_delay(bench: Bench) -> None:
+    """A batch leaves in time, though another one that gathers may still wait."""
+    hasty, patient = bench.operation(max_delay=QUIET / 4), bench.operation(max_delay=LONG)
+    bench.arrive(hasty, 1)
+    bench.arrive(patient, 2)
+    bench.wait(QUIET / 4)
+    assert bench.left == [[1]]
+
+
+def test_a_closed_dispatcher_lets_no_batch_go(bench: Bench) -> None:
+    """What gathers when the dispatcher is closed stays in the queue."""
+    bench.arrive(bench.operation(max_delay=QUIET), 1)
+    bench.dispatcher.close()
+    bench.wait(LONG)
+    assert bench.left == []
+    assert bench.queue.qsize() == 1
+
+
+def test_who_is_called_off_leaves_before_the_batch_does(bench: Bench) -> None:
+    """An item that leaves while its batch gathers is not in it, the oldest one included."""
+    operation = bench.operation(max_delay=LONG, cost=itself)
+    jobs = bench.arrive(operation, 5, 6, 6, 7)
+    bench.queue.discard(jobs[0])
+    bench.queue.discard(jobs[2])
+    bench.wait(QUIET)
+    assert bench.left == [[6, 7]]
+
+
+def test_where_all_are_called_off_no_batch_leaves(bench: Bench) -> None:
+    """A batch of nobody is none."""
+    operation = bench.operation(max_delay=LONG)
+    for job in bench.arrive(operation, 1, 2):
+        bench.queue.discard(job)
+    bench.wait(QUIET)
+    assert bench.left == []
+
+
+@pytest.mark.parametrize("cost", [-1, float("inf"), float("nan"), "12", None])
+def test_a_cost_is_a_number_from_zero_on(cost: Any) -> None:
+    """Anything else is a mistake in the app, and says so."""
+    with pytest.raises(UsageError, match="a number from 0 on"):
+        Batching(Batch(cost=lambda _: cost)).cost_of("item")
