@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -162,3 +163,27 @@ async def test_a_handler_that_has_sent_is_not_run_again_for_memory(app: Potassiu
         response = await http.post("/", json={}, headers={"Accept": EVENTS})
     assert (ran, response.text.count("data: a")) == ([1], 1)
     assert "out_of_memory" in response.text
+
+
+async def test_memory_of_a_stream_that_needs_too_much_is_given_back(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its frames held is gone when torch gives back, so that the next call has it."""
+
+    class Tensor: ...
+
+    held: list[weakref.ref[Tensor]] = []
+    given_back: list[bool] = []
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        tensor = Tensor()
+        held.append(weakref.ref(tensor))
+        yield "a"
+        raise torch.OutOfMemoryError(OUT_OF_MEMORY)
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(held[0]() is None))
+    async with client(app) as http:
+        await http.post("/", json={}, headers={"Accept": EVENTS})
+    assert given_back == [True]

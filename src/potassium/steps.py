@@ -1,6 +1,7 @@
 """What a handler's generator does in each of its turns."""
 
 import contextvars
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -40,6 +41,7 @@ class GeneratorSteps(Steps):
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+            traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             free_memory()
             raise OutOfMemory("The accelerator is out of memory.", retry_after=1) from error
 
