@@ -60,7 +60,7 @@ class BatchRun:
         """
         wanted = [index for index in part if self._is_wanted(index)]
         if not wanted:
-            return True
+            return False
         if self._fatal is not None:
             yield from ((index, self._fatal) for index in wanted)
             return False
@@ -73,7 +73,7 @@ class BatchRun:
             else:
                 self._ceiling.fitted(self._weight(wanted))
                 yield from results
-                return True
+                return len(wanted) == len(part)
             no_memory = is_out_of_memory(failure.error)
             if is_fatal(failure.error):
                 self._fatal = failure
