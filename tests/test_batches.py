@@ -140,6 +140,23 @@ def test_items_that_nobody_wants_are_not_run_again() -> None:
     assert model.runs == [list(range(8)), [2, 3], [4, 5, 7]]
 
 
+@pytest.mark.parametrize("left", [{0}, {0, 1, 2, 3}])
+def test_a_culprit_that_nobody_wants_is_not_sought_among_the_others(left: set[int]) -> None:
+    """Where it may have left its half, the other half is run whole."""
+    unwanted: set[int] = set()
+    model = Model(0)
+
+    def function(items: list[int]) -> list[int]:
+        try:
+            return model(items)
+        finally:
+            unwanted.update(left)
+
+    results = outcomes(function, is_wanted=lambda index: index not in unwanted)
+    assert results == {index: index * 10 for index in set(range(8)) - left}
+    assert model.runs[-1] == [4, 5, 6, 7]
+
+
 def test_outcomes_are_known_as_soon_as_they_are() -> None:
     """Those of the half that has run do not wait for the search in the other."""
     model = Model(7)

@@ -234,22 +234,27 @@ async def test_an_error_while_a_generator_is_closed_concerns_nobody(
     assert "closing failed" in caplog.text
 
 
-async def test_a_stream_is_not_posted_to_a_webhook(
-    app: Potassium, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The log says so, and the client has its stream."""
-    posted: list[Any] = []
+@pytest.mark.parametrize("how", ["leaves", "deadline"])
+async def test_an_async_generator_is_cancelled_where_it_awaits(app: Potassium, how: str) -> None:
+    """On the loop a stream that nobody wants ends at once, and may clean up with awaits."""
+    seen: list[str] = []
 
     @app.handler
-    @app.result_webhook("http://example.invalid/")
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
-        yield "a"
+    async def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            seen.append(current_request().id)
 
-    async with client(app) as http:
-        running = app._runtime.running
-        assert running is not None
-        monkeypatch.setattr(running.webhooks, "post", lambda *delivery: posted.append(delivery))
-        response = await http.post("/", json={}, headers={"X-Request-Id": "r-7"})
-    assert (response.text, posted) == ("a", [])
-    (record,) = caplog.records
-    assert ("webhook" in record.getMessage(), record.__dict__["request_id"]) == (True, "r-7")
+    async with app.lifespan():
+        prefer = "wait=0.05" if how == "deadline" else "wait=30"
+        exchange = Exchange(app, accept=EVENTS, prefer=prefer, x_request_id="r-1")
+        await exchange.next()
+        await exchange.body()
+        if how == "leaves":
+            exchange.leave()
+        assert (b"deadline_exceeded" in await exchange.rest()) == (how == "deadline")
+        await asyncio.sleep(0.01)
+        assert seen == ["r-1"]

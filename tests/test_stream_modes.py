@@ -1,8 +1,10 @@
 """What a generator leaves in force on the GPU thread between its steps, and its memory."""
 
+import asyncio
 import contextvars
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,21 +25,24 @@ def modes() -> list[bool]:
 MODES: list[tuple[Callable[[], Any], list[bool]]] = [
     (torch.inference_mode, [True, False]),
     (torch.no_grad, [False, False]),
+    (torch.enable_grad, [False, True]),
 ]
 
 
-@pytest.mark.parametrize(("mode", "inside"), MODES, ids=["inference_mode", "no_grad"])
+@pytest.mark.parametrize(("mode", "inside"), MODES, ids=["inference", "no_grad", "enable_grad"])
+@pytest.mark.parametrize("grad", [True, False])
 async def test_a_mode_around_a_yield_does_not_leak(
-    app: Potassium, mode: Any, inside: list[bool]
+    app: Potassium, mode: Any, inside: list[bool], grad: bool
 ) -> None:
-    """Calls between two steps, and after the stream, see none of it; each step of its own does."""
-    go = threading.Semaphore(0)
+    """Calls between two steps see the thread's own, that init has set; its steps see the mode."""
+    go = threading.Event()
+    app.init(lambda: torch.set_grad_enabled(grad) and None)
 
     @app.handler
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[list[bool]]:
         with mode():
             yield modes()
-            assert go.acquire(timeout=10)
+            assert go.wait(10)
             yield modes()
         yield modes()
 
@@ -48,14 +53,12 @@ async def test_a_mode_around_a_yield_does_not_leak(
         await exchange.next()
         seen = [json.loads(await exchange.body())]
         other = Exchange(app, path="/other")
-        go.release()
+        await asyncio.sleep(0.03)
+        go.set()
         await other.next()
-        assert json.loads(await other.rest()) == [False, True]
+        assert json.loads(await other.rest()) == [False, grad]
         seen += map(json.loads, (await exchange.rest()).splitlines())
-        after = Exchange(app, path="/other")
-        await after.next()
-        assert json.loads(await after.rest()) == [False, True]
-    assert seen == [inside, inside, [False, True]]
+    assert seen == [inside, inside, [False, grad]]
 
 
 @pytest.mark.parametrize("ends", ["by itself", "raises", "is closed"])
@@ -73,10 +76,13 @@ async def test_streams_that_take_turns_keep_their_own_modes(app: Potassium, ends
                         mixed.append(modes() == expected[1])
                     mixed.append(modes() == expected[0])
                     yield "c"
-                if ends == "raises":
-                    raise ValueError
-                while ends == "is closed":
-                    yield "d"
+                try:
+                    if ends == "raises":
+                        raise ValueError
+                    while ends == "is closed":
+                        yield "d"
+                finally:
+                    mixed.append(modes() == expected[0])
         finally:
             mixed.append(modes() == [False, True])
 
@@ -100,7 +106,7 @@ async def test_streams_that_take_turns_keep_their_own_modes(app: Potassium, ends
         after = Exchange(app, path="/other")
         await after.next()
         assert json.loads(await after.rest()) == [False, True]
-    assert mixed == [True] * 14
+    assert mixed == [True] * 16
 
 
 async def test_context_variables_are_a_streams_own(app: Potassium) -> None:
@@ -157,3 +163,27 @@ async def test_a_handler_that_has_sent_is_not_run_again_for_memory(app: Potassiu
         response = await http.post("/", json={}, headers={"Accept": EVENTS})
     assert (ran, response.text.count("data: a")) == ([1], 1)
     assert "out_of_memory" in response.text
+
+
+async def test_memory_of_a_stream_that_needs_too_much_is_given_back(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its frames held is gone when torch gives back, so that the next call has it."""
+
+    class Tensor: ...
+
+    held: list[weakref.ref[Tensor]] = []
+    given_back: list[bool] = []
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        tensor = Tensor()
+        held.append(weakref.ref(tensor))
+        yield "a"
+        raise torch.OutOfMemoryError(OUT_OF_MEMORY)
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(held[0]() is None))
+    async with client(app) as http:
+        await http.post("/", json={}, headers={"Accept": EVENTS})
+    assert given_back == [True]

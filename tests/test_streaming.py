@@ -171,3 +171,24 @@ async def test_the_current_request_is_there_in_every_step(app: Potassium) -> Non
         posts = [http.post("/", json={}, headers={"X-Request-Id": name}) for name in "ab"]
         texts = [response.text for response in await asyncio.gather(*posts)]
     assert texts == ["a" * 50, "b" * 50]
+
+
+async def test_a_stream_is_not_posted_to_a_webhook(
+    app: Potassium, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log says so, and the client has its stream."""
+    posted: list[Any] = []
+
+    @app.handler
+    @app.result_webhook("http://example.invalid/")
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        yield "a"
+
+    async with client(app) as http:
+        running = app._runtime.running
+        assert running is not None
+        monkeypatch.setattr(running.webhooks, "post", lambda *delivery: posted.append(delivery))
+        response = await http.post("/", json={}, headers={"X-Request-Id": "r-7"})
+    assert (response.text, posted) == ("a", [])
+    (record,) = caplog.records
+    assert ("webhook" in record.getMessage(), record.__dict__["request_id"]) == (True, "r-7")

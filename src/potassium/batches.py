@@ -67,7 +67,7 @@ class BatchRun:
         """
         wanted = [index for index in part if self._is_wanted(index)]
         if not wanted:
-            return True
+            return False
         if self._fatal is not None:
             yield from ((index, self._fatal) for index in wanted)
             return False
@@ -76,7 +76,7 @@ class BatchRun:
             results = self._try(wanted)
             if not isinstance(results, Failure):
                 yield from results
-                return True
+                return len(wanted) == len(part)
             no_memory = is_out_of_memory(results.error)
             is_told = self._fatal is not None or isinstance(results.error, WrongCountError)
             if is_told or len(wanted) == 1:

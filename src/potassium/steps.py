@@ -47,6 +47,7 @@ class GeneratorSteps(Steps):
             traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             if not is_out_of_memory(error):
                 raise
+            traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             free_memory()
             raise OutOfMemory("The accelerator is out of memory.", retry_after=1) from error
 

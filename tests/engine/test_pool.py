@@ -168,7 +168,7 @@ async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
         with pytest.raises(QueueFull):  # the pool holds it still
             engine.admit(operation, 1)
         gate.open(2)
-        while engine.capacity.waiting:
+        while engine.capacity.waiting:  # noqa: ASYNC110 - the pool tells nobody
             await asyncio.sleep(0.001)
         assert await engine.call(operation, 2) is None
 
