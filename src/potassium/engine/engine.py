@@ -3,22 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 from potassium.config import Limits
-from potassium.engine.bridge import Bridge
-from potassium.engine.dispatcher import Dispatcher
+from potassium.engine.hang import HangWatch
 from potassium.engine.job import Failure, Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
-from potassium.engine.loop_lane import LoopLane
-from potassium.engine.pool import Pool
-from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.pipeline import Pipeline
 from potassium.engine.stream import Stream
 from potassium.engine.threads import Threads
-from potassium.engine.worker import Worker
 from potassium.errors import (
     ClientLeft,
     DeadlineExceeded,
@@ -33,7 +29,6 @@ from potassium.errors import (
 __all__ = ["Counts", "Engine"]
 
 LONGEST_RETRY_AFTER = 60  # seconds
-POOL_THREADS = 4
 LAST_MOMENTS = 0.5  # seconds that a thread has to end in when there is no time left
 
 logger = logging.getLogger("potassium")
@@ -51,10 +46,19 @@ class Counts:
 
 
 class Engine:
-    """One GPU thread, the queue in front of it, and a lane on the loop per async operation.
+    """What decides over jobs: which are admitted, for how long they are wanted, when it ends.
 
-    All of it belongs to one event loop. The engine owns its tasks: they
-    are awaited by ``stop``.
+    ``Pipeline`` is where they go. All of it belongs to one event loop. The engine owns its tasks
+    and threads: they are awaited by ``stop``.
+
+    Attributes:
+        lifecycle: the state that everybody reads.
+        worker: what the GPU thread runs.
+        capacity: how many jobs wait, and may.
+        counts: how many went which way.
+        started_at: seconds since the epoch, or None.
+        cut_off: calls that the end of the grace period took from their callers.
+
     """
 
     def __init__(
@@ -71,33 +75,13 @@ class Engine:
         ``is_fatal`` tells errors of an operation after which the GPU thread is of no use.
         """
         self.lifecycle = lifecycle
-        self.capacity = Capacity(limits.queue_size)
         self.counts = Counts()
-        self.started_at: float | None = None  # seconds since the epoch
-        self._operations = list(operations)
-        streams = Bridge(self._tell_loop, _receive)
-        self.worker = Worker(self._report_from_thread, streams, is_fatal=is_fatal, clock=clock)
-        self._jobs = self._new_queue(limits, clock)
-        self._dispatcher = Dispatcher(self._jobs, self.capacity, self.worker, clock=clock)
-        self._pool = Pool(
-            POOL_THREADS if any(one.is_prepared or one.finish for one in self._operations) else 0,
-            self._tell_loop,
-            prepared=self._put_in_line,
-            finished=self._settle_finished,
-            clock=clock,
+        self.started_at: float | None = None
+        self._pipeline = Pipeline(
+            operations, limits, self._tell_loop, broke=self._give_up, is_fatal=is_fatal, clock=clock
         )
-        self._lanes = {
-            operation: LoopLane(
-                operation, self._new_queue(limits, clock), Job.settle, streams, clock=clock
-            )
-            for operation in self._operations
-            if operation.concurrency is not None
-        }
-        for operation in self._operations:
-            operation.open_streams = 0
-            if operation.concurrency is None:
-                operation.open_stream = self.worker.open_stream
-        self._queues = {operation: lane.jobs for operation, lane in self._lanes.items()}
+        self.worker = self._pipeline.worker
+        self.capacity = self._pipeline.capacity
         self._threads = Threads(self._tell_loop)
         self._tasks: list[asyncio.Task[None]] = []
         self._open: set[Job] = set()  # admitted, and their callers still wait
@@ -105,8 +89,8 @@ class Engine:
         self._limits = limits
         self._clock = clock
         self._grace_timer: asyncio.TimerHandle | None = None
-        self._hang_timer: asyncio.TimerHandle | None = None
-        self.cut_off = 0  # calls that the end of the grace period took from their callers
+        self._hang_watch: HangWatch | None = None
+        self.cut_off = 0
 
     async def start(self, init: Operation) -> None:
         """Start the GPU thread and run ``init`` on it; admit jobs once it is done.
@@ -122,7 +106,7 @@ class Engine:
         thread = self._threads.start("potassium-gpu", self.worker.run, self.worker.stop)
         job = Job(init, None, self._loop.create_future())
         try:
-            self._dispatcher.hand_over([job])
+            self._pipeline.dispatcher.hand_over([job])
             await asyncio.wait({job.future, thread}, return_when=asyncio.FIRST_COMPLETED)
             if not job.future.done():
                 thread.result()  # the thread could not be started
@@ -133,16 +117,18 @@ class Engine:
         if isinstance(outcome, Failure):
             await self._wind_up(State.FAILED)
             raise outcome.error
-        for number in range(self._pool.threads):
-            self._threads.start(f"potassium-pool-{number}", self._pool.run, self._pool.stop)
-        for operation, lane in self._lanes.items():
-            for place in range(operation.concurrency or 1):
-                name = f"potassium-{operation.name}-{place}"
-                self._tasks.append(asyncio.create_task(lane.run(), name=name))
+        pool = self._pipeline.pool
+        for number in range(pool.threads):
+            self._threads.start(f"potassium-pool-{number}", pool.run, pool.stop)
+        self._tasks = [
+            asyncio.create_task(run, name=name) for name, run in self._pipeline.lane_runs()
+        ]
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
         if self._limits.hang_timeout is not None:
-            self._look_for_hang(self._limits.hang_timeout)
+            self._hang_watch = HangWatch(
+                self.worker, pool, self._limits.hang_timeout, self.fail, clock=self._clock
+            )
 
     async def call(self, operation: Operation, argument: Any, **options: Any) -> Any:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""
@@ -174,7 +160,7 @@ class Engine:
         if deadline is not None:
             self._set_timer(job, deadline)
         try:
-            self._let_in(job)
+            self._pipeline.let_in(job)
         except asyncio.QueueFull:
             self.counts.refused += 1
             if job.timer is not None:
@@ -242,10 +228,7 @@ class Engine:
         if job.is_over and not job.future.cancelled():
             return
         job.call_off(error)
-        if job.in_line or job.in_pool:
-            job.argument = None
-        if not job.in_pool:  # its place is free when the pool has come to it
-            self._queues.get(job.operation, self._jobs).discard(job)
+        self._pipeline.discard(job)
 
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in.
@@ -290,11 +273,11 @@ class Engine:
 
     async def _wind_up(self, state: State, *, within: float | None = None) -> None:
         """Wait until the threads have run what they were given, and move on to ``state``."""
-        for timer in (self._grace_timer, self._hang_timer):
-            if timer is not None:
-                timer.cancel()
-        self.worker.stop()
-        self._pool.stop()
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
+        if self._hang_watch is not None:
+            self._hang_watch.close()
+        self._pipeline.stop()
         try:
             await self._threads.wait(self._tasks, within)
         finally:
@@ -302,7 +285,7 @@ class Engine:
                 self.lifecycle.advance(state)
 
     def _end_tasks(self) -> None:
-        self._dispatcher.close()
+        self._pipeline.dispatcher.close()
         for task in self._tasks:
             task.cancel()
 
@@ -316,22 +299,8 @@ class Engine:
         for job in list(self._open):
             self.call_off(job, error())
 
-    def _look_for_hang(self, hang_timeout: float) -> None:
-        job, since = self.worker.current, self.worker.since
-        if job is not None and job.stream is not None and job.stream.is_waiting:
-            job = None  # for its reader, which has a limit of its own
-        in_pool = self._pool.oldest
-        if job is None and in_pool is not None:
-            job, since = in_pool
-        if job is not None and self._clock() - since > hang_timeout:
-            self.fail(f"{job.operation.name} has not returned for {hang_timeout:g} s")
-        else:
-            after = hang_timeout / 10
-            self._hang_timer = self._loop.call_later(after, self._look_for_hang, hang_timeout)
-
-    def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
-        # As of now: of an error yet to come, its own report tells.
-        self._tell_loop(self._settle_group, done, ended, self.worker.fatal)
+    def _give_up(self, error: BaseException) -> None:
+        self.fail(f"the accelerator is of no use any more: {error}")
 
     def _tell_loop(self, callback: Callable[..., object], *args: object) -> None:
         try:
@@ -340,59 +309,6 @@ class Engine:
             # The loop was closed while a handler ran: nobody is left to be told.
             if not self._loop.is_closed():
                 raise
-
-    def _settle_group(
-        self,
-        done: Sequence[Job],
-        ended: bool,  # noqa: FBT001
-        fatal: BaseException | None,
-    ) -> None:
-        for job in done:
-            if job.operation.finish is None or type(job.outcome) is Failure:
-                job.settle()
-            else:
-                self.capacity.enter(job)
-                job.in_pool = True
-                self._pool.finish(job)
-        if ended:
-            self._dispatcher.group_done()
-        else:
-            self._dispatcher.wake()  # a stream may have ended
-        if fatal is not None:
-            self.fail(f"the accelerator is of no use any more: {fatal}")
-
-    def _settle_finished(self, job: Job) -> None:
-        job.in_pool = False
-        self.capacity.leave(job)
-        job.settle()
-
-    def _let_in(self, job: Job) -> None:
-        """Put a new job in line, or into the pool first; raise QueueFull where there is no room."""
-        operation = job.operation
-        if operation.is_prepared:
-            self._jobs.reserve(job)
-            job.in_pool = True
-            self._pool.prepare(job)
-            return
-        lane = self._queues.get(operation)
-        if lane is not None:
-            lane.put_nowait(job)
-        else:
-            self._jobs.put_nowait(job)
-            self._dispatcher.wake()
-
-    def _put_in_line(self, job: Job) -> None:
-        """Let a job that was prepared wait for the GPU thread."""
-        job.in_pool = False
-        if job.called_off is not None or type(job.outcome) is Failure:
-            self.capacity.leave(job)
-            job.settle()
-            return
-        self._jobs.put_reserved(job)
-        self._dispatcher.wake()
-
-    def _new_queue(self, limits: Limits, clock: Callable[[], float]) -> JobQueue:
-        return JobQueue(self.capacity, priorities=limits.priorities, clock=clock)
 
     def _close(self, job: Job) -> None:
         """Note that nobody waits for ``job`` any more."""
@@ -425,19 +341,6 @@ class Engine:
         """Return the seconds until a place is likely to be free: 1 to 60."""
         seconds = (operation.service_time.mean or 0.0) * self.capacity.waiting
         return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
-
-
-def _receive(stream: Stream) -> None:
-    """Take note, on the loop, of a stream that has something for its reader."""
-    job = stream.job
-    if not job.future.done():
-        never_began = stream.has_ended and not stream.was_begun
-        if never_began and stream.failure is not None:
-            stream.is_over = True
-            job.future.set_result(stream.failure)
-        else:
-            job.future.set_result(stream)
-    stream.wake()
 
 
 def _refusal(state: State) -> Unavailable:

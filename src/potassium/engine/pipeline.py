@@ -1,0 +1,167 @@
+"""The way of a job: through the pool, in line, on the GPU thread or the loop, and back."""
+
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any
+
+from potassium.config import Limits
+from potassium.engine.bridge import Bridge
+from potassium.engine.dispatcher import Dispatcher
+from potassium.engine.job import Failure, Job, Operation
+from potassium.engine.loop_lane import LoopLane
+from potassium.engine.pool import Pool
+from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.stream import Stream
+from potassium.engine.worker import Worker
+
+__all__ = ["Pipeline"]
+
+POOL_THREADS = 4
+
+
+class Pipeline:
+    """The stages that jobs go through, and the step from one to the next.
+
+    Belongs to one event loop, but for what its threads do.
+
+    Attributes:
+        capacity: how many jobs may wait, wherever they do.
+        worker: what the GPU thread runs.
+        pool: what the threads beside it run.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - what it needs of the engine
+        self,
+        operations: Iterable[Operation],
+        limits: Limits,
+        tell_loop: Callable[..., None],
+        *,
+        broke: Callable[[BaseException], object],
+        is_fatal: Callable[[BaseException], bool] = lambda _: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connect the stages that ``operations`` need.
+
+        ``tell_loop`` makes the loop call something soon, from any thread; ``broke`` is called on
+        the loop with an error after which the GPU thread is of no use, which ``is_fatal`` tells.
+        """
+        operations = list(operations)
+        self.capacity = Capacity(limits.queue_size)
+        streams = Bridge(tell_loop, _receive)
+        self.worker = Worker(self._report_from_thread, streams, is_fatal=is_fatal, clock=clock)
+        needs_pool = any(one.is_prepared or one.finish for one in operations)
+        self.pool = Pool(
+            POOL_THREADS if needs_pool else 0,
+            tell_loop,
+            prepared=self._put_in_line,
+            finished=self._settle_finished,
+            clock=clock,
+        )
+        self.jobs = self._new_queue(limits, clock)
+        self.dispatcher = Dispatcher(self.jobs, self.capacity, self.worker, clock=clock)
+        self.lanes: dict[Operation, LoopLane] = {}
+        for operation in operations:
+            operation.open_streams = 0
+            if operation.concurrency is None:
+                operation.open_stream = self.worker.open_stream
+            else:
+                queue = self._new_queue(limits, clock)
+                self.lanes[operation] = LoopLane(operation, queue, Job.settle, streams, clock=clock)
+        self._tell_loop = tell_loop
+        self._broke = broke
+
+    def lane_runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        """Yield the name and the coroutine of each place in a lane, to be run as a task."""
+        for operation, lane in self.lanes.items():
+            for place in range(operation.concurrency or 1):
+                yield f"potassium-{operation.name}-{place}", lane.run()
+
+    def let_in(self, job: Job) -> None:
+        """Put a new job in line, or into the pool first.
+
+        Raises:
+            asyncio.QueueFull: as many wait as may.
+
+        """
+        operation = job.operation
+        if operation.is_prepared:
+            self.jobs.reserve(job)
+            job.in_pool = True
+            self.pool.prepare(job)
+            return
+        lane = self.lanes.get(operation)
+        if lane is not None:
+            lane.jobs.put_nowait(job)
+        else:
+            self.jobs.put_nowait(job)
+            self.dispatcher.wake()
+
+    def discard(self, job: Job) -> None:
+        """Let a job that was called off take no place any more."""
+        if job.in_line or job.in_pool:
+            job.argument = None
+        if job.in_pool:
+            return  # its place is free when the pool has come to it
+        lane = self.lanes.get(job.operation)
+        (self.jobs if lane is None else lane.jobs).discard(job)
+
+    def stop(self) -> None:
+        """Let the threads end once they have run what they were given."""
+        self.worker.stop()
+        self.pool.stop()
+
+    def _put_in_line(self, job: Job) -> None:
+        """Let a job that was prepared wait for the GPU thread."""
+        job.in_pool = False
+        if job.called_off is not None or type(job.outcome) is Failure:
+            self.capacity.leave(job)
+            job.settle()
+        else:
+            self.jobs.put_reserved(job)
+            self.dispatcher.wake()
+
+    def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
+        # As of now: of an error yet to come, its own report tells.
+        self._tell_loop(self._settle_group, done, ended, self.worker.fatal)
+
+    def _settle_group(
+        self,
+        done: Sequence[Job],
+        ended: bool,  # noqa: FBT001
+        fatal: BaseException | None,
+    ) -> None:
+        for job in done:
+            if job.operation.finish is None or type(job.outcome) is Failure:
+                job.settle()
+            else:
+                self.capacity.enter(job)
+                job.in_pool = True
+                self.pool.finish(job)
+        if ended:
+            self.dispatcher.group_done()
+        else:
+            self.dispatcher.wake()  # a stream may have ended
+        if fatal is not None:
+            self._broke(fatal)
+
+    def _settle_finished(self, job: Job) -> None:
+        job.in_pool = False
+        self.capacity.leave(job)
+        job.settle()
+
+    def _new_queue(self, limits: Limits, clock: Callable[[], float]) -> JobQueue:
+        return JobQueue(self.capacity, priorities=limits.priorities, clock=clock)
+
+
+def _receive(stream: Stream) -> None:
+    """Take note, on the loop, of a stream that has something for its reader."""
+    job = stream.job
+    if not job.future.done():
+        never_began = stream.has_ended and not stream.was_begun
+        if never_began and stream.failure is not None:
+            stream.is_over = True
+            job.future.set_result(stream.failure)
+        else:
+            job.future.set_result(stream)
+    stream.wake()
