@@ -60,13 +60,14 @@ class Call:
         self.generators = 0
         self.got: list[bytes] = []
         self.appetite = asyncio.Semaphore(0)  # how often its reader may take
+        self.is_sated = True  # its reader does not want any more now
         self.job: Job | None = None
         self.task: asyncio.Task[None]
 
     @property
     def reads(self) -> bool:
         """Whether it is for its reader to see how its stream ended."""
-        return self.job is not None and self.job.stream is not None
+        return self.job is not None and self.job.stream is not None and self.is_sated
 
     def is_late(self, now: float) -> bool:
         return self.deadline is not None and now >= self.deadline
@@ -206,9 +207,12 @@ class Engines(RuleBasedStateMachine):
             return
         try:
             await call.appetite.acquire()
+            call.is_sated = False
             while (chunks := await outcome.take()) is not None:
                 call.got += chunks
+                call.is_sated = True
                 await call.appetite.acquire()
+                call.is_sated = False
         finally:
             self.engine.release(outcome)
         assert call.got == CHUNKS
@@ -341,6 +345,9 @@ class Engines(RuleBasedStateMachine):
             assert not worker._parked
             assert all(stream.is_full for stream in worker._stalled)
             assert all(stream.job.called_off is None for stream in worker._stalled)
+            if self.engine.lifecycle.state is not State.FAILED:
+                waiting = [line for line in self.engine._jobs.lines if line]
+                assert all(line.operation.batching for line in waiting)  # they gather
 
     @invariant()
     def nobody_waits_past_a_deadline(self) -> None:
@@ -400,5 +407,5 @@ def _same(call: Call) -> Call:
     return call
 
 
-Engines.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Engines.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestEngines = Engines.TestCase
