@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from conftest import gpu_threads
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.engine import NOTHING
 from support.inbox import Inbox
 from support.manual_time import ManualLoop
+from support.threads import gpu_threads
 
 from potassium import Limits
 from potassium.config import Batch
@@ -247,7 +247,9 @@ class Engines(RuleBasedStateMachine):
         raise AssertionError("the engine does not come to rest")
 
     def _threads_rest(self) -> bool:
-        with_thread = {job for group in self.engine._dispatcher.handed_over for job in group}
+        with_thread = {
+            job for group in self.engine._pipeline.dispatcher.handed_over for job in group
+        }
         around = self.operations["around"]
         in_pool = any(
             job is not None
@@ -332,8 +334,10 @@ class Engines(RuleBasedStateMachine):
     @invariant()
     def the_count_is_right(self) -> None:
         engine = self.engine
-        queued = engine._jobs.qsize() + sum(lane.qsize() for lane in engine._queues.values())
-        behind = list(engine._dispatcher.handed_over)[1:]
+        queued = engine._pipeline.jobs.qsize() + sum(
+            lane.jobs.qsize() for lane in engine._pipeline.lanes.values()
+        )
+        behind = list(engine._pipeline.dispatcher.handed_over)[1:]
         in_the_inbox = sum(job.called_off is None for group in behind for job in group)
         assert engine.capacity.waiting == queued + in_the_inbox
         assert 0 <= engine.capacity.waiting <= LIMIT
@@ -358,7 +362,7 @@ class Engines(RuleBasedStateMachine):
             assert all(stream.is_full for stream in worker._stalled)
             assert all(stream.job.called_off is None for stream in worker._stalled)
             if self.engine.lifecycle.state is not State.FAILED:
-                waiting = [line for line in self.engine._jobs.lines if line]
+                waiting = [line for line in self.engine._pipeline.jobs.lines if line]
                 assert all(line.operation.batching for line in waiting)  # they gather
 
     @invariant()
