@@ -140,13 +140,14 @@ class Engines(RuleBasedStateMachine):
         )
         self.inbox = self.engine.worker._inbox = Inbox()
         self.came_back: set[Stream] = set()  # after a stall; these need no place
-        go_on = self.engine.worker._go_on
+        turns = self.engine.worker._turns
+        go_on = turns.come_back
 
         def come_back(stream: Stream) -> None:
             self.came_back.add(stream)
             go_on(stream)
 
-        self.engine.worker._go_on = come_back  # type: ignore[method-assign] # a spy
+        turns.come_back = come_back  # type: ignore[method-assign] # a spy
         start = self.loop.create_task(self.engine.start(NOTHING))
         self._settle(start.done)
 
@@ -346,10 +347,10 @@ class Engines(RuleBasedStateMachine):
     def no_more_streams_take_turns_than_may(self) -> None:
         worker = self.engine.worker
         for operation in self.operations.values():
-            turns = [stream for stream in worker._turns if stream.job.operation is operation]
+            turns = [stream for stream in worker._turns.active if stream.job.operation is operation]
             wanted = [stream for stream in turns if stream.job.called_off is None]
             assert len(set(wanted) - self.came_back) <= operation.streams
-            parked = [job for job in worker._parked if job.operation is operation]
+            parked = [job for job in worker._turns.parked if job.operation is operation]
             assert operation.open_streams == len(turns) + len(parked)
 
     @invariant()
@@ -357,10 +358,10 @@ class Engines(RuleBasedStateMachine):
         worker = self.engine.worker
         if not self.at_gate.is_set():
             assert worker.current is None
-            assert not worker._turns
-            assert not worker._parked
-            assert all(stream.is_full for stream in worker._stalled)
-            assert all(stream.job.called_off is None for stream in worker._stalled)
+            assert not worker._turns.active
+            assert not worker._turns.parked
+            assert all(stream.is_full for stream in worker._turns._stalled)
+            assert all(stream.job.called_off is None for stream in worker._turns._stalled)
             if self.engine.lifecycle.state is not State.FAILED:
                 waiting = [line for line in self.engine._pipeline.jobs.lines if line]
                 assert all(line.operation.batching for line in waiting)  # they gather

@@ -1,9 +1,8 @@
 """The GPU thread: the only thread that touches a model.
 
 It goes in rounds. In each, every open stream makes one step, in the order in which they began, and
-then one group or batch is run, where one was handed over. An operation has a number of streams that
-may be open at a time; what would be one more is parked until one of them leaves: it has ended, or
-its reader does not keep up, in which case it comes back when there is room.
+then one group or batch is run, where one was handed over. See ``turns`` for how many streams there
+are.
 """
 
 import logging
@@ -13,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from potassium.engine.bridge import Bridge
-from potassium.engine.job import Failure, Job, Operation
+from potassium.engine.job import Failure, Job
 from potassium.engine.stream import Steps, Stream
+from potassium.engine.turns import Turns
 from potassium.errors import DeadlineExceeded, UsageError, WorkerFailed
 
 __all__ = ["Worker"]
@@ -57,10 +57,8 @@ class Worker:
         self._streams = streams
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream | None] = queue.SimpleQueue()
-        self._turns: list[Stream] = []  # they make a step in each round
+        self._turns = Turns()
         self._opening = threading.Lock()
-        self._parked: list[Job] = []  # they may stream, and wait until a stream of theirs leaves
-        self._stalled: set[Stream] = set()  # their readers do not keep up
 
     def hand_over(self, group: Sequence[Job]) -> None:
         """Put ``group`` into the inbox."""
@@ -85,22 +83,22 @@ class Worker:
         inbox, turns = self._inbox, self._turns
         try:
             while True:
-                if not turns or not inbox.empty():
+                if not turns.active or not inbox.empty():
                     item = inbox.get()
                     if item is None:
                         break
                     if isinstance(item, Stream):
-                        self._go_on(item)
+                        turns.come_back(item)
                     else:
                         self._run_group(item)
                     # A blocked thread holds on to its locals: here, to the last results' memory.
                     del item
-                if turns:
+                if turns.active:
                     self._run_round()
-                if self._parked:
-                    self._unpark()
+                if turns.parked:
+                    self._run_unparked()
         finally:
-            for stream in [*turns, *self._stalled]:
+            for stream in turns:
                 self._close(stream)
             thread.name = name
 
@@ -121,9 +119,8 @@ class Worker:
         for job in group:
             if self._is_called_for(job, now):
                 operation = job.operation
-                if operation.may_stream and self._is_taken(operation):
-                    operation.open_streams += 1
-                    self._parked.append(job)
+                if operation.may_stream and self._turns.is_taken(operation):
+                    self._turns.park(job)
                     continue
                 self.since = now  # before current: who sees a job must not see an older time
                 self.current = job
@@ -161,8 +158,7 @@ class Worker:
         if isinstance(outcome, Steps):
             stream = job.stream or self._new_stream(job)
             stream.steps = outcome
-            job.operation.open_streams += 1
-            self._turns.append(stream)
+            self._turns.enter(stream)
         elif job.stream is not None:  # it was pushed into
             job.stream.end(outcome if isinstance(outcome, Failure) else self._lateness(job))
         else:
@@ -238,13 +234,8 @@ class Worker:
     def _note_progress(self) -> None:
         self.since = self._clock()
 
-    def _is_taken(self, operation: Operation) -> bool:
-        """Return whether as many streams of ``operation`` take turns as may."""
-        turns = sum(stream.job.operation is operation for stream in self._turns)
-        return turns >= operation.streams
-
     def _run_round(self) -> None:
-        for stream in tuple(self._turns):
+        for stream in tuple(self._turns.active):
             self._step(stream)
 
     def _step(self, stream: Stream) -> None:
@@ -254,8 +245,8 @@ class Worker:
         if job.called_off is None and self.fatal is None and stream.is_full:
             stream.has_stalled = True
             if stream.is_full:  # still: the reader now sees that it has to call
-                self._stalled.add(stream)
-                self._leave(stream)
+                self._turns.stall(stream)
+                self._report_place()
                 return
             stream.has_stalled = False
         started = self.since = self._clock()
@@ -275,34 +266,20 @@ class Worker:
         stream.steps = None
         job.operation.service_time.add(stream.spent)
         stream.end(failure)
-        self._leave(stream)
+        self._turns.leave(stream)
+        self._report_place()
 
     def _account(self, stream: Stream, started: float) -> None:
         now = self._clock()
         self._rest(started, now)
         stream.spent += now - started
 
-    def _go_on(self, stream: Stream) -> None:
-        if stream in self._stalled:
-            self._stalled.discard(stream)
-            stream.has_stalled = False
-            stream.job.operation.open_streams += 1
-            self._turns.append(stream)
+    def _report_place(self) -> None:
+        self._report((), False)  # noqa: FBT003 - nothing is done, but there may be a place now
 
-    def _leave(self, stream: Stream) -> None:
-        """Take no more turns."""
-        self._turns.remove(stream)
-        stream.job.operation.open_streams -= 1
-        self._report((), False)  # noqa: FBT003 - there may be a place now
-
-    def _unpark(self) -> None:
-        """Run what has waited for a place that is free now, or needs none any more."""
-        for job in tuple(self._parked):
-            operation = job.operation
-            if job.called_off is not None or not self._is_taken(operation):
-                self._parked.remove(job)
-                operation.open_streams -= 1
-                self._run_group([job], ends=False)
+    def _run_unparked(self) -> None:
+        for job in self._turns.unparked():
+            self._run_group([job], ends=False)
 
     def _rest(self, started: float, now: float) -> None:
         """Note that the thread is at no job any more, after it was at some from ``started`` on."""
