@@ -41,6 +41,8 @@ def operation_of(  # noqa: PLR0913 - the options of one handler
 
     if concurrency is not None:
         return Operation(name, _run_on_loop(handle), concurrency=concurrency)
+    if batch is not None and finish is None:
+        finish = _as_it_is  # encoding a batch's results need not hold the GPU up
     answer = _answer if finish is None else _keep
     if batch is not None:
         batch = _of_calls(batch)
@@ -120,9 +122,9 @@ def _run_batch(
             outcome = result
             if not isinstance(result, Failure):
                 try:
-                    outcome = answer(calls[index][0], result)
-                    if isinstance(outcome, GeneratorSteps):
+                    if _open_body(calls[index][0], result) is not None:
                         raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
+                    outcome = answer(calls[index][0], result)
                 except Exception as error:  # noqa: BLE001 - it cannot be sent
                     outcome = Failure(error)
             yield index, outcome
@@ -194,6 +196,10 @@ def _finish(step: Callable[[Any], Any]) -> Callable[[Call], Reply]:
             CURRENT.reset(token)
 
     return finish
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
 
 
 def _of_calls(batch: Batch) -> Batch:

@@ -7,6 +7,8 @@ A batch leaves when the thread is free and one of these holds; until then it gat
 - whoever calls this operation these days is waiting in it already;
 - nobody has come for a moment, so that waiting on would be in vain.
 
+A full one lies ready behind the group that runs.
+
 In it are the oldest job and those of the nearest cost, so that little is spent on padding; as the
 oldest always goes first, nobody starves.
 """
@@ -107,13 +109,12 @@ class Batching:
 
     def patience(self, line: "Line", now: float) -> float:
         """Return for how many seconds to go on gathering; 0 or less to leave now."""
-        oldest = line.first
         if len(line) >= self.callers.expected(now):
             return 0
         patience = min(
-            oldest.arrived_at + self.rule.max_delay - now, self._last_arrival + QUIET - now
+            line.first.arrived_at + self.rule.max_delay - now, self._last_arrival + QUIET - now
         )
-        if patience <= 0 or self._is_full(line, oldest):
+        if patience <= 0 or self.is_full(line):
             return 0
         return patience
 
@@ -127,10 +128,11 @@ class Batching:
         limit = min(self.rule.max_cost or inf, self.ceiling.value)
         return self._nearest(oldest, size, limit)
 
-    def _is_full(self, line: "Line", oldest: "Job") -> bool:
+    def is_full(self, line: "Line") -> bool:
+        """Return whether the batch of the oldest job would not grow by waiting for more."""
         if len(line) >= self.rule.max_size:
             return True
-        chosen = self.choose(oldest)
+        chosen = self.choose(line.first)
         if len(chosen) < len(line):
             return True  # others would have to stay
         limit = min(self.rule.max_cost or inf, self.ceiling.value)
