@@ -28,6 +28,7 @@ import batching_report
 import load
 import peers
 from batching_report import LARGEST, LENGTHS, Figures, Key, Servers
+from disturbance import Patience
 from embedding import Measured, Texts
 from report import machine, row, table
 from serving import Server
@@ -126,6 +127,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of load that counts, each time")
     parser.add_argument("--max-cost", type=int, default=384, help="padded tokens in a batch")
     parser.add_argument("--quick", action="store_true", help="a fourth of the seconds")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=120,
+        help="seconds to wait in all, while others use the machine",
+    )
     parser.add_argument("--without-peers", action="store_true")
     given = parser.parse_args()
     seconds = given.seconds / (4 if given.quick else 1)
@@ -136,14 +143,15 @@ def main() -> None:
     direct = [sys.executable, script, str(LARGEST), str(given.max_cost), str(seconds / 2)]
     servers: Servers = {}
     with tempfile.TemporaryDirectory() as folder:
-        sent = Texts(Path(folder))
+        patience = Patience(given.patience)
+        sent = Texts(Path(folder), patience)
         if not given.without_peers:
             servers |= measure_peers(sent, plan, search(sent, plan))
-        called = [load.result(direct)]
+        called = [patience.measure(lambda: load.result(direct))[0]]
         with serving("potassium", str(LARGEST), str(given.max_cost)) as server:
             servers["potassium", LARGEST] = measure(sent, plan, server, plan.lengths)
             alone(sent, server, rounds=3, seconds=seconds / 4)
-        called.append(load.result(direct))
+        called.append(patience.measure(lambda: load.result(direct))[0])
     batching_report.rates(servers, called)
     if not given.without_peers:
         batching_report.aims(servers, called)

@@ -1,10 +1,18 @@
-"""How much of the machine others take while something is measured."""
+"""Measuring while others leave the machine alone.
+
+Two threads of torch wait for each other all the time: a third process that wants one of two cores
+makes them many times slower, whatever is being measured.
+"""
 
 import resource
+import sys
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import psutil
-from serving import Server
+
+Result = TypeVar("Result")
 
 # Where others take more of the machine than this, a figure is no figure.
 TOLERATED = 0.05
@@ -13,14 +21,15 @@ LOOK = 0.5  # seconds
 
 
 class Others:
-    """What neither this process, nor those it waited for, nor a server took, since it was made.
+    """What neither this process, nor those it waited for, nor some others took, since it was made.
 
-    Two threads of torch wait for each other all the time: a third process that wants one of two
-    cores makes them many times slower, and a figure measured beside it says nothing.
+    Args:
+        ours: processes that are not others, with their children.
+
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, *ours: psutil.Process) -> None:
+        self._ours = ours
         self._began = time.monotonic()
         self._taken = self._by_all() - self._by_us()
 
@@ -28,16 +37,6 @@ class Others:
         """Return their share of the time of all cores."""
         all_there_was = (time.monotonic() - self._began) * (psutil.cpu_count() or 1)
         return max(0.0, (self._by_all() - self._by_us() - self._taken) / all_there_was)
-
-    @classmethod
-    def wait_for_quiet(cls, server: Server, seconds: float) -> None:
-        """Return as soon as others take little, or after so many seconds."""
-        end = time.monotonic() + seconds
-        share = 1.0
-        while share > TOLERATED and time.monotonic() < end:
-            others = cls(server)
-            time.sleep(LOOK)
-            share = others.share()
 
     def _by_all(self) -> float:
         times = psutil.cpu_times()
@@ -47,8 +46,44 @@ class Others:
         ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         theirs = [
             process.cpu_times()
-            for process in (self._server.seen, *self._server.seen.children(recursive=True))
+            for parent in self._ours
+            for process in (parent, *parent.children(recursive=True))
         ]
         return sum(one.ru_utime + one.ru_stime for one in ours) + sum(
             one.user + one.system for one in theirs
         )
+
+
+class Patience:
+    """Waits until others leave the machine alone, and measures once more where they did not.
+
+    Args:
+        seconds: for all of that in all.
+
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def measure(self, take: Callable[[], Result], *ours: psutil.Process) -> tuple[Result, float]:
+        """Return what was taken in the least disturbed try, and the others' share meanwhile."""
+        tries: list[tuple[Result, float]] = []
+        while True:
+            began = time.monotonic()
+            self._wait(*ours)
+            waited = time.monotonic() - began
+            others = Others(*ours)
+            tries.append((take(), others.share()))
+            share = tries[-1][1]
+            self._left -= time.monotonic() - began if share > TOLERATED else waited
+            if share <= TOLERATED or self._left <= 0:
+                return min(tries, key=lambda one: one[1])
+            print(f"Others took {share:.0%}: once more", file=sys.stderr)
+
+    def _wait(self, *ours: psutil.Process) -> None:
+        end = time.monotonic() + self._left
+        share = 1.0
+        while share > TOLERATED and time.monotonic() < end:
+            others = Others(*ours)
+            time.sleep(LOOK)
+            share = others.share()

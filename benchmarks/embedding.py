@@ -4,7 +4,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,11 @@ import load
 import minilm
 import texts
 from batch_log import Batches
-from disturbance import TOLERATED, Others
+from disturbance import Patience
 from report import p99
 from serving import Server
 
 LOAD = str(Path(__file__).with_name("bodies_load.py"))
-
-# Seconds in all for waiting until others leave the machine, and for measuring once more.
-PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,9 @@ class Texts:
     From now on, servers that are started leave a log of their batches.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: Patience) -> None:
         self._folder = folder
-        self._patience = PATIENCE
+        self._patience = patience
         self._log = folder / "batches"
         os.environ[minilm.LOG] = str(self._log)
         tokenizer = minilm.tokenizer()
@@ -62,32 +58,13 @@ class Texts:
     ) -> Measured:
         """Send them to a server for so many seconds, after a warm-up that is not counted.
 
-        Returns:
-            the least disturbed of a few tries.
-
         Raises:
             SystemExit: one was not embedded.
 
         """
-        tries: list[Measured] = []
-        while True:
-            began = time.monotonic()
-            Others.wait_for_quiet(server, self._patience)
-            waited = time.monotonic() - began
-            tries.append(self._send(server, lengths, connections, seconds, route))
-            disturbed = tries[-1].others > TOLERATED
-            self._patience -= time.monotonic() - began if disturbed else waited
-            if not disturbed or self._patience <= 0:
-                return min(tries, key=lambda one: one.others)
-            print(f"Others took {tries[-1].others:.0%}: once more", file=sys.stderr)
-
-    def _send(
-        self, server: Server, lengths: str, connections: int, seconds: float, route: str
-    ) -> Measured:
-        others = Others(server)
         arguments = (server.port, route, self._folder / lengths, connections, seconds)
-        seen = load.result([sys.executable, LOAD, *map(str, arguments)])
-        disturbed = others.share()
+        command = [sys.executable, LOAD, *map(str, arguments)]
+        seen, others = self._patience.measure(lambda: load.result(command), server.seen)
         if seen["errors"]:
             raise SystemExit(f"{server.name}: {seen['errors']}")
         spent = seen["ended"] - seen["began"]
@@ -96,5 +73,5 @@ class Texts:
             token_rate=seen["tokens"] / spent,
             latencies=seen["latencies"],
             batches=Batches.read(self._log, seen["began"], seen["ended"]),
-            others=disturbed,
+            others=others,
         )
