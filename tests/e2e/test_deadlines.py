@@ -99,20 +99,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
-
-
-@pytest.fixture
-def gate(tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Path]:
-    """A file that lets the waiting handlers go once it is there."""
-    gate = tmp_path / "gate"
-    yield gate
-    gate.touch()
-
-
-@pytest.fixture
 def name() -> str:
     return uuid4().hex
 

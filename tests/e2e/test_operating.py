@@ -68,20 +68,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(32) as pool:
-        yield pool
-
-
-@pytest.fixture
-def gate(tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Path]:
-    """A file that lets the waiting handlers go once it is there."""
-    gate = tmp_path / "gate"
-    yield gate
-    gate.touch()
-
-
-@pytest.fixture
 def busy(server: Server, pool: ThreadPoolExecutor, gate: Path) -> Busy:
     """Return a function that starts a call which holds the thread until the gate opens."""
 

@@ -7,7 +7,7 @@ A batch leaves when the thread is free and one of these holds; until then it gat
 - whoever calls this operation these days is waiting in it already;
 - nobody has come for a moment, so that waiting on would be in vain.
 
-A full one lies ready behind the group that runs.
+Where enough wait to fill it twice, one lies ready behind the group that runs.
 
 In it are the oldest job and those of the nearest cost, so that little is spent on padding; as the
 oldest always goes first, nobody starves.
@@ -75,6 +75,7 @@ class Batching:
         self.ceiling = Ceiling()
         self.callers = Callers()
         self._last_arrival = 0.0
+        self._waiting_cost = 0.0
         self._by_cost: list[tuple[float, int, Job]] = []
 
     def cost_of(self, item: Any) -> float:
@@ -99,10 +100,12 @@ class Batching:
     def arrived(self, job: "Job", now: float) -> None:
         """Take a job in that now stands in line."""
         self._last_arrival = now
+        self._waiting_cost += job.cost
         insort(self._by_cost, (job.cost, job.rank, job))
 
     def left(self, job: "Job") -> None:
         """Forget a job that stands in line no more."""
+        self._waiting_cost -= job.cost
         key = (job.cost, job.rank)
         index = bisect_left(self._by_cost, key, key=lambda entry: entry[:2])
         del self._by_cost[index]
@@ -114,7 +117,7 @@ class Batching:
         patience = min(
             line.first.arrived_at + self.rule.max_delay - now, self._last_arrival + QUIET - now
         )
-        if patience <= 0 or self.is_full(line):
+        if patience <= 0 or self._is_full(line):
             return 0
         return patience
 
@@ -128,8 +131,14 @@ class Batching:
         limit = min(self.rule.max_cost or inf, self.ceiling.value)
         return self._nearest(oldest, size, limit)
 
-    def is_full(self, line: "Line") -> bool:
-        """Return whether the batch of the oldest job would not grow by waiting for more."""
+    def has_plenty(self, line: "Line") -> bool:
+        """Return whether enough jobs wait to fill a batch twice, so that there is a choice."""
+        if len(line) >= 2 * self.rule.max_size:
+            return True
+        limit = min(self.rule.max_cost or inf, self.ceiling.value)
+        return self.rule.cost is not None and self._waiting_cost >= 2 * limit
+
+    def _is_full(self, line: "Line") -> bool:
         if len(line) >= self.rule.max_size:
             return True
         chosen = self.choose(line.first)
