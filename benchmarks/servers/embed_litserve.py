@@ -1,11 +1,15 @@
 """MiniLM behind LitServe: ``embed_litserve.py PORT BATCH_SIZE``, with POST /embed."""
 
 import sys
+import warnings
 from typing import Any
 
 import litserve
 from fastapi import Response
 from minilm import MiniLM, encoded
+
+# The sizes tried include 1, for which LitServe would rather have an API without batches.
+warnings.filterwarnings("ignore", message=".*both batch and unbatch methods")
 
 
 class Embed(litserve.LitAPI):  # type: ignore[misc]  # is Any where types are checked
