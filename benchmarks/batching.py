@@ -147,11 +147,11 @@ def main() -> None:
         sent = Texts(Path(folder), patience)
         if not given.without_peers:
             servers |= measure_peers(sent, plan, search(sent, plan))
-        called = [patience.measure(lambda: load.result(direct))[0]]
+        called = [patience.measure(lambda: load.result(direct))]
         with serving("potassium", str(LARGEST), str(given.max_cost)) as server:
             servers["potassium", LARGEST] = measure(sent, plan, server, plan.lengths)
             alone(sent, server, rounds=3, seconds=seconds / 4)
-        called.append(patience.measure(lambda: load.result(direct))[0])
+        called.append(patience.measure(lambda: load.result(direct)))
     batching_report.rates(servers, called)
     if not given.without_peers:
         batching_report.aims(servers, called)

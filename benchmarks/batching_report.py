@@ -2,7 +2,9 @@
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from disturbance import TOLERATED
 from embedding import Measured
 from report import milliseconds, row, table, verdict
 
@@ -10,18 +12,34 @@ LENGTHS = ("equal", "mixed")
 OURS = "potassium"
 LARGEST = 32
 
+Direct = tuple[dict[str, float], float]  # rates by lengths, and the others' share meanwhile
 Key = tuple[str, str]  # peer and lengths
 Figures = dict[tuple[str, int], Measured]  # by lengths and connections
 Servers = dict[tuple[str, int], Figures]  # by name and batch size
 Beside = dict[tuple[str, int], Measured]  # by name and batch size, under the same load
 
-# At least so many times the rate, by lengths and connections; None stands for any number.
+# At least so many times the rate, where it hangs on them by connections.
 OF_DIRECT = 0.95
 OF_MOSEC = 1.0
 OF_LITSERVE = 2.0
 OF_THE_BETTER = {64: 1.6, 256: 2.0}
 OF_BOTH_AT_LARGEST = 2.5
 MORE_FOR_LONE = 0.001  # seconds
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A rate to be held against, and the least ratio to it; others disturbed it by a share."""
+
+    name: str
+    rate: float
+    least: float
+    others: float
+
+
+def _judged(*others: float, reached: bool) -> str:
+    """Return a verdict, where others let what it is about be measured."""
+    return verdict(reached=reached) if max(others) <= TOLERATED else "not judged: disturbed"
 
 
 def _loads(servers: Servers) -> Iterator[tuple[str, int, Beside]]:
@@ -38,11 +56,7 @@ def _best(servers: Beside, *names: str) -> Measured:
     )
 
 
-def _direct(direct: list[dict[str, float]], lengths: str) -> float:
-    return statistics.mean(seen[lengths] for seen in direct)
-
-
-def rates(servers: Servers, direct: list[dict[str, float]]) -> None:
+def rates(servers: Servers, direct: list[Direct]) -> None:
     """Print what was measured, each rate with the ratio of Potassium's to it."""
     table(
         "lengths", "connections", "server", "batch size", "potassium / it", "tokens alike",
@@ -71,52 +85,60 @@ def rates(servers: Servers, direct: list[dict[str, float]]) -> None:
     table("model called directly", "requests/s", "before", "after")
     names = {"equal": "equal lengths, full batches", "mixed": "mixed lengths, sorted beforehand"}
     for lengths, name in names.items():
-        each = (f"{seen[lengths]:.0f}" for seen in direct)
-        row(name, f"{_direct(direct, lengths):.0f}", *each)
+        each = [seen[lengths] for seen, _ in direct]
+        row(name, *(f"{rate:.0f}" for rate in (statistics.mean(each), *each)))
 
 
-def aims(servers: Servers, direct: list[dict[str, float]]) -> None:
+def aims(servers: Servers, direct: list[Direct]) -> None:
     """Print the ratios that were aimed at."""
     table("Potassium's rate, as a ratio to", "connections", "measured", "aim", "")
     for lengths, connections, beside in _loads(servers):
         ours = _best(beside, OURS)
-        for name, reference, least in _references(beside, lengths, connections, direct):
-            measured = ours.rate / reference
+        references = _mixed(beside, connections) if lengths == "mixed" else _equal(beside, direct)
+        for reference in references:
+            measured = ours.rate / reference.rate
             row(
-                f"{name}, {lengths} lengths",
+                f"{reference.name}, {lengths} lengths",
                 str(connections),
                 f"{measured:.2f}",
-                f"at least {least:.2f}",
-                verdict(reached=measured >= least),
+                f"at least {reference.least:.2f}",
+                _judged(ours.others, reference.others, reached=measured >= reference.least),
             )
         if lengths == "mixed":
-            theirs = min(_best(beside, "mosec").p99, _best(beside, "litserve").p99)
-            measured = ours.p99 / theirs
+            peers = (_best(beside, "mosec"), _best(beside, "litserve"))
+            theirs = min(peers, key=lambda one: one.p99)
+            measured = ours.p99 / theirs.p99
             row(
                 "the lower p99 latency of theirs at their best size, mixed lengths",
                 str(connections),
                 f"{measured:.2f}",
                 "at most 1.00",
-                verdict(reached=measured <= 1),
+                _judged(ours.others, theirs.others, reached=measured <= 1),
             )
 
 
-def _references(
-    servers: Beside, lengths: str, connections: int, direct: list[dict[str, float]]
-) -> list[tuple[str, float, float]]:
-    """Return names, rates, and the least ratio to them."""
-    if lengths == "equal":
-        return [
-            ("direct calls with full batches", _direct(direct, "equal"), OF_DIRECT),
-            ("mosec at its best size", _best(servers, "mosec").rate, OF_MOSEC),
-            ("LitServe at its best size", _best(servers, "litserve").rate, OF_LITSERVE),
-        ]
-    better = _best(servers, "mosec", "litserve").rate
-    largest = max(servers["mosec", LARGEST].rate, servers["litserve", LARGEST].rate)
-    found = [(f"both at batch size {LARGEST}", largest, OF_BOTH_AT_LARGEST)]
+def _equal(servers: Beside, direct: list[Direct]) -> list[Reference]:
+    """Return what the rate with equal lengths is held against."""
+    called = statistics.mean(seen["equal"] for seen, _ in direct)
+    disturbed = max(others for _, others in direct)
+    mosec, litserve = _best(servers, "mosec"), _best(servers, "litserve")
+    return [
+        Reference("direct calls with full batches", called, OF_DIRECT, disturbed),
+        Reference("mosec at its best size", mosec.rate, OF_MOSEC, mosec.others),
+        Reference("LitServe at its best size", litserve.rate, OF_LITSERVE, litserve.others),
+    ]
+
+
+def _mixed(servers: Beside, connections: int) -> list[Reference]:
+    """Return what the rate with mixed lengths is held against."""
+    largest = {name: one for name, one in servers.items() if name[1] == LARGEST}
+    compared = [("both", largest, f"batch size {LARGEST}", OF_BOTH_AT_LARGEST)]
     if connections in OF_THE_BETTER:
-        least = OF_THE_BETTER[connections]
-        found.insert(0, ("the better of the peers at its best size", better, least))
+        compared.insert(0, ("the better", servers, "its best size", OF_THE_BETTER[connections]))
+    found = []
+    for which, some, size, least in compared:
+        one = _best(some, "mosec", "litserve")
+        found.append(Reference(f"{which} of the peers at {size}", one.rate, least, one.others))
     return found
 
 
@@ -132,4 +154,6 @@ def alone(seen: dict[str, list[Measured]]) -> None:
             row(name, median, "", "", "")
             continue
         aim = f"at most {milliseconds(MORE_FOR_LONE)}"
-        row(name, median, milliseconds(more), aim, verdict(reached=more <= MORE_FOR_LONE))
+        others = (one.others for one in (*of, *without))
+        judged = _judged(*others, reached=more <= MORE_FOR_LONE)
+        row(name, median, milliseconds(more), aim, judged)
