@@ -135,6 +135,20 @@ async def test_the_queue_takes_its_limit_beside_the_job_that_runs() -> None:
         assert engine.capacity.waiting == 0
 
 
+async def test_of_many_at_once_the_first_does_not_wait_for_an_idle_thread() -> None:
+    """With a limit of 3, of five calls in the same moment one is refused."""
+    gate = Gate()
+    async with running(gate.operation, queue_size=3) as engine:
+        calls = [engine.call(gate.operation, number) for number in range(5)]
+        tasks = [asyncio.create_task(call) for call in calls]
+        await gate.has_begun()
+        await asyncio.sleep(0.01)
+        assert [task.done() for task in tasks] == [False, False, False, False, True]
+        assert isinstance(tasks[4].exception(), QueueFull)
+        gate.open(4)
+        assert await asyncio.gather(*tasks[:4]) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(("mean", "seconds"), [(0.0001, 1), (2.0, 6), (1000.0, 60)])
 async def test_retry_after_follows_service_time_and_queue(mean: float, seconds: int) -> None:
     """Retry-After is the time the queue takes: at least 1 s, at most 60 s."""

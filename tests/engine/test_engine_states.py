@@ -248,18 +248,8 @@ class Engines(RuleBasedStateMachine):
         raise AssertionError("the engine does not come to rest")
 
     def _threads_rest(self) -> bool:
-        with_thread = {
-            job for group in self.engine._pipeline.dispatcher.handed_over for job in group
-        }
-        around = self.operations["around"]
-        in_pool = any(
-            job is not None
-            and job.operation is around
-            and not job.future.done()
-            and not job.in_line
-            and job not in with_thread
-            for job in (call.job for call in self.calls)
-        )
+        # A job that was called off still has its place until the pool has come to it.
+        in_pool = any(call.job is not None and call.job.in_pool for call in self.calls)
         return not in_pool and (self.inbox.is_at_rest or self.at_gate.is_set())
 
     @rule(

@@ -83,6 +83,11 @@ class Dispatcher:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._look)
 
+    def catch_up(self) -> None:
+        """Look at the queue now, where that was to happen soon."""
+        if self._is_due:
+            self._look()
+
     def hand_over(self, group: Sequence[Job]) -> None:
         """Give ``group`` to the thread, behind the one that it may be at."""
         if self._handed_over:

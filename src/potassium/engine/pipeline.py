@@ -85,6 +85,8 @@ class Pipeline:
 
         """
         operation = job.operation
+        if self.jobs.full():
+            self.dispatcher.catch_up()  # of many at once, the first do not wait for an idle thread
         if operation.is_prepared:
             self.jobs.reserve(job)
             job.in_pool = True

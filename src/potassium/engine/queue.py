@@ -13,8 +13,8 @@ __all__ = ["Capacity", "JobQueue"]
 class Capacity:
     """How many jobs may wait, over all queues of one engine together.
 
-    A job waits from its admission until it starts to run: while it is prepared, in line, and also
-    while it lies in the GPU thread's inbox behind the one that runs.
+    A job waits from its admission until the thread is at its group: while it is prepared, in line,
+    and also while it lies in the GPU thread's inbox behind the group that runs.
     """
 
     __slots__ = ("limit", "waiting")
