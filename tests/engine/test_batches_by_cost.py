@@ -9,6 +9,7 @@ import pytest
 from potassium.config import Batch
 from potassium.engine.batching import Batching
 from potassium.engine.job import Job, Operation
+from potassium.engine.line import Line
 
 
 def waiting(*costs: float, **rule: Any) -> tuple[Batching, list[Job]]:
@@ -131,3 +132,29 @@ def test_the_memory_bounds_the_cost() -> None:
     assert len(batching.choose(jobs[0])) == 10
     batching.ceiling.overflowed(batching.weight(5, 10))
     assert len(batching.choose(jobs[0])) == 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "ripe"),
+    [
+        ({"max_size": 4}, [2, 2, 2], False),  # there is room
+        ({"max_size": 4}, [2, 2, 2, 2], True),
+        ({"max_size": 4}, [2, 2, 2, 3], False),  # better company may come for the oldest
+        ({"max_size": 4}, [2, 2, 3, 3, 9, 9, 9], False),
+        ({"max_size": 4}, [2, 2, 3, 3, 9, 9, 9, 9], True),  # a choice of two batches
+        ({"max_size": 9, "max_cost": 20}, [10], False),
+        ({"max_size": 9, "max_cost": 20}, [10, 10], True),
+        ({"max_size": 9, "max_cost": 20}, [9, 10], True),  # about the same
+        ({"max_size": 9, "max_cost": 20}, [5, 10], False),
+        ({"max_size": 9, "max_cost": 20}, [5, 10, 12, 13], True),  # a choice of two
+    ],
+)
+def test_a_batch_is_ripe_when_it_could_hardly_be_better(
+    rule: dict[str, Any], given: list[float], ripe: bool
+) -> None:
+    """It is full, and of one cost or out of enough for two."""
+    batching, jobs = waiting(*given, **rule)
+    line = Line(jobs[0].operation)
+    for job in jobs:
+        line.add(job)
+    assert batching.is_ripe(line) is ripe

@@ -7,13 +7,15 @@ A batch leaves when the thread is free and one of these holds; until then it gat
 - whoever calls this operation these days is waiting in it already;
 - nobody has come for a moment, so that waiting on would be in vain.
 
-Where enough wait to fill it twice, one lies ready behind the group that runs.
+Where later company could hardly better it, one lies ready behind the group that runs: it is full,
+and either all of it costs about the same or enough wait to fill it twice.
 
 In it are the oldest job and those of the nearest cost, so that little is spent on padding; as the
 oldest always goes first, nobody starves.
 """
 
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,8 @@ __all__ = ["Batching", "Ceiling"]
 # Callers that have just been answered call again within a moment, one close upon the other. A gap
 # of this length means that no more are coming.
 QUIET = 0.001  # seconds
+
+EVEN = 0.95  # of a batch's cost that is not padding, from where on it cannot be much better
 
 RECOVERY = 100  # batches that have to fit before a larger one is tried again
 
@@ -128,25 +132,32 @@ class Batching:
             size = int(max(1, min(size, self.ceiling.value)))
             # All cost the same, so they stand in order of rank.
             return [job for _, _, job in self._by_cost[:size]]
-        limit = min(self.rule.max_cost or inf, self.ceiling.value)
-        return self._nearest(oldest, size, limit)
+        return self._nearest(oldest, size, self._limit())
 
-    def has_plenty(self, line: "Line") -> bool:
-        """Return whether enough jobs wait to fill a batch twice, so that there is a choice."""
-        if len(line) >= 2 * self.rule.max_size:
+    def is_ripe(self, line: "Line") -> bool:
+        """Return whether a batch that leaves now is as good as one that leaves later."""
+        limit = self._limit()
+        enough = self.rule.max_size
+        if len(line) >= 2 * enough or (self.rule.cost and self._waiting_cost >= 2 * limit):
             return True
-        limit = min(self.rule.max_cost or inf, self.ceiling.value)
-        return self.rule.cost is not None and self._waiting_cost >= 2 * limit
+        chosen = self.choose(line.first)
+        costs = [job.cost for job in chosen]
+        return self._fills(chosen, limit) and sum(costs) >= EVEN * len(costs) * max(costs)
 
     def _is_full(self, line: "Line") -> bool:
         if len(line) >= self.rule.max_size:
             return True
         chosen = self.choose(line.first)
-        if len(chosen) < len(line):
-            return True  # others would have to stay
-        limit = min(self.rule.max_cost or inf, self.ceiling.value)
-        weight = self.weight(len(chosen) + 1, max(job.cost for job in chosen))
-        return weight > limit
+        return len(chosen) < len(line) or self._fills(chosen, self._limit())
+
+    def _fills(self, chosen: Sequence["Job"], limit: float) -> bool:
+        """Return whether a batch has no room for one more like its costliest."""
+        size = len(chosen) + 1
+        return size > self.rule.max_size or self.weight(size, max(j.cost for j in chosen)) > limit
+
+    def _limit(self) -> float:
+        """Return the weight that a batch may have."""
+        return min(self.rule.max_cost or inf, self.ceiling.value)
 
     def _nearest(self, oldest: "Job", size: int, limit: float) -> list["Job"]:
         """Return ``oldest`` and its nearest in cost, at most ``size`` and ``limit`` together."""

@@ -49,8 +49,8 @@ class Dispatcher:
     """Keeps the GPU thread supplied from the queue.
 
     At most two groups are with the thread: the one it runs and, where jobs are not too short
-    for it to pay, the next. A batch is put together when the thread is free for it, or when many
-    wait: until then, better company may come. Belongs to the event loop.
+    for it to pay, the next. A batch is put together when the thread is free for it, or as soon as
+    later company could hardly better it. Belongs to the event loop.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Dispatcher:
         operation = line.operation
         if operation.batching is None:
             return [self._jobs.pop(line)] if operation.may_stream else self._short_jobs(line)
-        if self._handed_over and not operation.batching.has_plenty(line):
+        if self._handed_over and not operation.batching.is_ripe(line):
             return None
         batch = operation.batching.choose(line.first)
         for job in batch:
