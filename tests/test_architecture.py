@@ -19,6 +19,7 @@ LAYERS = [
     ["errors.py", "config.py", "environment.py"],
     ["engine/"],
     ["webhooks/"],
+    ["jobs/"],
     [
         "codec.py",
         "wire.py",

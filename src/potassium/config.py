@@ -1,14 +1,20 @@
 """Groups of options: frozen, and validated when they are built."""
 
-from collections.abc import Callable, Iterable
+import base64
+import ipaddress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 from potassium.errors import UsageError
 
-__all__ = ["Batch", "Limits", "check_count", "check_options", "check_seconds"]
+__all__ = ["Batch", "Jobs", "Limits", "Webhooks", "check_count", "check_options", "check_seconds"]
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret itself
+SECRET_LENGTHS = range(24, 65)  # bytes, as Standard Webhooks has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,119 @@ class Batch:
             if self.cost is None:
                 raise UsageError("max_cost=... needs cost=..., a function of an item.")
             check_seconds("max_cost", self.max_cost, "a number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """Where background jobs are kept, and for how long.
+
+    Attributes:
+        path: the SQLite file, relative to the working directory; its folder is made where it is
+            missing. One process at a time may have it open. None to keep jobs in memory, where
+            they end with the process.
+        keep_for: seconds that ended jobs are kept for.
+        expire_after: seconds after which a job that has not begun is not run any more; None for
+            never.
+        attempts: how often a job that fails is tried; ``@app.background(attempts=...)`` and
+            ``@app.handler(attempts=...)`` go before it.
+        backoff: seconds between a failure and the next attempt; they double with each.
+
+    Raises:
+        UsageError: a value that cannot be.
+
+    """
+
+    path: str | None = ".potassium/jobs.db"
+    keep_for: float = 24 * 60 * 60.0
+    expire_after: float | None = None
+    attempts: int = 1
+    backoff: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if self.path is not None and (not isinstance(self.path, str) or not self.path):
+            raise UsageError(f"path={self.path!r}: the name of a file is needed, or None.")
+        check_seconds("keep_for", self.keep_for)
+        if self.expire_after is not None:
+            check_seconds("expire_after", self.expire_after)
+        check_count("attempts", self.attempts)
+        check_seconds("backoff", self.backoff)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhooks:
+    """How results are posted onward.
+
+    Attributes:
+        secret: signs what is posted, as Standard Webhooks have it: ``"whsec_..."``, or several
+            while they rotate, of which the first is the newest.
+        client_urls: let clients name a URL for a background job, in ``Webhook-Url``. It has to
+            lead to a public address.
+        allow: networks that clients' URLs may lead to all the same, such as ``"10.1.0.0/16"``.
+        store: ``"jobs"`` to keep deliveries where background jobs are kept, so that they go on
+            after a restart, in an app that has jobs; None to keep them in memory.
+        timeout: seconds that one attempt may take.
+        per_host: deliveries to one host at a time.
+
+    Raises:
+        UsageError: a value that cannot be.
+
+    """
+
+    secret: str | Sequence[str] | None = None
+    client_urls: bool = False
+    allow: Sequence[str] = ()
+    store: Literal["jobs"] | None = "jobs"
+    timeout: float = 10.0
+    per_host: int = 8
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if type(self.client_urls) is not bool:
+            raise UsageError(f"client_urls={self.client_urls!r}: True or False is needed.")
+        if self.store not in ("jobs", None):
+            raise UsageError(f'store={self.store!r}: "jobs" or None is needed.')
+        for secret in self.secrets:
+            _key_of(secret)
+        for network in self.allow:
+            _network(network)
+        check_seconds("timeout", self.timeout)
+        check_count("per_host", self.per_host)
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """The secrets, the newest first."""
+        if self.secret is None:
+            return ()
+        return (self.secret,) if isinstance(self.secret, str) else tuple(self.secret)
+
+    @property
+    def keys(self) -> Sequence[bytes]:
+        """What the secrets stand for: the keys to sign with, the newest first."""
+        return [_key_of(secret) for secret in self.secrets]
+
+
+def _key_of(secret: object) -> bytes:
+    """Return the key of a secret of Standard Webhooks: ``whsec_`` and 24 to 64 bytes in Base64."""
+    if isinstance(secret, str) and secret.startswith(SECRET_PREFIX):
+        with suppress(ValueError):
+            key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+            if len(key) in SECRET_LENGTHS:
+                return key
+    raise UsageError(
+        "secret=...: whsec_ and 24 to 64 random bytes in Base64 are needed. Make one with: "
+        'python -c "import base64, secrets; '
+        "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
+    )
+
+
+def _network(network: object) -> None:
+    try:
+        if not isinstance(network, str):
+            raise ValueError  # noqa: TRY004, TRY301 - a number would be taken for an address
+        ipaddress.ip_network(network)
+    except ValueError:
+        raise UsageError(f'allow=[{network!r}]: a network is needed, as "10.1.0.0/16".') from None
 
 
 def check_count(name: str, value: object) -> None:

@@ -4,12 +4,18 @@ PotassiumError
 ├── UsageError             a mistake in the app's own code, raised when it is made
 ├── MalformedJSON          400 malformed_json
 ├── Unauthorized           401 unauthorized
+├── JobNotFound            404 not_found
 ├── BodyTimeout            408 body_timeout
+├── JobHasEnded            409 job_has_ended
 ├── BodyTooLarge           413 body_too_large
 ├── UnsupportedMediaType   415 unsupported_media_type
 ├── InvalidInput           422 invalid_input
+├── IdempotencyKeyReused   422 idempotency_key_reused
+├── WebhookUrlRefused      422 webhook_url_refused
+├── JobCancelled           499 job_cancelled; the error of a job that was
 ├── ClientLeft             499 client_left; nobody is there to read it
 ├── HandlerError           500 handler_error
+├── Interrupted            500 interrupted
 ├── UnserializableOutput   500 unserializable_output
 ├── StreamBroken           none: the connection is broken in the midst of an answer
 ├── DeadlineExceeded       504 deadline_exceeded
@@ -18,6 +24,7 @@ PotassiumError
     ├── Starting           503 starting
     ├── Draining           503 draining
     ├── WorkerFailed       503 worker_failed
+    ├── StoreFailed        503 store_failed
     └── OutOfMemory        503 out_of_memory
 
 The message of an error is sent to the client as the problem document's ``detail`` (RFC 9457),
@@ -34,18 +41,25 @@ __all__ = [
     "DeadlineExceeded",
     "Draining",
     "HandlerError",
+    "IdempotencyKeyReused",
+    "Interrupted",
     "InvalidInput",
+    "JobCancelled",
+    "JobHasEnded",
+    "JobNotFound",
     "MalformedJSON",
     "OutOfMemory",
     "PotassiumError",
     "QueueFull",
     "Starting",
+    "StoreFailed",
     "StreamBroken",
     "Unauthorized",
     "Unavailable",
     "UnserializableOutput",
     "UnsupportedMediaType",
     "UsageError",
+    "WebhookUrlRefused",
     "WorkerFailed",
 ]
 
@@ -98,6 +112,20 @@ class Unauthorized(PotassiumError):
         return {"WWW-Authenticate": "Bearer"}
 
 
+class JobNotFound(PotassiumError):
+    """There is no background job of this id, or it was deleted some time after its end."""
+
+    status = 404
+    code = "not_found"
+
+
+class JobHasEnded(PotassiumError):
+    """What was asked of a background job is not possible in the state that it is in."""
+
+    status = 409
+    code = "job_has_ended"
+
+
 class BodyTimeout(PotassiumError):
     """The body did not arrive within ``Limits.body_timeout``."""
 
@@ -141,6 +169,31 @@ class InvalidInput(PotassiumError):
         return {"errors": self.errors}
 
 
+class IdempotencyKeyReused(PotassiumError):
+    """The idempotency key names a background job that was submitted with other content."""
+
+    status = 422
+    code = "idempotency_key_reused"
+
+
+class WebhookUrlRefused(PotassiumError):
+    """A client's webhook URL cannot be, or may lead into a private network."""
+
+    status = 422
+    code = "webhook_url_refused"
+
+
+class JobCancelled(PotassiumError):
+    """The background job was cancelled by request."""
+
+    status = 499
+    code = "job_cancelled"
+
+    def __init__(self, detail: str = "The job was cancelled.") -> None:
+        """Keep ``detail``."""
+        super().__init__(detail)
+
+
 class ClientLeft(PotassiumError):
     """The client closed its connection before it had its answer."""
 
@@ -153,6 +206,13 @@ class HandlerError(PotassiumError):
 
     status = 500
     code = "handler_error"
+
+
+class Interrupted(PotassiumError):
+    """The server stopped while it ran a background job, as often as that may happen."""
+
+    status = 500
+    code = "interrupted"
 
 
 class UnserializableOutput(PotassiumError):
@@ -226,6 +286,12 @@ class WorkerFailed(Unavailable):
     def __init__(self, detail: str = "The model cannot be served any more.") -> None:
         """Keep ``detail``; waiting does not help."""
         super().__init__(detail)
+
+
+class StoreFailed(Unavailable):
+    """Background jobs cannot be stored or read now; the disk may be full, or gone."""
+
+    code = "store_failed"
 
 
 class OutOfMemory(Unavailable):

@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGTERM
 
@@ -252,13 +253,17 @@ def test_a_client_that_leaves_the_queue_is_in_no_batch(
 
 
 def test_clients_that_left_take_no_places_in_a_batch(server: Server, name: str, gate: Path) -> None:
-    """Of twelve that waited eight are left: one full batch."""
-    with waiting(server, gate, "/batch", items(name, 12)) as connections:
+    """Seven wait, four of them leave, five come: one full batch of eight."""
+    with waiting(server, gate, "/batch", items(name, 7)) as connections, ExitStack() as stack:
         for connection in connections[:4]:
             connection.close()
+        wait_until(lambda: server.status()["queue"]["length"] == 3, "three in the queue")
+        later = [
+            stack.enter_context(send(server, "/batch", body, timeout=20)) for body in items(name, 5)
+        ]
         wait_until(lambda: server.status()["queue"]["length"] == 8, "eight in the queue")
         gate.touch()
-        for connection in connections[4:]:
+        for connection in connections[4:] + later:
             assert answer(connection).status == 200
     assert [len(batch) for batch in batches(server, name)] == [8]
 
