@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=[*SIZES])
     parser.add_argument("--seconds", type=float, default=8, help="of load that counts, each time")
-    parser.add_argument("--max-cost", type=int, default=512, help="padded tokens in a batch")
+    parser.add_argument("--max-cost", type=int, default=384, help="padded tokens in a batch")
     parser.add_argument("--quick", action="store_true", help="a fourth of the seconds")
     parser.add_argument(
         "--patience",
