@@ -1,0 +1,108 @@
+"""The tables of ``SqliteStore``, and how those of older versions become those of this one.
+
+A job's state is in a row of its own, apart from its input: SQLite writes a row anew, whole, when
+anything in it changes. All times are in seconds since the epoch; headers, events and errors are
+JSON.
+"""
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS"]
+
+APPLICATION_ID = 0x504B4A53  # marks a file as ours (https://www.sqlite.org/fileformat2.html)
+
+_FIRST = """
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    handler TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    attempts_limit INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    webhook_url TEXT,
+    idempotency_key TEXT,
+    fingerprint BLOB NOT NULL,
+    status TEXT NOT NULL,
+    due_at REAL NOT NULL,
+    -- Whether the line has seen that it is due, so that what waits for a later time is in
+    -- nobody's way there.
+    is_due INTEGER NOT NULL,
+    started_at REAL,
+    finished_at REAL,
+    attempts INTEGER NOT NULL,
+    progress REAL,
+    message TEXT,
+    error BLOB,
+    output BLOB
+);
+CREATE INDEX jobs_by_status ON jobs (status);
+CREATE INDEX jobs_in_line ON jobs (handler, is_due, rank, seq, due_at, expires_at)
+    WHERE status = 'queued';
+CREATE INDEX jobs_by_due ON jobs (handler, is_due, due_at) WHERE status = 'queued';
+CREATE INDEX jobs_by_expiry ON jobs (expires_at)
+    WHERE status = 'queued' AND expires_at IS NOT NULL;
+CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE UNIQUE INDEX jobs_by_key ON jobs (handler, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+
+CREATE TABLE inputs (
+    job INTEGER PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,
+    headers TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+
+CREATE TABLE events (
+    job INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+    id INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (job, id)
+);
+
+CREATE TABLE counts (status TEXT PRIMARY KEY, jobs INTEGER NOT NULL);
+INSERT INTO counts VALUES ('queued', 0), ('running', 0), ('succeeded', 0), ('failed', 0),
+    ('cancelled', 0), ('expired', 0);
+CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
+    UPDATE counts SET jobs = jobs + 1 WHERE status = new.status;
+END;
+CREATE TRIGGER job_changed AFTER UPDATE OF status ON jobs BEGIN
+    UPDATE counts SET jobs = jobs - 1 WHERE status = old.status;
+    UPDATE counts SET jobs = jobs + 1 WHERE status = new.status;
+END;
+CREATE TRIGGER job_deleted AFTER DELETE ON jobs BEGIN
+    UPDATE counts SET jobs = jobs - 1 WHERE status = old.status;
+END;
+
+CREATE TABLE deliveries (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    url TEXT NOT NULL,
+    host TEXT NOT NULL,
+    body BLOB NOT NULL,
+    request_id TEXT NOT NULL,
+    job_id TEXT,
+    is_guarded INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at REAL  -- NULL where it has arrived or was given up
+);
+CREATE INDEX deliveries_by_due ON deliveries (due_at, seq, host) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_by_job ON deliveries (job_id, due_at) WHERE job_id IS NOT NULL;
+
+CREATE TABLE attempts (
+    delivery_id TEXT NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    at REAL NOT NULL,
+    duration REAL NOT NULL,
+    status INTEGER,
+    error TEXT,
+    next_at REAL
+);
+CREATE INDEX attempts_by_delivery ON attempts (delivery_id);
+"""
+
+# Number n makes version n out of version n - 1; version 0 is an empty file. What was released is
+# never changed any more.
+MIGRATIONS = [_FIRST]

@@ -1,0 +1,28 @@
+"""The stores, each of which has to keep the same promises."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from potassium.jobs.memory import MemoryStore
+from potassium.jobs.sqlite import SqliteStore
+from potassium.jobs.store import JobStore
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobStore]:
+    store: JobStore = MemoryStore()
+    if request.param == "sqlite":
+        store = SqliteStore(tmp_path / "jobs.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "jobs.db")
+    await store.open()
+    yield store
+    await store.close()

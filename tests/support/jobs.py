@@ -1,0 +1,52 @@
+"""Jobs and deliveries to try stores with."""
+
+from itertools import count
+from typing import Any
+
+from potassium.jobs.model import NewJob
+from potassium.webhooks.deliveries import Attempt, Delivery
+
+__all__ = ["NOW", "attempt", "delivery", "new_job"]
+
+NOW = 1_000_000.0  # seconds since the epoch; the stores do not look at a clock of their own
+
+_numbers = count()
+
+
+def new_job(**values: Any) -> NewJob:
+    """Return a job for ``/train`` with an id of its own, submitted at ``NOW``."""
+    given = {
+        "id": f"job-{next(_numbers)}",
+        "handler": "/train",
+        "body": b"{}",
+        "request_id": "r-1",
+        "created_at": NOW,
+    }
+    return NewJob(**{**given, **values})
+
+
+def delivery(**values: Any) -> Delivery:
+    """Return a delivery to ``a.test`` with an id of its own, due at ``NOW``."""
+    given = {
+        "id": f"msg-{next(_numbers)}",
+        "url": "https://a.test/done",
+        "body": b"{}",
+        "request_id": "r-1",
+        "created_at": NOW,
+        "due_at": NOW,
+    }
+    return Delivery(**{**given, **values})
+
+
+def attempt(of: Delivery, *, next_at: float | None, at: float = NOW) -> Attempt:
+    """Return a try of a delivery that was answered 500, or 204 where it is the last."""
+    return Attempt(
+        delivery_id=of.id,
+        url="https://a.test/done",
+        number=of.attempts + 1,
+        at=at,
+        duration=0.5,
+        status=204 if next_at is None else 500,
+        error=None if next_at is None else "it answered 500",
+        next_at=next_at,
+    )
