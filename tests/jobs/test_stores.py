@@ -177,11 +177,11 @@ async def test_a_job_ends_once(store: JobStore) -> None:
     await store.submit(new_job())
     (running,) = await claim(store)
     events = [Event(id=1, kind="status", data=b"1"), Event(id=2, kind="status", data=b"2")]
-    ends = await asyncio.gather(
+    first, second = await asyncio.gather(
         store.end(running, Status.SUCCEEDED, now=NOW, events=events[:1], deliveries=[delivery()]),
         store.end(running, Status.CANCELLED, now=NOW, events=events[1:], deliveries=[delivery()]),
     )
-    assert ends == [True, False]
+    assert (first, second) == (True, False)
     assert list(await store.events(running.id)) == events[:1]
     assert len(await store.take_due(now=NOW, limit=5, without_hosts=[])) == 1
 

@@ -1,11 +1,12 @@
 """Opening the file of ``SqliteStore``, for this process alone."""
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from potassium.errors import UsageError
-from potassium.jobs.schema import APPLICATION_ID, MIGRATIONS
+from potassium.jobs import schema
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
@@ -47,7 +48,7 @@ async def connect(path: Path) -> "Connection":
             'Jobs that survive a restart need aiosqlite: pip install "potassium[jobs]"'
         ) from error
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_ready(path)
         connection = await aiosqlite.connect(path, isolation_level=None, timeout=0)
     except (OSError, sqlite3.Error) as error:
         raise _refused(path, error) from error
@@ -65,24 +66,36 @@ async def connect(path: Path) -> "Connection":
     return connection
 
 
+def _make_ready(path: Path) -> None:
+    """Make the folder; raise OSError where the file cannot be written.
+
+    aiosqlite does not wait for its thread where opening fails, so that is found out before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError("it is a folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError("it may not be written")
+
+
 async def _refuse_foreign(connection: "Connection", path: Path) -> None:
     """Raise where the file is another program's; reads only, so that nothing in it changes."""
-    is_ours = await _pragma(connection, "application_id") == APPLICATION_ID
+    is_ours = await _pragma(connection, "application_id") == schema.APPLICATION_ID
     if not is_ours and await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"):
         raise UsageError(f"{path} is a database of another program: name another file for jobs.")
 
 
 async def _migrate(connection: "Connection", path: Path) -> None:
     version = await _pragma(connection, "user_version")
-    if version > len(MIGRATIONS):
+    if version > len(schema.MIGRATIONS):
         raise UsageError(
             f"{path} was written by a newer version of Potassium: install that one, or name "
             "another file for jobs."
         )
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+    for number, script in enumerate(schema.MIGRATIONS[version:], start=version + 1):
         await connection.executescript(
             f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; "
-            f"PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+            f"PRAGMA application_id = {schema.APPLICATION_ID}; COMMIT;"
         )
 
 

@@ -25,9 +25,9 @@ CREATE TABLE jobs (
     fingerprint BLOB NOT NULL,
     status TEXT NOT NULL,
     due_at REAL NOT NULL,
-    -- Whether the line has seen that it is due, so that what waits for a later time is in
-    -- nobody's way there.
-    is_due INTEGER NOT NULL,
+    -- Of a queued job whether a claim has seen that it is due, so that those that wait for a later
+    -- time are in nobody's way in line; NULL of any other.
+    is_due INTEGER,
     started_at REAL,
     finished_at REAL,
     attempts INTEGER NOT NULL,
@@ -38,10 +38,10 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_status ON jobs (status);
 CREATE INDEX jobs_in_line ON jobs (handler, is_due, rank, seq, due_at, expires_at)
-    WHERE status = 'queued';
-CREATE INDEX jobs_by_due ON jobs (handler, is_due, due_at) WHERE status = 'queued';
+    WHERE is_due IS NOT NULL;
+CREATE INDEX jobs_by_due ON jobs (handler, is_due, due_at) WHERE is_due IS NOT NULL;
 CREATE INDEX jobs_by_expiry ON jobs (expires_at)
-    WHERE status = 'queued' AND expires_at IS NOT NULL;
+    WHERE is_due IS NOT NULL AND expires_at IS NOT NULL;
 CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_key ON jobs (handler, idempotency_key)
     WHERE idempotency_key IS NOT NULL;

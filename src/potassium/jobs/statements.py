@@ -42,14 +42,14 @@ FIND = LIGHT_JOB + "WHERE true" + _AFTER
 FIND_STATUS = LIGHT_JOB + "WHERE status = :status" + _AFTER
 
 BEFORE = """
-    SELECT count(*) FROM jobs WHERE status = 'queued' AND handler = :handler
+    SELECT count(*) FROM jobs WHERE handler = :handler
     AND is_due IN (0, 1) AND (rank, seq) < (:rank, :seq)
 """
 
 NOW_DUE = """
     UPDATE jobs SET is_due = 1 WHERE seq IN (
         SELECT jobs.seq FROM json_each(:handlers) AS named CROSS JOIN jobs
-        WHERE status = 'queued' AND handler = named.value AND is_due = 0 AND due_at <= :now
+        WHERE handler = named.value AND is_due = 0 AND due_at <= :now
     )
 """
 
@@ -59,8 +59,8 @@ NEXT_IN_LINE = (
     WHERE jobs.seq IN (
         SELECT first.seq FROM json_each(:handlers) AS named CROSS JOIN jobs AS first
         ON first.seq IN (
-            SELECT seq FROM jobs
-            WHERE status = 'queued' AND handler = named.value AND is_due = 1
+            SELECT seq FROM jobs INDEXED BY jobs_in_line
+            WHERE handler = named.value AND is_due = 1
             AND due_at <= :now AND (expires_at IS NULL OR expires_at > :now)
             ORDER BY rank, seq LIMIT :limit
         )
@@ -71,7 +71,8 @@ NEXT_IN_LINE = (
 )
 
 CLAIM = """
-    UPDATE jobs SET status = 'running', attempts = :attempts, started_at = :started_at
+    UPDATE jobs SET status = 'running', is_due = NULL, attempts = :attempts,
+        started_at = :started_at
     WHERE seq = :seq
 """
 
@@ -79,9 +80,9 @@ NEXT_JOB = """
     SELECT min(min(coalesce(waits, due), coalesce(due, waits))) FROM (
         SELECT
             (SELECT min(due_at) FROM jobs
-             WHERE status = 'queued' AND handler = named.value AND is_due = 0) AS waits,
+             WHERE handler = named.value AND is_due = 0) AS waits,
             (SELECT min(due_at) FROM jobs
-             WHERE status = 'queued' AND handler = named.value AND is_due = 1) AS due
+             WHERE handler = named.value AND is_due = 1) AS due
         FROM json_each(:handlers) AS named
     )
 """
@@ -95,7 +96,8 @@ LEFT_BEHIND = JOB + (
 _SAME = "WHERE seq = :seq AND id = :id AND status = :was AND attempts = :attempts "
 
 END = (
-    "UPDATE jobs SET status = :status, finished_at = :now, output = :output, error = :error "
+    "UPDATE jobs SET status = :status, is_due = NULL, finished_at = :now, "
+    "output = :output, error = :error "
     + _SAME
     + "AND status IN ('queued', 'running') RETURNING seq"
 )
@@ -121,10 +123,7 @@ EVENTS = """
     ORDER BY events.id LIMIT :limit
 """
 
-OVERDUE = JOB + (
-    "WHERE status = 'queued' AND expires_at IS NOT NULL AND expires_at <= ? "
-    "ORDER BY expires_at, seq LIMIT ?"
-)
+OVERDUE = JOB + ("WHERE is_due IS NOT NULL AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?")
 
 ENDED = """
     SELECT seq, id FROM jobs

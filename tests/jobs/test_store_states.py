@@ -1,0 +1,345 @@
+"""The stores as state machines: whatever happens in whatever order, jobs go by their rules."""
+
+import asyncio
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.jobs import NOW, attempt, delivery, new_job
+
+from potassium.errors import IdempotencyKeyReused
+from potassium.jobs.memory import MemoryStore
+from potassium.jobs.model import Event, Status, StoredJob
+from potassium.jobs.sqlite import SqliteStore
+from potassium.jobs.store import PRIORITY_STEP, JobStore
+from potassium.webhooks.deliveries import Delivery  # noqa: TC001 - with its neighbours
+
+T = TypeVar("T")
+
+HANDLERS = ["/a", "/b"]
+ENDS = [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED]
+PICK = st.integers(0, 100)
+
+
+class Stores(RuleBasedStateMachine):
+    """Random submits, claims, ends and restarts, and what a plain dictionary says to them.
+
+    ``seen`` is every job as somebody has got it at some time: who writes may know an old state.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.now = NOW
+        self.jobs: dict[str, StoredJob] = {}
+        self.told: dict[str, list[int]] = {}
+        self.seen: list[StoredJob] = []
+        self.ends: Counter[tuple[str, int]] = Counter()
+        self.deliveries: dict[str, Delivery] = {}
+        self.taken: dict[str, Delivery] = {}
+        self.left: list[str] = []
+        self.store: JobStore = self.make()
+        self.do(self.store.open())
+
+    def make(self) -> JobStore:
+        return MemoryStore()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def teardown(self) -> None:
+        self.do(self.store.close())
+        self.runner.close()
+
+    def set(self, job: StoredJob) -> None:
+        self.jobs[job.id] = job
+        self.seen.append(job)
+
+    def line(self, handlers: list[str]) -> list[StoredJob]:
+        """Return the queued jobs in the order in which they would run."""
+        queued = [job for job in self.jobs.values() if job.status is Status.QUEUED]
+        return sorted(
+            (job for job in queued if job.handler in handlers),
+            key=lambda job: (job.seq + (2 - job.priority) * PRIORITY_STEP, job.seq),
+        )
+
+    def may_change(self, job: StoredJob, *statuses: Status) -> bool:
+        current = self.jobs.get(job.id)
+        return (
+            current is not None
+            and current.status in statuses
+            and (current.status, current.attempts) == (job.status, job.attempts)
+        )
+
+    def event(self, job: StoredJob, *, is_kept: bool) -> Event:
+        known = self.told.get(job.id, [])
+        if is_kept:
+            known.append(len(known) + 1)
+            return Event(id=len(known), kind="status", data=b"{}")
+        return Event(id=1000, kind="status", data=b"stale")
+
+    @rule(
+        handler=st.sampled_from(HANDLERS),
+        priorities=st.lists(st.integers(0, 2), min_size=1, max_size=4),
+        life=st.sampled_from([None, None, 3.0]),
+    )
+    def submit(self, handler: str, priorities: list[int], life: float | None) -> None:
+        expires_at = None if life is None else self.now + life
+        wanted = [
+            new_job(handler=handler, priority=each, created_at=self.now, expires_at=expires_at)
+            for each in priorities
+        ]
+
+        async def submit() -> list[StoredJob]:
+            return await asyncio.gather(*map(self.store.submit, wanted))
+
+        for job, stored in zip(wanted, self.do(submit()), strict=True):
+            assert (stored.id, stored.status) == (job.id, Status.QUEUED)
+            self.told[job.id] = []
+            self.set(stored)
+
+    @rule(key=st.sampled_from("kl"), fingerprint=st.sampled_from([b"1", b"2"]))
+    def submit_by_key(self, key: str, fingerprint: bytes) -> None:
+        job = new_job(
+            handler="/a", idempotency_key=key, fingerprint=fingerprint, created_at=self.now
+        )
+        known = next((each for each in self.jobs.values() if each.idempotency_key == key), None)
+        try:
+            stored = self.do(self.store.submit(job))
+        except IdempotencyKeyReused:
+            assert known is not None
+            assert known.fingerprint != fingerprint
+            return
+        if known is None:
+            assert stored.id == job.id
+            self.told[job.id] = []
+            self.set(stored)
+        else:
+            assert stored == known
+            assert known.fingerprint == fingerprint
+
+    @rule(
+        handlers=st.sampled_from([HANDLERS, HANDLERS[:1], HANDLERS[1:]]),
+        limit=st.integers(1, 3),
+    )
+    def claim(self, handlers: list[str], limit: int) -> None:
+        expected = [
+            replace(job, status=Status.RUNNING, attempts=job.attempts + 1, started_at=self.now)
+            for job in self.line(handlers)
+            if job.due_at <= self.now and (job.expires_at is None or job.expires_at > self.now)
+        ][:limit]
+        claimed = self.do(self.store.claim(handlers=handlers, limit=limit, now=self.now))
+        assert list(claimed) == expected
+        for job in claimed:
+            self.set(job)
+
+    @precondition(lambda self: self.seen)
+    @rule(which=PICK, is_recent=st.booleans(), status=st.sampled_from(ENDS), tells=st.booleans())
+    def end(self, which: int, is_recent: bool, status: Status, tells: bool) -> None:
+        job = self.pick(which, is_recent=is_recent)
+        is_kept = self.may_change(job, Status.QUEUED, Status.RUNNING)
+        event = self.event(job, is_kept=is_kept)
+        posted = [delivery(job_id=job.id, due_at=self.now)] if tells else []
+        ended = self.do(
+            self.store.end(
+                job, status, now=self.now, output=b"1", events=[event], deliveries=posted
+            )
+        )
+        assert ended == is_kept
+        if ended:
+            self.ends[job.id, job.attempts] += 1
+            self.deliveries |= {each.id: each for each in posted}
+            current = self.jobs[job.id]
+            self.set(replace(current, status=status, finished_at=self.now, output=b"1", error=None))
+
+    @precondition(lambda self: self.seen)
+    @rule(which=PICK, is_recent=st.booleans(), wait=st.sampled_from([0.0, 2.0]))
+    def put_back(self, which: int, is_recent: bool, wait: float) -> None:
+        job = self.pick(which, is_recent=is_recent)
+        is_kept = self.may_change(job, Status.RUNNING)
+        event = self.event(job, is_kept=is_kept)
+        due_at = self.now + wait
+        assert is_kept == self.do(
+            self.store.put_back(job, due_at=due_at, error=b"e", events=[event])
+        )
+        if is_kept:
+            current = self.jobs[job.id]
+            self.set(replace(current, status=Status.QUEUED, due_at=due_at, error=b"e"))
+
+    @precondition(lambda self: self.seen)
+    @rule(which=PICK, is_recent=st.booleans())
+    def retry(self, which: int, is_recent: bool) -> None:
+        job = self.pick(which, is_recent=is_recent)
+        is_kept = self.may_change(job, Status.FAILED)
+        event = self.event(job, is_kept=is_kept)
+        retry = self.store.retry(job, attempts_limit=9, now=self.now, events=[event])
+        assert is_kept == self.do(retry)
+        if is_kept:
+            self.ends[job.id, job.attempts] -= 1
+            self.set(
+                replace(
+                    self.jobs[job.id],
+                    status=Status.QUEUED,
+                    attempts_limit=9,
+                    due_at=self.now,
+                    finished_at=None,
+                    expires_at=None,
+                )
+            )
+
+    @precondition(lambda self: self.seen)
+    @rule(which=PICK, is_recent=st.booleans(), progress=st.sampled_from([None, 0.5]))
+    def note(self, which: int, is_recent: bool, progress: float | None) -> None:
+        job = self.pick(which, is_recent=is_recent)
+        is_kept = self.may_change(job, Status.RUNNING)
+        event = self.event(job, is_kept=is_kept)
+        self.do(self.store.note(job, progress=progress, message=None, events=[event]))
+        if is_kept and progress is not None:
+            self.set(replace(self.jobs[job.id], progress=progress))
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.5]))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def expire(self) -> None:
+        expected = {
+            job.id
+            for job in self.line(HANDLERS)
+            if job.expires_at is not None and job.expires_at <= self.now
+        }
+        overdue = self.do(self.store.overdue(now=self.now, limit=1000))
+        assert {job.id for job in overdue} == expected
+        for job in overdue:
+            assert self.do(self.store.end(job, Status.EXPIRED, now=self.now))
+            self.ends[job.id, job.attempts] += 1
+            self.set(
+                replace(job, status=Status.EXPIRED, finished_at=self.now, output=None, error=None)
+            )
+
+    @rule()
+    def delete(self) -> None:
+        undone = {each.job_id for each in self.deliveries.values() if each.due_at is not None}
+        gone = [
+            job.id
+            for job in self.jobs.values()
+            if job.finished_at is not None and job.finished_at < self.now and job.id not in undone
+        ]
+        assert self.do(self.store.delete_ended(before=self.now, limit=1000)) == len(gone)
+        for job_id in gone:
+            del self.jobs[job_id], self.told[job_id]
+            assert self.do(self.store.get(job_id)) is None
+        self.deliveries = {
+            key: each for key, each in self.deliveries.items() if each.job_id in self.jobs
+        }
+        self.taken = {key: each for key, each in self.taken.items() if key in self.deliveries}
+
+    @rule(limit=st.integers(1, 3))
+    def take(self, limit: int) -> None:
+        waiting = [each for each in self.deliveries.values() if each.id not in self.taken]
+        due = [each for each in waiting if each.due_at is not None and each.due_at <= self.now]
+        got = self.do(self.store.take_due(now=self.now, limit=limit, without_hosts=[]))
+        assert len(got) == min(limit, len(due))
+        assert [each.due_at for each in got] == sorted(each.due_at or 0.0 for each in due)[:limit]
+        for each in got:
+            assert each == self.deliveries[each.id]
+            self.taken[each.id] = each
+
+    @precondition(lambda self: self.taken)
+    @rule(which=PICK, wait=st.sampled_from([None, 1.0]))
+    def tried(self, which: int, wait: float | None) -> None:
+        each = self.taken.pop(sorted(self.taken)[which % len(self.taken)])
+        next_at = None if wait is None else self.now + wait
+        self.do(self.store.tried(each, attempt(each, next_at=next_at, at=self.now)))
+        kept = self.deliveries[each.id]
+        self.deliveries[each.id] = kept.tried(None if kept.due_at is None else next_at)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=PICK)
+    def stop(self, which: int) -> None:
+        job_id = list(self.jobs)[which % len(self.jobs)]
+        self.do(self.store.stop(job_id))
+        for key, each in self.deliveries.items():
+            if each.job_id == job_id:
+                self.deliveries[key] = replace(each, due_at=None)
+
+    def pick(self, which: int, *, is_recent: bool) -> StoredJob:
+        """Return a job as it was seen at some time, which is seldom what it is by now."""
+        if is_recent and self.jobs:
+            return list(self.jobs.values())[which % len(self.jobs)]
+        return self.seen[which % len(self.seen)]
+
+    @invariant()
+    def is_as_expected(self) -> None:
+        newest = sorted(self.jobs.values(), key=lambda job: -job.seq)
+        found = self.do(self.store.find(limit=1000))
+        assert list(found) == [replace(job, body=b"", output=None) for job in newest]
+        counts = Counter(job.status for job in newest)
+        for status in Status:
+            assert self.do(self.store.count(status)) == counts[status]
+        for number, job in enumerate(self.line(HANDLERS[:1]), start=1):
+            assert self.do(self.store.position(job)) == number
+        queued = self.line(HANDLERS)
+        next_job = self.do(self.store.next_job(HANDLERS))
+        assert next_job == min((job.due_at for job in queued), default=None)
+
+    @invariant()
+    def each_claim_ends_at_most_once(self) -> None:
+        assert max(self.ends.values(), default=0) <= 1
+
+    @invariant()
+    def what_was_told_is_kept(self) -> None:
+        for job_id, told in self.told.items():
+            assert [event.id for event in self.do(self.store.events(job_id))] == told
+        tries = Counter[str | None]()
+        for each in self.deliveries.values():
+            tries[each.job_id] += each.attempts
+        for job_id in self.jobs:
+            assert len(self.do(self.store.attempts_of(job_id))) == tries[job_id]
+
+    @invariant()
+    def what_was_left_behind_is_known(self) -> None:
+        assert list(self.do(self.store.left_behind())) == [
+            job
+            for job in sorted(self.jobs.values(), key=lambda job: job.seq)
+            if job.status is Status.RUNNING and f"{job.id} {job.attempts}" in self.left
+        ]
+
+
+class SqliteStores(Stores):
+    """The same in a file, whose process dies now and then."""
+
+    def make(self) -> JobStore:
+        self.folder = Path(tempfile.mkdtemp())
+        self.generation = 0
+        return SqliteStore(self.folder / "0" / "jobs.db")
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.folder)
+
+    @rule(is_crash=st.booleans())
+    def reopen(self, is_crash: bool) -> None:
+        path = self.folder / str(self.generation)
+        if is_crash:
+            self.generation += 1
+            path = Path(shutil.copytree(path, self.folder / str(self.generation)))
+        self.do(self.store.close())
+        self.store = SqliteStore(path / "jobs.db")
+        self.do(self.store.open())
+        self.taken = {}
+        running = (job for job in self.jobs.values() if job.status is Status.RUNNING)
+        self.left = [f"{job.id} {job.attempts}" for job in running]
+
+
+TestMemoryStores = Stores.TestCase
+TestMemoryStores.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSqliteStores = SqliteStores.TestCase
+TestSqliteStores.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
