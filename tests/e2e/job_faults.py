@@ -31,12 +31,14 @@ def held(cache, json_in):
 @app.background("/kills")
 def kills(cache, json_in):
     note(json_in["name"])
+    time.sleep(0.3)  # for the 202 to be sent
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.background("/kills-often", attempts=4, backoff=0.01)
 def kills_often(cache, json_in):
     note(json_in["name"])
+    time.sleep(0.3)  # for the 202 to be sent
     os.kill(os.getpid(), signal.SIGKILL)
 
 
