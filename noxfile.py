@@ -54,6 +54,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def kill(session: nox.Session) -> None:
+    """Kill a server in fifty rounds of 200 jobs, and look for what was lost."""
+    install(session, "tests")
+    env = {"KILL_ROUNDS": "50"}
+    session.run("python", "-m", "pytest", "tests/e2e/test_kill.py", *session.posargs, env=env)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install("-c", "constraints.txt", *nox.project.dependency_groups(PYPROJECT, "lint"))

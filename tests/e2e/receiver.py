@@ -1,0 +1,154 @@
+"""A real receiver of webhooks: records what is posted to it, and answers as a test wants."""
+
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook
+
+SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLD_SECRET = "whsec_" + "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+SEND_BUFFER = 64 * 1024  # bytes that lie between the receiver and who reads slowly
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request that has reached a receiver."""
+
+    path: str
+    headers: Mapping[str, str]  # names in lower case
+    content: bytes
+    at: float  # on the clock of ``time.monotonic()``
+    number: int  # of the requests with this ``webhook-id``, from 1 on
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.content)
+
+    def verify(self, secret: str = SECRET) -> None:
+        """Check the signature as a receiver does.
+
+        Raises:
+            WebhookVerificationError: it is not signed with ``secret``, or not as Standard
+                Webhooks have it.
+
+        """
+        Webhook(secret).verify(self.content, dict(self.headers))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a receiver answers."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0  # seconds before it
+    body: Iterator[bytes] | None = None  # pieces, of no length that is told
+
+
+Answer = Callable[[Received], Reply]
+
+
+@dataclass
+class Receiver:
+    """A running receiver."""
+
+    port: int
+    answer: Answer
+    requests: "queue.Queue[Received]" = field(default_factory=queue.Queue)
+    body_sent: int = 0  # bytes of bodies that the operating system has taken
+    stopped: threading.Event = field(default_factory=threading.Event)
+    _all: list[Received] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def next(self, *, seconds: float = 5.0) -> Received:
+        """Return the next request; ``queue.Empty`` where none comes."""
+        return self.requests.get(timeout=seconds)
+
+    def all(self, path: str = "") -> list[Received]:
+        """Return all requests so far to what begins with ``path``."""
+        with self._lock:
+            return [received for received in self._all if received.path.startswith(path)]
+
+    def record(self, path: str, headers: Mapping[str, str], content: bytes) -> Received:
+        names = {name.lower(): value for name, value in headers.items()}
+        with self._lock:
+            webhook_id = names.get("webhook-id")
+            before = sum(one.headers.get("webhook-id") == webhook_id for one in self._all)
+            received = Received(path, names, content, time.monotonic(), before + 1)
+            self._all.append(received)
+        self.requests.put(received)
+        return received
+
+
+def well(received: Received) -> Reply:
+    """Answer 200."""
+    return Reply()
+
+
+@contextmanager
+def receive(answer: Answer = well, *, port: int = 0) -> Iterator[Receiver]:
+    """Receive webhooks until the end of the context."""
+
+    class Post(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            reply = receiver.answer(receiver.record(self.path, dict(self.headers), content))
+            receiver.stopped.wait(reply.delay)
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            if reply.body is None:
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            for piece in reply.body:
+                if receiver.stopped.is_set():
+                    break
+                self.wfile.write(piece)
+                receiver.body_sent += len(piece)
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            pass
+
+        def handle(self) -> None:
+            with suppress(OSError):  # the sender has left
+                super().handle()
+
+    class Http(ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False
+        request_queue_size = 128
+
+    with Http(("127.0.0.1", port), Post) as http, ThreadPoolExecutor(1) as pool:
+        receiver = Receiver(http.server_address[1], answer)
+        pool.submit(http.serve_forever, 0.01)
+        try:
+            yield receiver
+        finally:
+            receiver.stopped.set()
+            http.shutdown()

@@ -1,0 +1,81 @@
+"""A server that is killed again and again loses no job and no webhook.
+
+``nox -s kill`` runs fifty rounds of it, the test suite three. The seed of the random moments is in
+each test's name; ``KILL_SEED`` sets it.
+"""
+
+import os
+import random
+
+import pytest
+from e2e.kill_rounds import KillRounds, Outcome, ends, is_final
+
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
+SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
+pytestmark = pytest.mark.timeout(180 + 60 * ROUNDS)
+
+
+@pytest.fixture(scope="module", params=[SEED], ids="seed {}".format)
+def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return KillRounds(ROUNDS, request.param).run(tmp_path_factory.mktemp("kill"))
+
+
+def test_every_job_was_acknowledged_once(outcome: Outcome) -> None:
+    """Also where the first answer was lost with the server: one key, one id."""
+    assert {number: len(ids) for number, ids in outcome.ids.items()} == dict.fromkeys(
+        outcome.submitted, 1
+    )
+
+
+def test_every_acknowledged_job_has_ended(outcome: Outcome) -> None:
+    """Each is in a terminal state, and none is unknown."""
+    assert [one for one in outcome.documents.values() if not is_final(one)] == []
+    assert len(outcome.documents) == len(outcome.submitted)
+
+
+def test_every_job_has_one_end(outcome: Outcome) -> None:
+    """What its webhooks told and what its document says at last are the same end."""
+    assert [found for number in outcome.ids if len(found := ends(outcome, number)) != 1] == []
+
+
+def test_only_kills_made_jobs_fail(outcome: Outcome) -> None:
+    """A job that did not succeed was running at three kills."""
+    codes = {one["error"]["code"] for one in outcome.documents.values() if "error" in one}
+    assert codes <= {"interrupted"}
+
+
+def test_every_job_has_its_own_output(outcome: Outcome) -> None:
+    """None has another one's."""
+    for number, (job_id, *_) in outcome.ids.items():
+        document = outcome.documents[job_id]
+        if document["status"] == "succeeded":
+            assert document["output"] == number
+
+
+def test_every_webhook_has_arrived(outcome: Outcome) -> None:
+    """At a receiver that refuses half of what comes, at least once."""
+    assert set(outcome.submitted) - outcome.accepted == set()
+
+
+def test_every_webhook_keeps_its_id(outcome: Outcome) -> None:
+    """However often it was sent, and by however many processes."""
+    ids = [{one.id for one in received} for received in outcome.received.values()]
+    assert [found for found in ids if len(found) != 1] == []
+    assert len(set.union(*ids)) == len(outcome.submitted)
+
+
+def test_every_webhook_is_signed(outcome: Outcome) -> None:
+    """Each attempt verifies."""
+    assert outcome.forged == []
+
+
+def test_the_receiver_failed_half_the_time(outcome: Outcome) -> None:
+    """The test is as hard as it says."""
+    attempts = sum(len(received) for received in outcome.received.values())
+    assert 0.35 < 1 - len(outcome.accepted) / attempts < 0.65
+
+
+def test_the_kills_met_work(outcome: Outcome) -> None:
+    """In some round at least a job had not been delivered when the server was killed."""
+    assert len(outcome.unfinished) == ROUNDS
+    assert max(outcome.unfinished) > 0
