@@ -96,6 +96,12 @@ def test_import_brings_in_nothing_that_is_not_needed_yet() -> None:
     assert not set(output.stdout.split()) & {"uvicorn", "httpx", "pydantic", "torch", "numpy"}
 
 
+def test_stores_need_no_client() -> None:
+    """What keeps jobs and deliveries imports no HTTP client."""
+    code = "import sys, potassium.jobs.store; assert 'httpx' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize(
     "name",
     ["potassium", *(info.name for info in pkgutil.walk_packages(potassium.__path__, "potassium."))],

@@ -20,7 +20,7 @@ from potassium.handler import Handler
 from potassium.start_failure import trace_below
 
 if TYPE_CHECKING:
-    from potassium.webhooks import WebhookSender
+    from potassium.webhooks.sender import WebhookSender
 
 __all__ = ["Running", "Runtime"]
 
@@ -208,7 +208,7 @@ class Runtime:
             self.lifecycle.advance(State.STARTING)
         webhooks = None
         if any(handler.webhook_url for handler in self._handlers):
-            from potassium.webhooks import WebhookSender  # noqa: PLC0415 - imports httpx
+            from potassium.webhooks.sender import WebhookSender  # noqa: PLC0415 - imports httpx
 
             webhooks = WebhookSender()
         engine = Engine(

@@ -12,7 +12,7 @@ import potassium.runtime
 import potassium.webhooks.sender
 from potassium import Limits, Potassium, Response
 from potassium.testing import client
-from potassium.webhooks import WebhookSender
+from potassium.webhooks.sender import WebhookSender
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ERROR = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"

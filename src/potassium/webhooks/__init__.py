@@ -1,5 +1,6 @@
-"""Results that are posted onward."""
+"""Results that are posted onward: kept, signed, and tried again until they have arrived.
 
-from potassium.webhooks.sender import WebhookSender
+Nothing is imported here: the stores of jobs keep deliveries too, and have no need of httpx.
+"""
 
-__all__ = ["WebhookSender"]
+__all__: list[str] = []
