@@ -16,7 +16,7 @@ MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*
 
 # Lower layers first; a module imports from its own layer and from those before it.
 LAYERS = [
-    ["errors.py", "config.py", "environment.py"],
+    ["errors.py", "config.py", "environment.py", "urls.py"],
     ["engine/"],
     ["webhooks/"],
     ["jobs/"],
@@ -34,10 +34,14 @@ LAYERS = [
     ["accelerator.py"],
     ["steps.py", "batches.py", "calls.py"],
     ["handler.py"],
-    ["departures.py", "start_failure.py"],
+    ["departures.py", "start_failure.py", "failure.py", "webhook.py"],
+    ["background.py", "job_service.py"],
+    ["intake.py"],
+    ["running.py"],
     ["runtime.py"],
     ["path.py", "keys.py", "signals.py"],
     ["relay.py", "endpoint.py", "health.py", "front.py"],
+    ["job_routes.py"],
     ["server.py", "app.py"],
     ["testing.py", "__init__.py"],
 ]

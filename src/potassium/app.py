@@ -6,8 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any, Never, TypeVar, overload
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Batch, Limits, check_options
+from potassium.config import Batch, Jobs, Limits, Webhooks, check_options
 from potassium.endpoint import Endpoint
 from potassium.engine import Operation
 from potassium.environment import default_api_keys, default_host, default_port
@@ -28,9 +27,14 @@ from potassium.health import Health
 from potassium.keys import ApiKeys, check_keys
 from potassium.problem import explained, problem_reply
 from potassium.request_id import RequestIds, request_id_of
+from potassium.running import Plan
 from potassium.runtime import Runtime
 from potassium.signals import before_signals
 from potassium.start_failure import StartFailures
+from potassium.urls import is_http_url
+
+if TYPE_CHECKING:
+    from potassium.job_service import JobService
 
 __all__ = ["Potassium"]
 
@@ -52,11 +56,13 @@ class Potassium(Starlette):
 
     """
 
-    def __init__(  # noqa: PLR0913 - four of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - six of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
         limits: Limits | None = None,
+        jobs: Jobs | None = None,
+        webhooks: Webhooks | None = None,
         api_keys: Iterable[str] | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
@@ -69,6 +75,9 @@ class Potassium(Starlette):
         Args:
             name: what log lines and the status page call it.
             limits: what it takes on at a time; see ``Limits`` for the defaults.
+            jobs: where background jobs are kept; an app that has ``@app.background`` and no
+                ``jobs`` keeps them as ``Jobs()`` does.
+            webhooks: how results are posted onward; see ``Webhooks`` for the defaults.
             api_keys: any of which a request has to carry, but for health and readiness;
                 ``POTASSIUM_API_KEYS``, separated by commas, where not given.
             debug: send tracebacks to clients. For development alone.
@@ -83,6 +92,11 @@ class Potassium(Starlette):
 
         """
         _check_arguments(name, unknown)
+        for option, value, kind in (("jobs", jobs, Jobs), ("webhooks", webhooks, Webhooks)):
+            if not isinstance(value, kind | None):
+                raise UsageError(
+                    f"Potassium({option}={value!r}): write {option}={kind.__name__}(...)."
+                )
         self.name = name
         self.optimized: list[Any] = []
         self._cache: Cache = {}
@@ -93,7 +107,15 @@ class Potassium(Starlette):
         self._endpoints: dict[str, Endpoint] = {}
         self._unclaimed_webhooks: dict[Callable[..., Any], str] = {}
         init = Operation("init", self._run_init)
-        self._runtime = Runtime(self._handlers.values(), init, self._limits)
+        self._plan = Plan(
+            handlers=self._handlers,
+            init=init,
+            limits=self._limits,
+            jobs=None,
+            webhooks=webhooks or Webhooks(),
+            debug=debug,
+        )
+        self._runtime = Runtime(self._plan)
         super().__init__(
             debug=debug,
             routes=[*Health(name, self._runtime).routes(), *(routes or ())],
@@ -106,6 +128,8 @@ class Potassium(Starlette):
             },
             lifespan=self.lifespan,
         )
+        if jobs is not None:
+            self._keep_jobs(jobs)
 
     @overload
     def init(self, function: Function, /) -> Function: ...
@@ -153,6 +177,8 @@ class Potassium(Starlette):
         prepare: Callable[..., Any] | None = None,
         finish: Callable[..., Any] | None = None,
         concurrency: int | None = None,
+        attempts: int | None = None,
+        backoff: float | None = None,
     ) -> Callable[[Function], Function]: ...
 
     def handler(  # noqa: PLR0913 - each option by itself
@@ -165,6 +191,8 @@ class Potassium(Starlette):
         prepare: Callable[..., Any] | None = None,
         finish: Callable[..., Any] | None = None,
         concurrency: int | None = None,
+        attempts: int | None = None,
+        backoff: float | None = None,
     ) -> Any:
         """Answer ``POST path`` with the decorated function; bare, ``POST /``.
 
@@ -186,6 +214,9 @@ class Potassium(Starlette):
             finish: called likewise with what the handler returned, after that; what it returns
                 is the result.
             concurrency: for ``async def``: how many calls run at a time; 1 where not given.
+            attempts: how often a background job is tried that fails, for clients that send
+                ``Prefer: respond-async``; ``Jobs.attempts`` where not given.
+            backoff: seconds from its first failure to the next attempt; they double with each.
 
         Raises:
             UsageError: the path is taken, the options do not suit the function, or it cannot be
@@ -204,11 +235,41 @@ class Potassium(Starlette):
             prepare=prepare,
             finish=finish,
             concurrency=concurrency,
+            attempts=attempts,
+            backoff=backoff,
         )
+        return self._register(path, options, is_background=False)
 
+    def background(self, path: str | Callable[..., Any] = "/", **options: Any) -> Any:
+        """Run the decorated function in the background of each ``POST path``, answered at once.
+
+        The answer is 202 with the job's document, ``Location`` where it is found from then on, and
+        the result comes by polling, by its stream of events, or by webhook. The call is stored
+        before it is answered, and survives the process.
+
+        Args:
+            path: as for ``@app.handler``.
+            options: as for ``@app.handler``. ``timeout`` counts from the beginning of each attempt;
+                there is none where it is not given.
+
+        Raises:
+            UsageError: as for ``@app.handler``.
+
+        """
+        if callable(path):
+            return self.background()(path)
+        if not isinstance(path, str):
+            raise UsageError(f'@app.background({path!r}): a path is needed, such as "/train".')
+        check_options("@app.background", options, Options.__dataclass_fields__)
+        return self._register(path, Options(**options), is_background=True)
+
+    def _register(
+        self, path: str, options: Options, *, is_background: bool
+    ) -> Callable[[Function], Function]:
         def decorate(function: Function) -> Function:
-            self._check_open("@app.handler")
+            self._check_open("@app.background" if is_background else "@app.handler")
             handler = Handler.of(function, path, options, cache=lambda: self._cache)
+            handler.is_background = is_background
             if handler.path in self._handlers:
                 other = name_of(self._handlers[handler.path].function)
                 raise UsageError(
@@ -219,6 +280,8 @@ class Potassium(Starlette):
             endpoint = Endpoint(handler, self._runtime, self._limits, debug=self.debug)
             self._handlers[handler.path] = handler
             self._endpoints[handler.path] = endpoint
+            if is_background and self._plan.jobs is None:
+                self._keep_jobs(Jobs())
             self.router.routes.insert(
                 len(self._handlers) - 1,
                 Route(handler.path, endpoint, methods=["POST"], name=name_of(function)),
@@ -237,7 +300,7 @@ class Potassium(Starlette):
             UsageError: the URL is none of http or https.
 
         """
-        if not _is_http_url(url):
+        if not is_http_url(url):
             raise UsageError(f"@app.result_webhook(url={url!r}): an http or https URL is needed.")
 
         def decorate(function: Function) -> Function:
@@ -349,6 +412,17 @@ class Potassium(Starlette):
         front = Front(endpoints, StartFailures(rest, self._run_init.__code__))
         return ApiKeys(front, self._api_keys) if self._api_keys else front
 
+    def _keep_jobs(self, jobs: Jobs) -> None:
+        from potassium.job_routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
+
+        async def service() -> "JobService":
+            running = await self._runtime.started()
+            assert running.jobs is not None  # noqa: S101 - the plan has them
+            return running.jobs
+
+        self._plan.jobs = jobs
+        self.router.routes += JobRoutes(service).routes()
+
     def _run_init(self, _: None) -> None:
         if self._init_function is None:
             return
@@ -374,9 +448,16 @@ class Potassium(Starlette):
             raise UsageError(f"{what} came after the app had started; decorate before that.")
 
     def _check_complete(self) -> None:
+        for handler in self._handlers.values():
+            if self._plan.jobs is None and (handler.attempts or handler.backoff):
+                raise UsageError(
+                    f"POST {handler.path}: attempts= and backoff= are for background jobs; keep "
+                    "them with Potassium(jobs=Jobs())."
+                )
         for function in self._unclaimed_webhooks:
             raise UsageError(
-                f"{name_of(function)} has @app.result_webhook but no @app.handler; add one."
+                f"{name_of(function)} has @app.result_webhook but no @app.handler; add one, or "
+                "@app.background."
             )
 
 
@@ -398,14 +479,6 @@ def _module_of(model: Any) -> Any:
             if isinstance(candidate, torch.nn.Module):
                 return candidate
     raise TypeError(f"app.optimize() takes torch.nn.Modules, not {type(model).__name__}.")
-
-
-def _is_http_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that cannot be
-        return False
 
 
 def _in_event_loop() -> bool:

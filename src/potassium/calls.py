@@ -64,6 +64,8 @@ def _run(handle: Function, answer: Callable[[Request, Any], Any]) -> Callable[[C
     def run(call: Call) -> Any:
         request, argument = call
         token = CURRENT.set(request)
+        if request.background is not None:
+            request.background.began()
         try:
             try:
                 return answer(request, handle(argument))
@@ -90,6 +92,8 @@ def _run_on_loop(handle: Function) -> Callable[[Call], Any]:
     async def run(call: Call) -> Any:
         request, argument = call
         CURRENT.set(request)  # each call has a task, and so a context, of its own
+        if request.background is not None:
+            request.background.began()
         result = handle(argument)
         if inspect.isawaitable(result):
             result = await result
@@ -110,6 +114,9 @@ def _run_batch(
     assert batching is not None  # noqa: S101 - this is for batched operations
 
     def run(calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+        for request, _ in calls:
+            if request.background is not None:
+                request.background.began()
         costs = [1 if request.job is None else request.job.cost for request, _ in calls]
         batch = BatchRun(
             handle,

@@ -2,33 +2,28 @@
 
 import asyncio
 import logging
-from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from potassium.body import Bodies
 from potassium.config import Limits
-from potassium.engine import Engine, Job, Priority, Stream
-from potassium.errors import (
-    DeadlineExceeded,
-    PotassiumError,
-    StreamBroken,
-    Unavailable,
-)
+from potassium.engine import Engine, Job, Priority, State, Stream, refusal
+from potassium.errors import PotassiumError, StreamBroken
+from potassium.failure import failure_reply, internal
 from potassium.handler import Handler
 from potassium.http import Request
-from potassium.preferences import deadline_of, priority_of
-from potassium.problem import problem_reply
+from potassium.preferences import deadline_of, priority_of, wants_job
 from potassium.relay import KEEP_ALIVE, Relay
-from potassium.reply import Reply
 from potassium.request_id import request_id_of
 from potassium.runtime import Runtime
 from potassium.wire import Events
 
-__all__ = ["Endpoint"]
+if TYPE_CHECKING:
+    from potassium.intake import Intake
+    from potassium.reply import Reply
 
-SENDABLE = range(200, 600)  # final statuses of HTTP
+__all__ = ["Endpoint"]
 
 logger = logging.getLogger("potassium")
 
@@ -66,6 +61,9 @@ class Endpoint:
             request = Request(request_id, scope["headers"], body)
             call = request, handler.bind(request)
             running = self._runtime.running or await self._runtime.started(deadline)
+            if running.intake is not None and (handler.is_background or wants_job(scope)):
+                await self._answer_later(running.intake, request, scope, send)
+                return
             engine = running.engine
             job = engine.admit(handler.operation, call, deadline=deadline, priority=priority)
             request.job = job
@@ -88,15 +86,24 @@ class Endpoint:
             await self._fail(error, relay, request_id, send)
             return
         except Exception as error:  # noqa: BLE001 - of a validator of the user's, or our own
-            await self._fail(_internal(error), relay, request_id, send)
+            await self._fail(internal(error), relay, request_id, send)
             return
         reply: Reply = outcome
         await reply.send(request_id, send)
-        if running.webhooks is not None and handler.webhook_url is not None:
+        if handler.webhook_url is not None:
             if reply.is_json:
-                running.webhooks.post(handler.webhook_url, reply.body, request_id)
+                running.outbox.post(handler.webhook_url, reply.body, request_id)
             else:
                 self._warn_of_no_json(request_id)
+
+    async def _answer_later(
+        self, intake: "Intake", request: Request, scope: Scope, send: Send
+    ) -> None:
+        """Answer a call that is run in the background, where it is safe by now."""
+        if self._runtime.lifecycle.state is not State.READY:
+            raise refusal(self._runtime.lifecycle.state)
+        reply = await intake.answer(self.handler, request, scope, priority_of(scope))
+        await reply.send(request.id, send)
 
     def _relay(self, request: Request, send: Send) -> Relay:
         return Relay(request.wire, request.id, send, self._stall_timeout)
@@ -105,7 +112,7 @@ class Endpoint:
         self, error: PotassiumError, relay: Relay | None, request_id: str, send: Send
     ) -> None:
         """Answer a failed call; where its answer has begun already, in the midst of that."""
-        problem = self._problem(error, request_id)
+        problem = failure_reply(error, self.handler.path, request_id, debug=self._debug)
         if relay is None or not relay.has_begun:
             await problem.send(request_id, send)
         elif not await relay.fail(error, problem):
@@ -117,23 +124,6 @@ class Endpoint:
                 extra={"request_id": request_id, "handler": self.handler.path},
             )
             raise StreamBroken(error.detail) from None
-
-    def _problem(self, error: PotassiumError, request_id: str) -> Reply:
-        """Return the answer to a failed call, and log what only the server may know."""
-        cause = error.__cause__
-        if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
-            return problem_reply(cause, request_id, debug=self._debug)
-        expected = isinstance(error, Unavailable | DeadlineExceeded | StreamBroken)
-        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not expected:
-            logger.error(
-                "%s failed: %s (request %s)",
-                self.handler.path,
-                error.code,
-                request_id,
-                exc_info=cause or error,
-                extra={"request_id": request_id, "handler": self.handler.path},
-            )
-        return problem_reply(error, request_id, debug=self._debug)
 
     def _warn_of_no_json(self, request_id: str) -> None:
         logger.warning(
@@ -151,9 +141,3 @@ async def _keep_alive(relay: Relay, engine: Engine, job: Job) -> None:
     except BaseException:
         engine.abandon(job)
         raise
-
-
-def _internal(cause: Exception) -> PotassiumError:
-    error = PotassiumError("The server made a mistake.")
-    error.__cause__ = cause
-    return error

@@ -31,6 +31,8 @@ class Options:
     batch: Batch | None = None
     prepare: Callable[..., Any] | None = None
     finish: Callable[..., Any] | None = None
+    attempts: int | None = None
+    backoff: float | None = None
 
     def __post_init__(self) -> None:
         """Check every value by itself."""
@@ -39,6 +41,10 @@ class Options:
         if self.concurrency is not None:
             check_count("concurrency", self.concurrency)
         check_count("streams", self.streams)
+        if self.attempts is not None:
+            check_count("attempts", self.attempts)
+        if self.backoff is not None:
+            check_seconds("backoff", self.backoff)
         if self.batch is not None and not isinstance(self.batch, Batch):
             raise UsageError(f"batch={self.batch!r}: write batch=Batch(max_size=32).")
         for name, step in (("prepare", self.prepare), ("finish", self.finish)):
@@ -84,6 +90,9 @@ class Handler:
         operation: what the engine runs; it returns the encoded ``Reply``, or opens a stream.
         yields: whether every answer of it is a stream.
         timeout: seconds for queueing and running together, or None for no limit.
+        attempts: how often a background job is tried; None for what ``Jobs`` says.
+        backoff: seconds from its first failure to the next attempt; likewise.
+        is_background: whether every call of it is run in the background.
         webhook_url: where the returned JSON is posted to as well, or None.
 
     """
@@ -94,6 +103,9 @@ class Handler:
     operation: Operation
     yields: bool
     timeout: float | None
+    attempts: int | None = None
+    backoff: float | None = None
+    is_background: bool = False
     webhook_url: str | None = None
 
     @classmethod
@@ -132,6 +144,8 @@ class Handler:
             operation=operation,
             yields=options.batch is None and _yields(function),
             timeout=options.timeout,
+            attempts=options.attempts,
+            backoff=options.backoff,
         )
 
 

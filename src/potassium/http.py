@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
     from potassium.engine import Job, Stream
+    from potassium.jobs.run import Run
 
 __all__ = ["CURRENT", "Request", "Response", "current_request"]
 
@@ -36,10 +37,11 @@ class Request:
             choose it.
         body: the raw body.
         job: the admitted job that it became; the server's own.
+        background: the run of the background job that it belongs to; the server's own.
 
     """
 
-    __slots__ = ("__weakref__", "_headers", "_json", "_wire", "body", "id", "job")
+    __slots__ = ("__weakref__", "_headers", "_json", "_wire", "background", "body", "id", "job")
 
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Describe a request; ``headers`` is the ASGI list, names in lower case."""
@@ -49,6 +51,7 @@ class Request:
         self._json: Any = NOT_GIVEN
         self._wire: Wire | None = None
         self.job: Job | None = None
+        self.background: Run | None = None
 
     @property
     def headers(self) -> "Headers":
@@ -120,6 +123,25 @@ class Request:
         stream.push(self.wire.encode(chunk))
         stream.wait_for_room()
         self.raise_if_cancelled()
+
+    def progress(self, share: float, message: str | None = None) -> None:
+        """Tell how far the call is: ``share`` from 0 to 1, and in words where given.
+
+        Shown by the page of a background job, and in its stream of events; a direct call's caller
+        is not told. Never blocks, and may be called on any thread, and at every step.
+
+        Raises:
+            UsageError: the share is not from 0 to 1, or the message is no text.
+
+        """
+        try:
+            share = float(share)
+        except (TypeError, ValueError):
+            share = -1.0
+        if not 0 <= share <= 1 or not isinstance(message, str | None):
+            raise UsageError('request.progress(0.4, "epoch 2"): a number from 0 to 1, and a text.')
+        if self.background is not None:
+            self.background.progress(share, message)
 
     @property
     def was_sent_to(self) -> bool:

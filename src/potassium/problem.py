@@ -12,7 +12,7 @@ from potassium.errors import HandlerError, PotassiumError, UnserializableOutput
 from potassium.http import EMPTY
 from potassium.reply import Reply, wire_headers
 
-__all__ = ["explained", "problem_reply"]
+__all__ = ["PROBLEM", "explained", "problem_reply"]
 
 PROBLEM = (b"content-type", b"application/problem+json")
 

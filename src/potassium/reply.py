@@ -8,7 +8,7 @@ from starlette.types import Send
 from potassium.codec import encode
 from potassium.http import EMPTY, FIELD_VALUE, NOT_GIVEN, TOKEN, Response
 
-__all__ = ["Reply", "reply_to", "wire_headers"]
+__all__ = ["JSON", "Reply", "reply_to", "wire_headers"]
 
 JSON = (b"content-type", b"application/json")
 BYTES = (b"content-type", b"application/octet-stream")

@@ -4,45 +4,21 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import anyio
 
-from potassium.accelerator import is_fatal
-from potassium.config import Limits
-from potassium.departures import Departures
-from potassium.engine import Engine, Lifecycle, Operation, State
-from potassium.errors import ClientLeft, Draining, Starting, UsageError, WorkerFailed
-from potassium.handler import Handler
+from potassium.engine import Lifecycle, Operation, State
+from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.running import Plan, Running
 from potassium.start_failure import trace_below
 
-if TYPE_CHECKING:
-    from potassium.webhooks.sender import WebhookSender
-
-__all__ = ["Running", "Runtime"]
+__all__ = ["Runtime"]
 
 STOP_TIME = 15.0  # seconds beyond the grace period that a stop may take, webhooks included
 
 logger = logging.getLogger("potassium")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """What lives from start to stop.
-
-    Attributes:
-        engine: runs the calls.
-        departures: watches who is still waiting for them.
-        webhooks: posts their results onward; None where no handler has a webhook.
-
-    """
-
-    engine: Engine
-    departures: Departures
-    webhooks: "WebhookSender | None"
 
 
 class Runtime:
@@ -56,13 +32,11 @@ class Runtime:
 
     """
 
-    def __init__(self, handlers: Iterable[Handler], init: Operation, limits: Limits) -> None:
-        """Prepare to serve what ``handlers`` holds by the time of the start."""
+    def __init__(self, plan: Plan) -> None:
+        """Prepare to serve what ``plan`` holds by the time of the start."""
         self.lifecycle = Lifecycle()
         self.running: Running | None = None
-        self._handlers = handlers
-        self._init = init
-        self._limits = limits
+        self._plan = plan
         self._entered = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start_over = asyncio.Event()
@@ -76,7 +50,7 @@ class Runtime:
 
     def operations(self) -> list[Operation]:
         """Return what every handler runs."""
-        return [handler.operation for handler in self._handlers]
+        return [handler.operation for handler in self._plan.handlers.values()]
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -103,8 +77,8 @@ class Runtime:
             try:
                 yield
             finally:
-                with anyio.move_on_after(self._limits.grace_period + STOP_TIME, shield=True):
-                    await _stop(running)
+                with anyio.move_on_after(self._plan.limits.grace_period + STOP_TIME, shield=True):
+                    await running.stop()
         finally:
             self._leave()
 
@@ -124,7 +98,7 @@ class Runtime:
         """
         if self.running is None:
             self.begin()
-            if self._waiting >= self._limits.queue_size:
+            if self._waiting >= self._plan.limits.queue_size:
                 raise Starting("The model is still loading.", retry_after=1)
             self._waiting += 1
             try:
@@ -162,7 +136,7 @@ class Runtime:
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in."""
         if self.running is not None:
-            self.running.engine.drain()
+            self.running.drain()
 
     @property
     def was_cut_off(self) -> bool:
@@ -190,41 +164,19 @@ class Runtime:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            trace = trace_below(error, self._init.run.__code__)
+            trace = trace_below(error, self._plan.init.run.__code__)
             logger.critical(
                 "init failed; the app answers 503 from now on",
                 exc_info=(type(error), error, trace),
             )
 
     async def _start(self) -> Running:
-        try:
-            self.running = await self._start_engine()
-        finally:
-            self._start_over.set()
-        return self.running
-
-    async def _start_engine(self) -> Running:
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
-        webhooks = None
-        if any(handler.webhook_url for handler in self._handlers):
-            from potassium.webhooks.sender import WebhookSender  # noqa: PLC0415 - imports httpx
-
-            webhooks = WebhookSender()
-        engine = Engine(
-            self.operations(),
-            limits=self._limits,
-            lifecycle=self.lifecycle,
-            is_fatal=is_fatal,
-        )
-        await engine.start(self._init)
-        # An error for each: one that is raised again and again keeps the frames of all its raises.
-        departures = Departures(lambda job: engine.call_off(job, ClientLeft()))
-        return Running(engine=engine, departures=departures, webhooks=webhooks)
-
-
-async def _stop(running: Running) -> None:
-    running.departures.close()
-    await running.engine.stop()
-    if running.webhooks is not None:
-        await running.webhooks.aclose()
+        running = Running(self._plan, self.lifecycle)
+        try:
+            await running.start()
+            self.running = running
+        finally:
+            self._start_over.set()
+        return running

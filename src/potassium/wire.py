@@ -8,7 +8,7 @@ from typing import Any
 from potassium.codec import encode
 from potassium.errors import UnserializableOutput
 
-__all__ = ["Events", "JsonLines", "Raw", "Wire", "wire_of"]
+__all__ = ["Events", "JsonChunks", "JsonLines", "Raw", "Wire", "wire_of"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -98,6 +98,18 @@ class JsonLines(Wire):
     def encode(self, chunk: Any) -> bytes:
         """Return the line that stands for ``chunk``."""
         return encode(_text(chunk) if isinstance(chunk, BUFFERS) else chunk) + b"\n"
+
+
+class JsonChunks(JsonLines):
+    """A JSON value for each chunk, whatever the app says: how a background job keeps them."""
+
+    def encode(self, chunk: Any) -> bytes:
+        """Return the value that stands for ``chunk``."""
+        return super().encode(chunk)[:-1]
+
+    def set_by_app(self, status: int, headers: Headers) -> Wire:  # noqa: ARG002
+        """Return this form: nobody sees the status and the headers of a job's answer."""
+        return self
 
 
 class Events(Wire):

@@ -1,7 +1,7 @@
 """The queue and the GPU thread. Knows nothing of HTTP."""
 
 from potassium.engine.batching import Ceiling
-from potassium.engine.engine import Counts, Engine
+from potassium.engine.engine import Counts, Engine, refusal
 from potassium.engine.job import Failure, Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
 from potassium.engine.stream import AsyncSteps, Steps, Stream
@@ -19,4 +19,5 @@ __all__ = [
     "State",
     "Steps",
     "Stream",
+    "refusal",
 ]

@@ -80,7 +80,7 @@ class Batching:
         self.callers = Callers()
         self._last_arrival = 0.0
         self._waiting_cost = 0.0
-        self._by_cost: list[tuple[float, int, Job]] = []
+        self._by_cost: list[tuple[float, float, Job]] = []
 
     def cost_of(self, item: Any) -> float:
         """Return what ``item`` costs, as the rule says.

@@ -8,6 +8,7 @@ The order in which calls get the thread, all of it:
   the other.
 - A job of a batched operation takes along others of that operation, to be run in one. While the
   batch gathers, later jobs of other operations may go before it; once it is due, none may.
+- A background job is handed over when the thread is free, and not before.
 - A job that may stream goes when its operation has fewer streams open than it may; until then later
   jobs of other operations go before it.
 - On the thread (see ``worker``), open streams make one step each in turn, and between two rounds of
@@ -140,6 +141,8 @@ class Dispatcher:
         if line is None:
             return None
         operation = line.operation
+        if self._handed_over and line.first.is_background:
+            return None  # a direct call that comes until the thread is free goes before it
         if operation.batching is None:
             return [self._jobs.pop(line)] if operation.may_stream else self._short_jobs(line)
         if self._handed_over and not operation.batching.is_ripe(line):

@@ -26,7 +26,7 @@ from potassium.errors import (
     WorkerFailed,
 )
 
-__all__ = ["Counts", "Engine"]
+__all__ = ["Counts", "Engine", "refusal"]
 
 LONGEST_RETRY_AFTER = 60  # seconds
 LAST_MOMENTS = 0.5  # seconds that a thread has to end in when there is no time left
@@ -155,7 +155,7 @@ class Engine:
         """
         if self.lifecycle.state is not State.READY:
             self.counts.refused += 1
-            raise _refusal(self.lifecycle.state)
+            raise refusal(self.lifecycle.state)
         job = Job(operation, argument, self._loop.create_future(), deadline, priority)
         if deadline is not None:
             self._set_timer(job, deadline)
@@ -290,8 +290,8 @@ class Engine:
             task.cancel()
 
     def _end_grace(self) -> None:
-        self.cut_off = len(self._open)
-        if self._open:
+        self.cut_off = sum(not job.is_background for job in self._open)
+        if self.cut_off:
             logger.error("%d calls were not done within the grace period", self.cut_off)
         self._call_off_all(lambda: Draining("The server stopped before the call was done."))
 
@@ -343,7 +343,8 @@ class Engine:
         return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
 
 
-def _refusal(state: State) -> Unavailable:
+def refusal(state: State) -> Unavailable:
+    """Return why nothing is admitted in ``state``."""
     if state is State.STARTING:
         return Starting("The model is still loading.", retry_after=1)
     if state is State.FAILED:

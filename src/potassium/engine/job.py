@@ -160,6 +160,7 @@ class Job:
         arrived_at: when it came to stand in line, in monotonic seconds; of a batched operation.
         cost: what it adds to the cost of a batch, where its operation is batched by cost.
         stream: what it sends piece by piece, from when it first did.
+        is_background: whether it can be run again by another process, if this one stops.
         interrupt: makes the runner notice that the job was called off, where it has to be told.
 
     """
@@ -171,10 +172,11 @@ class Job:
     has_place = False
     in_line = False
     in_pool = False
-    rank = 0
+    rank: float = 0
     arrived_at = 0.0
     cost: float = 1
     stream: "Stream | None" = None
+    is_background = False
     interrupt: Callable[[], object] | None = None
 
     def __init__(

@@ -43,7 +43,8 @@ class JobQueue(asyncio.Queue[Job]):
     ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Without priorities
     jobs are in the order of admission. With them, jobs of higher priority overtake, up to a
     point: a normal job is overtaken by fewer later ones than the capacity, a low job by fewer
-    than twice as many, a high one by none. So none starves. Belongs to the event loop.
+    than twice as many, a high one by none. So none starves. Background jobs are of low priority,
+    with priorities or without. Belongs to the event loop.
     """
 
     def __init__(
@@ -115,6 +116,8 @@ class JobQueue(asyncio.Queue[Job]):
         if self._priorities:
             overtakers = (Priority.HIGH - job.priority) * self._capacity.limit
             job.rank = (self._admitted + overtakers) << 64 | self._admitted  # no two are the same
+        elif job.priority < Priority.NORMAL:  # in the background
+            job.rank = self._admitted + self._capacity.limit + 0.5
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._lines: dict[Operation, Line] = {}

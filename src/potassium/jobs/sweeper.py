@@ -1,0 +1,83 @@
+"""What has to happen to jobs because time has passed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from potassium.errors import StoreFailed
+from potassium.jobs.model import StoredJob
+from potassium.jobs.store import JobStore
+
+__all__ = ["Sweeper"]
+
+PAUSE = 1.0  # seconds between two looks
+PAUSE_AFTER_DELETING = 60.0  # seconds, where nothing was left to delete
+AT_ONCE = 500  # jobs; so that nobody waits for long behind a sweep
+
+logger = logging.getLogger("potassium.jobs")
+
+
+class Sweeper:
+    """Ends jobs that have waited too long, deletes old ones, and keeps claims alive."""
+
+    def __init__(  # noqa: PLR0913 - what it stands between
+        self,
+        store: JobStore,
+        *,
+        keep_for: float,
+        expire: Callable[[StoredJob], Awaitable[object]],
+        running: Callable[[], Sequence[str]],
+        lost: Callable[[str], object],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare to sweep ``store``.
+
+        ``expire`` ends a job; ``running`` returns the claims to keep, and ``lost`` is called with
+        each that is somebody else's by now.
+        """
+        self._store = store
+        self._keep_for = keep_for
+        self._expire = expire
+        self._running = running
+        self._lost = lost
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._next_deletion = 0.0
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._sweep_on(), name="potassium-job-sweeper")
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _sweep_on(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except StoreFailed as error:
+                logger.error("background jobs cannot be swept: %s", error.detail)  # noqa: TRY400
+            await asyncio.sleep(PAUSE)
+
+    async def sweep(self) -> None:
+        """Do what is due.
+
+        Raises:
+            StoreFailed: the store cannot be read or written.
+
+        """
+        now = self._clock()
+        running = self._running()
+        if running:
+            for job_id in await self._store.keep(running):
+                self._lost(job_id)
+        for job in await self._store.overdue(now=now, limit=AT_ONCE):
+            await self._expire(job)
+        if now >= self._next_deletion:
+            before = now - self._keep_for
+            deleted = await self._store.delete_ended(before=before, limit=AT_ONCE)
+            self._next_deletion = now + (PAUSE_AFTER_DELETING if deleted < AT_ONCE else 0)

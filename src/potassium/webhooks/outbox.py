@@ -1,0 +1,83 @@
+"""Handing over what is to be posted: to the store first, from where it is delivered."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from potassium.errors import StoreFailed
+from potassium.webhooks.deliveries import Delivery, DeliveryStore
+
+__all__ = ["OUTBOX", "Outbox", "new_id"]
+
+# Of the app that the current handler belongs to; every thread of the app has it.
+OUTBOX: ContextVar["Outbox"] = ContextVar("outbox")
+
+MOST_PENDING = 1000  # deliveries on their way to the store; more would only pile up in memory
+
+logger = logging.getLogger("potassium.webhooks")
+
+
+class Outbox:
+    """Stores deliveries behind the back of whoever posts. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        stored: Callable[[], object],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Put deliveries into ``store``, and call ``stored`` after each."""
+        self._store = store
+        self._stored = stored
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def post(self, url: str, body: bytes, request_id: str) -> None:
+        """Post ``body``, a JSON document, to ``url`` soon; returns at once."""
+        now = self._clock()
+        delivery = Delivery(
+            id=new_id(), url=url, body=body, request_id=request_id, created_at=now, due_at=now
+        )
+        if len(self._tasks) >= MOST_PENDING:
+            self._lost(delivery, f"{MOST_PENDING} are on their way already")
+            return
+        task = asyncio.create_task(self._add(delivery), name="potassium-webhook")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def post_from_thread(self, url: str, body: bytes, request_id: str) -> None:
+        """Do the same from any thread."""
+        self._loop.call_soon_threadsafe(self.post, url, body, request_id)
+
+    async def close(self) -> None:
+        """Wait until all that was posted is stored."""
+        await asyncio.sleep(0)  # what threads have posted may not have got here yet
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _add(self, delivery: Delivery) -> None:
+        try:
+            await self._store.add(delivery)
+        except StoreFailed as error:
+            self._lost(delivery, error.detail)
+        else:
+            self._stored()
+
+    def _lost(self, delivery: Delivery, why: str) -> None:
+        logger.error(
+            "webhook to %s dropped: %s (request %s)",
+            delivery.host,
+            why,
+            delivery.request_id,
+            extra={"request_id": delivery.request_id},
+        )
+
+
+def new_id() -> str:
+    """Return a new ``webhook-id``."""
+    return f"msg_{secrets.token_hex(16)}"
