@@ -21,6 +21,7 @@ from standardwebhooks import WebhookVerificationError
 
 JOBS = 200  # of a round
 CLIENTS = 16
+ASKED_AGAIN = 10  # the how-manieth job is submitted again at the very end, with its old key
 LATEST_KILL = 1.2  # seconds after the beginning of a round
 REFUSED_FIRST = 0.9  # of first attempts, so that of all attempts about half are
 ACCEPTED_IN = 60.0  # seconds in which a client gets its jobs acknowledged, over all kills
@@ -98,6 +99,7 @@ class KillRounds:
                     self._note_unfinished()
             with serve_source(SOURCE, folder, port=port) as server:
                 settle(clients)
+                self._submit(server.url, receiver, self.outcome.submitted[::ASKED_AGAIN])
                 self._wait_for_the_end(server)
                 self._read_documents(server, pool)
         return self.outcome

@@ -110,7 +110,11 @@ def receive(answer: Answer = well, *, port: int = 0) -> Iterator[Receiver]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            length = int(self.headers["Content-Length"] or 0)
+            content = self.rfile.read(length)
+            if len(content) < length:  # the sender was killed in the midst of it
+                self.close_connection = True
+                return
             reply = receiver.answer(receiver.record(self.path, dict(self.headers), content))
             receiver.stopped.wait(reply.delay)
             self.send_response(reply.status)
