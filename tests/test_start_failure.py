@@ -6,7 +6,7 @@ import pytest
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import potassium.runtime
+import potassium.running
 from potassium import Potassium, UsageError
 
 Messages = list[dict[str, Any]]
@@ -55,7 +55,7 @@ async def test_a_fault_elsewhere_is_told_whole(
     app: Potassium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is neither init's nor the app's mistake keeps every frame."""
-    monkeypatch.setattr(potassium.runtime, "Engine", lambda *_, **__: load())
+    monkeypatch.setattr(potassium.running, "Engine", lambda *_, **__: load())
     messages: Messages = []
     with pytest.raises(ValueError, match="no model"):
         await run_lifespan(app, messages)

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, TypeVar, Unpack, overload
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,13 +16,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Batch, Jobs, Limits, Webhooks, check_options
+from potassium.config import Jobs, Limits, Webhooks, check_options
 from potassium.endpoint import Endpoint
 from potassium.engine import Operation
 from potassium.environment import default_api_keys, default_host, default_port
 from potassium.errors import PotassiumError, UsageError
 from potassium.front import Front
-from potassium.handler import Cache, Handler, Options, name_of
+from potassium.handler import Cache, Handler, HandlerOptions, Options, name_of
 from potassium.health import Health
 from potassium.keys import ApiKeys, check_keys
 from potassium.problem import explained, problem_reply
@@ -168,31 +168,11 @@ class Potassium(Starlette):
 
     @overload
     def handler(
-        self,
-        path: str = "/",
-        *,
-        timeout: float | None = None,
-        streams: int = 1,
-        batch: Batch | None = None,
-        prepare: Callable[..., Any] | None = None,
-        finish: Callable[..., Any] | None = None,
-        concurrency: int | None = None,
-        attempts: int | None = None,
-        backoff: float | None = None,
+        self, path: str = "/", **options: Unpack[HandlerOptions]
     ) -> Callable[[Function], Function]: ...
 
-    def handler(  # noqa: PLR0913 - each option by itself
-        self,
-        path: str | Callable[..., Any] = "/",
-        *,
-        timeout: float | None = None,
-        streams: int = 1,
-        batch: Batch | None = None,
-        prepare: Callable[..., Any] | None = None,
-        finish: Callable[..., Any] | None = None,
-        concurrency: int | None = None,
-        attempts: int | None = None,
-        backoff: float | None = None,
+    def handler(
+        self, path: str | Callable[..., Any] = "/", **options: Unpack[HandlerOptions]
     ) -> Any:
         """Answer ``POST path`` with the decorated function; bare, ``POST /``.
 
@@ -202,6 +182,7 @@ class Potassium(Starlette):
 
         Args:
             path: ``"/embed"``, or ``"embed"`` for the same.
+            options: any of those that follow.
             timeout: seconds for queueing and running together, after which the caller gets 504;
                 ``Limits.timeout`` where not given.
             streams: how many streams of this handler may be open at a time; they take turns on
@@ -225,22 +206,21 @@ class Potassium(Starlette):
         """
         if callable(path):
             return self.handler()(path)
-        if not isinstance(path, str):
-            raise UsageError(f'@app.handler({path!r}): a path is needed, such as "/embed".')
+        if options.get("timeout") is None:
+            options["timeout"] = self._limits.timeout
+        return self._register("@app.handler", path, options)
 
-        options = Options(
-            timeout=self._limits.timeout if timeout is None else timeout,
-            streams=streams,
-            batch=batch,
-            prepare=prepare,
-            finish=finish,
-            concurrency=concurrency,
-            attempts=attempts,
-            backoff=backoff,
-        )
-        return self._register(path, options, is_background=False)
+    @overload
+    def background(self, path: Function, /) -> Function: ...
 
-    def background(self, path: str | Callable[..., Any] = "/", **options: Any) -> Any:
+    @overload
+    def background(
+        self, path: str = "/", **options: Unpack[HandlerOptions]
+    ) -> Callable[[Function], Function]: ...
+
+    def background(
+        self, path: str | Callable[..., Any] = "/", **options: Unpack[HandlerOptions]
+    ) -> Any:
         """Run the decorated function in the background of each ``POST path``, answered at once.
 
         The answer is 202 with the job's document, ``Location`` where it is found from then on, and
@@ -258,16 +238,20 @@ class Potassium(Starlette):
         """
         if callable(path):
             return self.background()(path)
-        if not isinstance(path, str):
-            raise UsageError(f'@app.background({path!r}): a path is needed, such as "/train".')
-        check_options("@app.background", options, Options.__dataclass_fields__)
-        return self._register(path, Options(**options), is_background=True)
+        return self._register("@app.background", path, options)
 
     def _register(
-        self, path: str, options: Options, *, is_background: bool
+        self, decorator: str, path: str, given: HandlerOptions
     ) -> Callable[[Function], Function]:
+        """Return what makes a handler of a function, for the decorator of this name."""
+        if not isinstance(path, str):
+            raise UsageError(f'{decorator}({path!r}): a path is needed, such as "/embed".')
+        check_options(decorator, given, Options.__dataclass_fields__)
+        options = Options(**given)
+        is_background = decorator == "@app.background"
+
         def decorate(function: Function) -> Function:
-            self._check_open("@app.background" if is_background else "@app.handler")
+            self._check_open(decorator)
             handler = Handler.of(function, path, options, cache=lambda: self._cache)
             handler.is_background = is_background
             if handler.path in self._handlers:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from potassium.binding import Bind, binding_of, check_prepared
 from potassium.calls import Cache, operation_of
@@ -11,14 +11,27 @@ from potassium.config import Batch, check_count, check_seconds
 from potassium.engine import Operation
 from potassium.errors import UsageError
 
-__all__ = ["Cache", "Handler", "Options", "name_of", "normal_path"]
+__all__ = ["Cache", "Handler", "HandlerOptions", "Options", "name_of", "normal_path"]
 
 RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup")
 
 
+class HandlerOptions(TypedDict, total=False):
+    """What ``@app.handler`` and ``@app.background`` take beside the path; see there."""
+
+    timeout: float | None
+    concurrency: int | None
+    streams: int
+    batch: Batch | None
+    prepare: Callable[..., Any] | None
+    finish: Callable[..., Any] | None
+    attempts: int | None
+    backoff: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What ``@app.handler`` takes beside the path; see there.
+    """The same, with what holds where one is not given, checked.
 
     Raises:
         UsageError: a value that cannot be.

@@ -25,7 +25,7 @@ def line_of(*ranks: int) -> tuple[Line, dict[int, Job]]:
     return line, jobs
 
 
-def emptied(line: Line) -> list[int]:
+def emptied(line: Line) -> list[float]:
     ranks = []
     while line:
         first = line.first
