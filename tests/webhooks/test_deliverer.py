@@ -421,6 +421,26 @@ def test_the_stop_still_posts_what_was_added_before(bench: Bench) -> None:
     assert (bench.posted, closed.done()) == (["a0", "a1", "a2"], True)
 
 
+def test_the_stop_sees_what_ends_while_it_looks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery that makes room while the store is asked lets the next one of its host begin."""
+    bench.post.hanging.add("a")
+    bench.start(*many(2), per_host=1)
+    take_due = bench.store.take_due
+
+    async def slowly(**options: Any) -> Sequence[Delivery]:
+        due = await take_due(**options)
+        bench.post.go.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return due
+
+    monkeypatch.setattr(bench.store, "take_due", slowly)
+    assert bench.close().done()
+    assert bench.posted == ["a0", "a1"]
+
+
 def test_the_stop_does_not_wait_for_retries(bench: Bench) -> None:
     """What fails while the server stops is for the next one to try again."""
     bench.post.statuses["a"] = 500

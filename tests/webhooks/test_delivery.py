@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import gzip
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import httpx
@@ -187,6 +189,22 @@ async def test_gigabytes_are_not_read(receiver: Receiver, status: int, coding: s
         await receiver.left.wait()
     assert attempt.duration < 2
     assert receiver.sent < 10_000_000  # what fits into the buffers of both sides' sockets
+
+
+async def test_what_is_packed_is_not_unpacked(receiver: Receiver) -> None:
+    """An answer that is small as it comes, and very large unpacked, takes little memory."""
+    bomb = gzip.compress(bytes(50_000_000))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    receiver.answer = head.encode() + bomb
+    post = Post(Webhooks())
+    await post(delivery_to(receiver.url))
+    tracemalloc.start()
+    try:
+        assert (await post(delivery_to(receiver.url))).error is None
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    await post.aclose()
 
 
 async def test_an_endless_head_is_not_kept(receiver: Receiver) -> None:
