@@ -84,7 +84,7 @@ class Receiver:
         self.left.set()
         self._serving.remove(task)
         writer.close()
-        with suppress(OSError):
+        with suppress(asyncio.CancelledError, OSError):
             await writer.wait_closed()
 
     async def close(self) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
-from urllib.parse import urlsplit
 
 __all__ = ["Attempt", "Delivery", "DeliveryStore"]
 
@@ -39,7 +38,12 @@ class Delivery:
     @property
     def host(self) -> str:
         """Host and port of the receiver: what a limit of simultaneous deliveries counts by."""
-        return urlsplit(self.url).netloc.rpartition("@")[2].lower()
+        return _parts(self.url)[1].lower()
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without query or user, which may be credentials."""
+        return "".join(_parts(self.url))
 
     def tried(self, due_at: float | None) -> "Delivery":
         """Return the delivery after one more attempt."""
@@ -70,6 +74,15 @@ class Attempt:
     status: int | None
     error: str | None
     next_at: float | None
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    """Return scheme with its slashes, host with port, and path; of no URL whatever raises."""
+    scheme, slashes, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    if not slashes:
+        return "", "", ""
+    authority, slash, path = rest.partition("/")
+    return scheme + slashes, authority.rpartition("@")[2], slash + path
 
 
 class DeliveryStore(Protocol):

@@ -15,9 +15,9 @@ __all__ = ["checked_url"]
 LONGEST = 2048  # characters
 LOOKUP_TIME = 3.0  # seconds
 
-# Nothing that one parser takes for a part of the host and another for its end.
-WITH_HOST = re.compile(r"https?://[^/?#\\@]+([/?#].*)?", re.IGNORECASE)
-HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")  # a name in ASCII, or an IPv6 address
+WITH_HOST = re.compile(r"https?://[^/?#@]+([/?#].*)?", re.IGNORECASE)
+# A name in ASCII, or an IPv6 address: nothing that another parser takes for the host's end.
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 # What ends in a number is no name (https://url.spec.whatwg.org/#ends-in-a-number-checker), and
 # resolvers read 2130706433, 0x7f.1 and 0177.0.0.1 as addresses.
 ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")

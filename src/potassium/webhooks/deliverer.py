@@ -1,0 +1,206 @@
+"""Deliveries, from the store to their receivers, one by one until each has arrived."""
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+from potassium.config import Webhooks
+from potassium.errors import StoreFailed
+from potassium.webhooks.deliveries import Attempt, Delivery, DeliveryStore
+from potassium.webhooks.delivery import GONE, Post
+from potassium.webhooks.faults import StoreFaults
+from potassium.webhooks.schedule import ATTEMPTS
+
+__all__ = ["Deliverer", "Posting"]
+
+MOST_AT_ONCE = 64  # attempts under way, to all hosts together
+SHORTEST_SLEEP = 0.01  # seconds; what becomes due meanwhile is not asked for in a busy loop
+LONGEST_SLEEP = 60.0  # seconds; others may use the store, and clocks are set
+HOST_BUSY_SLEEP = 1.0  # seconds; the store does not tell what is due next to any other host
+CLOSE_TIME = 1.0  # seconds to take leave of receivers, once nobody waits for them any more
+
+logger = logging.getLogger("potassium.webhooks")
+
+
+class Posting(Protocol):
+    """What tries to deliver; it raises nothing, and is closed at the end."""
+
+    async def __call__(self, delivery: Delivery) -> Attempt:
+        """Try once."""
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+
+
+class Deliverer:
+    """Takes what is due from a store and posts it, each in a task of its own.
+
+    At most ``Webhooks.per_host`` go to one host at a time, so that a slow one keeps the places of
+    the others free. What fails is tried again when the schedule says, and a store that fails is
+    asked again later. Belongs to one event loop, and is started and closed once.
+    """
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        options: Webhooks,
+        *,
+        is_durable: bool = True,
+        clock: Callable[[], float] = time.time,
+        post: Posting | None = None,
+    ) -> None:
+        """Deliver what is in ``store``.
+
+        ``is_durable`` says whether the store still has it after a restart. ``clock`` tells
+        seconds since the epoch.
+        """
+        self._store = store
+        self._per_host = options.per_host
+        self._is_durable = is_durable
+        self._clock = clock
+        self._post = post or Post(options, clock=clock)
+        self._faults = StoreFaults(clock)
+        self._under_way: dict[asyncio.Task[None], Delivery] = {}
+        self._woken = asyncio.Event()
+        self._closing_at: float | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to deliver; call it on the event loop, before anything else but ``add``."""
+        self._loop = asyncio.create_task(self._run(), name="potassium-deliverer")
+
+    async def add(self, delivery: Delivery) -> None:
+        """Keep a new delivery, and see to it.
+
+        Raises:
+            StoreFailed: it could not be kept.
+
+        """
+        await self._store.add(delivery)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look into the store: something new may be due. Call it on the event loop."""
+        self._woken.set()
+
+    async def close(self, within: float) -> None:
+        """Let what is due by now be tried, for ``within`` seconds at most, and end.
+
+        The rest stays in the store; what a store that is not durable loses is logged.
+        Cancellation ends all attempts at once.
+        """
+        self._closing_at = self._clock()
+        self.wake()
+        tasks = [] if self._loop is None else [self._loop]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=within)
+        finally:
+            cut_off = len(self._under_way)
+            tasks += self._under_way
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=CLOSE_TIME)
+            await self._post.aclose()
+        if not self._is_durable:
+            await self._log_lost(cut_off)
+
+    async def _run(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                delay = await self._turn()
+                self._faults.over()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+                delay = self._faults.came(error)
+            is_closing = self._closing_at is not None
+            if is_closing and not self._under_way and not self._woken.is_set():
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._woken.wait()
+
+    async def _turn(self) -> float:
+        """Begin what is due; return the seconds until more may be, unless something wakes us."""
+        now = self._clock() if self._closing_at is None else self._closing_at
+        while True:
+            busy, limit = self._places()
+            if limit < 1:
+                return LONGEST_SLEEP
+            taken = await self._store.take_due(now=now, limit=limit, without_hosts=busy)
+            for delivery in taken:
+                self._begin(delivery)
+            if len(taken) < limit:
+                break
+        due_at = None if self._closing_at is not None else await self._store.next_due()
+        if due_at is None:
+            return LONGEST_SLEEP
+        shortest = HOST_BUSY_SLEEP if busy else SHORTEST_SLEEP
+        return min(max(due_at - self._clock(), shortest), LONGEST_SLEEP)
+
+    def _places(self) -> tuple[list[str], int]:
+        """Return the hosts that have enough, and how many more may be begun to any others.
+
+        That is no more than one host may have, since all that are taken may go to the same.
+        """
+        counts = Counter(delivery.host for delivery in self._under_way.values())
+        busy = [host for host, count in counts.items() if count >= self._per_host]
+        most = max((count for count in counts.values() if count < self._per_host), default=0)
+        return busy, min(self._per_host - most, MOST_AT_ONCE - len(self._under_way))
+
+    def _begin(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._deliver(delivery), name="potassium-webhook")
+        self._under_way[task] = delivery
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        self.wake()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        attempt = await self._post(delivery)
+        if attempt.error is not None:
+            _log_failure(delivery, attempt, self._clock())
+        await self._keep(lambda: self._store.tried(delivery, attempt))
+        job_id = delivery.job_id
+        if attempt.status == GONE and job_id is not None:
+            await self._keep(lambda: self._store.stop(job_id))
+
+    async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write to the store, over and over until it has been written."""
+        while True:
+            try:
+                await write()
+            except Exception as error:  # noqa: BLE001 - what came of it must not be forgotten
+                await asyncio.sleep(self._faults.came(error))
+            else:
+                return
+
+    async def _log_lost(self, cut_off: int) -> None:
+        try:
+            left = await self._store.take_due(now=math.inf, limit=2**31, without_hosts=())
+        except StoreFailed:
+            left = []
+        lost = cut_off + len(left)
+        if lost:
+            logger.error("%d webhook deliveries that had not arrived end with the server", lost)
+
+
+def _log_failure(delivery: Delivery, attempt: Attempt, now: float) -> None:
+    logger.log(
+        logging.ERROR if attempt.next_at is None else logging.WARNING,
+        "webhook to %s failed: %s (attempt %d of %d, request %s); %s",
+        attempt.url,
+        attempt.error,
+        attempt.number,
+        ATTEMPTS,
+        delivery.request_id,
+        "given up" if attempt.next_at is None else f"tried again in {attempt.next_at - now:.0f} s",
+        extra={"request_id": delivery.request_id},
+    )

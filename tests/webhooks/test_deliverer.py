@@ -1,0 +1,507 @@
+"""From the store to the receivers, on time that stands still."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from support.manual_time import ManualLoop
+from webhooks.fake_store import FakeStore, delivery_to
+
+from potassium.config import Webhooks
+from potassium.errors import StoreFailed
+from potassium.webhooks.deliverer import Deliverer
+from potassium.webhooks.deliveries import Attempt, Delivery
+from potassium.webhooks.schedule import next_attempt
+
+DAY = 24 * 3600.0
+RETRIES = [5, 300, 1800, 7200, 18_000, 36_000, 36_000]  # seconds between the attempts
+
+
+class FakePost:
+    """Receivers that answer with ``statuses`` of their host, 200 otherwise, or not at all."""
+
+    def __init__(self, loop: ManualLoop) -> None:
+        self.loop = loop
+        self.statuses: dict[str, int] = {}
+        self.hanging: set[str] = set()
+        self.go = asyncio.Event()
+        self.posted: list[tuple[float, str]] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.is_closed = False
+
+    async def __call__(self, delivery: Delivery) -> Attempt:
+        at = self.loop.now
+        self.posted.append((at, delivery.id))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if delivery.host in self.hanging:
+                await self.go.wait()
+        finally:
+            self.at_once -= 1
+        status = self.statuses.get(delivery.host, 200)
+        number = delivery.attempts + 1
+        fails = status >= 300
+        again = next_attempt(number, now=at, retry_after=None, random=lambda: 0.5)
+        return Attempt(
+            delivery_id=delivery.id,
+            url=delivery.shown_url,
+            number=number,
+            at=at,
+            duration=0.0,
+            status=status,
+            error=f"it answered {status}" if fails else None,
+            next_at=again if fails and status != 410 else None,
+        )
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class Bench:
+    """A deliverer between a fake store and fake receivers."""
+
+    def __init__(self) -> None:
+        self.loop = ManualLoop()
+        self.store = FakeStore()
+        self.post = FakePost(self.loop)
+        self.deliverer: Deliverer | None = None
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def start(self, *deliveries: Delivery, is_durable: bool = True, **options: Any) -> None:
+        self.store.waiting |= {delivery.id: delivery for delivery in deliveries}
+        self.deliverer = Deliverer(
+            self.store,
+            Webhooks(**options),
+            is_durable=is_durable,
+            clock=self.loop.time,
+            post=self.post,
+        )
+        self.loop.call_soon(self.deliverer.start)
+        self.loop.rest()
+
+    def do(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = self.loop.create_task(coroutine)
+        self.tasks.append(task)
+        self.loop.rest()
+        return task
+
+    def add(self, *deliveries: Delivery) -> None:
+        assert self.deliverer is not None
+        for delivery in deliveries:
+            self.do(self.deliverer.add(delivery)).result()
+
+    def close(self, within: float = 10.0) -> asyncio.Task[Any]:
+        assert self.deliverer is not None
+        return self.do(self.deliverer.close(within))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, from one timer to the next."""
+        end = self.loop.now + seconds
+        while True:
+            self.loop.rest()
+            timers = self.loop._scheduled  # type: ignore[attr-defined]
+            moments = [timer.when() for timer in timers if not timer.cancelled()]
+            soonest = min(moments, default=math.inf)
+            if soonest > end:
+                break
+            self.loop.now = soonest
+        self.loop.now = end
+        self.loop.rest()
+
+    def release(self) -> None:
+        self.loop.call_soon(self.post.go.set)
+        self.loop.rest()
+
+    @property
+    def posted(self) -> list[str]:
+        return [delivery_id for _, delivery_id in self.post.posted]
+
+    def end(self) -> None:
+        self.release()
+        if self.deliverer is not None:
+            self.close(0.0)
+            self.wait(2.0)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    with closing(bench.loop):
+        yield bench
+        bench.end()
+
+
+def many(count: int, host: str = "a", **members: Any) -> Sequence[Delivery]:
+    return [delivery_to(f"http://{host}/", f"{host}{n}", **members) for n in range(count)]
+
+
+def test_what_is_added_is_posted_at_once(bench: Bench) -> None:
+    """A new delivery is posted without waiting for anything, and is then done with."""
+    bench.start()
+    bench.add(*many(1))
+    assert bench.posted == ["a0"]
+    assert (bench.store.waiting, bench.store.taken) == ({}, {})
+
+
+def test_what_is_in_the_store_is_posted(bench: Bench) -> None:
+    """What another process has left in the store is posted after the start."""
+    bench.start(*many(3))
+    assert bench.posted == ["a0", "a1", "a2"]
+
+
+def test_what_was_added_without_telling_is_found_when_woken(bench: Bench) -> None:
+    """Whoever writes into the store itself wakes the deliverer."""
+    bench.start()
+    bench.store.waiting["a0"] = many(1)[0]
+    bench.loop.rest()
+    assert bench.posted == []
+    assert bench.deliverer is not None
+    bench.loop.call_soon(bench.deliverer.wake)
+    bench.loop.rest()
+    assert bench.posted == ["a0"]
+
+
+def test_what_others_add_is_found_after_a_minute(bench: Bench) -> None:
+    """A store that others write to is looked into from time to time."""
+    bench.start()
+    bench.store.waiting["a0"] = many(1)[0]
+    bench.wait(60)
+    assert bench.posted == ["a0"]
+
+
+def test_what_fails_is_tried_again_on_the_schedule(bench: Bench) -> None:
+    """A receiver that is down is tried eight times, with the same id, and then given up."""
+    bench.post.statuses["a"] = 500
+    bench.start(*many(1))
+    bench.wait(3 * DAY)
+    times = [at for at, _ in bench.post.posted]
+    delays = [after - before for before, after in pairwise(times)]
+    assert delays == pytest.approx(RETRIES, abs=0.02)
+    assert set(bench.posted) == {"a0"}
+    assert [attempt.number for attempt in bench.store.attempts] == list(range(1, 9))
+    assert bench.store.waiting == {}
+
+
+def test_what_arrives_later_is_not_tried_again(bench: Bench) -> None:
+    """A receiver that comes back gets what it missed, once."""
+    bench.post.statuses["a"] = 503
+    bench.start(*many(1))
+    bench.wait(6)
+    bench.post.statuses.clear()
+    bench.wait(DAY)
+    assert len(bench.posted) == 3
+
+
+def test_an_idle_deliverer_rests(bench: Bench) -> None:
+    """Between two deliveries the store is asked now and then only."""
+    bench.start(*many(1, due_at=bench.loop.now + 3600))
+    calls = bench.store.calls
+    bench.wait(3599)
+    assert bench.posted == []
+    assert bench.store.calls - calls <= 3600 / 60 * 2
+    bench.wait(1)
+    assert bench.posted == ["a0"]
+
+
+def test_hosts_have_few_deliveries_at_a_time(bench: Bench) -> None:
+    """No host gets more at a time than per_host says; the others follow when there is room."""
+    bench.post.hanging.add("a")
+    bench.start(*many(20), per_host=3)
+    assert (len(bench.posted), bench.post.most_at_once) == (3, 3)
+    bench.wait(5)
+    assert len(bench.posted) == 3
+    bench.release()
+    assert (len(bench.posted), bench.post.most_at_once) == (20, 3)
+
+
+def test_slow_receivers_delay_no_others(bench: Bench) -> None:
+    """While a host holds all it may, what is added for others is posted at once."""
+    bench.post.hanging.add("a")
+    bench.start(*many(200))
+    bench.add(*many(3, "b"))
+    assert bench.posted[8:] == ["b0", "b1", "b2"]
+
+
+def test_slow_receivers_hardly_delay_what_is_due_later(bench: Bench) -> None:
+    """While a host holds all it may, a retry for another one comes at most a second late."""
+    bench.post.hanging.add("a")
+    bench.start(*many(200), *many(1, "b", due_at=bench.loop.now + 30))
+    bench.wait(29)
+    assert "b0" not in bench.posted
+    bench.wait(2)
+    assert "b0" in bench.posted
+
+
+def test_a_saturated_host_makes_no_busy_loop(bench: Bench) -> None:
+    """What is due but has no room is not asked for over and over."""
+    bench.post.hanging.add("a")
+    bench.start(*many(200))
+    calls = bench.store.calls
+    bench.wait(60)
+    assert bench.store.calls - calls <= 130
+
+
+def test_few_deliveries_are_under_way_at_a_time(bench: Bench) -> None:
+    """There are never more than 64 in all, and all come through in the end."""
+    bench.post.hanging |= {f"h{n}" for n in range(40)}
+    bench.start(*(delivery for n in range(40) for delivery in many(3, f"h{n}")))
+    assert bench.post.at_once == 64
+    bench.release()
+    assert (len(bench.posted), bench.post.most_at_once) == (120, 64)
+    assert bench.store.waiting == {}
+
+
+def test_gone_stops_all_deliveries_of_a_job(bench: Bench) -> None:
+    """After 410, nothing more is posted about that job, and everything about others."""
+    bench.post.statuses["a"] = 410
+    later = bench.loop.now + 60
+    bench.start(
+        *many(1, job_id="j-1"),
+        *many(1, "b", job_id="j-1", due_at=later),
+        *many(1, "c", job_id="j-2", due_at=later),
+    )
+    bench.wait(DAY)
+    assert bench.posted == ["a0", "c0"]
+
+
+def test_gone_without_a_job_stops_that_delivery_alone(bench: Bench) -> None:
+    """The 410 of a direct call's receiver concerns this delivery."""
+    bench.post.statuses["a"] = 410
+    bench.start(*many(2), *many(1, "b"))
+    bench.wait(DAY)
+    assert sorted(bench.posted) == ["a0", "a1", "b0"]
+
+
+def test_a_store_that_fails_is_asked_again(bench: Bench) -> None:
+    """A store that comes back is worked through, and nothing was lost meanwhile."""
+    bench.store.failures = 10
+    bench.start(*many(2))
+    bench.wait(DAY)
+    assert bench.posted == ["a0", "a1"]
+
+
+def test_a_store_that_fails_is_left_alone_for_longer_and_longer(bench: Bench) -> None:
+    """It is not asked more than twice a minute once it has failed for a while."""
+    bench.store.failures = 10**9
+    bench.start()
+    bench.wait(120)
+    calls = bench.store.calls
+    bench.wait(600)
+    assert 15 <= bench.store.calls - calls <= 21
+
+
+def test_a_store_that_has_recovered_is_asked_soon_again(bench: Bench) -> None:
+    """The pauses begin anew after each success."""
+    bench.store.failures = 8
+    bench.start()
+    bench.wait(300)
+    bench.store.failures = 1
+    bench.store.waiting["a0"] = many(1)[0]
+    assert bench.deliverer is not None
+    bench.loop.call_soon(bench.deliverer.wake)
+    bench.wait(1.01)
+    assert bench.posted == ["a0"]
+
+
+def test_a_store_that_fails_is_logged_now_and_then(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has one line a minute of a store that is gone, however often it fails."""
+    bench.store.failures = 10**9
+    bench.start()
+    bench.wait(600)
+    messages = [record.getMessage() for record in caplog.records]
+    assert 5 <= len(messages) <= 11
+    assert all("The disk is full." in message for message in messages)
+
+
+def test_a_mistake_in_a_store_is_logged_with_its_place(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a store raises, the deliverer goes on, and the log says where it was."""
+    bench.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "waiting", None)
+        bench.wait(61)
+    bench.wait(61)
+    bench.add(*many(1))
+    assert bench.posted == ["a0"]
+    (record,) = caplog.records
+    assert record.exc_info
+
+
+def test_what_came_of_a_delivery_is_not_forgotten(bench: Bench) -> None:
+    """A store that fails after an attempt is told again: the receiver gets nothing twice."""
+    bench.post.hanging.add("a")
+    bench.start(*many(1, job_id="j-1"))
+    bench.post.statuses["a"] = 410
+    bench.store.failures = 5
+    bench.release()
+    bench.wait(DAY)
+    assert bench.posted == ["a0"]
+    assert [attempt.status for attempt in bench.store.attempts] == [410]
+    assert bench.store.taken == {}
+
+
+def test_add_says_that_a_store_has_failed(bench: Bench) -> None:
+    """Who adds learns that the delivery was not kept."""
+    bench.start()
+    bench.store.failures = 1
+    with pytest.raises(StoreFailed):
+        bench.add(*many(1))
+
+
+def test_each_failure_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A failed attempt is logged with request, URL, attempt, and when it is tried next."""
+    bench.post.statuses["a"] = 500
+    bench.start(delivery_to("http://user:hunter2@a/done?token=hunter2"))
+    (record,) = caplog.records
+    assert record.name == "potassium.webhooks"
+    assert record.levelno == logging.WARNING
+    assert record.__dict__["request_id"] == "r-1"
+    assert record.getMessage() == (
+        "webhook to http://a/done failed: it answered 500 (attempt 1 of 8, request r-1); "
+        "tried again in 5 s"
+    )
+
+
+def test_what_is_given_up_is_an_error(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says that nothing more will be tried."""
+    bench.post.statuses["a"] = 500
+    bench.start(*many(1, attempts=7))
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().endswith("(attempt 8 of 8, request r-1); given up")
+
+
+def test_what_arrives_is_not_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Success has nothing to say."""
+    bench.start(*many(3))
+    assert caplog.records == []
+
+
+def test_the_stop_waits_for_deliveries_under_way(bench: Bench) -> None:
+    """What is on its way arrives, and then the stop is over at once."""
+    bench.post.hanging.add("a")
+    bench.start(*many(2))
+    closed = bench.close()
+    assert not closed.done()
+    bench.release()
+    assert closed.done()
+    assert (bench.store.taken, bench.post.is_closed) == ({}, True)
+
+
+def test_the_stop_does_not_wait_for_ever(bench: Bench) -> None:
+    """After its time the stop ends what is on its way; the store keeps it."""
+    bench.post.hanging.add("a")
+    bench.start(*many(20))
+    closed = bench.close(10)
+    bench.wait(9.9)
+    assert not closed.done()
+    bench.wait(0.2)
+    assert (closed.done(), bench.post.at_once, bench.post.is_closed) == (True, 0, True)
+    assert len(bench.store.waiting) + len(bench.store.taken) == 20
+
+
+def test_the_stop_still_posts_what_was_added_before(bench: Bench) -> None:
+    """A result of the very last moment is posted, also where its host has no room yet."""
+    bench.post.hanging.add("a")
+    bench.start(per_host=1)
+    bench.add(*many(3))
+    closed = bench.close()
+    assert bench.posted == ["a0"]
+    bench.release()
+    assert (bench.posted, closed.done()) == (["a0", "a1", "a2"], True)
+
+
+def test_the_stop_sees_what_ends_while_it_looks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery that makes room while the store is asked lets the next one of its host begin."""
+    bench.post.hanging.add("a")
+    bench.start(*many(2), per_host=1)
+    take_due = bench.store.take_due
+
+    async def slowly(**options: Any) -> Sequence[Delivery]:
+        due = await take_due(**options)
+        bench.post.go.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return due
+
+    monkeypatch.setattr(bench.store, "take_due", slowly)
+    assert bench.close().done()
+    assert bench.posted == ["a0", "a1"]
+
+
+def test_the_stop_does_not_wait_for_retries(bench: Bench) -> None:
+    """What fails while the server stops is for the next one to try again."""
+    bench.post.statuses["a"] = 500
+    bench.start(*many(1, due_at=bench.loop.now + 3))
+    bench.store.waiting |= {delivery.id: delivery for delivery in many(1, "b")}
+    closed = bench.close(60)
+    assert (closed.done(), bench.posted) == (True, ["b0"])
+    assert list(bench.store.waiting) == ["a0"]
+
+
+def test_the_stop_does_not_wait_for_a_store_that_fails(bench: Bench) -> None:
+    """With nothing on its way, a stop is over though the store is gone."""
+    bench.store.failures = 10**9
+    bench.start()
+    assert bench.close().done()
+
+
+def test_a_stop_that_is_called_off_leaves_nothing_running(bench: Bench) -> None:
+    """Cancellation of the stop ends the deliveries too."""
+    bench.post.hanging.add("a")
+    bench.start(*many(1))
+    closing_task = bench.close()
+    bench.loop.call_soon(closing_task.cancel)
+    bench.loop.rest()
+    assert (closing_task.cancelled(), bench.post.at_once) == (True, 0)
+
+
+def test_what_a_memory_loses_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A store that ends with the process says how much ends with it: cut off, or to be retried."""
+    bench.post.hanging.add("a")
+    bench.start(*many(2), *many(3, "b", due_at=bench.loop.now + DAY), is_durable=False)
+    bench.close(1)
+    bench.wait(2)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith("5 webhook deliveries ")
+
+
+def test_what_a_file_keeps_is_not_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A store that is durable loses nothing, and an empty memory neither."""
+    bench.start(*many(3, due_at=bench.loop.now + DAY))
+    bench.close(1)
+    assert caplog.records == []
+
+
+def test_an_empty_memory_loses_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Where everything has arrived, the stop has nothing to say."""
+    bench.start(*many(3), is_durable=False)
+    bench.close(1)
+    assert (len(bench.posted), caplog.records) == (3, [])
+
+
+def test_a_memory_that_fails_at_the_end_stops_all_the_same(bench: Bench) -> None:
+    """A stop is over whatever the store does."""
+    bench.start(is_durable=False)
+    bench.store.failures = 10**9
+    assert bench.close().done()
+
+
+def test_what_never_started_can_be_closed(bench: Bench) -> None:
+    """An app whose start failed closes what it has."""
+    deliverer = Deliverer(bench.store, Webhooks(), clock=bench.loop.time, post=bench.post)
+    assert bench.do(deliverer.close(1)).done()
+    assert bench.post.is_closed

@@ -1,0 +1,35 @@
+"""What is known of a delivery by its URL."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from webhooks.fake_store import delivery_to
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://Example.com/done", "example.com"),
+        ("http://user:pass@example.com:8080?a=/b@c", "example.com:8080"),
+        ("https://[2A00::1]:443/", "[2a00::1]:443"),
+        ("http://example.com#/a", "example.com"),
+        ("http://[broken", "[broken"),
+        ("nonsense", ""),
+    ],
+)
+def test_deliveries_of_one_receiver_have_one_host(url: str, host: str) -> None:
+    """Host and port are what counts, in lower case and without the user."""
+    assert delivery_to(url).host == host
+
+
+def test_the_shown_url_has_no_credentials() -> None:
+    """Neither user nor query nor fragment are shown."""
+    url = "https://user:secret@example.com:8080/a/b?token=secret#secret"
+    assert delivery_to(url).shown_url == "https://example.com:8080/a/b"
+
+
+@given(st.text() | st.from_regex(r"https?://\S*", fullmatch=True))
+def test_no_url_is_too_odd(url: str) -> None:
+    """Whatever a URL is, it can be told of, without its query."""
+    delivery = delivery_to(url)
+    assert "?" not in delivery.shown_url + delivery.host
