@@ -128,7 +128,7 @@ class _Lane:
         self.handlers: Sequence[str] = [handler.path for handler in handlers]
         self._operations = [handler.operation for handler in handlers]
 
-    def room(self, waiting: int, claimed: int) -> int:
+    def room(self, waiting: int, claimed: int, quiet: float) -> int:
         """Return how many more may be claimed."""
         first = self._operations[0]
         if first.batching is not None:
@@ -136,6 +136,8 @@ class _Lane:
         means = [operation.service_time.mean for operation in self._operations]
         slowest = max((mean for mean in means if mean is not None), default=inf)
         ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
+        if quiet > AHEAD / 4:
+            ahead = 0  # the one that runs is none of the short ones
         return max(ahead - waiting, (first.concurrency or 1) - claimed)
 
 

@@ -46,15 +46,18 @@ class JobRoutes:
         """List jobs, the newest first; ``next`` is what to give as ``after`` for those that follow.
 
         Raises:
-            InvalidInput: ``status`` or ``limit`` cannot be.
+            InvalidInput: ``status``, ``limit`` or ``after`` cannot be.
 
         """
         service = await self._service()
         limit = _limit(request.query_params.get("limit"))
+        after = request.query_params.get("after")
+        if after is not None and not (after.isascii() and after.isalnum()):
+            raise InvalidInput("after: the id of a job is needed.")
         jobs = await service.store.find(
             status=_status(request.query_params.get("status")),
             limit=limit + 1,
-            after=request.query_params.get("after"),
+            after=after,
         )
         shown = jobs[:limit]
         more = shown[-1].id if len(jobs) > limit else None
@@ -139,7 +142,7 @@ async def _stream(service: JobService, job_id: str, last: int) -> AsyncIterator[
             while events := await service.store.events(job_id, after=last):
                 last = events[-1].id
                 yield b"".join(map(_event, events))
-            if job is None or job.status.is_final:
+            if job is None or service.has_rest(job):
                 return
             while not await change.wait(KEEP_ALIVE):
                 yield Events.KEEP_ALIVE

@@ -71,6 +71,7 @@ class JobService:
         self.watch = Watch()
         self._options = options
         self._handlers = handlers
+        self._is_draining = False
         self._runner = Runner(
             store,
             work,
@@ -99,8 +100,14 @@ class JobService:
         self._sweeper.start()
 
     def drain(self) -> None:
-        """Begin no more jobs."""
+        """Begin no more jobs; who waits for one that has not begun waits in vain."""
+        self._is_draining = True
         self._runner.drain()
+        self.watch.tell_all()
+
+    def has_rest(self, job: StoredJob) -> bool:
+        """Return whether nothing will happen to a job before this server ends."""
+        return job.status.is_final or (self._is_draining and job.status is Status.QUEUED)
 
     async def close(self) -> None:
         """Wait until what ran is stored."""
@@ -131,25 +138,25 @@ class JobService:
         now = time.time()
         limit = self._options.expire_after
         job_id = secrets.token_hex(16)
-        job = await self.store.submit(
-            NewJob(
-                id=job_id,
-                handler=handler.path,
-                body=request.body,
-                headers=[one for one in request.headers.items() if one[0] not in CREDENTIALS],
-                request_id=request.id,
-                priority=priority.value,
-                attempts_limit=handler.attempts or self._options.attempts,
-                created_at=now,
-                expires_at=None if limit is None else now + limit,
-                webhook_url=webhook_url,
-                idempotency_key=idempotency_key,
-                fingerprint=hashlib.sha256(request.body).digest(),
-            )
+        new = NewJob(
+            id=job_id,
+            handler=handler.path,
+            body=request.body,
+            headers=[one for one in request.headers.items() if one[0] not in CREDENTIALS],
+            request_id=request.id,
+            priority=priority.value,
+            attempts_limit=handler.attempts or self._options.attempts,
+            created_at=now,
+            expires_at=None if limit is None else now + limit,
+            webhook_url=webhook_url,
+            idempotency_key=idempotency_key,
+            fingerprint=hashlib.sha256(request.body).digest(),
         )
+        # At once, so that both are done in one transaction.
+        job, queued = await asyncio.gather(self.store.submit(new), self.store.count(Status.QUEUED))
         self._runner.wake()
         if job.id == job_id and priority <= Priority.NORMAL:
-            return job, await self.store.count(Status.QUEUED)  # it is the last of them
+            return job, queued  # it is the last of them
         return job, await self._position(job)
 
     async def get(self, job_id: str) -> StoredJob:
@@ -166,7 +173,7 @@ class JobService:
         return job
 
     async def wait(self, job_id: str, seconds: float) -> StoredJob:
-        """Return a job when it has ended, or as it is after so many seconds.
+        """Return a job when it has ended, or as it is after so many seconds, or at the drain.
 
         Raises:
             JobNotFound: there is none of this id.
@@ -178,7 +185,7 @@ class JobService:
             while True:
                 job = await self.get(job_id)
                 left = end - time.monotonic()
-                if job.status.is_final or not await change.wait(max(0.0, left)):
+                if self.has_rest(job) or not await change.wait(max(0.0, left)):
                     return job
 
     async def document(self, job: StoredJob) -> dict[str, Any]:

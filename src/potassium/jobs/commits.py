@@ -45,9 +45,14 @@ class Commits:
     cancelled while it waits is not begun; one that has begun harms none of the others.
     """
 
-    def __init__(self, connection: "Connection") -> None:
-        """Begin; the connection is in autocommit mode, and is closed at the end."""
+    def __init__(self, connection: "Connection", is_there: Callable[[], bool]) -> None:
+        """Begin; the connection is in autocommit mode, and is closed at the end.
+
+        ``is_there`` tells whether the file still is where it was opened. What is written to a file
+        that nobody finds again is not kept.
+        """
         self._connection = connection
+        self._is_there = is_there
         self._waiting: list[_Work] = []
         self._has_work = asyncio.Event()
         self._is_closing = False
@@ -127,6 +132,8 @@ class Commits:
                 work.settle(outcome)
 
     async def _transaction(self, batch: Sequence[_Work]) -> Sequence[object]:
+        if not self._is_there():
+            raise sqlite3.OperationalError("the file is gone")
         await self._connection.execute("BEGIN IMMEDIATE")
         jobs = [work.wanted for work in batch if isinstance(work.wanted, StoredJob)]
         if jobs:

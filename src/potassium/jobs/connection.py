@@ -11,7 +11,7 @@ from potassium.jobs import schema
 if TYPE_CHECKING:
     from aiosqlite import Connection
 
-__all__ = ["connect"]
+__all__ = ["connect", "identity"]
 
 # The first transaction after the first of these locks the file until it is closed; beside that,
 # what others would share with us lies in memory. Temporary tables hold what dies with us.
@@ -64,6 +64,15 @@ async def connect(path: Path) -> "Connection":
             raise _refused(path, error) from error
         raise
     return connection
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at ``path`` from any other, or None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_ready(path: Path) -> None:

@@ -67,10 +67,11 @@ class Lane(Protocol):
 
     handlers: Sequence[str]
 
-    def room(self, waiting: int, claimed: int) -> int:
+    def room(self, waiting: int, claimed: int, quiet: float) -> int:
         """Return how many more may be claimed.
 
-        ``claimed`` are, and have not ended; ``waiting`` of them have not begun.
+        ``claimed`` are, and have not ended; ``waiting`` of them have not begun. For ``quiet``
+        seconds none has begun or ended.
         """
 
 

@@ -68,6 +68,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: Counter[Lane] = Counter()
         self._claimed: Counter[Lane] = Counter()
+        self._moved_at: dict[Lane, float] = {}  # when a job last began or ended, monotonic
         self._again = asyncio.Event()
         self._is_draining = False
         self._loop: asyncio.Task[None] | None = None
@@ -131,7 +132,7 @@ class Runner:
 
     async def _claim(self, lane: Lane) -> float | None:
         """Start what there is room for; return when the next is due, where there is room yet."""
-        while (room := lane.room(self._waiting[lane], self._claimed[lane])) > 0:
+        while (room := self._room(lane)) > 0:
             now = self._clock()
             jobs = await self._store.claim(handlers=lane.handlers, limit=room, now=now)
             for job in jobs:
@@ -139,6 +140,10 @@ class Runner:
             if len(jobs) < room:
                 return await self._store.next_job(lane.handlers)
         return None
+
+    def _room(self, lane: Lane) -> int:
+        quiet = time.monotonic() - self._moved_at.get(lane, 0.0)
+        return lane.room(self._waiting[lane], self._claimed[lane], quiet)
 
     def _start(self, job: StoredJob, lane: Lane) -> None:
         task = asyncio.create_task(self._run(job, lane), name=f"potassium-job-{job.id}")
@@ -155,6 +160,7 @@ class Runner:
             if waits:
                 waits = False
                 self._waiting[lane] -= 1
+                self._moved_at[lane] = time.monotonic()
                 self.wake()
 
         try:
@@ -175,6 +181,7 @@ class Runner:
         finally:
             begin()
             self._claimed[lane] -= 1
+            self._moved_at[lane] = time.monotonic()
             self._watch.tell(job.id)
             self.wake()
 

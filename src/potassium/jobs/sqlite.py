@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from potassium.jobs import statements
 from potassium.jobs.commits import Commits
-from potassium.jobs.connection import connect
+from potassium.jobs.connection import connect, identity
 from potassium.jobs.line import rank
 from potassium.jobs.model import Event, NewJob, Status, StoredJob
 from potassium.jobs.rows import (
@@ -56,7 +56,8 @@ class SqliteStore(SqliteDeliveries):
         connection = await connect(self._path)
         ((newest,),) = await connection.execute_fetchall("SELECT max(seq) FROM jobs")
         self._submitted = newest or 0
-        self._commits = Commits(connection)
+        opened = identity(self._path)
+        self._commits = Commits(connection, lambda: identity(self._path) == opened)
 
     async def close(self) -> None:
         """Write what is under way, and close the file; goes on where it is cancelled."""

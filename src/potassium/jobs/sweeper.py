@@ -12,7 +12,7 @@ from potassium.jobs.store import JobStore
 __all__ = ["Sweeper"]
 
 PAUSE = 1.0  # seconds between two looks
-PAUSE_AFTER_DELETING = 60.0  # seconds, where nothing was left to delete
+LONGEST_LATENESS = 60.0  # seconds that an old job may be deleted late; a tenth of its time at most
 AT_ONCE = 500  # jobs; so that nobody waits for long behind a sweep
 
 logger = logging.getLogger("potassium.jobs")
@@ -80,4 +80,5 @@ class Sweeper:
         if now >= self._next_deletion:
             before = now - self._keep_for
             deleted = await self._store.delete_ended(before=before, limit=AT_ONCE)
-            self._next_deletion = now + (PAUSE_AFTER_DELETING if deleted < AT_ONCE else 0)
+            late = min(LONGEST_LATENESS, self._keep_for / 10)
+            self._next_deletion = now + (late if deleted < AT_ONCE else 0)

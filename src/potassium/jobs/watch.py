@@ -41,6 +41,11 @@ class Watch:
         for change in self._changes.get(job_id, ()):
             change.happen()
 
+    def tell_all(self) -> None:
+        """Let everybody look again."""
+        for job_id in list(self._changes):
+            self.tell(job_id)
+
     @contextmanager
     def over(self, job_id: str) -> Iterator[Change]:
         """Watch a job: what happens to it from now on is noticed by the next ``wait``."""
