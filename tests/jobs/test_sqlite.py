@@ -200,6 +200,16 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
         assert (await store.submit(new_job())).seq == 2
 
 
+async def test_each_commit_is_on_the_disk(sqlite: SqliteStore) -> None:
+    """The log is written through with every transaction, not when it is moved to the file."""
+    assert sqlite._commits is not None
+    settings = {
+        name: next(iter(await sqlite._commits._connection.execute_fetchall(f"PRAGMA {name}")))[0]
+        for name in ("synchronous", "journal_mode", "foreign_keys")
+    }
+    assert settings == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
+
+
 async def test_what_was_acknowledged_survives_a_crash(sqlite: SqliteStore, tmp_path: Path) -> None:
     """A submit and a claim that returned are in the file that the next process finds."""
     await sqlite.submit(new_job())

@@ -274,7 +274,15 @@ class Stores(RuleBasedStateMachine):
         """Return a job as it was seen at some time, which is seldom what it is by now."""
         if is_recent and self.jobs:
             return list(self.jobs.values())[which % len(self.jobs)]
-        return self.seen[which % len(self.seen)]
+        stale = [job for job in self.seen if self.is_lost(job)]
+        return (stale or self.seen)[which % len(stale or self.seen)]
+
+    def is_lost(self, job: StoredJob) -> bool:
+        """Return whether it is as it was, but for the claim."""
+        current = self.jobs.get(job.id)
+        return (
+            current is not None and current.status is job.status and current.attempts > job.attempts
+        )
 
     @invariant()
     def is_as_expected(self) -> None:
