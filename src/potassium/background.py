@@ -35,6 +35,7 @@ FULL = 0.05  # seconds until a queue that direct calls have filled is asked agai
 AHEAD = 0.2  # seconds
 MOST_AHEAD = 64  # jobs
 SHORTEST = 1e-6  # seconds
+SLACK = 0.001  # seconds
 
 
 class Background:
@@ -136,7 +137,7 @@ class _Lane:
         means = [operation.service_time.mean for operation in self._operations]
         slowest = max((mean for mean in means if mean is not None), default=inf)
         ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
-        if quiet > AHEAD / 4:
+        if quiet > 2 * slowest + SLACK:
             ahead = 0  # the one that runs is none of the short ones
         return max(ahead - waiting, (first.concurrency or 1) - claimed)
 

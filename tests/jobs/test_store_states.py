@@ -171,7 +171,9 @@ class Stores(RuleBasedStateMachine):
         )
         if is_kept:
             current = self.jobs[job.id]
-            self.set(replace(current, status=Status.QUEUED, due_at=due_at, error=b"e"))
+            self.set(
+                replace(current, status=Status.QUEUED, due_at=due_at, error=b"e", expires_at=None)
+            )
 
     @precondition(lambda self: self.seen)
     @rule(which=PICK, is_recent=st.booleans())

@@ -130,7 +130,9 @@ class MemoryStore(MemoryDeliveries):
         current = self._same(job, Status.RUNNING)
         if current is None:
             return False
-        self._set(replace(current, status=Status.QUEUED, due_at=due_at, error=error))
+        self._set(
+            replace(current, status=Status.QUEUED, due_at=due_at, error=error, expires_at=None)
+        )
         self._events[job.id] += events
         return True
 

@@ -30,6 +30,7 @@ __all__ = ["CRASHES", "Runner"]
 # A job that was running when its server died is run again, but not for ever: it may be why.
 CRASHES = 3  # attempts
 
+PAUSE = 0.01  # seconds; what is due but has expired is nobody's to claim until it is swept
 RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
 
 logger = logging.getLogger("potassium.jobs")
@@ -124,7 +125,7 @@ class Runner:
                 next_due = self._clock() + RETRY_STORE
             try:
                 async with asyncio.timeout(
-                    None if next_due is None else max(0.0, next_due - self._clock())
+                    None if next_due is None else max(PAUSE, next_due - self._clock())
                 ):
                     await self._again.wait()
             except TimeoutError:

@@ -102,9 +102,8 @@ END = (
     + "AND status IN ('queued', 'running') RETURNING seq"
 )
 PUT_BACK = (
-    "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :due_at, error = :error "
-    + _SAME
-    + "AND status = 'running' RETURNING seq"
+    "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :due_at, error = :error, "
+    "expires_at = NULL " + _SAME + "AND status = 'running' RETURNING seq"
 )
 RETRY = (
     "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :now, finished_at = NULL, "

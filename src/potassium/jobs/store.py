@@ -99,7 +99,10 @@ class JobStore(DeliveryStore, Protocol):
     async def put_back(
         self, job: StoredJob, *, due_at: float, error: bytes | None, events: Iterable[Event] = ()
     ) -> bool:
-        """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``."""
+        """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``.
+
+        It does not expire any more: it had begun in time.
+        """
 
     async def retry(
         self, job: StoredJob, *, attempts_limit: int, now: float, events: Iterable[Event] = ()
