@@ -16,6 +16,10 @@ PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 8001
 seen: set[str] = set()
 
 
+async def hello(request: Request) -> Response:
+    return Response("Post webhooks here.")
+
+
 async def receive(request: Request) -> Response:
     body = await request.body()
     try:
@@ -30,5 +34,5 @@ async def receive(request: Request) -> Response:
 
 
 if __name__ == "__main__":
-    app = Starlette(routes=[Route("/", receive, methods=["POST"])])
-    uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
+    routes = [Route("/", hello), Route("/", receive, methods=["POST"])]
+    uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=PORT, log_level="warning")

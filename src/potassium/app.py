@@ -277,8 +277,8 @@ class Potassium(Starlette):
     def result_webhook(self, url: str) -> Callable[[Function], Function]:
         """Post the JSON that a handler returns to ``url`` as well, once its caller is answered.
 
-        It stands above or below ``@app.handler``. A delivery that fails is logged, and changes
-        nothing for the caller.
+        It stands above or below ``@app.handler`` or ``@app.background``. A delivery that fails is
+        tried again, see ``Webhooks``, and changes nothing for the caller.
 
         Raises:
             UsageError: the URL is none of http or https.

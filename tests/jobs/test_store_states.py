@@ -131,7 +131,14 @@ class Stores(RuleBasedStateMachine):
     )
     def claim(self, handlers: list[str], limit: int) -> None:
         expected = [
-            replace(job, status=Status.RUNNING, attempts=job.attempts + 1, started_at=self.now)
+            replace(
+                job,
+                status=Status.RUNNING,
+                attempts=job.attempts + 1,
+                started_at=self.now,
+                progress=None,
+                message=None,
+            )
             for job in self.line(handlers)
             if job.due_at <= self.now and (job.expires_at is None or job.expires_at > self.now)
         ][:limit]
@@ -157,7 +164,17 @@ class Stores(RuleBasedStateMachine):
             self.ends[job.id, job.attempts] += 1
             self.deliveries |= {each.id: each for each in posted}
             current = self.jobs[job.id]
-            self.set(replace(current, status=status, finished_at=self.now, output=b"1", error=None))
+            progress = current.progress if job.progress is None else job.progress
+            self.set(
+                replace(
+                    current,
+                    status=status,
+                    finished_at=self.now,
+                    output=b"1",
+                    error=None,
+                    progress=progress,
+                )
+            )
 
     @precondition(lambda self: self.seen)
     @rule(which=PICK, is_recent=st.booleans(), wait=st.sampled_from([0.0, 2.0]))

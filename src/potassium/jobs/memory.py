@@ -82,12 +82,7 @@ class MemoryStore(MemoryDeliveries):
             for job in islice((job for job in self._queued(handler) if _is_due(job, now)), limit)
         ]
         first.sort(key=lambda job: (rank(job), job.seq))
-        return [
-            self._set(
-                replace(job, status=Status.RUNNING, attempts=job.attempts + 1, started_at=now)
-            )
-            for job in first[:limit]
-        ]
+        return [self._set(job.claimed(now)) for job in first[:limit]]
 
     async def next_job(self, handlers: Collection[str]) -> float | None:
         """Return when the next queued job of ``handlers`` is due; None where there is none."""
@@ -117,7 +112,17 @@ class MemoryStore(MemoryDeliveries):
         current = self._same(job, Status.QUEUED, Status.RUNNING)
         if current is None:
             return False
-        self._set(replace(current, status=status, finished_at=now, output=output, error=error))
+        self._set(
+            replace(
+                current,
+                status=status,
+                finished_at=now,
+                output=output,
+                error=error,
+                progress=current.progress if job.progress is None else job.progress,
+                message=current.message if job.message is None else job.message,
+            )
+        )
         self._events[job.id] += events
         for delivery in deliveries:
             self._add(delivery)

@@ -12,7 +12,7 @@ from, so that of two at once one comes to nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 __all__ = ["Event", "NewJob", "Status", "StoredJob"]
@@ -99,6 +99,17 @@ class StoredJob(NewJob):
     message: str | None = None
     output: bytes | None = None
     error: bytes | None = None
+
+    def claimed(self, now: float) -> "StoredJob":
+        """Return the job as it is once it was claimed: one more attempt, with no progress yet."""
+        return replace(
+            self,
+            status=Status.RUNNING,
+            attempts=self.attempts + 1,
+            started_at=now,
+            progress=None,
+            message=None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -136,6 +136,11 @@ class Run:
         self.is_cancelled = True
         if self.on_cancel is not None:
             self.on_cancel()
+
+    @property
+    def told(self) -> StoredJob:
+        """The job with the progress that its handler has told last."""
+        return replace(self.job, progress=self._progress, message=self._message)
 
     async def finish(self, status: dict[str, Any] | None) -> Sequence[Event]:
         """Return the events that are not stored yet, the last one telling ``status``.

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,10 +115,7 @@ class SqliteStore(SqliteDeliveries):
         async def claim(db: "Connection") -> Sequence[StoredJob]:
             await db.execute(statements.NOW_DUE, wanted)
             rows = await db.execute_fetchall(statements.NEXT_IN_LINE, wanted)
-            jobs = [
-                replace(job, status=Status.RUNNING, attempts=job.attempts + 1, started_at=now)
-                for job in map(job_of, rows)
-            ]
+            jobs = [job_of(row).claimed(now) for row in rows]
             if jobs:
                 claims = [
                     {"seq": job.seq, "attempts": job.attempts, "started_at": now} for job in jobs
@@ -156,7 +152,8 @@ class SqliteStore(SqliteDeliveries):
         deliveries: Iterable[Delivery] = (),
     ) -> bool:
         """Bring a job to its end; False where it is not as ``job`` says any more."""
-        end = {"status": status.value, "now": now, "output": output, "error": error}
+        told = {"progress": job.progress, "message": job.message}
+        end = {"status": status.value, "now": now, "output": output, "error": error, **told}
         return await self._change(job, statements.END, end, events, deliveries)
 
     async def put_back(

@@ -72,7 +72,7 @@ NEXT_IN_LINE = (
 
 CLAIM = """
     UPDATE jobs SET status = 'running', is_due = NULL, attempts = :attempts,
-        started_at = :started_at
+        started_at = :started_at, progress = NULL, message = NULL
     WHERE seq = :seq
 """
 
@@ -97,7 +97,8 @@ _SAME = "WHERE seq = :seq AND id = :id AND status = :was AND attempts = :attempt
 
 END = (
     "UPDATE jobs SET status = :status, is_due = NULL, finished_at = :now, "
-    "output = :output, error = :error "
+    "output = :output, error = :error, "
+    "progress = coalesce(:progress, progress), message = coalesce(:message, message) "
     + _SAME
     + "AND status IN ('queued', 'running') RETURNING seq"
 )

@@ -92,8 +92,8 @@ class JobStore(DeliveryStore, Protocol):
     ) -> bool:
         """Bring a job to its end, with its last events and what is to be posted about it.
 
-        Returns False, and changes nothing, where the job's status or attempts are not those of
-        ``job`` any more.
+        The progress and message of ``job`` are kept, where it has any. Returns False, and changes
+        nothing, where the job's status or attempts are not those of ``job`` any more.
         """
 
     async def put_back(
