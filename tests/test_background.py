@@ -131,6 +131,7 @@ def app() -> Potassium:
     [
         (ValueError("no"), 2, "handler_error"),
         (HTTPException(503, "later"), 2, "service_unavailable"),
+        (HTTPException(503, headers={"Retry-After": 5}), 2, "service_unavailable"),  # type: ignore[dict-item]
         (HTTPException(404, "never"), 1, "not_found"),
         (b"bytes", 1, "unserializable_output"),
         (Response(status=409, json={}), 1, "conflict"),

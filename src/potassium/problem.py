@@ -32,7 +32,9 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     handler raised; without it none leaves the server.
     """
     if isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, str(error.detail), error.headers or {}
+        status, detail = error.status_code, str(error.detail)
+        # Whoever raised it may have written numbers.
+        headers = {str(name): str(value) for name, value in (error.headers or {}).items()}
         code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
         members: dict[str, Any] = {}
     elif isinstance(error, PotassiumError):

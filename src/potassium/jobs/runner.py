@@ -14,6 +14,7 @@ from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.run import (
     Cancelled,
     Done,
+    Failed,
     Lane,
     NotDone,
     Outcome,
@@ -171,8 +172,7 @@ class Runner:
             run.on_begin.append(begin)
             self._runs[job.id] = run
             try:
-                outcome = await self._work.run(run)
-                await self._settle(run, outcome)
+                await self._settle(run, await self._outcome(run))
             finally:
                 del self._runs[job.id]
         except StoreFailed as error:
@@ -185,6 +185,14 @@ class Runner:
             self._moved_at[lane] = time.monotonic()
             self._watch.tell(job.id)
             self.wake()
+
+    async def _outcome(self, run: Run) -> Outcome:
+        try:
+            return await self._work.run(run)
+        except Exception:  # a job that nobody ends would be running for ever
+            logger.exception("job %s failed for a mistake of the server's", run.job.id)
+            error = PotassiumError("The server made a mistake.")
+            return Failed(self._problem(error, run.job.request_id), may_retry=True)
 
     async def _settle(self, run: Run, outcome: Outcome) -> None:
         """Store what came of a run, as often as it takes."""
