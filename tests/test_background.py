@@ -308,3 +308,38 @@ async def test_a_stream_ends_as_soon_as_it_is_cancelled(
     assert (document["status"], document["error"]["code"]) == ("cancelled", "job_cancelled")
     assert closed == [True]
     assert not caplog.records
+
+
+async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:
+    """It waits for a direct call when the server is asked to stop, and is left to the next one."""
+    bench = Bench()
+    async with bench.client() as http:
+        call = asyncio.create_task(http.post("/gated", json="call"))
+        await bench.has_begun()
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.02)
+        running = bench.app._runtime.running
+        assert running is not None
+        assert running.jobs is not None
+        bench.app._runtime.drain()
+        bench.gate.release()
+        assert (await call).status_code == 200
+        await asyncio.sleep(0.02)
+        assert (await running.jobs.get(job["id"])).status == "queued"
+    assert bench.ran == ["call"]
+
+
+async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
+    """What hung and what waits are queued for the next server; neither is tried any more."""
+    bench = Bench(limits=Limits(hang_timeout=0.05))
+    async with bench.client() as http:
+        jobs = [await submit(http, "/held", number) for number in range(2)]
+        await bench.has_begun()
+        running = bench.app._runtime.running
+        assert running is not None
+        assert running.jobs is not None
+        await asyncio.sleep(0.2)
+        assert (await http.get("/healthz")).status_code == 503
+        stored = [await running.jobs.get(job["id"]) for job in jobs]
+        bench.gate.release()
+    assert [(job.status, job.attempts) for job in stored] == [("queued", 1), ("queued", 0)]

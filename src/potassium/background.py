@@ -7,7 +7,7 @@ from math import inf
 
 from starlette.exceptions import HTTPException
 
-from potassium.engine import Engine, Job, Priority, Stream
+from potassium.engine import Engine, Job, Priority, State, Stream
 from potassium.errors import (
     DeadlineExceeded,
     Draining,
@@ -15,7 +15,6 @@ from potassium.errors import (
     OutOfMemory,
     PotassiumError,
     QueueFull,
-    Starting,
     UnserializableOutput,
     WorkerFailed,
 )
@@ -65,9 +64,10 @@ class Background:
         request.wire = JsonChunks()
         try:
             return await self._call(handler, request, run)
-        except (Draining, Starting, WorkerFailed):
-            return NotDone()
         except PotassiumError as error:
+            is_ending = self._engine.lifecycle.state is not State.READY
+            if is_ending and isinstance(error, Draining | WorkerFailed):
+                return NotDone()
             failure = error
         except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
             failure = internal(error)
@@ -98,6 +98,7 @@ class Background:
             break
         job.is_background = True
         run.on_cancel = lambda: engine.call_off(job, JobCancelled())
+        run.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
         if handler.timeout is not None:
             run.on_begin.append(self._limit(job, handler.timeout))
         return job

@@ -18,6 +18,7 @@ from potassium.errors import (
     JobHasEnded,
     JobNotFound,
     PotassiumError,
+    StoreFailed,
 )
 from potassium.handler import Handler
 from potassium.http import Request
@@ -39,6 +40,7 @@ CREDENTIALS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
 )
 LONGEST_KEY = 255  # characters
+BETWEEN = 2.0  # seconds that a job may be between two states before its cancellation is given up
 
 logger = logging.getLogger("potassium.jobs")
 
@@ -71,7 +73,6 @@ class JobService:
         self.watch = Watch()
         self._options = options
         self._handlers = handlers
-        self._is_draining = False
         self._runner = Runner(
             store,
             work,
@@ -101,13 +102,11 @@ class JobService:
 
     def drain(self) -> None:
         """Begin no more jobs; who waits for one that has not begun waits in vain."""
-        self._is_draining = True
         self._runner.drain()
-        self.watch.tell_all()
 
     def has_rest(self, job: StoredJob) -> bool:
         """Return whether nothing will happen to a job before this server ends."""
-        return job.status.is_final or (self._is_draining and job.status is Status.QUEUED)
+        return job.status.is_final or (self._runner.is_draining and job.status is Status.QUEUED)
 
     async def close(self) -> None:
         """Wait until what ran is stored."""
@@ -201,6 +200,7 @@ class JobService:
             StoreFailed: the store cannot be written.
 
         """
+        give_up_at = time.monotonic() + BETWEEN
         while True:
             job = await self.get(job_id)
             if job.status.is_final:
@@ -208,6 +208,8 @@ class JobService:
             if job.status is Status.RUNNING:
                 if self._runner.cancel(job_id):
                     return job
+                if time.monotonic() > give_up_at:
+                    raise StoreFailed("What came of the job cannot be stored now.")
                 await asyncio.sleep(0.001)  # it is about to begin, or has just ended
                 continue
             error = _problem(JobCancelled(), job.request_id)

@@ -1,7 +1,7 @@
 """Errors as the client sees them: ``application/problem+json`` (RFC 9457)."""
 
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -34,7 +34,7 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     if isinstance(error, HTTPException):
         status, detail = error.status_code, str(error.detail)
         # Whoever raised it may have written numbers.
-        headers = {str(name): str(value) for name, value in (error.headers or {}).items()}
+        headers: Mapping[str, str] = {str(a): str(b) for a, b in (error.headers or {}).items()}
         code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
         members: dict[str, Any] = {}
     elif isinstance(error, PotassiumError):

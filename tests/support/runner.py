@@ -1,19 +1,18 @@
 """A runner of background jobs over a store that fails when it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-
-from support.jobs import new_job
 
 from potassium.errors import StoreFailed
 from potassium.jobs.memory import MemoryStore
 from potassium.jobs.model import Status, StoredJob
-from potassium.jobs.run import Done, Outcome, Run
+from potassium.jobs.run import Done, Lane, Outcome, Run
 from potassium.jobs.runner import Runner
 from potassium.jobs.watch import Watch
 from potassium.webhooks.deliveries import Delivery
+from support.jobs import new_job
 
 __all__ = ["FaultyStore", "RunnerBench"]
 
@@ -43,7 +42,7 @@ class FaultyStore(MemoryStore):
 class OneByOne:
     """A lane of one job at a time."""
 
-    handlers = ("/train",)
+    handlers: Sequence[str] = ("/train",)
 
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
         del waiting, quiet
@@ -54,7 +53,7 @@ class RunnerBench:
     """Runs jobs of ``/train`` with ``run``; what is to be posted is in ``posted``."""
 
     def __init__(self, run: Callable[[Run], Awaitable[Outcome]] | None = None) -> None:
-        self.lanes = [OneByOne()]
+        self.lanes: Sequence[Lane] = [OneByOne()]
         self.store = FaultyStore()
         self.watch = Watch()
         self.ended: list[StoredJob] = []

@@ -93,9 +93,11 @@ class Run:
     Attributes:
         job: as it was claimed.
         on_cancel: called when the job is to end early.
+        on_put_off: called when its handler is not to begin any more: the server stops.
         on_begin: called on the loop when the handler has begun, one after the other.
         is_cancelled: whether it is to end early.
         has_begun: whether its handler has begun.
+        is_over: whether what comes of it is known, so that it cannot be cancelled any more.
 
     """
 
@@ -103,6 +105,7 @@ class Run:
         """Begin after the job's event of number ``last_event``."""
         self.job = job
         self.on_cancel: Callable[[], object] | None = None
+        self.on_put_off: Callable[[], object] | None = None
         self.on_begin: list[Callable[[], object]] = []
         self.is_cancelled = False
         self.has_begun = False
@@ -115,7 +118,7 @@ class Run:
         self._message: str | None = None
         self._has_progress = False
         self._saving: asyncio.Task[None] | None = None
-        self._is_over = False
+        self.is_over = False
 
     def began(self) -> None:
         """Note that the handler has begun; calls after the first count for nothing."""
@@ -137,12 +140,17 @@ class Run:
         if self.on_cancel is not None:
             self.on_cancel()
 
+    def put_off(self) -> None:
+        """Leave the handler to the next server, where it has not begun."""
+        if not self.has_begun and self.on_put_off is not None:
+            self.on_put_off()
+
     async def finish(self, status: dict[str, Any] | None) -> Sequence[Event]:
         """Return the events that are not stored yet, the last one telling ``status``.
 
         Nothing is stored of this run any more but by the caller.
         """
-        self._is_over = True
+        self.is_over = True
         if self._saving is not None:
             await asyncio.wait({self._saving})
         self._take_progress()
@@ -154,13 +162,13 @@ class Run:
         self._loop.call_soon_threadsafe(call, *args)
 
     def _begin(self) -> None:
-        if not self._is_over:
+        if not self.is_over:
             self._add("status", status_event("running", self.job.attempts))
             for call in self.on_begin:
                 call()
 
     def _note_progress(self, share: float | None, message: str | None) -> None:
-        if not self._is_over:
+        if not self.is_over:
             self._progress = self._progress if share is None else share
             self._message = self._message if message is None else message
             self._has_progress = True
@@ -183,12 +191,12 @@ class Run:
             self._append("progress", orjson.dumps(told))
 
     def _save_soon(self) -> None:
-        if self._saving is None and not self._is_over:
+        if self._saving is None and not self.is_over:
             self._saving = self._loop.create_task(self._save(), name="potassium-job-events")
 
     async def _save(self) -> None:
         try:
-            while (self._events or self._has_progress) and not self._is_over:
+            while (self._events or self._has_progress) and not self.is_over:
                 self._take_progress()
                 events, self._events = self._events, []
                 try:
