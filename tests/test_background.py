@@ -250,6 +250,18 @@ async def test_progress_is_shown_and_checked(app: Potassium) -> None:
     assert (bad["status"], bad["progress"]) == ("failed", None)
 
 
+async def test_a_message_of_progress_has_to_be_text(app: Potassium) -> None:
+    """Half of a surrogate pair cannot be stored: the handler's mistake, told where it is made."""
+
+    @app.background
+    def handler(cache: dict[str, Any], request: Request) -> Any:
+        request.progress(0.5, "\ud800")
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert (document["status"], document["error"]["code"]) == ("failed", "handler_error")
+
+
 async def test_a_stop_puts_what_runs_back() -> None:
     """The job is queued again, and the server's next start runs it."""
     bench = Bench(limits=Limits(grace_period=0.05))
