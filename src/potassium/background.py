@@ -119,7 +119,7 @@ class Background:
             while (some := await stream.take()) is not None:
                 for chunk in some:
                     chunks.append(chunk)
-                    run.chunk(chunk)
+                    await run.chunk(chunk)
         finally:
             self._engine.release(stream)
         return b"[%b]" % b",".join(chunks)

@@ -75,3 +75,34 @@ async def test_nothing_is_claimed_where_nothing_can_be_run_any_more() -> None:
         job_id = await bench.submit()
         await asyncio.sleep(0.03)
         assert (await bench.reaches(job_id, Status.QUEUED)).attempts == 1
+
+
+async def test_what_a_handler_tells_last_is_in_the_document_at_the_end() -> None:
+    """However fast it tells, and in what is posted about the job too."""
+
+    async def tells(run: Run) -> Outcome:
+        for step in range(1, 5):
+            run.progress(step / 4, f"step {step}")
+            await asyncio.sleep(0)
+        return Done(b"1")
+
+    async with RunnerBench(tells).running() as bench:
+        job = await bench.reaches(await bench.submit(), Status.SUCCEEDED)
+        assert [(one.progress, one.message) for one in (job, *bench.ended)] == [(1.0, "step 4")] * 2
+
+
+async def test_every_chunk_is_an_event() -> None:
+    """A stream that is faster than the store waits for it, unless the store fails."""
+
+    async def streams(run: Run) -> Outcome:
+        for number in range(5000):
+            await run.chunk(b"%d" % number)
+        return Done(b"1")
+
+    async with RunnerBench(streams).running() as bench:
+        bench.store.faults["note"] = 2
+        job_id = await bench.submit()
+        await bench.reaches(job_id, Status.SUCCEEDED)
+        events = await bench.store.events(job_id, limit=10_000)
+        assert [event.id for event in events] == [*range(2, 5003)]
+        assert [int(e.data) for e in events if e.kind == "chunk"] == [*range(5000)]

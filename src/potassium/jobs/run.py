@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -24,7 +24,7 @@ __all__ = [
     "status_event",
 ]
 
-MOST_UNSAVED = 10_000  # events; a writer that is ahead of the store by more is not told of all
+MOST_UNSAVED = 1000  # events; a stream that is ahead of the store by more waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,9 @@ class Run:
         self._progress: float | None = None
         self._message: str | None = None
         self._has_progress = False
+        self._is_untold = False  # the job's document does not show the last progress yet
         self._saving: asyncio.Task[None] | None = None
+        self._saved = asyncio.Event()
         self.is_over = False
 
     def began(self) -> None:
@@ -130,9 +132,15 @@ class Run:
         """Note how far the handler is: ``share`` of 1, and in words."""
         self._on_loop(self._note_progress, share, message)
 
-    def chunk(self, data: bytes) -> None:
-        """Note a chunk of the result, as JSON."""
+    async def chunk(self, data: bytes) -> None:
+        """Note a chunk of the result, as JSON; wait for the store where it is far behind.
+
+        Not for one that fails: what it lacks is stored when it works, or at the end.
+        """
         self._add("chunk", data)
+        while len(self._events) >= MOST_UNSAVED and self._saving is not None:
+            self._saved.clear()
+            await self._saved.wait()
 
     def cancel(self) -> None:
         """Ask the handler to end, where it has not yet."""
@@ -145,6 +153,13 @@ class Run:
         if not self.has_begun and self.on_put_off is not None:
             self.on_put_off()
 
+    @property
+    def told(self) -> StoredJob:
+        """The job with the progress that its handler has told last."""
+        progress = self.job.progress if self._progress is None else self._progress
+        message = self.job.message if self._message is None else self._message
+        return replace(self.job, progress=progress, message=message)
+
     async def finish(self, status: dict[str, Any] | None) -> Sequence[Event]:
         """Return the events that are not stored yet, the last one telling ``status``.
 
@@ -154,6 +169,8 @@ class Run:
         if self._saving is not None:
             await asyncio.wait({self._saving})
         self._take_progress()
+        if self._is_untold:
+            await self._note()
         if status is not None:
             self._append("status", orjson.dumps(status))
         return self._events
@@ -171,14 +188,13 @@ class Run:
         if not self.is_over:
             self._progress = self._progress if share is None else share
             self._message = self._message if message is None else message
-            self._has_progress = True
+            self._has_progress = self._is_untold = True
             self._save_soon()
 
     def _add(self, kind: str, data: bytes) -> None:
-        if len(self._events) < MOST_UNSAVED:
-            self._take_progress()
-            self._append(kind, data)
-            self._save_soon()
+        self._take_progress()
+        self._append(kind, data)
+        self._save_soon()
 
     def _append(self, kind: str, data: bytes) -> None:
         self._last_event += 1
@@ -198,17 +214,27 @@ class Run:
         try:
             while (self._events or self._has_progress) and not self.is_over:
                 self._take_progress()
-                events, self._events = self._events, []
-                try:
-                    await self._store.note(
-                        self.job, progress=self._progress, message=self._message, events=events
-                    )
-                except StoreFailed:
-                    self._events = events + self._events  # with the next ones, or at the end
+                if not await self._note():
                     return
-                self._watch.tell(self.job.id)
         finally:
             self._saving = None
+            self._saved.set()
+
+    async def _note(self) -> bool:
+        """Store what has piled up; return False where it stays for the next time, or the end."""
+        events, self._events = self._events, []
+        was_untold, self._is_untold = self._is_untold, False
+        try:
+            await self._store.note(
+                self.job, progress=self._progress, message=self._message, events=events
+            )
+        except StoreFailed:
+            self._events = events + self._events
+            self._is_untold |= was_untold
+            return False
+        self._saved.set()
+        self._watch.tell(self.job.id)
+        return True
 
 
 def status_event(status: str, attempts: int) -> bytes:

@@ -233,7 +233,7 @@ class Runner:
     ) -> None:
         told = orjson.loads(status_event(status.value, run.job.attempts))
         events = await run.finish(told)
-        await self._insist(lambda: self.end(run.job, status, output, error, events))
+        await self._insist(lambda: self.end(run.told, status, output, error, events))
 
     async def _put_back(self, run: Run, *, due_at: float, error: bytes | None) -> None:
         events = await run.finish({"status": "queued", "attempts": run.job.attempts})
