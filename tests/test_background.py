@@ -135,6 +135,11 @@ def app() -> Potassium:
         (HTTPException(404, "never"), 1, "not_found"),
         (b"bytes", 1, "unserializable_output"),
         (Response(status=409, json={}), 1, "conflict"),
+        (
+            Response(body=b"{", headers={"Content-Type": "application/json"}),
+            1,
+            "unserializable_output",
+        ),
         ("\ud800", 1, "unserializable_output"),
     ],
 )
@@ -181,6 +186,7 @@ async def test_the_time_between_attempts_doubles(
         ({"a": float("nan")}, {"a": None}),
         (Response(status=204), None),
         (Response(status=201, json=[1]), [1]),
+        (Response(body="[2]", headers={"Content-Type": "application/json"}), [2]),
         (iter(["a", {"b": 1}]), ["a", {"b": 1}]),
         (Response(body=iter(["a"]), headers={"Content-Type": "text/plain"}), ["a"]),
     ],

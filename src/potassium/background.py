@@ -7,11 +7,13 @@ from math import inf
 
 from starlette.exceptions import HTTPException
 
+from potassium.codec import decode
 from potassium.engine import Engine, Job, Priority, State, Stream
 from potassium.errors import (
     DeadlineExceeded,
     Draining,
     JobCancelled,
+    MalformedJSON,
     OutOfMemory,
     PotassiumError,
     QueueFull,
@@ -22,7 +24,7 @@ from potassium.failure import failure_reply, internal
 from potassium.handler import Handler
 from potassium.http import Request
 from potassium.jobs.run import Cancelled, Done, Failed, Lane, NotDone, Outcome, Run
-from potassium.reply import Reply
+from potassium.reply import OwnReply, Reply
 from potassium.wire import JsonChunks
 
 __all__ = ["Background"]
@@ -162,6 +164,11 @@ def _done(reply: Reply) -> Outcome:
         return Done(b"null")
     if not reply.is_json:
         raise UnserializableOutput("The result of a background job has to be JSON.")
+    if isinstance(reply, OwnReply):
+        try:
+            decode(reply.body)
+        except MalformedJSON:
+            raise UnserializableOutput("The body is not the JSON that its type says.") from None
     return Done(reply.body)
 
 
