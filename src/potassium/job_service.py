@@ -33,12 +33,13 @@ from potassium.problem import problem_reply
 from potassium.webhooks.deliveries import Attempt, Delivery
 from potassium.webhooks.outbox import new_id
 
-__all__ = ["JobService"]
+__all__ = ["LONGEST_WAIT", "JobService"]
 
 # What a handler may see of the request again, whenever its job runs; what lets in is not kept.
 CREDENTIALS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
 )
+LONGEST_WAIT = 300.0  # seconds that a client may wait for a job; who has left is not noticed
 LONGEST_KEY = 255  # characters
 BETWEEN = 2.0  # seconds that a job may be between two states before its cancellation is given up
 
@@ -156,7 +157,10 @@ class JobService:
         self._runner.wake()
         if job.id == job_id and priority <= Priority.NORMAL:
             return job, queued  # it is the last of them
-        return job, await self._position(job)
+        try:
+            return job, await self.position(job)
+        except StoreFailed:
+            return job, None  # it is kept all the same
 
     async def get(self, job_id: str) -> StoredJob:
         """Return a job.
@@ -189,7 +193,7 @@ class JobService:
 
     async def document(self, job: StoredJob) -> dict[str, Any]:
         """Return what a job's page shows."""
-        return document(job, position=await self._position(job))
+        return document(job, position=await self.position(job))
 
     async def cancel(self, job_id: str) -> StoredJob:
         """End a job that waits; ask one that runs to end.
@@ -252,7 +256,13 @@ class JobService:
         await self.get(job_id)
         return await self.store.attempts_of(job_id)
 
-    async def _position(self, job: StoredJob) -> int | None:
+    async def position(self, job: StoredJob) -> int | None:
+        """Return the place of a job in its line, from 1 on, where it is queued.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+
+        """
         return await self.store.position(job) if job.status is Status.QUEUED else None
 
     async def _expire(self, job: StoredJob) -> None:
