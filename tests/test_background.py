@@ -131,9 +131,15 @@ def app() -> Potassium:
     [
         (ValueError("no"), 2, "handler_error"),
         (HTTPException(503, "later"), 2, "service_unavailable"),
+        (HTTPException(503, headers={"Retry-After": 5}), 2, "service_unavailable"),  # type: ignore[dict-item]
         (HTTPException(404, "never"), 1, "not_found"),
         (b"bytes", 1, "unserializable_output"),
         (Response(status=409, json={}), 1, "conflict"),
+        (
+            Response(body=b"{", headers={"Content-Type": "application/json"}),
+            1,
+            "unserializable_output",
+        ),
         ("\ud800", 1, "unserializable_output"),
     ],
 )
@@ -180,6 +186,7 @@ async def test_the_time_between_attempts_doubles(
         ({"a": float("nan")}, {"a": None}),
         (Response(status=204), None),
         (Response(status=201, json=[1]), [1]),
+        (Response(body="[2]", headers={"Content-Type": "application/json"}), [2]),
         (iter(["a", {"b": 1}]), ["a", {"b": 1}]),
         (Response(body=iter(["a"]), headers={"Content-Type": "text/plain"}), ["a"]),
     ],
@@ -249,6 +256,18 @@ async def test_progress_is_shown_and_checked(app: Potassium) -> None:
     assert (bad["status"], bad["progress"]) == ("failed", None)
 
 
+async def test_a_message_of_progress_has_to_be_text(app: Potassium) -> None:
+    """Half of a surrogate pair cannot be stored: the handler's mistake, told where it is made."""
+
+    @app.background
+    def handler(cache: dict[str, Any], request: Request) -> Any:
+        request.progress(0.5, "\ud800")
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert (document["status"], document["error"]["code"]) == ("failed", "handler_error")
+
+
 async def test_a_stop_puts_what_runs_back() -> None:
     """The job is queued again, and the server's next start runs it."""
     bench = Bench(limits=Limits(grace_period=0.05))
@@ -307,3 +326,38 @@ async def test_a_stream_ends_as_soon_as_it_is_cancelled(
     assert (document["status"], document["error"]["code"]) == ("cancelled", "job_cancelled")
     assert closed == [True]
     assert not caplog.records
+
+
+async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:
+    """It waits for a direct call when the server is asked to stop, and is left to the next one."""
+    bench = Bench()
+    async with bench.client() as http:
+        call = asyncio.create_task(http.post("/gated", json="call"))
+        await bench.has_begun()
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.02)
+        running = bench.app._runtime.running
+        assert running is not None
+        assert running.jobs is not None
+        bench.app._runtime.drain()
+        bench.gate.release()
+        assert (await call).status_code == 200
+        await asyncio.sleep(0.02)
+        assert (await running.jobs.get(job["id"])).status == "queued"
+    assert bench.ran == ["call"]
+
+
+async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
+    """What hung and what waits are queued for the next server; neither is tried any more."""
+    bench = Bench(limits=Limits(hang_timeout=0.05))
+    async with bench.client() as http:
+        jobs = [await submit(http, "/held", number) for number in range(2)]
+        await bench.has_begun()
+        running = bench.app._runtime.running
+        assert running is not None
+        assert running.jobs is not None
+        await asyncio.sleep(0.2)
+        assert (await http.get("/healthz")).status_code == 503
+        stored = [await running.jobs.get(job["id"]) for job in jobs]
+        bench.gate.release()
+    assert [(job.status, job.attempts) for job in stored] == [("queued", 1), ("queued", 0)]

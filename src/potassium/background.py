@@ -7,15 +7,16 @@ from math import inf
 
 from starlette.exceptions import HTTPException
 
-from potassium.engine import Engine, Job, Priority, Stream
+from potassium.codec import decode
+from potassium.engine import Engine, Job, Priority, State, Stream
 from potassium.errors import (
     DeadlineExceeded,
     Draining,
     JobCancelled,
+    MalformedJSON,
     OutOfMemory,
     PotassiumError,
     QueueFull,
-    Starting,
     UnserializableOutput,
     WorkerFailed,
 )
@@ -23,7 +24,7 @@ from potassium.failure import failure_reply, internal
 from potassium.handler import Handler
 from potassium.http import Request
 from potassium.jobs.run import Cancelled, Done, Failed, Lane, NotDone, Outcome, Run
-from potassium.reply import Reply
+from potassium.reply import OwnReply, Reply
 from potassium.wire import JsonChunks
 
 __all__ = ["Background"]
@@ -65,9 +66,10 @@ class Background:
         request.wire = JsonChunks()
         try:
             return await self._call(handler, request, run)
-        except (Draining, Starting, WorkerFailed):
-            return NotDone()
         except PotassiumError as error:
+            is_ending = self._engine.lifecycle.state is not State.READY
+            if is_ending and isinstance(error, Draining | WorkerFailed):
+                return NotDone()
             failure = error
         except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
             failure = internal(error)
@@ -98,6 +100,7 @@ class Background:
             break
         job.is_background = True
         run.on_cancel = lambda: engine.call_off(job, JobCancelled())
+        run.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
         if handler.timeout is not None:
             run.on_begin.append(self._limit(job, handler.timeout))
         return job
@@ -107,7 +110,8 @@ class Background:
         loop = asyncio.get_running_loop()
 
         def begin() -> None:
-            job.timer = loop.call_later(seconds, self._engine.call_off, job, DeadlineExceeded())
+            if not job.is_over:
+                job.timer = loop.call_later(seconds, self._engine.call_off, job, DeadlineExceeded())
 
         return begin
 
@@ -118,7 +122,7 @@ class Background:
             while (some := await stream.take()) is not None:
                 for chunk in some:
                     chunks.append(chunk)
-                    run.chunk(chunk)
+                    await run.chunk(chunk)
         finally:
             self._engine.release(stream)
         return b"[%b]" % b",".join(chunks)
@@ -161,6 +165,11 @@ def _done(reply: Reply) -> Outcome:
         return Done(b"null")
     if not reply.is_json:
         raise UnserializableOutput("The result of a background job has to be JSON.")
+    if isinstance(reply, OwnReply):
+        try:
+            decode(reply.body)
+        except MalformedJSON:
+            raise UnserializableOutput("The body is not the JSON that its type says.") from None
     return Done(reply.body)
 
 

@@ -138,7 +138,7 @@ class Request:
             share = float(share)
         except (TypeError, ValueError):
             share = -1.0
-        if not 0 <= share <= 1 or not isinstance(message, str | None):
+        if not 0 <= share <= 1 or not _is_text(message):
             raise UsageError('request.progress(0.4, "epoch 2"): a number from 0 to 1, and a text.')
         if self.background is not None:
             self.background.progress(share, message)
@@ -246,6 +246,17 @@ def _is_json_type(content_type: bytes) -> bool:
     """Return whether a media type is JSON: ``application/json`` or any ``+json`` (RFC 6839)."""
     media_type = content_type.partition(b";")[0].strip().lower()
     return media_type == b"application/json" or media_type.endswith(b"+json")
+
+
+def _is_text(message: object) -> bool:
+    """Return whether a message can be stored and sent: half of a surrogate pair cannot."""
+    if not isinstance(message, str):
+        return message is None
+    try:
+        message.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_header(name: str, value: str) -> None:

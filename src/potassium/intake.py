@@ -1,16 +1,17 @@
 """Taking a call in as a background job: 202, or its result where the client waits that long."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import orjson
 from starlette.types import Scope
 
 from potassium.codec import encode
 from potassium.engine import Priority
-from potassium.errors import WebhookUrlRefused
+from potassium.errors import JobNotFound, StoreFailed, WebhookUrlRefused
 from potassium.handler import Handler
 from potassium.http import Request
-from potassium.job_service import JobService
+from potassium.job_service import LONGEST_WAIT, JobService
 from potassium.jobs.document import document
 from potassium.jobs.model import Status, StoredJob
 from potassium.preferences import wait_of, wants_job
@@ -60,8 +61,10 @@ class Intake:
         )
         wait = wait_of(scope)
         if wait is not None:
-            job = await self._service.wait(job.id, wait)
-            position = None
+            wait = min(wait, LONGEST_WAIT)
+            with suppress(StoreFailed, JobNotFound):  # it was kept, and that is what matters
+                job = await self._service.wait(job.id, wait)
+                position = await self._service.position(job)
         location = f"{scope.get('root_path', '')}/jobs/{job.id}"
         headers = [(b"location", location.encode())]
         if wants_job(scope) or wait is not None:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from potassium.codec import encode
 from potassium.errors import InvalidInput
-from potassium.job_service import JobService
+from potassium.job_service import LONGEST_WAIT, JobService
 from potassium.jobs.document import document, rfc3339
 from potassium.jobs.model import Event, Status
 from potassium.preferences import wait_of
@@ -21,7 +21,6 @@ __all__ = ["JobRoutes"]
 
 PAGE = 50  # jobs
 LARGEST_PAGE = 500
-LONGEST_WAIT = 300.0  # seconds
 
 
 class JobRoutes:

@@ -18,6 +18,7 @@ from potassium.errors import (
     JobHasEnded,
     JobNotFound,
     PotassiumError,
+    StoreFailed,
 )
 from potassium.handler import Handler
 from potassium.http import Request
@@ -38,7 +39,9 @@ __all__ = ["JobService"]
 CREDENTIALS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
 )
+LONGEST_WAIT = 300.0  # seconds that a client may wait for a job; who has left is not noticed
 LONGEST_KEY = 255  # characters
+BETWEEN = 2.0  # seconds that a job may be between two states before its cancellation is given up
 
 logger = logging.getLogger("potassium.jobs")
 
@@ -71,7 +74,6 @@ class JobService:
         self.watch = Watch()
         self._options = options
         self._handlers = handlers
-        self._is_draining = False
         self._runner = Runner(
             store,
             work,
@@ -101,13 +103,11 @@ class JobService:
 
     def drain(self) -> None:
         """Begin no more jobs; who waits for one that has not begun waits in vain."""
-        self._is_draining = True
         self._runner.drain()
-        self.watch.tell_all()
 
     def has_rest(self, job: StoredJob) -> bool:
         """Return whether nothing will happen to a job before this server ends."""
-        return job.status.is_final or (self._is_draining and job.status is Status.QUEUED)
+        return job.status.is_final or (self._runner.is_draining and job.status is Status.QUEUED)
 
     async def close(self) -> None:
         """Wait until what ran is stored."""
@@ -157,7 +157,10 @@ class JobService:
         self._runner.wake()
         if job.id == job_id and priority <= Priority.NORMAL:
             return job, queued  # it is the last of them
-        return job, await self._position(job)
+        try:
+            return job, await self.position(job)
+        except StoreFailed:
+            return job, None  # it is kept all the same
 
     async def get(self, job_id: str) -> StoredJob:
         """Return a job.
@@ -190,7 +193,7 @@ class JobService:
 
     async def document(self, job: StoredJob) -> dict[str, Any]:
         """Return what a job's page shows."""
-        return document(job, position=await self._position(job))
+        return document(job, position=await self.position(job))
 
     async def cancel(self, job_id: str) -> StoredJob:
         """End a job that waits; ask one that runs to end.
@@ -201,6 +204,7 @@ class JobService:
             StoreFailed: the store cannot be written.
 
         """
+        give_up_at = time.monotonic() + BETWEEN
         while True:
             job = await self.get(job_id)
             if job.status.is_final:
@@ -208,6 +212,8 @@ class JobService:
             if job.status is Status.RUNNING:
                 if self._runner.cancel(job_id):
                     return job
+                if time.monotonic() > give_up_at:
+                    raise StoreFailed("What came of the job cannot be stored now.")
                 await asyncio.sleep(0.001)  # it is about to begin, or has just ended
                 continue
             error = _problem(JobCancelled(), job.request_id)
@@ -250,7 +256,13 @@ class JobService:
         await self.get(job_id)
         return await self.store.attempts_of(job_id)
 
-    async def _position(self, job: StoredJob) -> int | None:
+    async def position(self, job: StoredJob) -> int | None:
+        """Return the place of a job in its line, from 1 on, where it is queued.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+
+        """
         return await self.store.position(job) if job.status is Status.QUEUED else None
 
     async def _expire(self, job: StoredJob) -> None:

@@ -1,7 +1,7 @@
 """Errors as the client sees them: ``application/problem+json`` (RFC 9457)."""
 
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -32,7 +32,9 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     handler raised; without it none leaves the server.
     """
     if isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, str(error.detail), error.headers or {}
+        status, detail = error.status_code, str(error.detail)
+        # Whoever raised it may have written numbers.
+        headers: Mapping[str, str] = {str(a): str(b) for a, b in (error.headers or {}).items()}
         code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
         members: dict[str, Any] = {}
     elif isinstance(error, PotassiumError):

@@ -8,7 +8,7 @@ from starlette.types import Send
 from potassium.codec import encode
 from potassium.http import EMPTY, FIELD_VALUE, NOT_GIVEN, TOKEN, Response
 
-__all__ = ["JSON", "Reply", "reply_to", "wire_headers"]
+__all__ = ["JSON", "OwnReply", "Reply", "reply_to", "wire_headers"]
 
 JSON = (b"content-type", b"application/json")
 BYTES = (b"content-type", b"application/octet-stream")
@@ -50,6 +50,12 @@ class Reply:
         await send({"type": "http.response.body", "body": self.body})
 
 
+class OwnReply(Reply):
+    """An answer whose body the app has written itself: it may be anything."""
+
+    __slots__ = ()
+
+
 def reply_to(result: Any) -> Reply:
     """Return the answer that a handler's ``result`` stands for.
 
@@ -69,15 +75,15 @@ def reply_to(result: Any) -> Reply:
 
 def _reply_to_response(response: Response) -> Reply:
     if response.json is not NOT_GIVEN:
-        body, media_type = encode(response.json), JSON
+        kind, body, media_type = Reply, encode(response.json), JSON
     elif isinstance(response.body, str):
-        body, media_type = response.body.encode(), TEXT
+        kind, body, media_type = OwnReply, response.body.encode(), TEXT
     else:
-        body, media_type = bytes(response.body or b""), BYTES  # type: ignore[arg-type] # no iterator
+        kind, body, media_type = OwnReply, bytes(response.body or b""), BYTES  # type: ignore[arg-type] # no iterator
     headers = wire_headers(response.headers)
     if not any(name == b"content-type" for name, _ in headers) and body:
         headers.append(media_type)
-    return Reply(response.status, body, *headers)
+    return kind(response.status, body, *headers)
 
 
 def wire_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -91,6 +91,7 @@ class Running:
             )
             self._is_durable = in_store and plan.jobs is not None and plan.jobs.path is not None
             self.outbox = Outbox(self._deliveries, self._deliver)
+            undo.push_async_callback(self._close_deliveries)  # init may have posted something
             OUTBOX.set(self.outbox)  # the threads and tasks that begin now have it
             self.engine = Engine(
                 [handler.operation for handler in plan.handlers.values()],

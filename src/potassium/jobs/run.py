@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ __all__ = [
     "status_event",
 ]
 
-MOST_UNSAVED = 10_000  # events; a writer that is ahead of the store by more is not told of all
+MOST_UNSAVED = 1000  # events; a stream that is ahead of the store by more waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,11 @@ class Run:
     Attributes:
         job: as it was claimed.
         on_cancel: called when the job is to end early.
+        on_put_off: called when its handler is not to begin any more: the server stops.
         on_begin: called on the loop when the handler has begun, one after the other.
         is_cancelled: whether it is to end early.
         has_begun: whether its handler has begun.
+        is_over: whether what comes of it is known, so that it cannot be cancelled any more.
 
     """
 
@@ -103,6 +106,7 @@ class Run:
         """Begin after the job's event of number ``last_event``."""
         self.job = job
         self.on_cancel: Callable[[], object] | None = None
+        self.on_put_off: Callable[[], object] | None = None
         self.on_begin: list[Callable[[], object]] = []
         self.is_cancelled = False
         self.has_begun = False
@@ -114,8 +118,11 @@ class Run:
         self._progress: float | None = None
         self._message: str | None = None
         self._has_progress = False
+        self._latest: tuple[float | None, str | None] = (None, None)
+        self._is_noted = False  # the loop is about to look at the latest
         self._saving: asyncio.Task[None] | None = None
-        self._is_over = False
+        self._saved = asyncio.Event()
+        self.is_over = False
 
     def began(self) -> None:
         """Note that the handler has begun; calls after the first count for nothing."""
@@ -125,17 +132,31 @@ class Run:
 
     def progress(self, share: float | None, message: str | None) -> None:
         """Note how far the handler is: ``share`` of 1, and in words."""
-        self._on_loop(self._note_progress, share, message)
+        self._latest = share, message
+        if not self._is_noted:  # one wake-up for all that is told until the loop comes to it
+            self._is_noted = True
+            self._on_loop(self._note_progress)
 
-    def chunk(self, data: bytes) -> None:
-        """Note a chunk of the result, as JSON."""
+    async def chunk(self, data: bytes) -> None:
+        """Note a chunk of the result, as JSON; wait for the store where it is far behind.
+
+        Not for one that fails: what it lacks is stored when it works, or at the end.
+        """
         self._add("chunk", data)
+        while len(self._events) >= MOST_UNSAVED and self._saving is not None:
+            self._saved.clear()
+            await self._saved.wait()
 
     def cancel(self) -> None:
         """Ask the handler to end, where it has not yet."""
         self.is_cancelled = True
         if self.on_cancel is not None:
             self.on_cancel()
+
+    def put_off(self) -> None:
+        """Leave the handler to the next server, where it has not begun."""
+        if not self.has_begun and self.on_put_off is not None:
+            self.on_put_off()
 
     @property
     def told(self) -> StoredJob:
@@ -147,7 +168,7 @@ class Run:
 
         Nothing is stored of this run any more but by the caller.
         """
-        self._is_over = True
+        self.is_over = True
         if self._saving is not None:
             await asyncio.wait({self._saving})
         self._take_progress()
@@ -155,27 +176,29 @@ class Run:
             self._append("status", orjson.dumps(status))
         return self._events
 
-    def _on_loop(self, call: Callable[..., object], *args: object) -> None:
-        self._loop.call_soon_threadsafe(call, *args)
+    def _on_loop(self, call: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody is left to be told
+            self._loop.call_soon_threadsafe(call)
 
     def _begin(self) -> None:
-        if not self._is_over:
+        if not self.is_over:
             self._add("status", status_event("running", self.job.attempts))
             for call in self.on_begin:
                 call()
 
-    def _note_progress(self, share: float | None, message: str | None) -> None:
-        if not self._is_over:
+    def _note_progress(self) -> None:
+        self._is_noted = False  # before the look: what is told later comes here again
+        share, message = self._latest
+        if not self.is_over:
             self._progress = self._progress if share is None else share
             self._message = self._message if message is None else message
             self._has_progress = True
             self._save_soon()
 
     def _add(self, kind: str, data: bytes) -> None:
-        if len(self._events) < MOST_UNSAVED:
-            self._take_progress()
-            self._append(kind, data)
-            self._save_soon()
+        self._take_progress()
+        self._append(kind, data)
+        self._save_soon()
 
     def _append(self, kind: str, data: bytes) -> None:
         self._last_event += 1
@@ -188,24 +211,32 @@ class Run:
             self._append("progress", orjson.dumps(told))
 
     def _save_soon(self) -> None:
-        if self._saving is None and not self._is_over:
+        if self._saving is None and not self.is_over:
             self._saving = self._loop.create_task(self._save(), name="potassium-job-events")
 
     async def _save(self) -> None:
         try:
-            while (self._events or self._has_progress) and not self._is_over:
+            while (self._events or self._has_progress) and not self.is_over:
                 self._take_progress()
-                events, self._events = self._events, []
-                try:
-                    await self._store.note(
-                        self.job, progress=self._progress, message=self._message, events=events
-                    )
-                except StoreFailed:
-                    self._events = events + self._events  # with the next ones, or at the end
+                if not await self._note():
                     return
-                self._watch.tell(self.job.id)
         finally:
             self._saving = None
+            self._saved.set()
+
+    async def _note(self) -> bool:
+        """Store what has piled up; return False where it stays for the next time, or the end."""
+        events, self._events = self._events, []
+        try:
+            await self._store.note(
+                self.job, progress=self._progress, message=self._message, events=events
+            )
+        except StoreFailed:
+            self._events = events + self._events
+            return False
+        self._saved.set()
+        self._watch.tell(self.job.id)
+        return True
 
 
 def status_event(status: str, attempts: int) -> bytes:

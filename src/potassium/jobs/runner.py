@@ -6,14 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import orjson
 
-from potassium.errors import Interrupted, PotassiumError, StoreFailed
+from potassium.errors import Interrupted, JobCancelled, PotassiumError, StoreFailed
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.run import (
     Cancelled,
     Done,
+    Failed,
     Lane,
     NotDone,
     Outcome,
@@ -33,11 +35,18 @@ CRASHES = 3  # attempts
 PAUSE = 0.01  # seconds; what is due but has expired is nobody's to claim until it is swept
 RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
 
+T = TypeVar("T")
+
 logger = logging.getLogger("potassium.jobs")
 
 
 class Runner:
-    """Claims jobs, lets ``Work`` run them, and owns their tasks. Belongs to the event loop."""
+    """Claims jobs, lets ``Work`` run them, and owns their tasks. Belongs to the event loop.
+
+    Attributes:
+        is_draining: whether it claims none any more.
+
+    """
 
     def __init__(  # noqa: PLR0913 - what it stands between
         self,
@@ -71,7 +80,7 @@ class Runner:
         self._claimed: Counter[Lane] = Counter()
         self._moved_at: dict[Lane, float] = {}  # when a job last began or ended, monotonic
         self._again = asyncio.Event()
-        self._is_draining = False
+        self.is_draining = False
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -90,9 +99,12 @@ class Runner:
         self._again.set()
 
     def drain(self) -> None:
-        """Claim no more."""
-        self._is_draining = True
+        """Claim no more, and put off what is claimed and has not begun."""
+        self.is_draining = True
+        for run in self._runs.values():
+            run.put_off()
         self.wake()
+        self._watch.tell_all()
 
     async def close(self) -> None:
         """Wait until all that ran is stored; what ran it has ended, or has given up on it."""
@@ -103,11 +115,12 @@ class Runner:
             await asyncio.wait(self._tasks)
 
     def cancel(self, job_id: str) -> bool:
-        """Ask a running job to end; return whether it runs here."""
+        """Ask a running job to end; return whether it runs here, and has not ended."""
         run = self._runs.get(job_id)
-        if run is not None:
-            run.cancel()
-        return run is not None
+        if run is None or run.is_over:
+            return False
+        run.cancel()
+        return True
 
     @property
     def running(self) -> Sequence[str]:
@@ -115,7 +128,7 @@ class Runner:
         return list(self._runs)
 
     async def _claim_on(self) -> None:
-        while not self._is_draining:
+        while not self.is_draining:
             self._again.clear()
             try:
                 due = [await self._claim(lane) for lane in self._work.lanes]
@@ -166,13 +179,14 @@ class Runner:
 
         try:
             # The first event of all is that it was queued; nothing else is told of before it ran.
-            last = 1 if job.attempts == 1 else await self._last_event(job)
+            last = 1
+            if job.attempts > 1:
+                last = await self._insist(lambda: self._last_event(job))
             run = Run(job, self._store, self._watch, last)
             run.on_begin.append(begin)
             self._runs[job.id] = run
             try:
-                outcome = await self._work.run(run)
-                await self._settle(run, outcome)
+                await self._settle(run, await self._outcome(run))
             finally:
                 del self._runs[job.id]
         except StoreFailed as error:
@@ -186,6 +200,14 @@ class Runner:
             self._watch.tell(job.id)
             self.wake()
 
+    async def _outcome(self, run: Run) -> Outcome:
+        try:
+            return await self._work.run(run)
+        except Exception:  # a job that nobody ends would be running for ever
+            logger.exception("job %s failed for a mistake of the server's", run.job.id)
+            error = PotassiumError("The server made a mistake.")
+            return Failed(self._problem(error, run.job.request_id), may_retry=True)
+
     async def _settle(self, run: Run, outcome: Outcome) -> None:
         """Store what came of a run, as often as it takes."""
         job = run.job
@@ -193,7 +215,12 @@ class Runner:
             await self._end(run, Status.SUCCEEDED, output=outcome.output)
         elif isinstance(outcome, Cancelled):
             await self._end(run, Status.CANCELLED, error=outcome.error)
+        elif run.is_cancelled:
+            error = self._problem(JobCancelled(), job.request_id)
+            await self._end(run, Status.CANCELLED, error=error)
         elif isinstance(outcome, NotDone):
+            if not self.is_draining:
+                self.drain()  # what runs jobs has failed for good, and would refuse them all
             await self._put_back(run, due_at=self._clock(), error=None)
         elif outcome.may_retry and job.attempts < job.attempts_limit:
             due_at = self._clock() + self._backoff(job)
@@ -253,18 +280,16 @@ class Runner:
                 self._delivered()
         return did
 
-    async def _insist(self, write: Callable[[], Awaitable[bool]]) -> None:
-        """Write until it works, or the server stops: then the job is run again another time."""
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store until it works, or the server stops: then the job is run again."""
         while True:
             try:
-                await write()
+                return await ask()
             except StoreFailed:
-                if self._is_draining:
+                if self.is_draining:
                     raise
-                logger.exception("a job that has ended cannot be stored yet")
+                logger.exception("the store of background jobs fails, and is asked again")
                 await asyncio.sleep(RETRY_STORE)
-            else:
-                return
 
     async def _take_up(self, job: StoredJob) -> None:
         """Queue a job again whose server has died, unless that has happened too often."""

@@ -15,7 +15,9 @@ __all__ = ["OUTBOX", "Outbox", "new_id"]
 # Of the app that the current handler belongs to; every thread of the app has it.
 OUTBOX: ContextVar["Outbox"] = ContextVar("outbox")
 
-MOST_PENDING = 1000  # deliveries on their way to the store; more would only pile up in memory
+# On their way to the store; more would only pile up in memory.
+MOST_PENDING = 256 * 1024 * 1024  # bytes
+OVERHEAD = 4096  # bytes that a delivery takes beyond its body
 
 logger = logging.getLogger("potassium.webhooks")
 
@@ -36,6 +38,7 @@ class Outbox:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pending = 0  # bytes
 
     def post(self, url: str, body: bytes, request_id: str) -> None:
         """Post ``body``, a JSON document, to ``url`` soon; returns at once."""
@@ -43,12 +46,14 @@ class Outbox:
         delivery = Delivery(
             id=new_id(), url=url, body=body, request_id=request_id, created_at=now, due_at=now
         )
-        if len(self._tasks) >= MOST_PENDING:
-            self._lost(delivery, f"{MOST_PENDING} are on their way already")
+        size = len(body) + OVERHEAD
+        if self._pending + size > MOST_PENDING:
+            self._lost(delivery, f"{len(self._tasks)} are on their way already")
             return
+        self._pending += size
         task = asyncio.create_task(self._add(delivery), name="potassium-webhook")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: self._arrived(task, size))
 
     def post_from_thread(self, url: str, body: bytes, request_id: str) -> None:
         """Do the same from any thread."""
@@ -59,6 +64,10 @@ class Outbox:
         await asyncio.sleep(0)  # what threads have posted may not have got here yet
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _arrived(self, task: asyncio.Task[None], size: int) -> None:
+        self._tasks.discard(task)
+        self._pending -= size
 
     async def _add(self, delivery: Delivery) -> None:
         try:

@@ -1,0 +1,107 @@
+"""A runner of background jobs over a store that fails when it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from potassium.errors import StoreFailed
+from potassium.jobs.memory import MemoryStore
+from potassium.jobs.model import Status, StoredJob
+from potassium.jobs.run import Done, Lane, Outcome, Run
+from potassium.jobs.runner import Runner
+from potassium.jobs.watch import Watch
+from potassium.webhooks.deliveries import Delivery
+from support.jobs import new_job
+
+__all__ = ["FaultyStore", "RunnerBench"]
+
+
+class FaultyStore(MemoryStore):
+    """A store in memory some of whose methods fail, so many times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[str, int] = {}
+
+    def __getattribute__(self, name: str) -> Any:
+        attribute = super().__getattribute__(name)
+        if name == "faults" or name.startswith("_") or not callable(attribute):
+            return attribute
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            await asyncio.sleep(0)  # as one that has to wait for a disk
+            if self.faults.get(name, 0):
+                self.faults[name] -= 1
+                raise StoreFailed("It fails.")
+            return await attribute(*arguments, **options)
+
+        return call
+
+
+class OneByOne:
+    """A lane of one job at a time."""
+
+    handlers: Sequence[str] = ("/train",)
+
+    def room(self, waiting: int, claimed: int, quiet: float) -> int:
+        del waiting, quiet
+        return 1 - claimed
+
+
+class RunnerBench:
+    """Runs jobs of ``/train`` with ``run``; what is to be posted is in ``posted``."""
+
+    def __init__(self, run: Callable[[Run], Awaitable[Outcome]] | None = None) -> None:
+        self.lanes: Sequence[Lane] = [OneByOne()]
+        self.store = FaultyStore()
+        self.watch = Watch()
+        self.ended: list[StoredJob] = []
+        self.runs: list[Run] = []
+        self._do = run
+        self.runner = Runner(
+            self.store,
+            self,
+            self.watch,
+            deliveries=self._deliveries,
+            delivered=lambda: None,
+            problem=lambda error, _: b'{"code":"%b"}' % error.code.encode(),
+            backoff=lambda _: 0.0,
+        )
+
+    async def run(self, run: Run) -> Outcome:
+        self.runs.append(run)
+        return Done(b"1") if self._do is None else await self._do(run)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["RunnerBench"]:
+        """Run jobs for as long as the context lasts."""
+        await self.runner.start()
+        try:
+            yield self
+        finally:
+            await self.runner.close()
+
+    async def submit(self, **values: Any) -> str:
+        """Submit a job, due at once; return its id."""
+        job = await self.store.submit(new_job(**{"created_at": 0.0, **values}))
+        self.runner.wake()
+        return job.id
+
+    async def reaches(self, job_id: str, *statuses: Status) -> StoredJob:
+        """Return a job once it is in one of ``statuses``."""
+        async with asyncio.timeout(5):
+            while True:
+                job = await MemoryStore.get(self.store, job_id)
+                if job is not None and job.status in statuses:
+                    return job
+                await asyncio.sleep(0.001)
+
+    async def statuses(self, job_id: str) -> list[bytes]:
+        """Return what the events of a job tell of its status."""
+        events = await MemoryStore.events(self.store, job_id)
+        return [event.data for event in events if event.kind == "status"]
+
+    def _deliveries(self, job: StoredJob) -> list[Delivery]:
+        self.ended.append(job)
+        return []
