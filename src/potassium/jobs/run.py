@@ -137,7 +137,7 @@ class Run:
         if self.on_cancel is not None:
             self.on_cancel()
 
-    async def finish(self, status: dict[str, Any] | None) -> Sequence[Event]:
+    async def finish(self, status: dict[str, Any]) -> Sequence[Event]:
         """Return the events that are not stored yet, the last one telling ``status``.
 
         Nothing is stored of this run any more but by the caller.
@@ -146,8 +146,7 @@ class Run:
         if self._saving is not None:
             await asyncio.wait({self._saving})
         self._take_progress()
-        if status is not None:
-            self._append("status", orjson.dumps(status))
+        self._append("status", orjson.dumps(status))
         return self._events
 
     def _on_loop(self, call: Callable[..., object], *args: object) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import orjson
 
@@ -32,6 +33,8 @@ CRASHES = 3  # attempts
 
 PAUSE = 0.01  # seconds; what is due but has expired is nobody's to claim until it is swept
 RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
+
+Answer = TypeVar("Answer")
 
 logger = logging.getLogger("potassium.jobs")
 
@@ -166,7 +169,9 @@ class Runner:
 
         try:
             # The first event of all is that it was queued; nothing else is told of before it ran.
-            last = 1 if job.attempts == 1 else await self._last_event(job)
+            last = 1
+            if job.attempts > 1:
+                last = await self._insist(lambda: self._last_event(job))
             run = Run(job, self._store, self._watch, last)
             run.on_begin.append(begin)
             self._runs[job.id] = run
@@ -253,18 +258,19 @@ class Runner:
                 self._delivered()
         return did
 
-    async def _insist(self, write: Callable[[], Awaitable[bool]]) -> None:
-        """Write until it works, or the server stops: then the job is run again another time."""
+    async def _insist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask the store until it answers, or the server stops: then the job is run another time.
+
+        Nobody but this process would run or end a job that it has claimed.
+        """
         while True:
             try:
-                await write()
+                return await ask()
             except StoreFailed:
                 if self._is_draining:
                     raise
-                logger.exception("a job that has ended cannot be stored yet")
+                logger.exception("a job that is claimed cannot be read or stored yet")
                 await asyncio.sleep(RETRY_STORE)
-            else:
-                return
 
     async def _take_up(self, job: StoredJob) -> None:
         """Queue a job again whose server has died, unless that has happened too often."""
