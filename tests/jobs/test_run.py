@@ -165,7 +165,7 @@ async def test_after_the_end_nothing_is_told(bench: Bench) -> None:
     await settle()
     assert not called
     assert await bench.told() == []
-    assert [kind for _, kind, _ in readable(rest)][0] == "status"
+    assert next(kind for _, kind, _ in readable(rest)) == "status"
     assert "note" not in bench.store.calls
 
 

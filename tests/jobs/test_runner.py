@@ -65,9 +65,9 @@ class Bench:
 
     async def comes_to(self, job_id: str, status: Status) -> StoredJob:
         """Wait until a job has a status."""
-        async with asyncio.timeout(5):
+        with self.watch.over(job_id) as change:
             while (job := await self.job(job_id)).status is not status:
-                await asyncio.sleep(0.001)
+                await change.wait(5)
         return job
 
     async def told(self, job_id: str) -> list[tuple[int, str, int]]:
