@@ -20,7 +20,7 @@ def new_handler(path: str = "/train", **options: Any) -> Handler:
     return Handler.of(lambda cache, json_in: json_in, path, Options(**options), cache=dict)
 
 
-def new_request(body: bytes = b"{}", **headers: str) -> Request:
+def new_request(body: bytes = b"{}", /, **headers: str) -> Request:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return Request("r-1", pairs, body)
 
