@@ -13,6 +13,7 @@ from potassium.config import Jobs
 from potassium.engine import Priority
 from potassium.errors import (
     DeadlineExceeded,
+    Draining,
     InvalidInput,
     JobCancelled,
     JobHasEnded,
@@ -201,6 +202,7 @@ class JobService:
         Raises:
             JobHasEnded: it has ended already.
             JobNotFound: there is none of this id.
+            Draining: the next server will run it, as this one could not store what came of it.
             StoreFailed: the store cannot be written.
 
         """
@@ -212,6 +214,8 @@ class JobService:
             if job.status is Status.RUNNING:
                 if self._runner.cancel(job_id):
                     return job
+                if self._runner.is_draining:
+                    raise Draining("The server is stopping.")
                 if time.monotonic() > give_up_at:
                     raise StoreFailed("What came of the job cannot be stored now.")
                 await asyncio.sleep(0.001)  # it is about to begin, or has just ended

@@ -1,108 +1,471 @@
-"""How jobs are run from their claim to their end, and what a store that fails does to that."""
+"""Running queued jobs, and storing what comes of each."""
 
 import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
 
+import orjson
 import pytest
-from support.runner import RunnerBench
+from support.job_runs import FakeLane, FakeWork, FlakyStore
+from support.jobs import NOW, delivery, new_job
 
-from potassium.jobs import runner
-from potassium.jobs.model import Status
-from potassium.jobs.run import Done, Failed, NotDone, Outcome, Run
+from potassium.errors import PotassiumError, StoreFailed
+from potassium.jobs.model import Event, Status, StoredJob
+from potassium.jobs.run import Cancelled, Done, Failed, NotDone, Run
+from potassium.jobs.runner import Runner
+from potassium.jobs.watch import Watch
+from potassium.webhooks.deliveries import Delivery
+
+BACKOFF = 5.0
+PROBLEM = b'{"status":500}'
+
+
+class Bench:
+    """A runner over a store and a work that a test controls, on a clock that stands still."""
+
+    def __init__(self, *lanes: FakeLane) -> None:
+        self.now = NOW
+        self.store = FlakyStore()
+        self.work = FakeWork(*lanes)
+        self.watch = Watch()
+        self.delivered = 0
+        self.runner = self.new_runner()
+
+    def new_runner(self) -> Runner:
+        return Runner(
+            self.store,
+            self.work,
+            self.watch,
+            deliveries=self.deliveries,
+            delivered=self.note_delivered,
+            problem=self.problem,
+            backoff=lambda job: BACKOFF,
+            clock=lambda: self.now,
+        )
+
+    def deliveries(self, job: StoredJob) -> list[Delivery]:
+        return [delivery(url=job.webhook_url, job_id=job.id)] if job.webhook_url else []
+
+    def note_delivered(self) -> None:
+        self.delivered += 1
+
+    def problem(self, error: PotassiumError, request_id: str) -> bytes:
+        return orjson.dumps({"code": error.code, "detail": error.detail, "id": request_id})
+
+    async def submit(self, *ids: str, **values: Any) -> None:
+        for one in ids:
+            await self.store.submit(new_job(id=one, **values))
+        self.runner.wake()
+
+    async def job(self, job_id: str) -> StoredJob:
+        job = await self.store.get(job_id)
+        assert job is not None
+        return job
+
+    async def comes_to(self, job_id: str, status: Status) -> StoredJob:
+        """Wait until a job has a status."""
+        with self.watch.over(job_id) as change:
+            while (job := await self.job(job_id)).status is not status:
+                await change.wait(5)
+        return job
+
+    async def told(self, job_id: str) -> list[tuple[int, str, int]]:
+        """Return the number, status and attempts of each event that tells a status."""
+        events = [e for e in await self.store.events(job_id) if e.kind == "status"]
+        return [(e.id, *orjson.loads(e.data).values()) for e in events]
+
+    async def run(self, outcome: Done | Failed | Cancelled | NotDone) -> Run:
+        """Let the next job begin, and come to ``outcome``."""
+        run = await self.work.next()
+        run.began()
+        await settle()
+        self.work.end(run, outcome)
+        return run
+
+    async def close(self) -> None:
+        self.runner.drain()
+        self.work.end_all(NotDone())
+        async with asyncio.timeout(5):
+            await self.runner.close()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "RETRY_STORE", 0.01)
+    monkeypatch.setattr("potassium.jobs.runner.RETRY_STORE", 0.001)
 
 
-async def test_a_mistake_of_the_server_is_an_end_too() -> None:
-    """Whatever running a job raises, the job is tried again or fails; it is not left running."""
-
-    async def broken(run: Run) -> Outcome:
-        raise TypeError
-
-    async with RunnerBench(broken).running() as bench:
-        job = await bench.reaches(await bench.submit(attempts_limit=2), Status.FAILED)
-        assert job.attempts == 2
-        assert job.error == b'{"code":"internal_error"}'
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.close()
 
 
-async def fails_once(run: Run) -> Outcome:
-    return Failed(b"{}", may_retry=True) if run.job.attempts == 1 else Done(b"1")
+async def test_jobs_run_as_there_is_room(bench: Bench) -> None:
+    """One after the other where the lane has one place, in the order of submission."""
+    await bench.submit("a", "b", "c")
+    await bench.runner.start()
+    for name in "abc":
+        run = await bench.work.next()
+        await settle()
+        assert list(bench.runner.running) == [run.job.id] == [name]
+        bench.work.end(run, Done(b"1"))
+    await bench.comes_to("c", Status.SUCCEEDED)
+    assert bench.work.started == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("method", ["claim", "events", "put_back", "end"])
-async def test_a_store_that_fails_once_keeps_no_job_from_its_end(method: str) -> None:
-    """Wherever it fails between the claim and the end, it is asked again."""
-    async with RunnerBench(fails_once).running() as bench:
-        bench.store.faults[method] = 2
-        job = await bench.reaches(await bench.submit(attempts_limit=2), Status.SUCCEEDED)
-        assert job.attempts == 2
-        assert bench.store.faults[method] == 0
+async def test_a_lane_with_more_room_takes_more() -> None:
+    """As many as it says, and not one more."""
+    bench = Bench(FakeLane("/train", places=2))
+    await bench.submit("a", "b", "c")
+    await bench.runner.start()
+    first, _ = await bench.work.next(), await bench.work.next()
+    await settle()
+    assert bench.work.started == ["a", "b"]
+    bench.work.end(first, Done(b"1"))
+    assert (await bench.work.next()).job.id == "c"
+    await bench.close()
 
 
-async def test_a_job_whose_attempt_is_over_cannot_be_cancelled_any_more() -> None:
-    """Who cancels it while it is put back is not told that it will end, for it would not."""
-    async with RunnerBench(fails_once).running() as bench:
-        bench.store.faults["put_back"] = 3
-        job_id = await bench.submit(attempts_limit=2)
-        await bench.reaches(job_id, Status.RUNNING)
-        await asyncio.sleep(0.005)
-        assert not bench.runner.cancel(job_id)
-        assert (await bench.reaches(job_id, Status.SUCCEEDED)).attempts == 2
+async def test_lanes_do_not_wait_for_one_another() -> None:
+    """A lane that is full keeps no other from running its jobs."""
+    bench = Bench(FakeLane("/train"), FakeLane("/other"))
+    await bench.submit("a", "b")
+    await bench.submit("c", handler="/other")
+    await bench.runner.start()
+    assert {(await bench.work.next()).job.id for _ in range(2)} == {"a", "c"}
+    await bench.close()
 
 
-async def test_a_job_that_fails_when_it_is_cancelled_is_not_tried_again() -> None:
-    """Whoever cancelled it was told that it ends."""
-
-    async def cancelled_late(run: Run) -> Outcome:
-        assert bench.runner.cancel(run.job.id)
-        return Failed(b"{}", may_retry=True)
-
-    async with RunnerBench(cancelled_late).running() as bench:
-        job = await bench.reaches(await bench.submit(attempts_limit=2), Status.CANCELLED)
-        assert job.attempts == 1
-        assert job.error == b'{"code":"job_cancelled"}'
-
-
-async def test_nothing_is_claimed_where_nothing_can_be_run_any_more() -> None:
-    """A server that has failed does not claim the same job again and again until it ends."""
-
-    async def refused(run: Run) -> Outcome:
-        return NotDone()
-
-    async with RunnerBench(refused).running() as bench:
-        job_id = await bench.submit()
-        await asyncio.sleep(0.03)
-        assert (await bench.reaches(job_id, Status.QUEUED)).attempts == 1
+async def test_a_lane_hears_how_many_have_not_begun() -> None:
+    """A claimed job waits until its handler begins, and is claimed until it has ended."""
+    lane = FakeLane("/train", places=2)
+    bench = Bench(lane)
+    await bench.submit("a", "b")
+    await bench.runner.start()
+    run, _ = await bench.work.next(), await bench.work.next()
+    await settle()
+    assert lane.asked[-1][:2] == (2, 2)
+    run.began()
+    await settle()
+    waiting, claimed, quiet = lane.asked[-1]
+    assert (waiting, claimed) == (1, 2)
+    assert quiet < 1
+    bench.work.end(run, Done(b"1"))
+    await bench.comes_to("a", Status.SUCCEEDED)
+    await settle()
+    assert lane.asked[-1][:2] == (1, 1)
+    await bench.close()
 
 
-async def test_what_a_handler_tells_last_is_in_the_document_at_the_end() -> None:
-    """However fast it tells, and in what is posted about the job too."""
-
-    async def tells(run: Run) -> Outcome:
-        for step in range(1, 5):
-            run.progress(step / 4, f"step {step}")
-            await asyncio.sleep(0)
-        return Done(b"1")
-
-    async with RunnerBench(tells).running() as bench:
-        job = await bench.reaches(await bench.submit(), Status.SUCCEEDED)
-        assert [(one.progress, one.message) for one in (job, *bench.ended)] == [(1.0, "step 4")] * 2
+async def test_a_job_that_comes_later_runs_when_it_comes(bench: Bench) -> None:
+    """A runner that has nothing to do is woken."""
+    await bench.runner.start()
+    await settle()
+    await bench.submit("a")
+    assert (await bench.work.next()).job.id == "a"
 
 
-async def test_every_chunk_is_an_event() -> None:
-    """A stream that is faster than the store waits for it, unless the store fails."""
+async def test_a_success_is_stored_with_its_output(bench: Bench) -> None:
+    """And its events: running as it begins, the end as the last one."""
+    await bench.submit("a")
+    await bench.runner.start()
+    with bench.watch.over("a") as change:
+        await bench.run(Done(b'{"loss":0.1}'))
+        job = await bench.comes_to("a", Status.SUCCEEDED)
+        assert await change.wait(0)
+    assert (job.output, job.error, job.finished_at) == (b'{"loss":0.1}', None, NOW)
+    assert await bench.told("a") == [(2, "running", 1), (3, "succeeded", 1)]
+    await settle()
+    assert list(bench.runner.running) == []
 
-    async def streams(run: Run) -> Outcome:
-        for number in range(5000):
-            await run.chunk(b"%d" % number)
-        return Done(b"1")
 
-    async with RunnerBench(streams).running() as bench:
-        bench.store.faults["note"] = 2
-        job_id = await bench.submit()
-        await bench.reaches(job_id, Status.SUCCEEDED)
-        events = await bench.store.events(job_id, limit=10_000)
-        assert [event.id for event in events] == [*range(2, 5003)]
-        assert [int(e.data) for e in events if e.kind == "chunk"] == [*range(5000)]
+async def test_a_cancelled_job_is_stored_as_such(bench: Bench) -> None:
+    """It is not tried again, whatever attempts it has left."""
+    await bench.submit("a", attempts_limit=5)
+    await bench.runner.start()
+    run = await bench.work.next()
+    assert bench.runner.cancel("a")
+    assert run.is_cancelled
+    bench.work.end(run, Cancelled(PROBLEM))
+    job = await bench.comes_to("a", Status.CANCELLED)
+    assert job.error == PROBLEM
+    await settle()
+    assert not bench.runner.cancel("a")
+
+
+async def test_a_failure_is_tried_again_after_a_time(bench: Bench) -> None:
+    """The job waits in the store meanwhile, with the error of its last attempt."""
+    await bench.submit("a", attempts_limit=2)
+    await bench.runner.start()
+    await bench.run(Failed(PROBLEM, may_retry=True))
+    job = await bench.comes_to("a", Status.QUEUED)
+    assert (job.due_at, job.attempts, job.error) == (NOW + BACKOFF, 1, PROBLEM)
+    bench.now += BACKOFF - 0.1
+    bench.runner.wake()
+    await settle()
+    assert bench.work.started == ["a"]
+    bench.now += 0.1
+    bench.runner.wake()
+    await bench.run(Done(b"1"))
+    await bench.comes_to("a", Status.SUCCEEDED)
+    assert await bench.told("a") == [
+        (2, "running", 1),
+        (3, "queued", 1),
+        (4, "running", 2),
+        (5, "succeeded", 2),
+    ]
+
+
+async def test_a_job_is_due_without_anybody_waking_the_runner(bench: Bench) -> None:
+    """It sleeps until the next one is."""
+    await bench.submit("a", created_at=NOW + 0.02)
+    await bench.runner.start()
+    await settle()
+    assert bench.work.started == []
+    bench.now += 0.02
+    assert (await bench.work.next()).job.id == "a"
+
+
+@pytest.mark.parametrize(("limit", "may_retry"), [(1, True), (5, False)])
+async def test_a_failure_is_the_end_where_another_attempt_is_of_no_use(
+    bench: Bench, limit: int, may_retry: bool
+) -> None:
+    """The last attempt's is, and one that would be the same again."""
+    await bench.submit("a", attempts_limit=limit)
+    await bench.runner.start()
+    await bench.run(Failed(PROBLEM, may_retry=may_retry))
+    job = await bench.comes_to("a", Status.FAILED)
+    assert (job.attempts, job.error) == (1, PROBLEM)
+
+
+async def test_what_a_drain_cuts_off_is_queued_again(bench: Bench) -> None:
+    """The attempt counts, the job is due at once, and this server begins it no more."""
+    await bench.submit("a", "b")
+    await bench.runner.start()
+    run = await bench.work.next()
+    bench.runner.drain()
+    bench.work.end(run, NotDone())
+    await bench.runner.close()
+    job = await bench.job("a")
+    assert (job.status, job.attempts, job.due_at, job.error) == (Status.QUEUED, 1, NOW, None)
+    assert bench.work.started == ["a"]
+    assert await bench.told("a") == [(2, "queued", 1)]
+
+
+async def left(bench: Bench, attempts: int, limit: int = 1) -> None:
+    """Leave job ``a`` running, as a process does that dies in an attempt."""
+    await bench.submit("a", attempts_limit=limit)
+    for _ in range(attempts - 1):
+        (job,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
+        await bench.store.put_back(job, due_at=NOW, error=None)
+    bench.store.dead = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
+
+
+@pytest.mark.parametrize(("attempts", "limit"), [(1, 1), (2, 1), (4, 5)])
+async def test_what_a_crash_cut_off_runs_again(bench: Bench, attempts: int, limit: int) -> None:
+    """Also where its attempts are used up: the crash is not the job's failure."""
+    await left(bench, attempts, limit)
+    await bench.runner.start()
+    run = await bench.run(Done(b"1"))
+    assert run.job.attempts == attempts + 1
+    await bench.comes_to("a", Status.SUCCEEDED)
+    assert [told[1:] for told in await bench.told("a")] == [
+        ("queued", attempts),
+        ("running", attempts + 1),
+        ("succeeded", attempts + 1),
+    ]
+
+
+@pytest.mark.parametrize(("attempts", "limit"), [(3, 1), (3, 3), (5, 5)])
+async def test_what_crashes_again_and_again_is_given_up(
+    bench: Bench, attempts: int, limit: int
+) -> None:
+    """After three crashes, or as many as it has attempts: it may be the reason for them."""
+    await left(bench, attempts, limit)
+    await bench.runner.start()
+    job = await bench.job("a")
+    assert job.status is Status.FAILED
+    assert orjson.loads(job.error or b"") == {
+        "code": "interrupted",
+        "detail": f"The server stopped in each of {attempts} attempts.",
+        "id": "r-1",
+    }
+    assert await bench.told("a") == [(2, "failed", attempts)]
+    await settle()
+    assert bench.work.started == []
+
+
+async def test_events_go_on_counting_after_a_crash(bench: Bench) -> None:
+    """What the dead process has told keeps its numbers."""
+    await left(bench, 1)
+    (job,) = bench.store.dead
+    chunks = [Event(id=number, kind="chunk", data=b"1") for number in range(2, 2000)]
+    await bench.store.note(job, progress=None, message=None, events=chunks)
+    await bench.runner.start()
+    await bench.run(Done(b"1"))
+    await bench.comes_to("a", Status.SUCCEEDED)
+    events = await bench.store.events("a", limit=5000)
+    assert [event.id for event in events] == list(range(2, 2003))
+
+
+async def test_a_store_that_cannot_be_read_stops_the_start(bench: Bench) -> None:
+    """Nothing runs then."""
+    bench.store.failures["left_behind"] = 1
+    with pytest.raises(StoreFailed):
+        await bench.runner.start()
+    await bench.runner.close()
+    assert bench.work.started == []
+
+
+async def test_claims_go_on_where_the_store_has_failed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is asked again, and the log says what was wrong."""
+    bench.store.failures["claim"] = 2
+    await bench.submit("a")
+    await bench.runner.start()
+    assert (await bench.work.next()).job.id == "a"
+    assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
+        (logging.ERROR, "background jobs cannot be claimed: The disk is full.")
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "write", "status"),
+    [
+        (Done(b"1"), "end", Status.SUCCEEDED),
+        (Failed(PROBLEM, may_retry=False), "end", Status.FAILED),
+        (Failed(PROBLEM, may_retry=True), "put_back", Status.QUEUED),
+    ],
+)
+async def test_an_outcome_is_not_lost_where_the_store_has_failed(
+    bench: Bench, outcome: Done | Failed, write: str, status: Status
+) -> None:
+    """It is written again and again, and the handler is not run for it."""
+    await bench.submit("a", attempts_limit=2)
+    await bench.runner.start()
+    bench.store.failures[write] = 3
+    await bench.run(outcome)
+    job = await bench.comes_to("a", status)
+    assert job.attempts == 1
+    assert bench.store.calls[write] == 4
+    assert bench.work.started == ["a"]
+
+
+async def test_a_drain_does_not_wait_for_a_store_that_fails(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The job is given up, and runs again at the server's next start."""
+    await bench.submit("a")
+    await bench.runner.start()
+    run = await bench.work.next()
+    bench.store.failures["end"] = 1000
+    bench.runner.drain()
+    bench.work.end(run, Done(b"1"))
+    async with asyncio.timeout(5):
+        await bench.runner.close()
+    assert "job a is not stored, and will run again: The disk is full." in caplog.text
+    assert (await bench.job("a")).status is Status.RUNNING
+    assert list(bench.runner.running) == []
+    bench.store.failures.clear()
+    bench.store.dead = [await bench.job("a")]
+    bench.runner = bench.new_runner()
+    await bench.runner.start()
+    await bench.run(Done(b"2"))
+    assert (await bench.comes_to("a", Status.SUCCEEDED)).output == b"2"
+
+
+async def test_a_drain_ends_what_insists(bench: Bench) -> None:
+    """A job whose end could not be stored before the drain keeps nobody from stopping."""
+    await bench.submit("a")
+    await bench.runner.start()
+    run = await bench.work.next()
+    bench.store.failures["end"] = 1000
+    bench.work.end(run, Done(b"1"))
+    await asyncio.sleep(0.005)
+    async with asyncio.timeout(5):
+        await bench.runner.close()
+    assert (await bench.job("a")).status is Status.RUNNING
+
+
+async def test_a_claimed_job_runs_where_its_events_could_not_be_read(bench: Bench) -> None:
+    """They are read again: nobody else would run it, or end it, before the next start."""
+    await bench.submit("a", attempts_limit=2)
+    await bench.runner.start()
+    await bench.run(Failed(PROBLEM, may_retry=True))
+    await bench.comes_to("a", Status.QUEUED)
+    bench.store.failures["events"] = 2
+    bench.now += BACKOFF
+    bench.runner.wake()
+    await bench.run(Done(b"1"))
+    await bench.comes_to("a", Status.SUCCEEDED)
+    assert [number for number, *_ in await bench.told("a")] == [2, 3, 4, 5]
+
+
+async def test_what_comes_of_a_lost_claim_changes_nothing(bench: Bench) -> None:
+    """Whoever claimed the job after it has it."""
+    await bench.submit("a", webhook_url="https://a.test/")
+    await bench.runner.start()
+    run = await bench.work.next()
+    await bench.store.put_back(run.job, due_at=NOW, error=None)
+    (other,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
+    bench.work.end(run, Done(b"1"))
+    await settle()
+    assert await bench.job("a") == other
+    assert bench.delivered == 0
+    assert list(bench.runner.running) == []
+
+
+async def test_an_end_brings_its_deliveries_with_it(bench: Bench) -> None:
+    """They are stored with it, and somebody is told that they are there."""
+    await bench.submit("a", webhook_url="https://a.test/")
+    await bench.submit("b")
+    await bench.runner.start()
+    for name in "ab":
+        await bench.run(Done(b"1"))
+        await bench.comes_to(name, Status.SUCCEEDED)
+    assert bench.delivered == 1
+    assert [one.url for one in await bench.store.take_due(now=NOW, limit=9, without_hosts=())] == [
+        "https://a.test/"
+    ]
+
+
+async def test_a_waiting_job_is_ended_from_outside(bench: Bench) -> None:
+    """With its last event, and watchers are told; it does not run any more."""
+    await bench.submit("a")
+    job = await bench.job("a")
+    with bench.watch.over("a") as change:
+        assert await bench.runner.end(job, Status.CANCELLED, None, PROBLEM)
+        assert await change.wait(0)
+    assert (await bench.job("a")).error == PROBLEM
+    assert await bench.told("a") == [(2, "cancelled", 0)]
+
+
+async def test_of_two_ends_one_comes_to_nothing(bench: Bench) -> None:
+    """A job that is not as it was thought to be is left as it is."""
+    await bench.submit("a", webhook_url="https://a.test/")
+    job = await bench.job("a")
+    await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
+    with bench.watch.over("a") as change:
+        assert not await bench.runner.end(job, Status.CANCELLED, None, PROBLEM)
+        assert not await change.wait(0)
+    assert (await bench.job("a")).status is Status.RUNNING
+    assert bench.delivered == 0
+
+
+async def test_what_has_expired_is_not_run(bench: Bench) -> None:
+    """It waits for the sweeper, and the runner does not spin meanwhile."""
+    await bench.submit("a", expires_at=NOW)
+    await bench.runner.start()
+    await asyncio.sleep(0.03)
+    assert bench.work.started == []
+    assert bench.store.calls["claim"] < 10
+    await bench.runner.end(await bench.job("a"), Status.EXPIRED, None, PROBLEM)
+    assert (await bench.job("a")).status is Status.EXPIRED

@@ -8,12 +8,12 @@ EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
 
 
-def scope(path: str = "/", **headers: str) -> Scope:
+def scope(path: str = "/", method: str = "POST", **headers: str) -> Scope:
     """Return a JSON request's scope; ``x_request_id="a"`` becomes a header of that name."""
     given = {"content-type": "application/json", **headers}
     return {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "path": path,
         "headers": [
             (name.lower().replace("_", "-").encode(), value.encode())
@@ -25,13 +25,21 @@ def scope(path: str = "/", **headers: str) -> Scope:
 class Exchange:
     """A client that sees each message when it is sent, reads when it wants to, and may leave."""
 
-    def __init__(self, app: ASGIApp, body: bytes = b"{}", path: str = "/", **headers: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        body: bytes = b"{}",
+        path: str = "/",
+        method: str = "POST",
+        **headers: str,
+    ) -> None:
         self.reads = asyncio.Event()
         self.reads.set()
         self._sent: asyncio.Queue[Message] = asyncio.Queue()
         self._left = asyncio.Event()
         self._body: bytes | None = body
-        self.task = asyncio.ensure_future(app(scope(path, **headers), self._receive, self._send))
+        asked = scope(path, method, **headers)
+        self.task = asyncio.ensure_future(app(asked, self._receive, self._send))
 
     def leave(self) -> None:
         """Close the connection."""

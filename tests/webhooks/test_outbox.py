@@ -1,59 +1,117 @@
-"""What is posted from inside of handlers, on its way to the store."""
+"""Handing over what is to be posted."""
 
 import asyncio
 import logging
+import threading
 
 import pytest
 from webhooks.fake_store import FakeStore
 
-from potassium import Potassium, send_webhook
-from potassium.testing import client
-from potassium.webhooks import outbox
-from potassium.webhooks.outbox import Outbox
+from potassium.webhooks.deliveries import Delivery
+from potassium.webhooks.outbox import OVERHEAD, Outbox, new_id
+
+URL = "https://user:hush@a.test/done?token=hush"
 
 
-async def test_thousands_may_be_posted_at_once() -> None:
-    """All of them come into the store."""
-    store = FakeStore()
-    box = Outbox(store, lambda: None)
-    for number in range(5000):
-        box.post("https://a.test", b"%d" % number, "r-1")
-    await box.close()
-    assert len(store.waiting) == 5000
+class SlowStore(FakeStore):
+    """Stores nothing before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def add(self, delivery: Delivery) -> None:
+        await self.go.wait()
+        await super().add(delivery)
 
 
-async def test_what_would_fill_the_memory_is_dropped_and_logged(
+class Bench:
+    """An outbox over a store, on a clock that stands still."""
+
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self.store = store or FakeStore()
+        self.seen: list[int] = []  # how many deliveries there were when one was told to be stored
+        self.outbox = Outbox(self.store, self.stored, clock=lambda: 1000.0)
+
+    def stored(self) -> None:
+        self.seen.append(len(self.store.waiting))
+
+
+async def test_what_is_posted_is_stored_and_told() -> None:
+    """It is due at once, has an id of its own, and belongs to the call that it came from."""
+    bench = Bench()
+    bench.outbox.post(URL, b"[1]", "r-7")
+    bench.outbox.post(URL, b"[2]", "r-8")
+    assert bench.store.waiting == {}
+    await bench.outbox.close()
+    first, second = bench.store.waiting.values()
+    assert first == Delivery(
+        id=first.id, url=URL, body=b"[1]", request_id="r-7", created_at=1000.0, due_at=1000.0
+    )
+    assert first.id != second.id
+    assert bench.seen == [1, 2]
+
+
+async def test_what_comes_from_another_thread_is_stored_on_the_loop() -> None:
+    """The thread goes on at once, and closing waits for what it has posted."""
+    bench = Bench()
+    thread = threading.Thread(target=bench.outbox.post_from_thread, args=(URL, b"1", "r-1"))
+    thread.start()
+    thread.join()
+    assert bench.store.waiting == {}
+    await bench.outbox.close()
+    assert len(bench.store.waiting) == 1
+
+
+async def test_closing_waits_for_the_store() -> None:
+    """Nothing that was posted is dropped at the end."""
+    store = SlowStore()
+    bench = Bench(store)
+    bench.outbox.post(URL, b"1", "r-1")
+    closing = asyncio.create_task(bench.outbox.close())
+    await asyncio.sleep(0.005)
+    assert not closing.done()
+    store.go.set()
+    await closing
+    assert bench.seen == [1]
+
+
+async def test_what_cannot_be_stored_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """With host and request, but with nothing of the URL that may be a credential."""
+    bench = Bench()
+    bench.store.failures = 1
+    bench.outbox.post(URL, b"1", "r-1")
+    await bench.outbox.close()
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.request_id == "r-1"  # type: ignore[attr-defined]
+    assert "dropped: The disk is full. (request r-1)" in record.getMessage()
+    assert "a.test" in record.getMessage()
+    assert "token" not in record.getMessage()
+    assert bench.seen == []
+
+
+async def test_a_store_that_hangs_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is on its way to the store is bounded; what has arrived there counts no more."""
-    monkeypatch.setattr(outbox, "MOST_PENDING", 3 * (outbox.OVERHEAD + 1))
-    store = FakeStore()
-    box = Outbox(store, lambda: None)
-    for _ in range(2):
-        for _ in range(4):
-            box.post("https://a.test", b"1", "r-1")
-        await box.close()
-    assert len(store.waiting) == 6
-    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
-    assert "a.test" in caplog.text
+    """What is too much is dropped, and the log says so; later ones are taken again."""
+    monkeypatch.setattr("potassium.webhooks.outbox.MOST_PENDING", 2 * (1 + OVERHEAD))
+    store = SlowStore()
+    bench = Bench(store)
+    for number in range(4):
+        bench.outbox.post(URL, b"%d" % number, "r-1")
+    assert [one.getMessage().split("dropped: ")[1] for one in caplog.records] == [
+        "2 are on their way already (request r-1)"
+    ] * 2
+    store.go.set()
+    await bench.outbox.close()
+    bench.outbox.post(URL, b"4", "r-1")
+    await bench.outbox.close()
+    assert [one.body for one in store.waiting.values()] == [b"0", b"1", b"4"]
 
 
-async def test_a_start_that_fails_leaves_nothing_behind() -> None:
-    """What init has posted before it raised is tried, and nothing goes on."""
-    app = Potassium("test")
-    before = asyncio.all_tasks()
-
-    @app.init
-    def init() -> None:
-        send_webhook("http://127.0.0.1:9/", 1)
-        raise RuntimeError
-
-    @app.handler
-    def handler(cache: dict[str, object], json_in: object) -> object:
-        return json_in
-
-    with pytest.raises(RuntimeError):
-        async with client(app):
-            pass
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() == before
+def test_ids_are_unguessable() -> None:
+    """128 random bits, in the form that Standard Webhooks suggest."""
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(one.startswith("msg_") and len(one) == 36 for one in ids)

@@ -132,7 +132,11 @@ class Run:
 
     def progress(self, share: float | None, message: str | None) -> None:
         """Note how far the handler is: ``share`` of 1, and in words."""
-        self._latest = share, message
+        before = self._latest
+        self._latest = (
+            before[0] if share is None else share,
+            before[1] if message is None else message,
+        )
         if not self._is_noted:  # one wake-up for all that is told until the loop comes to it
             self._is_noted = True
             self._on_loop(self._note_progress)
@@ -163,7 +167,7 @@ class Run:
         """The job with the progress that its handler has told last."""
         return replace(self.job, progress=self._progress, message=self._message)
 
-    async def finish(self, status: dict[str, Any] | None) -> Sequence[Event]:
+    async def finish(self, status: dict[str, Any]) -> Sequence[Event]:
         """Return the events that are not stored yet, the last one telling ``status``.
 
         Nothing is stored of this run any more but by the caller.
@@ -172,8 +176,7 @@ class Run:
         if self._saving is not None:
             await asyncio.wait({self._saving})
         self._take_progress()
-        if status is not None:
-            self._append("status", orjson.dumps(status))
+        self._append("status", orjson.dumps(status))
         return self._events
 
     def _on_loop(self, call: Callable[[], object]) -> None:
@@ -188,10 +191,8 @@ class Run:
 
     def _note_progress(self) -> None:
         self._is_noted = False  # before the look: what is told later comes here again
-        share, message = self._latest
         if not self.is_over:
-            self._progress = self._progress if share is None else share
-            self._message = self._message if message is None else message
+            self._progress, self._message = self._latest
             self._has_progress = True
             self._save_soon()
 

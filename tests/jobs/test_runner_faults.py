@@ -1,0 +1,108 @@
+"""How jobs are run from their claim to their end, and what a store that fails does to that."""
+
+import asyncio
+
+import pytest
+from support.runner import RunnerBench
+
+from potassium.jobs import runner
+from potassium.jobs.model import Status
+from potassium.jobs.run import Done, Failed, NotDone, Outcome, Run
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "RETRY_STORE", 0.01)
+
+
+async def test_a_mistake_of_the_server_is_an_end_too() -> None:
+    """Whatever running a job raises, the job is tried again or fails; it is not left running."""
+
+    async def broken(run: Run) -> Outcome:
+        raise TypeError
+
+    async with RunnerBench(broken).running() as bench:
+        job = await bench.reaches(await bench.submit(attempts_limit=2), Status.FAILED)
+        assert job.attempts == 2
+        assert job.error == b'{"code":"internal_error"}'
+
+
+async def fails_once(run: Run) -> Outcome:
+    return Failed(b"{}", may_retry=True) if run.job.attempts == 1 else Done(b"1")
+
+
+@pytest.mark.parametrize("method", ["claim", "events", "put_back", "end"])
+async def test_a_store_that_fails_once_keeps_no_job_from_its_end(method: str) -> None:
+    """Wherever it fails between the claim and the end, it is asked again."""
+    async with RunnerBench(fails_once).running() as bench:
+        bench.store.faults[method] = 2
+        job = await bench.reaches(await bench.submit(attempts_limit=2), Status.SUCCEEDED)
+        assert job.attempts == 2
+        assert bench.store.faults[method] == 0
+
+
+async def test_a_job_whose_attempt_is_over_cannot_be_cancelled_any_more() -> None:
+    """Who cancels it while it is put back is not told that it will end, for it would not."""
+    async with RunnerBench(fails_once).running() as bench:
+        bench.store.faults["put_back"] = 3
+        job_id = await bench.submit(attempts_limit=2)
+        await bench.reaches(job_id, Status.RUNNING)
+        await asyncio.sleep(0.005)
+        assert not bench.runner.cancel(job_id)
+        assert (await bench.reaches(job_id, Status.SUCCEEDED)).attempts == 2
+
+
+async def test_a_job_that_fails_when_it_is_cancelled_is_not_tried_again() -> None:
+    """Whoever cancelled it was told that it ends."""
+
+    async def cancelled_late(run: Run) -> Outcome:
+        assert bench.runner.cancel(run.job.id)
+        return Failed(b"{}", may_retry=True)
+
+    async with RunnerBench(cancelled_late).running() as bench:
+        job = await bench.reaches(await bench.submit(attempts_limit=2), Status.CANCELLED)
+        assert job.attempts == 1
+        assert job.error == b'{"code":"job_cancelled"}'
+
+
+async def test_nothing_is_claimed_where_nothing_can_be_run_any_more() -> None:
+    """A server that has failed does not claim the same job again and again until it ends."""
+
+    async def refused(run: Run) -> Outcome:
+        return NotDone()
+
+    async with RunnerBench(refused).running() as bench:
+        job_id = await bench.submit()
+        await asyncio.sleep(0.03)
+        assert (await bench.reaches(job_id, Status.QUEUED)).attempts == 1
+
+
+async def test_what_a_handler_tells_last_is_in_the_document_at_the_end() -> None:
+    """However fast it tells, and in what is posted about the job too."""
+
+    async def tells(run: Run) -> Outcome:
+        for step in range(1, 5):
+            run.progress(step / 4, f"step {step}")
+            await asyncio.sleep(0)
+        return Done(b"1")
+
+    async with RunnerBench(tells).running() as bench:
+        job = await bench.reaches(await bench.submit(), Status.SUCCEEDED)
+        assert [(one.progress, one.message) for one in (job, *bench.ended)] == [(1.0, "step 4")] * 2
+
+
+async def test_every_chunk_is_an_event() -> None:
+    """A stream that is faster than the store waits for it, unless the store fails."""
+
+    async def streams(run: Run) -> Outcome:
+        for number in range(5000):
+            await run.chunk(b"%d" % number)
+        return Done(b"1")
+
+    async with RunnerBench(streams).running() as bench:
+        bench.store.faults["note"] = 2
+        job_id = await bench.submit()
+        await bench.reaches(job_id, Status.SUCCEEDED)
+        events = await bench.store.events(job_id, limit=10_000)
+        assert [event.id for event in events] == [*range(2, 5003)]
+        assert [int(e.data) for e in events if e.kind == "chunk"] == [*range(5000)]

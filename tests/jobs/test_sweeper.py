@@ -1,0 +1,146 @@
+"""What has to happen to jobs because time has passed."""
+
+import asyncio
+import logging
+
+import pytest
+from support.job_runs import FlakyStore
+from support.jobs import NOW, new_job
+
+from potassium.jobs.model import Status, StoredJob
+from potassium.jobs.sweeper import Sweeper
+
+
+class Bench:
+    """A sweeper over a store, on a clock that stands still."""
+
+    def __init__(self, keep_for: float = 100.0) -> None:
+        self.now = NOW
+        self.store = FlakyStore()
+        self.expired: list[str] = []
+        self.running: list[str] = []
+        self.lost: list[str] = []
+        self.sweeper = Sweeper(
+            self.store,
+            keep_for=keep_for,
+            expire=self.expire,
+            running=lambda: self.running,
+            lost=self.lost.append,
+            clock=lambda: self.now,
+        )
+
+    async def expire(self, job: StoredJob) -> None:
+        self.expired.append(job.id)
+        await self.store.end(job, Status.EXPIRED, now=self.now)
+
+    async def ended(self, count: int) -> None:
+        """Keep so many jobs that end now."""
+        for _ in range(count):
+            job = await self.store.submit(new_job())
+            await self.store.end(job, Status.CANCELLED, now=self.now)
+
+    async def kept(self) -> int:
+        return len(await self.store.find(limit=10_000))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_a_job_expires_once_its_time_has_passed(bench: Bench) -> None:
+    """Not before, and only once; one without a time never does."""
+    await bench.store.submit(new_job(id="short", expires_at=NOW + 5))
+    await bench.store.submit(new_job(id="patient"))
+    await bench.sweeper.sweep()
+    assert bench.expired == []
+    bench.now += 5
+    await bench.sweeper.sweep()
+    await bench.sweeper.sweep()
+    assert bench.expired == ["short"]
+
+
+async def test_a_job_is_deleted_when_it_was_kept_long_enough(bench: Bench) -> None:
+    """Counted from its end."""
+    await bench.ended(1)
+    bench.now += 100
+    await bench.sweeper.sweep()
+    assert await bench.kept() == 1
+    bench.now += 10
+    await bench.sweeper.sweep()
+    assert await bench.kept() == 0
+
+
+@pytest.mark.parametrize(("keep_for", "late"), [(100.0, 10.0), (86_400.0, 60.0)])
+async def test_old_jobs_are_looked_for_now_and_then(keep_for: float, late: float) -> None:
+    """A tenth of the time that they are kept may pass, and a minute at most."""
+    bench = Bench(keep_for)
+    await bench.sweeper.sweep()
+    bench.now += late - 0.1
+    await bench.sweeper.sweep()
+    assert bench.store.calls["delete_ended"] == 1
+    bench.now += 0.1
+    await bench.sweeper.sweep()
+    assert bench.store.calls["delete_ended"] == 2
+
+
+async def test_a_backlog_of_old_jobs_is_deleted_in_pieces(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits long behind one sweep, and the next one goes on at once."""
+    monkeypatch.setattr("potassium.jobs.sweeper.AT_ONCE", 4)
+    await bench.ended(10)
+    bench.now += 101
+    left = []
+    for _ in range(4):
+        await bench.sweeper.sweep()
+        left.append(await bench.kept())
+    assert left == [6, 2, 0, 0]
+    assert bench.store.calls["delete_ended"] == 3
+
+
+async def test_claims_are_kept_alive(bench: Bench) -> None:
+    """The store hears of those that run; where none does it is not asked."""
+    await bench.sweeper.sweep()
+    assert bench.store.calls["keep"] == 0
+    bench.running = ["a", "b"]
+    await bench.sweeper.sweep()
+    assert bench.store.calls["keep"] == 1
+    assert bench.lost == []
+
+
+async def test_a_lost_claim_is_told(bench: Bench) -> None:
+    """What somebody else runs by now is called off here."""
+    bench.running = ["a", "b"]
+    bench.store.lost = ["b"]
+    await bench.sweeper.sweep()
+    assert bench.lost == ["b"]
+
+
+async def test_it_goes_on_sweeping_where_the_store_has_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure is logged, and the next look comes at its time."""
+    monkeypatch.setattr("potassium.jobs.sweeper.PAUSE", 0.001)
+    await bench.store.submit(new_job(id="short", expires_at=NOW))
+    bench.store.failures["overdue"] = 1
+    bench.sweeper.start()
+    await asyncio.sleep(0.02)
+    assert bench.expired == ["short"]
+    await bench.sweeper.close()
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "background jobs cannot be swept: The disk is full."
+
+
+async def test_closed_it_sweeps_no_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was never started can be closed too."""
+    monkeypatch.setattr("potassium.jobs.sweeper.PAUSE", 0.001)
+    await bench.sweeper.close()
+    bench.sweeper.start()
+    await asyncio.sleep(0.005)
+    await bench.sweeper.close()
+    seen = bench.store.calls["overdue"]
+    assert seen
+    await asyncio.sleep(0.005)
+    assert bench.store.calls["overdue"] == seen

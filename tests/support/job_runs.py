@@ -1,0 +1,120 @@
+"""Background jobs whose ends a test chooses, and a store that fails where it is told to."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from potassium.errors import StoreFailed
+from potassium.jobs.memory import MemoryStore
+from potassium.jobs.model import Event, StoredJob
+from potassium.jobs.run import Lane, Outcome, Run
+
+__all__ = ["FakeLane", "FakeWork", "FlakyStore"]
+
+
+class FakeLane:
+    """Has room for ``places`` jobs at a time, and notes what it was told when it was asked."""
+
+    def __init__(self, *handlers: str, places: int = 1) -> None:
+        self.handlers: Sequence[str] = handlers
+        self.places = places
+        self.asked: list[tuple[int, int, float]] = []
+
+    def room(self, waiting: int, claimed: int, quiet: float) -> int:
+        self.asked.append((waiting, claimed, quiet))
+        return self.places - claimed
+
+
+class FakeWork:
+    """Runs jobs until a test says what came of them."""
+
+    def __init__(self, *lanes: Lane) -> None:
+        self.lanes: Sequence[Lane] = lanes or [FakeLane("/train")]
+        self.started: list[str] = []
+        self._runs: asyncio.Queue[Run] = asyncio.Queue()
+        self._ends: dict[Run, asyncio.Future[Outcome]] = {}
+
+    async def run(self, run: Run) -> Outcome:
+        self.started.append(run.job.id)
+        self._ends[run] = asyncio.get_running_loop().create_future()
+        self._runs.put_nowait(run)
+        return await self._ends[run]
+
+    async def next(self) -> Run:
+        """Wait for the next job that is run."""
+        async with asyncio.timeout(5):
+            return await self._runs.get()
+
+    def end(self, run: Run, outcome: Outcome) -> None:
+        self._ends[run].set_result(outcome)
+
+    def end_all(self, outcome: Outcome) -> None:
+        for end in self._ends.values():
+            if not end.done():
+                end.set_result(outcome)
+
+
+class FlakyStore(MemoryStore):
+    """Keeps jobs in memory; as many calls of a name fail as ``failures`` has of it.
+
+    Attributes:
+        failures: the names of calls that are to fail, and how often.
+        calls: the names of those that were made.
+        dead: what a process that died has left running.
+        lost: claims that are somebody else's by now.
+
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.dead: Sequence[StoredJob] = ()
+        self.lost: Collection[str] = ()
+
+    async def submit(self, *args: Any) -> StoredJob:
+        self._called("submit")
+        return await super().submit(*args)
+
+    async def claim(self, **options: Any) -> Sequence[StoredJob]:
+        self._called("claim")
+        return await super().claim(**options)
+
+    async def end(self, *args: Any, **options: Any) -> bool:
+        self._called("end")
+        return await super().end(*args, **options)
+
+    async def put_back(self, *args: Any, **options: Any) -> bool:
+        self._called("put_back")
+        return await super().put_back(*args, **options)
+
+    async def note(self, *args: Any, **options: Any) -> None:
+        self._called("note")
+        await super().note(*args, **options)
+
+    async def events(self, *args: Any, **options: Any) -> Sequence[Event]:
+        self._called("events")
+        return await super().events(*args, **options)
+
+    async def left_behind(self) -> Sequence[StoredJob]:
+        self._called("left_behind")
+        return self.dead
+
+    async def keep(self, job_ids: Collection[str]) -> Collection[str]:
+        self._called("keep")
+        return [job_id for job_id in job_ids if job_id in self.lost]
+
+    async def overdue(self, **options: Any) -> Sequence[StoredJob]:
+        self._called("overdue")
+        return await super().overdue(**options)
+
+    async def delete_ended(self, **options: Any) -> int:
+        self._called("delete_ended")
+        return await super().delete_ended(**options)
+
+    def _called(self, name: str) -> None:
+        self.calls[name] += 1
+        if self.failures[name]:
+            self.failures[name] -= 1
+            raise StoreFailed("The disk is full.")

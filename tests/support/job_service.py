@@ -1,0 +1,74 @@
+"""Background jobs without an engine: a service over a store and a work that a test controls."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from potassium import Jobs, Request
+from potassium.engine import Priority
+from potassium.handler import Handler, Options
+from potassium.job_service import JobService
+from potassium.jobs.model import StoredJob
+from potassium.jobs.run import NotDone, Run
+from support.job_runs import FakeWork, FlakyStore
+
+__all__ = ["ServiceBench", "new_handler", "new_request"]
+
+
+def new_handler(path: str = "/train", **options: Any) -> Handler:
+    """Return a handler whose function is never called."""
+    return Handler.of(lambda cache, json_in: json_in, path, Options(**options), cache=dict)
+
+
+def new_request(body: bytes = b"{}", /, **headers: str) -> Request:
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request("r-1", pairs, body)
+
+
+class ServiceBench:
+    """A service of one handler, ``/train``; what its jobs come to is the test's business."""
+
+    def __init__(
+        self, handlers: Mapping[str, Handler] | None = None, *, run: bool = True, **options: Any
+    ) -> None:
+        self.store = FlakyStore()
+        self.work = FakeWork()
+        self.delivered = 0
+        self.handlers = {"/train": new_handler()} if handlers is None else dict(handlers)
+        self.service = JobService(
+            self.store,
+            Jobs(path=None, **options),
+            self.handlers,
+            self.work,
+            delivered=self.note_delivered,
+        )
+        self._runs_jobs = run
+
+    def note_delivered(self) -> None:
+        self.delivered += 1
+
+    async def submit(self, body: bytes = b"{}", **given: Any) -> StoredJob:
+        return (await self.submitted(body, **given))[0]
+
+    async def submitted(self, body: bytes = b"{}", **given: Any) -> tuple[StoredJob, int | None]:
+        options = {"idempotency_key": None, "webhook_url": None, "priority": Priority.NORMAL}
+        request = given.pop("request", None) or new_request(body)
+        return await self.service.submit(self.handlers["/train"], request, **{**options, **given})
+
+    async def begun(self) -> Run:
+        """Wait until the next job runs."""
+        run = await self.work.next()
+        run.began()
+        return run
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[JobService]:
+        """Run jobs, or only what else a service does."""
+        if self._runs_jobs:
+            await self.service.start()
+        try:
+            yield self.service
+        finally:
+            self.service.drain()
+            self.work.end_all(NotDone())
+            await self.service.close()
