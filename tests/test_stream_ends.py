@@ -186,7 +186,8 @@ async def test_a_client_that_leaves_ends_its_stream(held: Held, accept: str, how
         held.go.set()
         await held.is_free()
         assert held.app._runtime.is_idle
-    assert (held.closed, len(held.went_on)) == (["potassium-gpu"], 1)
+    assert held.closed == ["potassium-gpu"]
+    assert len(held.went_on) <= 1  # the step that the thread was at, if it had begun it
 
 
 async def test_a_generator_sees_its_end_where_it_stands(app: Potassium) -> None:
