@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.job_bench import Bench, ended, submit
 
-from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response
+from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response, background
 from potassium.testing import client
 
 ASYNC = {"Prefer": "respond-async"}
@@ -361,3 +361,20 @@ async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
         stored = [await running.jobs.get(job["id"]) for job in jobs]
         bench.gate.release()
     assert [(job.status, job.attempts) for job in stored] == [("queued", 1), ("queued", 0)]
+
+
+@pytest.mark.parametrize("result", ["x" * 100, iter(["x" * 60] * 2)], ids=["value", "stream"])
+async def test_a_result_that_no_store_can_keep_is_a_failure(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch, result: Any
+) -> None:
+    """It is told so at once; storing it again and again would hold up all other jobs for ever."""
+    monkeypatch.setattr(background, "LONGEST_OUTPUT", 100)
+
+    @app.background
+    def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        return result
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert (document["status"], document["attempts"]) == ("failed", 1)
+    assert document["error"]["code"] == "unserializable_output"

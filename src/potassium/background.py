@@ -29,6 +29,8 @@ from potassium.wire import JsonChunks
 
 __all__ = ["Background"]
 
+LONGEST_OUTPUT = 500_000_000  # bytes; SQLite keeps no value of 1e9, and never would
+
 FULL = 0.05  # seconds until a queue that direct calls have filled is asked again
 
 # Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take so
@@ -84,8 +86,12 @@ class Background:
         request.job = job
         outcome = await self._engine.outcome(job)
         if type(outcome) is Stream:
-            return Done(await self._collect(outcome, run))
-        return _done(outcome)
+            done = Done(await self._collect(outcome, run))
+        else:
+            done = _done(outcome)
+        if len(done.output) > LONGEST_OUTPUT:
+            raise UnserializableOutput(f"The result is longer than {LONGEST_OUTPUT} bytes.")
+        return done
 
     async def _admit(self, handler: Handler, call: object, run: Run) -> Job:
         engine = self._engine
@@ -157,7 +163,7 @@ def _lanes(handlers: Iterable[Handler]) -> list[_Lane]:
     return [*lanes, _Lane(*plain)] if plain else lanes
 
 
-def _done(reply: Reply) -> Outcome:
+def _done(reply: Reply) -> Done:
     if reply.status >= HTTPStatus.BAD_REQUEST:
         error = internal(HTTPException(reply.status, f"The handler answered {reply.status}."))
         raise error

@@ -111,7 +111,8 @@ async def test_a_job_that_has_expired_is_not_claimed(store: JobStore) -> None:
     job = await store.submit(new_job(expires_at=NOW + 10))
     await store.submit(new_job())
     assert list(await store.overdue(now=NOW + 9.9, limit=5)) == []
-    assert [each.id for each in await store.overdue(now=NOW + 10, limit=5)] == [job.id]
+    overdue = await store.overdue(now=NOW + 10, limit=5)
+    assert [(each.id, each.body) for each in overdue] == [(job.id, b"")]  # of hundreds at a time
     assert job.id not in [each.id for each in await claim(store, limit=5, now=NOW + 10)]
 
 

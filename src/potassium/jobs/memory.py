@@ -191,9 +191,9 @@ class MemoryStore(MemoryDeliveries):
         return list(islice(later, limit))
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
-        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed."""
+        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
         expired = [
-            job
+            replace(job, body=b"")
             for handler in self._lines
             for job in self._queued(handler)
             if job.expires_at is not None and job.expires_at <= now

@@ -194,7 +194,7 @@ class SqliteStore(SqliteDeliveries):
         return [Event(**dict(row)) for row in rows]
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
-        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed."""
+        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
         return await self._jobs(statements.OVERDUE, (now, limit))
 
     async def delete_ended(self, *, before: float, limit: int) -> int:

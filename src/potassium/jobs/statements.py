@@ -123,7 +123,9 @@ EVENTS = """
     ORDER BY events.id LIMIT :limit
 """
 
-OVERDUE = JOB + ("WHERE is_due IS NOT NULL AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?")
+OVERDUE = LIGHT_JOB + (
+    "WHERE is_due IS NOT NULL AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
+)
 
 ENDED = """
     SELECT seq, id FROM jobs
