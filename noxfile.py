@@ -17,7 +17,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 # No model is ever looked for on a hub: those in use come as packages, or are made by the tests.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-# Tests whose servers are processes of their own: they wait a lot, and coverage sees nothing of them.
+# Tests whose servers are processes of their own: they wait a lot, and coverage sees none of it.
 PROCESSES = ["tests/e2e", "tests/examples"]
 
 # The packages that hold a model's files; what they depend on beyond them is not needed.

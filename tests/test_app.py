@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from potassium import Limits, Potassium, Request, Response, UsageError
+from potassium import Jobs, Limits, Potassium, Request, Response, UsageError
 from potassium.testing import client
 
 
@@ -404,3 +404,53 @@ async def test_a_request_over_the_body_limit_is_refused() -> None:
         assert (await http.post("/", content=b"a" * 20)).json() == 20
         response = await http.post("/", content=b"a" * 21)
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("options", [{"attempts": 2}, {"backoff": 0.5}])
+async def test_attempts_are_for_background_jobs(app: Potassium, options: Any) -> None:
+    """Without jobs there is nothing to try again, and the start says so."""
+    app.handler("/train", **options)(lambda cache, json_in: json_in)
+    with pytest.raises(UsageError, match=r"POST /train: attempts= and .*Potassium\(jobs=Jobs"):
+        async with app.lifespan():
+            pass
+
+
+@pytest.mark.parametrize("decorate", ["handler", "background"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("attempts", value) for value in (0, -1, 1.5, "2", True)),
+        *(("backoff", value) for value in (0, -1, "2", True, float("inf"))),
+    ],
+)
+def test_attempts_that_cannot_be_fail_when_they_are_written(
+    app: Potassium, decorate: str, option: str, value: Any
+) -> None:
+    """With either decorator, and the message names the option."""
+    with pytest.raises(UsageError, match=option):
+        getattr(app, decorate)("/train", **{option: value})
+
+
+@pytest.mark.parametrize("decorate", ["handler", "background"])
+def test_an_option_that_there_is_not_is_named(app: Potassium, decorate: str) -> None:
+    """With the decorator that it was given to, and what was meant."""
+    with pytest.raises(UsageError, match=rf"@app\.{decorate}\(attempt=.*did you mean attempts"):
+        getattr(app, decorate)("/train", attempt=3)
+
+
+def test_a_background_handler_brings_jobs_with_it(app: Potassium) -> None:
+    """They are kept as Jobs() does, and any handler may be run in the background then."""
+    app.background(lambda cache, json_in: json_in)
+    assert app._plan.jobs == Jobs()
+    app.handler("/other", attempts=2)(lambda cache, json_in: json_in)
+    app._check_complete()
+
+
+def test_jobs_that_were_given_stay(app: Potassium) -> None:
+    """A background handler changes nothing about where they are kept, and adds no second page."""
+    jobs = Jobs(path=None)
+    app = Potassium("test", jobs=jobs)
+    for path in ("/a", "/b"):
+        app.background(path)(lambda cache, json_in: json_in)
+    assert app._plan.jobs is jobs
+    assert [getattr(route, "name", "") for route in app.routes].count("jobs") == 1

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import httpx
+import pydantic
 import pytest
 from support.job_bench import Bench, ended, submit
 
@@ -378,3 +380,74 @@ async def test_a_result_that_no_store_can_keep_is_a_failure(
         document = await ended(http, await submit(http, "/", {}))
     assert (document["status"], document["attempts"]) == ("failed", 1)
     assert document["error"]["code"] == "unserializable_output"
+
+
+async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx.Response]]:
+    """Let direct calls take all the room there is, before a job that is claimed by then."""
+    calls = []
+    for number in range(6):
+        calls.append(asyncio.create_task(http.post("/gated", json=number)))
+        await asyncio.sleep(0.002)
+    await bench.has_begun()
+    return calls
+
+
+async def test_a_job_waits_for_room_that_direct_calls_have_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A queue that is full is no failure of a job's."""
+    monkeypatch.setattr("potassium.background.FULL", 0.001)
+    bench = Bench(limits=Limits(queue_size=2))
+    async with bench.client() as http:
+        calls = await fill(bench, http)
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.01)
+        bench.gate.release(6)
+        document = await ended(http, job)
+        assert (document["status"], document["attempts"]) == ("succeeded", 1)
+        assert {(await call).status_code for call in calls} == {200, 503}
+
+
+async def test_a_job_that_waits_for_room_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never begins."""
+    monkeypatch.setattr("potassium.background.FULL", 0.001)
+    bench = Bench(limits=Limits(queue_size=2))
+    async with bench.client() as http:
+        calls = await fill(bench, http)
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.01)
+        assert (await http.delete(f"/jobs/{job['id']}")).status_code == 202
+        assert (await ended(http, job))["status"] == "cancelled"
+        bench.gate.release(6)
+        await asyncio.gather(*calls)
+        assert "job" not in bench.ran
+
+
+async def test_a_validator_that_breaks_later_fails_the_job(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The input was good when it was submitted; the log has what was wrong since."""
+    calls = 0
+
+    class Item(pydantic.BaseModel):
+        n: int
+
+        @pydantic.field_validator("n")
+        @classmethod
+        def check(cls, n: int) -> int:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                raise RuntimeError("the tokenizer is gone")
+            return n
+
+    @app.background
+    def handler(cache: dict[str, Any], item: Item) -> int:
+        return item.n
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {"n": 1}))
+    assert (document["status"], document["error"]["status"]) == ("failed", 500)
+    assert document["attempts"] == 2
+    assert "tokenizer" not in str(document)
+    assert "the tokenizer is gone" in caplog.text

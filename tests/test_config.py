@@ -1,12 +1,13 @@
 """Groups of options."""
 
 import dataclasses
+from base64 import b64encode
 from math import inf, nan
 from typing import Any
 
 import pytest
 
-from potassium import Batch, Limits, UsageError
+from potassium import Batch, Jobs, Limits, Potassium, UsageError, Webhooks
 
 
 @pytest.mark.parametrize("field", ["queue_size", "body_size"])
@@ -93,3 +94,100 @@ def test_the_time_of_a_client_that_stalls_is_seconds_above_zero(value: Any) -> N
     """It is checked like the others."""
     with pytest.raises(UsageError, match="stream_stall_timeout"):
         Limits(stream_stall_timeout=value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"path": value}, "path=.*the name of a file") for value in ("", 5, b"x", True)),
+        *(({"keep_for": value}, "keep_for") for value in (*IMPOSSIBLE, 0)),
+        *(({"expire_after": value}, "expire_after") for value in (0, -1, "8", True, inf, nan)),
+        *(({"attempts": value}, "attempts") for value in (*IMPOSSIBLE, 0, 1.5)),
+        *(({"backoff": value}, "backoff") for value in (*IMPOSSIBLE, 0)),
+    ],
+)
+def test_jobs_that_cannot_be_fail_when_they_are_written(
+    options: dict[str, Any], message: str
+) -> None:
+    """The message names the value."""
+    with pytest.raises(UsageError, match=message):
+        Jobs(**options)
+
+
+def test_the_defaults_of_jobs_are_the_documented_ones() -> None:
+    """A file in the folder, kept for a day, never expiring, tried once."""
+    assert Jobs() == Jobs(
+        path=".potassium/jobs.db", keep_for=86_400, expire_after=None, attempts=1, backoff=1
+    )
+
+
+def secret(length: int, fill: int = 1) -> str:
+    """Return a secret of so many bytes; of these tests alone."""
+    return "whsec_" + b64encode(bytes([fill]) * length).decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"secret": ""}, "whsec_ and 24 to 64 random bytes"),
+        ({"secret": secret(24).removeprefix("whsec_")}, "whsec_"),
+        ({"secret": secret(23)}, "24 to 64"),
+        ({"secret": secret(65)}, "24 to 64"),
+        ({"secret": secret(32)[:-1]}, "Base64"),
+        ({"secret": secret(32) + "!"}, "Base64"),
+        ({"secret": [secret(32), "no"]}, "whsec_"),
+        ({"secret": [5]}, "whsec_"),
+        ({"client_urls": 1}, "client_urls=1: True or False"),
+        ({"client_urls": "yes"}, "client_urls"),
+        ({"store": "disk"}, "store='disk': \"jobs\" or None"),
+        ({"allow": ["10.0.0.1/8"]}, "allow=.*a network is needed"),
+        ({"allow": ["localhost"]}, "allow"),
+        ({"allow": [5]}, "allow"),
+        *(({"timeout": value}, "timeout") for value in (*IMPOSSIBLE, 0)),
+        *(({"per_host": value}, "per_host") for value in (*IMPOSSIBLE, 0, 1.5)),
+    ],
+)
+def test_webhooks_that_cannot_be_fail_when_they_are_written(
+    options: dict[str, Any], message: str
+) -> None:
+    """The message names the value, but repeats no secret."""
+    with pytest.raises(UsageError, match=message) as raised:
+        Webhooks(**options)
+    given = options.get("secret")
+    assert not given or str(given) not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        (None, []),
+        (secret(24), [b"\1" * 24]),
+        (secret(64), [b"\1" * 64]),
+        ([secret(32, 2), secret(32)], [b"\2" * 32, b"\1" * 32]),
+        ([], []),
+    ],
+)
+def test_secrets_stand_for_keys(given: Any, keys: list[bytes]) -> None:
+    """One or several, the newest first."""
+    assert Webhooks(secret=given).keys == keys
+
+
+def test_networks_may_be_of_both_versions() -> None:
+    """A single address is a network too."""
+    networks = ["10.1.0.0/16", "fd00::/8", "192.168.1.7"]
+    assert Webhooks(allow=networks).allow == networks
+
+
+def test_the_defaults_of_webhooks_are_the_documented_ones() -> None:
+    """Unsigned, none of clients', beside the jobs, 10 s an attempt, 8 to a host."""
+    assert Webhooks() == Webhooks(
+        secret=None, client_urls=False, allow=(), store="jobs", timeout=10, per_host=8
+    )
+
+
+@pytest.mark.parametrize("option", ["jobs", "webhooks"])
+@pytest.mark.parametrize("value", [True, {}, ".potassium/jobs.db", Limits()], ids=repr)
+def test_groups_of_options_are_not_mixed_up(option: str, value: Any) -> None:
+    """The message says which one is to be written."""
+    with pytest.raises(UsageError, match=f"write {option}={option.capitalize()}"):
+        Potassium("test", **{option: value})

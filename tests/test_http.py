@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from potassium import Request, Response, UsageError
@@ -134,3 +135,43 @@ def test_a_response_that_cannot_be_encoded_is_unserializable() -> None:
     """What Response(json=...) takes is what a handler may return."""
     with pytest.raises(UnserializableOutput):
         reply_to(Response(json=object()))
+
+
+class FakeRun:
+    """Notes what a job is told of its progress."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float | None, str | None]] = []
+
+    def progress(self, share: float | None, message: str | None) -> None:
+        self.told.append((share, message))
+
+
+@pytest.mark.parametrize("share", [0, 1, 0.25, True, np.float32(0.25), "0.25"])
+def test_progress_is_a_share_of_one(share: Any) -> None:
+    """Any number from 0 to 1, those of numpy and torch too."""
+    request = Request("r-1", [], b"")
+    run = FakeRun()
+    request.background = run  # type: ignore[assignment]  # what a request asks of it is there
+    request.progress(share)
+    request.progress(share, "epoch 1")
+    assert run.told == [(float(share), None), (float(share), "epoch 1")]
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        *((share, None) for share in (-0.1, 1.1, 25, float("nan"), "half", None)),
+        *((0.5, message) for message in (5, b"half")),
+    ],
+)
+def test_progress_that_cannot_be_is_the_handlers_mistake(share: Any, message: Any) -> None:
+    """It fails where it is made, of a direct call too."""
+    request = Request("r-1", [], b"")
+    with pytest.raises(UsageError, match="a number from 0 to 1, and a text"):
+        request.progress(share, message)
+
+
+def test_the_progress_of_a_direct_call_is_told_to_nobody() -> None:
+    """The same handler serves both."""
+    Request("r-1", [], b"").progress(0.5, "half")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from potassium.engine import Priority
-from potassium.preferences import deadline_of, priority_of
+from potassium.preferences import deadline_of, priority_of, wait_of, wants_job
 
 
 def scope(*prefer: bytes) -> dict[str, Any]:
@@ -82,3 +82,51 @@ def test_the_client_says_how_urgent_it_is(sent: bytes, priority: Priority) -> No
 def test_without_the_header_a_call_is_normal() -> None:
     """Nobody has to say anything."""
     assert priority_of({"type": "http", "headers": []}) is Priority.NORMAL
+
+
+@pytest.mark.parametrize(
+    ("prefer", "wait"),
+    [
+        ([b"wait=5"], 5.0),
+        ([b"respond-async, wait=0"], 0.0),
+        ([b"wait=7", b"wait=3"], 3.0),
+        ([b"wait=3, wait=7"], 3.0),
+        ([b"wait=x", b"wait=3"], 3.0),
+        ([b"respond-async"], None),
+        ([], None),
+    ],
+)
+def test_a_client_waits_for_so_many_seconds(prefer: list[bytes], wait: float | None) -> None:
+    """The shortest that it names; None where it names none."""
+    assert wait_of(scope(*prefer)) == wait
+
+
+@pytest.mark.parametrize(
+    ("prefer", "wanted"),
+    [
+        ([b"respond-async"], True),
+        ([b"Respond-Async"], True),
+        ([b" respond-async ,wait=5"], True),
+        ([b"wait=5,respond-async"], True),
+        ([b"respond-async; foo=bar"], True),
+        ([b'respond-async=""'], True),
+        ([b"wait=5", b"respond-async"], True),
+        ([b"respond-asynchronously"], False),
+        ([b"no-respond-async"], False),
+        ([b"handling=lenient;respond-async"], False),
+        ([b"wait=5"], False),
+        ([b""], False),
+        ([], False),
+    ],
+)
+def test_a_client_would_rather_have_a_job(prefer: list[bytes], wanted: bool) -> None:
+    """The respond-async preference is understood as RFC 7240 writes it."""
+    assert wants_job(scope(*prefer)) is wanted
+
+
+def test_other_headers_are_no_preferences() -> None:
+    """Whatever is in them."""
+    headers = [(b"x-prefer", b"respond-async, wait=5")]
+    asked = {"type": "http", "headers": headers}
+    assert wait_of(asked) is None
+    assert not wants_job(asked)

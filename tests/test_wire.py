@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potassium.errors import UnserializableOutput
-from potassium.wire import Events, JsonLines, Raw, Wire, wire_of
+from potassium.wire import Events, JsonChunks, JsonLines, Raw, Wire, wire_of
 
 ALL: list[type[Wire]] = [Events, JsonLines, Raw]
 TEXT = b"text/plain; charset=utf-8"
@@ -207,3 +207,26 @@ def test_a_header_of_the_apps_own_is_sent_once(kind: type[Wire], name: bytes) ->
     """What the app sets takes the place of what would be set for it."""
     wire = kind().set_by_app(200, [(name, b"own")])
     assert [value for key, value in wire.head() if key == name] == [b"own"]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "value"),
+    [("a\nb", b'"a\\nb"'), (b"a", b'"a"'), ({"a": 1}, b'{"a":1}'), (None, b"null")],
+)
+def test_a_job_keeps_its_chunks_as_json(chunk: Any, value: bytes) -> None:
+    """Each is a value, without a line's end, so that they can be put into a list."""
+    assert JsonChunks().encode(chunk) == value
+
+
+def test_a_job_keeps_its_chunks_as_json_whatever_the_app_says() -> None:
+    """Nobody sees the status and the headers of a job's answer."""
+    wire = JsonChunks()
+    assert wire.set_by_app(404, [(b"content-type", b"text/plain")]) is wire
+    assert wire.encode("a") == b'"a"'
+
+
+@pytest.mark.parametrize("chunk", [b"\xff", "\ud83d", object()])
+def test_a_job_keeps_no_chunk_that_is_no_json(chunk: Any) -> None:
+    """It fails with the error that a stream would."""
+    with pytest.raises(UnserializableOutput):
+        JsonChunks().encode(chunk)

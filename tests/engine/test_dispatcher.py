@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from potassium.engine.dispatcher import GROUP_TIME, PREFETCH_TIME, Dispatcher
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job, Operation, Priority
 from potassium.engine.queue import Capacity, JobQueue
 
 LIMIT = 4096
@@ -164,3 +164,54 @@ async def test_closed_it_leaves_the_queue_as_it_is(bench: Bench) -> None:
     bench.put(3, seconds=0.01)
     await settle()
     assert bench.queue.qsize() == bench.capacity.waiting == 3
+
+
+def put_background(bench: Bench, operation: Operation, argument: object) -> None:
+    future = asyncio.get_running_loop().create_future()
+    job = Job(operation, argument, future, priority=Priority.LOW)
+    job.is_background = True
+    bench.queue.put_nowait(job)
+    bench.dispatcher.wake()
+
+
+def arguments(bench: Bench) -> list[object]:
+    return [job.argument for group in bench.runner.groups for job in group]
+
+
+async def test_a_background_job_is_handed_over_when_the_thread_is_free(bench: Bench) -> None:
+    """Not ahead, as a call is: one that comes meanwhile goes before it."""
+    long = Operation("long", lambda argument: argument)
+    long.service_time.add(0.01)
+    for number in range(2):
+        put_background(bench, long, number)
+    await settle()
+    assert arguments(bench) == [0]
+    future = asyncio.get_running_loop().create_future()
+    bench.queue.put_nowait(Job(long, "call", future))
+    bench.dispatcher.wake()
+    await settle()
+    assert arguments(bench) == [0, "call"]
+    bench.dispatcher.group_done()
+    await settle()
+    assert arguments(bench) == [0, "call"]
+    bench.dispatcher.group_done()
+    await settle()
+    assert arguments(bench) == [0, "call", 1]
+
+
+async def test_a_background_job_of_a_free_thread_goes_at_once(bench: Bench) -> None:
+    """There is nothing to wait for."""
+    put_background(bench, Operation("any", lambda argument: argument), "job")
+    await settle()
+    assert arguments(bench) == ["job"]
+
+
+async def test_short_background_jobs_travel_together(bench: Bench) -> None:
+    """They hold up a direct call for about a millisecond, as short calls do."""
+    short = Operation("short", lambda argument: argument)
+    short.service_time.add(GROUP_TIME / 10)
+    for number in range(30):
+        put_background(bench, short, number)
+    await settle()
+    (size,) = bench.sizes()
+    assert 9 <= size <= 11

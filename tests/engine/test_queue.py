@@ -111,3 +111,37 @@ async def test_no_priority_starves(priority: Priority, bound: int) -> None:
             break
         overtaken += 1
     assert overtaken == bound
+
+
+async def test_a_background_job_is_overtaken_by_as_many_calls_as_may_wait() -> None:
+    """Direct calls that come later go before it, up to the capacity; it does not starve."""
+    queue = fifo(Capacity(10))
+    background = job(Priority.LOW)
+    queue.put_nowait(background)
+    overtaken = 0
+    for _ in range(100):
+        queue.put_nowait(job())
+        if queue.get_nowait() is background:
+            break
+        overtaken += 1
+    assert overtaken == 10
+
+
+async def test_without_priorities_background_jobs_keep_their_order() -> None:
+    """Among themselves first in, first out; calls that were there before are before them."""
+    queue = fifo(Capacity(9))
+    first = job()
+    background = [job(Priority.LOW) for _ in range(3)]
+    last = job()
+    for one in (first, *background, last):
+        queue.put_nowait(one)
+    assert [queue.get_nowait() for _ in range(5)] == [first, last, *background]
+
+
+async def test_without_priorities_a_call_of_high_priority_is_like_any_other() -> None:
+    """Only what is in the background stands back."""
+    queue = fifo(Capacity(9))
+    jobs = [job(priority) for priority in (Priority.NORMAL, Priority.HIGH, Priority.NORMAL)]
+    for one in jobs:
+        queue.put_nowait(one)
+    assert [queue.get_nowait() for _ in jobs] == jobs

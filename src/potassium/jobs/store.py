@@ -129,7 +129,7 @@ class JobStore(DeliveryStore, Protocol):
         """Return up to ``limit`` events of a job, from the one after ``after`` on."""
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
-        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without their bodies."""
+        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
 
     async def delete_ended(self, *, before: float, limit: int) -> int:
         """Delete up to ``limit`` jobs that ended before a time; return how many it were.
