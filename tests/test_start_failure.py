@@ -1,5 +1,6 @@
 """What a server is told of a start that failed."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import potassium.running
-from potassium import Potassium, UsageError
+from potassium import Jobs, Potassium, UsageError
 
 Messages = list[dict[str, Any]]
 
@@ -49,6 +50,16 @@ async def test_a_mistake_is_told_by_its_message(app: Potassium) -> None:
     with pytest.raises(UsageError):
         await run_lifespan(app, messages)
     assert messages[0]["message"].startswith("potassium.errors.UsageError: load has @app.result")
+
+
+async def test_what_a_mistake_was_found_out_by_is_not_told(tmp_path: Path) -> None:
+    """Of a file that cannot be opened, the message names the file, and no frames lead to it."""
+    app = Potassium("test", jobs=Jobs(path=str(tmp_path)))
+    messages: Messages = []
+    with pytest.raises(UsageError):
+        await run_lifespan(app, messages)
+    assert messages[0]["message"].startswith("potassium.errors.UsageError: ")
+    assert len(messages[0]["message"].splitlines()) == 1
 
 
 async def test_a_fault_elsewhere_is_told_whole(

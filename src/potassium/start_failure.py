@@ -51,7 +51,10 @@ class StartFailures:
         except BaseException as error:
             if failed is not None:
                 trace = trace_below(error, self._entry)
-                lines = traceback.format_exception(type(error), error, trace)
+                # What a mistake was found out by says nothing beyond its message.
+                lines = traceback.format_exception(
+                    type(error), error, trace, chain=trace is not None
+                )
                 failed["message"] = "".join(lines).rstrip()
             raise
         finally:
