@@ -90,6 +90,7 @@ def test_without_the_header_a_call_is_normal() -> None:
         ([b"wait=5"], 5.0),
         ([b"respond-async, wait=0"], 0.0),
         ([b"wait=7", b"wait=3"], 3.0),
+        ([b"wait=3", b"wait=7"], 3.0),
         ([b"wait=3, wait=7"], 3.0),
         ([b"wait=x", b"wait=3"], 3.0),
         ([b"respond-async"], None),

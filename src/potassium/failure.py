@@ -7,7 +7,6 @@ from starlette.exceptions import HTTPException
 
 from potassium.errors import (
     DeadlineExceeded,
-    JobCancelled,
     PotassiumError,
     StreamBroken,
     Unavailable,
@@ -30,7 +29,7 @@ def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: b
     cause = error.__cause__
     if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
         return problem_reply(cause, request_id, debug=debug)
-    expected = isinstance(error, Unavailable | DeadlineExceeded | StreamBroken | JobCancelled)
+    expected = isinstance(error, Unavailable | DeadlineExceeded | StreamBroken)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not expected:
         logger.error(
             "%s failed: %s (request %s)",
