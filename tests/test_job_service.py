@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from support.job_service import ServiceBench, new_handler, new_request
+from support.jobs import new_job
 
 from potassium.engine import Priority
 from potassium.errors import (
@@ -219,15 +220,15 @@ async def test_a_job_that_begins_as_it_is_cancelled_is_asked_to_end() -> None:
         await bench.submit()
         held = await bench.begun()
         job = await bench.submit()
-        events = bench.store.events
+        last_event = bench.store.last_event
 
-        async def claimed_meanwhile(*args: Any, **options: Any) -> Any:
-            bench.store.events = events  # type: ignore[method-assign]
+        async def claimed_meanwhile(job_id: str) -> int:
+            bench.store.last_event = last_event  # type: ignore[method-assign]
             bench.work.end(held, Done(b"1"))
             await bench.work.next()
-            return await events(*args, **options)
+            return await last_event(job_id)
 
-        bench.store.events = claimed_meanwhile  # type: ignore[method-assign]
+        bench.store.last_event = claimed_meanwhile  # type: ignore[method-assign]
         assert (await service.cancel(job.id)).status is Status.RUNNING
 
 
@@ -411,3 +412,15 @@ async def test_a_stop_waits_until_what_ran_is_stored() -> None:
         bench.work.end(run, NotDone())
         await closing
         assert (await service.get(job.id)).status is Status.QUEUED
+
+
+async def test_jobs_that_no_handler_is_there_for_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They stay, and the log says which, once at the start."""
+    bench = ServiceBench()
+    await bench.store.submit(new_job(id="gone", handler="/gone", created_at=time.time()))
+    async with bench.running() as service:
+        assert (await service.get("gone")).status is Status.QUEUED
+    (record,) = caplog.records
+    assert record.getMessage().startswith("1 jobs wait for POST /gone, which this app has no ")

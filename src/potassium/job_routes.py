@@ -21,6 +21,7 @@ __all__ = ["JobRoutes"]
 
 PAGE = 50  # jobs
 LARGEST_PAGE = 500
+AT_ONCE = 32  # events; they may be large
 
 
 class JobRoutes:
@@ -138,7 +139,7 @@ async def _stream(service: JobService, job_id: str, last: int) -> AsyncIterator[
     with service.watch.over(job_id) as change:
         while True:
             job = await service.store.get(job_id)  # before the events: the last come with the end
-            while events := await service.store.events(job_id, after=last):
+            while events := await service.store.events(job_id, after=last, limit=AT_ONCE):
                 last = events[-1].id
                 yield b"".join(map(_event, events))
             if job is None or service.has_rest(job):

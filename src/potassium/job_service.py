@@ -99,6 +99,13 @@ class JobService:
             StoreFailed: the store cannot be read.
 
         """
+        for path in sorted(set(await self.store.waiting()) - self._handlers.keys()):
+            logger.warning(
+                "%d jobs wait for POST %s, which this app has no handler for; they stay until it "
+                "has one again, or they are cancelled",
+                await self.store.count(Status.QUEUED, path),
+                path,
+            )
         await self._runner.start()
         self._sweeper.start()
 
@@ -154,10 +161,12 @@ class JobService:
             fingerprint=hashlib.sha256(request.body).digest(),
         )
         # At once, so that both are done in one transaction.
-        job, queued = await asyncio.gather(self.store.submit(new), self.store.count(Status.QUEUED))
+        job, queued = await asyncio.gather(
+            self.store.submit(new), self.store.count(Status.QUEUED, handler.path)
+        )
         self._runner.wake()
         if job.id == job_id and priority <= Priority.NORMAL:
-            return job, queued  # it is the last of them
+            return job, queued  # it is the last of them, but for some of low priority
         try:
             return job, await self.position(job)
         except StoreFailed:
@@ -236,9 +245,7 @@ class JobService:
         job = await self.get(job_id)
         handler = self._handlers.get(job.handler)
         limit = (handler and handler.attempts) or self._options.attempts
-        last = 1
-        while some := await self.store.events(job_id, after=last):
-            last = some[-1].id
+        last = max(1, await self.store.last_event(job_id))
         queued = Event(id=last + 1, kind="status", data=status_event("queued", job.attempts))
         did = job.status is Status.FAILED and await self.store.retry(
             job, attempts_limit=job.attempts + limit, now=time.time(), events=[queued]

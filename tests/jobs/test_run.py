@@ -229,3 +229,21 @@ async def test_a_cancelled_run_is_asked_to_end(bench: Bench) -> None:
     run.on_cancel = lambda: asked.append(True)
     run.cancel()
     assert asked == [True]
+
+
+async def test_progress_is_told_so_often_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes sooner is told with its last value, or with the end; a chunk brings it along."""
+    monkeypatch.setattr("potassium.jobs.run.PROGRESS_PAUSE", 3600.0)
+    bench = Bench(FlakyStore())
+    run = await bench.claim()
+    for share in (0.1, 0.2, 0.3):
+        run.progress(share, None)
+        await settle()
+    assert [event[1] for event in await bench.told()] == ["progress"]
+    await run.chunk(b"1")
+    await settle()
+    assert [event[1] for event in await bench.told()] == ["progress", "progress", "chunk"]
+    run.progress(0.4, None)
+    await settle()
+    events = await run.finish({"status": "succeeded", "attempts": 1})
+    assert [event.kind for event in events] == ["progress", "status"]

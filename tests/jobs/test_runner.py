@@ -264,7 +264,7 @@ async def left(bench: Bench, attempts: int, limit: int = 1) -> None:
     await bench.submit("a", attempts_limit=limit)
     for _ in range(attempts - 1):
         (job,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
-        await bench.store.put_back(job, due_at=NOW, error=None)
+        await bench.store.put_back(job, due_at=NOW, error=None, crashed=True)
     bench.store.dead = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
 
 
@@ -283,6 +283,19 @@ async def test_what_a_crash_cut_off_runs_again(bench: Bench, attempts: int, limi
     ]
 
 
+async def test_drains_use_neither_crashes_nor_attempts_up(bench: Bench) -> None:
+    """After five servers that were asked to stop, a job may crash and fail as often as any."""
+    await bench.submit("a", attempts_limit=2)
+    for _ in range(5):
+        (job,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
+        await bench.store.put_back(job, due_at=NOW, error=None, counts=False)
+    bench.store.dead = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
+    await bench.runner.start()
+    run = await bench.run(Done(b"1"))
+    assert (run.job.attempts, run.job.attempts_limit, run.job.crashes) == (7, 7, 1)
+    await bench.comes_to("a", Status.SUCCEEDED)
+
+
 @pytest.mark.parametrize(("attempts", "limit"), [(3, 1), (3, 3), (5, 5)])
 async def test_what_crashes_again_and_again_is_given_up(
     bench: Bench, attempts: int, limit: int
@@ -294,7 +307,7 @@ async def test_what_crashes_again_and_again_is_given_up(
     assert job.status is Status.FAILED
     assert orjson.loads(job.error or b"") == {
         "code": "interrupted",
-        "detail": f"The server stopped in each of {attempts} attempts.",
+        "detail": f"The server died in {attempts} attempts.",
         "id": "r-1",
     }
     assert await bench.told("a") == [(2, "failed", attempts)]
@@ -401,7 +414,7 @@ async def test_a_claimed_job_runs_where_its_events_could_not_be_read(bench: Benc
     await bench.runner.start()
     await bench.run(Failed(PROBLEM, may_retry=True))
     await bench.comes_to("a", Status.QUEUED)
-    bench.store.failures["events"] = 2
+    bench.store.failures["last_event"] = 2
     bench.now += BACKOFF
     bench.runner.wake()
     await bench.run(Done(b"1"))

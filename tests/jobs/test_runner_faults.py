@@ -31,7 +31,7 @@ async def fails_once(run: Run) -> Outcome:
     return Failed(b"{}", may_retry=True) if run.job.attempts == 1 else Done(b"1")
 
 
-@pytest.mark.parametrize("method", ["claim", "events", "put_back", "end"])
+@pytest.mark.parametrize("method", ["claim", "last_event", "put_back", "end"])
 async def test_a_store_that_fails_once_keeps_no_job_from_its_end(method: str) -> None:
     """Wherever it fails between the claim and the end, it is asked again."""
     async with RunnerBench(fails_once).running() as bench:

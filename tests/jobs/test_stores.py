@@ -401,3 +401,37 @@ async def test_within_one_process_no_claim_is_lost(store: JobStore) -> None:
     (running,) = await claim(store)
     assert list(await store.keep([running.id])) == []
     assert list(await store.left_behind()) == []
+
+
+async def test_jobs_are_counted_by_handler(store: JobStore) -> None:
+    """So is known whom jobs wait for."""
+    await store.submit(new_job())
+    await store.submit(new_job())
+    await store.submit(new_job(handler="/other"))
+    assert await store.count(Status.QUEUED, "/train") == 2
+    assert await store.count(Status.QUEUED, "/none") == 0
+    assert sorted(await store.waiting()) == ["/other", "/train"]
+    await claim(store, limit=2)
+    assert list(await store.waiting()) == ["/other"]
+
+
+async def test_an_attempt_that_does_not_count_leaves_as_many(store: JobStore) -> None:
+    """What a stop has cut off may be tried once more; crashes are counted apart."""
+    job = await store.submit(new_job(attempts_limit=2))
+    for counts, crashed in ((False, False), (True, True)):
+        (running,) = await claim(store)
+        await store.put_back(running, due_at=NOW, error=None, counts=counts, crashed=crashed)
+    kept = await store.get(job.id)
+    assert kept is not None
+    assert (kept.attempts, kept.attempts_limit, kept.crashes) == (2, 3, 1)
+
+
+async def test_the_last_event_is_known(store: JobStore) -> None:
+    """Its number, or 0."""
+    job = await store.submit(new_job())
+    assert await store.last_event(job.id) == 0
+    (running,) = await claim(store)
+    events = [Event(id=number, kind="chunk", data=b"1") for number in (2, 3)]
+    await store.note(running, progress=None, message=None, events=events)
+    assert await store.last_event(job.id) == 3
+    assert await store.last_event("none") == 0

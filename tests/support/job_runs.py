@@ -97,6 +97,10 @@ class FlakyStore(MemoryStore):
         self._called("events")
         return await super().events(*args, **options)
 
+    async def last_event(self, job_id: str) -> int:
+        self._called("last_event")
+        return await super().last_event(job_id)
+
     async def left_behind(self) -> Sequence[StoredJob]:
         self._called("left_behind")
         return self.dead

@@ -24,7 +24,7 @@ class MemoryStore(MemoryDeliveries):
         self._keys: dict[tuple[str, str], str] = {}
         self._events: defaultdict[str, list[Event]] = defaultdict(list)
         self._lines: defaultdict[str, Line] = defaultdict(Line)
-        self._counts: Counter[Status] = Counter()
+        self._counts: Counter[tuple[Status, str]] = Counter()
         self._submitted = 0
 
     async def open(self) -> None:
@@ -68,9 +68,19 @@ class MemoryStore(MemoryDeliveries):
         """Return the place of a queued job among those of its handler, from 1 on."""
         return self._lines[job.handler].before(job) + 1
 
-    async def count(self, status: Status) -> int:
-        """Return how many jobs have a status."""
-        return self._counts[status]
+    async def count(self, status: Status, handler: str | None = None) -> int:
+        """Return how many jobs have a status, of all handlers or of one."""
+        if handler is not None:
+            return self._counts[status, handler]
+        return sum(jobs for (one, _), jobs in self._counts.items() if one is status)
+
+    async def waiting(self) -> Collection[str]:
+        """Return the handlers that queued jobs are for."""
+        return [
+            handler
+            for (status, handler), jobs in self._counts.items()
+            if status is Status.QUEUED and jobs
+        ]
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
@@ -128,15 +138,30 @@ class MemoryStore(MemoryDeliveries):
             self._add(delivery)
         return True
 
-    async def put_back(
-        self, job: StoredJob, *, due_at: float, error: bytes | None, events: Iterable[Event] = ()
+    async def put_back(  # noqa: PLR0913 - as in the interface
+        self,
+        job: StoredJob,
+        *,
+        due_at: float,
+        error: bytes | None,
+        events: Iterable[Event] = (),
+        counts: bool = True,
+        crashed: bool = False,
     ) -> bool:
         """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``."""
         current = self._same(job, Status.RUNNING)
         if current is None:
             return False
         self._set(
-            replace(current, status=Status.QUEUED, due_at=due_at, error=error, expires_at=None)
+            replace(
+                current,
+                status=Status.QUEUED,
+                due_at=due_at,
+                error=error,
+                expires_at=None,
+                attempts_limit=current.attempts_limit + (not counts),
+                crashes=current.crashes + crashed,
+            )
         )
         self._events[job.id] += events
         return True
@@ -190,6 +215,11 @@ class MemoryStore(MemoryDeliveries):
         later = (event for event in self._events.get(job_id, ()) if event.id > after)
         return list(islice(later, limit))
 
+    async def last_event(self, job_id: str) -> int:
+        """Return the number of a job's last event, 0 where it has none."""
+        events = self._events.get(job_id)
+        return events[-1].id if events else 0
+
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
         """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
         expired = [
@@ -231,13 +261,13 @@ class MemoryStore(MemoryDeliveries):
         if former is not None:
             self._leave(former)
         self._jobs[job.id] = job
-        self._counts[job.status] += 1
+        self._counts[job.status, job.handler] += 1
         if job.status is Status.QUEUED:
             self._lines[job.handler].enter(job)
         return job
 
     def _leave(self, job: StoredJob) -> None:
-        self._counts[job.status] -= 1
+        self._counts[job.status, job.handler] -= 1
         if job.status is Status.QUEUED:
             self._lines[job.handler].leave(job)
 

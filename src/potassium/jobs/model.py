@@ -81,6 +81,7 @@ class StoredJob(NewJob):
         finished_at: when it came to its end.
         attempts: how often it was claimed. Of a running job it is the fencing token too: who
             claimed it before has an older one, and cannot change it any more.
+        crashes: how often the process died that was at it.
         progress: 0 to 1, as the handler has told last.
         message: what the handler has told last, beside the progress.
         output: JSON, of one that has succeeded.
@@ -95,6 +96,7 @@ class StoredJob(NewJob):
     started_at: float | None = None
     finished_at: float | None = None
     attempts: int = 0
+    crashes: int = 0
     progress: float | None = None
     message: str | None = None
     output: bytes | None = None

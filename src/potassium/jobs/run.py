@@ -25,6 +25,7 @@ __all__ = [
     "status_event",
 ]
 
+PROGRESS_PAUSE = 0.05  # seconds between two of its events, so that a job leaves no millions
 MOST_UNSAVED = 1000  # events; a stream that is ahead of the store by more waits for it
 
 
@@ -119,9 +120,11 @@ class Run:
         self._message: str | None = None
         self._has_progress = False
         self._latest: tuple[float | None, str | None] = (None, None)
+        self._paced_until = 0.0
         self._is_noted = False  # the loop is about to look at the latest
         self._saving: asyncio.Task[None] | None = None
         self._saved = asyncio.Event()
+        self._has_more = asyncio.Event()  # something else than progress, or the end
         self.is_over = False
 
     def began(self) -> None:
@@ -173,6 +176,7 @@ class Run:
         Nothing is stored of this run any more but by the caller.
         """
         self.is_over = True
+        self._has_more.set()
         if self._saving is not None:
             await asyncio.wait({self._saving})
         self._take_progress()
@@ -199,6 +203,7 @@ class Run:
     def _add(self, kind: str, data: bytes) -> None:
         self._take_progress()
         self._append(kind, data)
+        self._has_more.set()
         self._save_soon()
 
     def _append(self, kind: str, data: bytes) -> None:
@@ -218,12 +223,26 @@ class Run:
     async def _save(self) -> None:
         try:
             while (self._events or self._has_progress) and not self.is_over:
+                await self._pace()
+                if self.is_over:
+                    return  # the end brings it along
                 self._take_progress()
                 if not await self._note():
                     return
         finally:
             self._saving = None
             self._saved.set()
+
+    async def _pace(self) -> None:
+        """Wait until it is time for more progress, unless there is something else to store."""
+        left = self._paced_until - self._loop.time()
+        if left > 0 and not self._events:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._has_more.wait()
+        self._has_more.clear()
+        if self._has_progress:
+            self._paced_until = self._loop.time() + PROGRESS_PAUSE
 
     async def _note(self) -> bool:
         """Store what has piled up; return False where it stays for the next time, or the end."""

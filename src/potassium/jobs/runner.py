@@ -30,7 +30,7 @@ from potassium.webhooks.deliveries import Delivery
 __all__ = ["CRASHES", "Runner"]
 
 # A job that was running when its server died is run again, but not for ever: it may be why.
-CRASHES = 3  # attempts
+CRASHES = 3
 
 PAUSE = 0.01  # seconds; what is due but has expired is nobody's to claim until it is swept
 RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
@@ -136,6 +136,9 @@ class Runner:
             except StoreFailed as error:
                 logger.error("background jobs cannot be claimed: %s", error.detail)  # noqa: TRY400
                 next_due = self._clock() + RETRY_STORE
+            except Exception:  # whatever it is, there are others to run
+                logger.exception("background jobs cannot be claimed")
+                next_due = self._clock() + RETRY_STORE
             try:
                 async with asyncio.timeout(
                     None if next_due is None else max(PAUSE, next_due - self._clock())
@@ -221,7 +224,7 @@ class Runner:
         elif isinstance(outcome, NotDone):
             if not self.is_draining:
                 self.drain()  # what runs jobs has failed for good, and would refuse them all
-            await self._put_back(run, due_at=self._clock(), error=None)
+            await self._put_back(run, due_at=self._clock(), error=None, counts=False)
         elif outcome.may_retry and job.attempts < job.attempts_limit:
             due_at = self._clock() + self._backoff(job)
             await self._put_back(run, due_at=due_at, error=outcome.error)
@@ -235,10 +238,14 @@ class Runner:
         events = await run.finish(told)
         await self._insist(lambda: self.end(run.told, status, output, error, events))
 
-    async def _put_back(self, run: Run, *, due_at: float, error: bytes | None) -> None:
+    async def _put_back(
+        self, run: Run, *, due_at: float, error: bytes | None, counts: bool = True
+    ) -> None:
         events = await run.finish({"status": "queued", "attempts": run.job.attempts})
         await self._insist(
-            lambda: self._store.put_back(run.job, due_at=due_at, error=error, events=events)
+            lambda: self._store.put_back(
+                run.job, due_at=due_at, error=error, events=events, counts=counts
+            )
         )
         self.wake()
 
@@ -293,17 +300,16 @@ class Runner:
 
     async def _take_up(self, job: StoredJob) -> None:
         """Queue a job again whose server has died, unless that has happened too often."""
-        if job.attempts < max(job.attempts_limit, CRASHES):
+        if job.crashes + 1 < max(job.attempts_limit, CRASHES):
             last = await self._last_event(job)
             data = status_event("queued", job.attempts)
             queued = Event(id=last + 1, kind="status", data=data)
-            await self._store.put_back(job, due_at=self._clock(), error=None, events=[queued])
+            await self._store.put_back(
+                job, due_at=self._clock(), error=None, events=[queued], crashed=True
+            )
             return
-        error = Interrupted(f"The server stopped in each of {job.attempts} attempts.")
+        error = Interrupted(f"The server died in {job.crashes + 1} attempts.")
         await self.end(job, Status.FAILED, None, self._problem(error, job.request_id))
 
     async def _last_event(self, job: StoredJob) -> int:
-        last = 1
-        while events := await self._store.events(job.id, after=last):
-            last = events[-1].id
-        return last
+        return max(1, await self._store.last_event(job.id))

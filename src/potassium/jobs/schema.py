@@ -31,6 +31,7 @@ CREATE TABLE jobs (
     started_at REAL,
     finished_at REAL,
     attempts INTEGER NOT NULL,
+    crashes INTEGER NOT NULL,
     progress REAL,
     message TEXT,
     error BLOB,
@@ -60,18 +61,20 @@ CREATE TABLE events (
     PRIMARY KEY (job, id)
 );
 
-CREATE TABLE counts (status TEXT PRIMARY KEY, jobs INTEGER NOT NULL);
-INSERT INTO counts VALUES ('queued', 0), ('running', 0), ('succeeded', 0), ('failed', 0),
-    ('cancelled', 0), ('expired', 0);
+CREATE TABLE counts (
+    status TEXT, handler TEXT, jobs INTEGER NOT NULL, PRIMARY KEY (status, handler)
+) WITHOUT ROWID;
 CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
-    UPDATE counts SET jobs = jobs + 1 WHERE status = new.status;
+    INSERT INTO counts VALUES (new.status, new.handler, 1)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
 CREATE TRIGGER job_changed AFTER UPDATE OF status ON jobs BEGIN
-    UPDATE counts SET jobs = jobs - 1 WHERE status = old.status;
-    UPDATE counts SET jobs = jobs + 1 WHERE status = new.status;
+    UPDATE counts SET jobs = jobs - 1 WHERE status = old.status AND handler = old.handler;
+    INSERT INTO counts VALUES (new.status, new.handler, 1)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
 CREATE TRIGGER job_deleted AFTER DELETE ON jobs BEGIN
-    UPDATE counts SET jobs = jobs - 1 WHERE status = old.status;
+    UPDATE counts SET jobs = jobs - 1 WHERE status = old.status AND handler = old.handler;
 END;
 
 CREATE TABLE deliveries (

@@ -102,9 +102,15 @@ class SqliteStore(SqliteDeliveries):
         place = {"handler": job.handler, "rank": rank(job), "seq": job.seq}
         return int(await self._value(statements.BEFORE, place)) + 1
 
-    async def count(self, status: Status) -> int:
-        """Return how many jobs have a status."""
-        return int(await self._value(statements.COUNT, (status.value,)))
+    async def count(self, status: Status, handler: str | None = None) -> int:
+        """Return how many jobs have a status, of all handlers or of one."""
+        wanted = {"status": status.value, "handler": handler}
+        return int(await self._value(statements.COUNT, wanted))
+
+    async def waiting(self) -> Collection[str]:
+        """Return the handlers that queued jobs are for."""
+        rows = await self._open.run(lambda db: db.execute_fetchall(statements.WAITING))
+        return [row["handler"] for row in rows]
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
@@ -156,13 +162,19 @@ class SqliteStore(SqliteDeliveries):
         end = {"status": status.value, "now": now, "output": output, "error": error, **told}
         return await self._change(job, statements.END, end, events, deliveries)
 
-    async def put_back(
-        self, job: StoredJob, *, due_at: float, error: bytes | None, events: Iterable[Event] = ()
+    async def put_back(  # noqa: PLR0913 - as in the interface
+        self,
+        job: StoredJob,
+        *,
+        due_at: float,
+        error: bytes | None,
+        events: Iterable[Event] = (),
+        counts: bool = True,
+        crashed: bool = False,
     ) -> bool:
         """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``."""
-        return await self._change(
-            job, statements.PUT_BACK, {"due_at": due_at, "error": error}, events
-        )
+        values = {"due_at": due_at, "error": error, "more": not counts, "crashed": crashed}
+        return await self._change(job, statements.PUT_BACK, values, events)
 
     async def retry(
         self, job: StoredJob, *, attempts_limit: int, now: float, events: Iterable[Event] = ()
@@ -192,6 +204,10 @@ class SqliteStore(SqliteDeliveries):
         wanted = {"job_id": job_id, "after": after, "limit": limit}
         rows = await self._open.run(lambda db: db.execute_fetchall(statements.EVENTS, wanted))
         return [Event(**dict(row)) for row in rows]
+
+    async def last_event(self, job_id: str) -> int:
+        """Return the number of a job's last event, 0 where it has none."""
+        return int(await self._value(statements.LAST_EVENT, (job_id,)))
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
         """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""

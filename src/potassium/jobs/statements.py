@@ -19,6 +19,7 @@ __all__ = [
     "EVENTS",
     "FIND",
     "FIND_STATUS",
+    "LAST_EVENT",
     "LEFT_BEHIND",
     "NEXT_IN_LINE",
     "NEXT_JOB",
@@ -27,11 +28,20 @@ __all__ = [
     "OVERDUE",
     "PUT_BACK",
     "RETRY",
+    "WAITING",
 ]
 
 BY_ID = JOB + "WHERE jobs.id = ?"
 BY_KEY = JOB + "WHERE handler = ? AND idempotency_key = ?"
-COUNT = "SELECT jobs FROM counts WHERE status = ?"
+COUNT = """
+    SELECT coalesce(sum(jobs), 0) FROM counts
+    WHERE status = :status AND (:handler IS NULL OR handler = :handler)
+"""
+WAITING = "SELECT handler FROM counts WHERE status = 'queued' AND jobs > 0"
+LAST_EVENT = """
+    SELECT coalesce(max(events.id), 0) FROM events
+    WHERE job = (SELECT seq FROM jobs WHERE id = ?)
+"""
 
 _AFTER = """
     AND seq < coalesce((SELECT seq FROM jobs WHERE id = :after),
@@ -104,7 +114,9 @@ END = (
 )
 PUT_BACK = (
     "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :due_at, error = :error, "
-    "expires_at = NULL " + _SAME + "AND status = 'running' RETURNING seq"
+    "expires_at = NULL, attempts_limit = attempts_limit + :more, crashes = crashes + :crashed "
+    + _SAME
+    + "AND status = 'running' RETURNING seq"
 )
 RETRY = (
     "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :now, finished_at = NULL, "

@@ -57,8 +57,11 @@ class JobStore(DeliveryStore, Protocol):
     async def position(self, job: StoredJob) -> int:
         """Return the place of a queued job in its line, from 1 on."""
 
-    async def count(self, status: Status) -> int:
-        """Return how many jobs have a status."""
+    async def count(self, status: Status, handler: str | None = None) -> int:
+        """Return how many jobs have a status, of all handlers or of one; at once."""
+
+    async def waiting(self) -> Collection[str]:
+        """Return the handlers that queued jobs are for; at once."""
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
@@ -96,12 +99,20 @@ class JobStore(DeliveryStore, Protocol):
         nothing, where the job's status or attempts are not those of ``job`` any more.
         """
 
-    async def put_back(
-        self, job: StoredJob, *, due_at: float, error: bytes | None, events: Iterable[Event] = ()
+    async def put_back(  # noqa: PLR0913 - all of it in one transaction
+        self,
+        job: StoredJob,
+        *,
+        due_at: float,
+        error: bytes | None,
+        events: Iterable[Event] = (),
+        counts: bool = True,
+        crashed: bool = False,
     ) -> bool:
         """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``.
 
-        It does not expire any more: it had begun in time.
+        It does not expire any more: it had begun in time. Where the attempt does not ``count``, it
+        may be tried once more than before. ``crashed`` says that the process died that was at it.
         """
 
     async def retry(
@@ -127,6 +138,9 @@ class JobStore(DeliveryStore, Protocol):
 
     async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """Return up to ``limit`` events of a job, from the one after ``after`` on."""
+
+    async def last_event(self, job_id: str) -> int:
+        """Return the number of a job's last event, 0 where it has none."""
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
         """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""

@@ -61,6 +61,8 @@ class Sweeper:
                 await self.sweep()
             except StoreFailed as error:
                 logger.error("background jobs cannot be swept: %s", error.detail)  # noqa: TRY400
+            except Exception:  # whatever it is, the next sweep may do better
+                logger.exception("background jobs cannot be swept")
             await asyncio.sleep(PAUSE)
 
     async def sweep(self) -> None:
