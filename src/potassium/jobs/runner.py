@@ -154,15 +154,22 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, job: StoredJob, lane: Lane) -> None:
-        waits = True
+        waits = runs = True
 
         def begin() -> None:
             nonlocal waits
             if waits:
                 waits = False
                 self._waiting[lane] -= 1
-                self._moved_at[lane] = time.monotonic()
-                self.wake()
+                self._moved(lane)
+
+        def leave() -> None:
+            nonlocal runs
+            if runs:
+                runs = False
+                begin()
+                self._claimed[lane] -= 1
+                self._moved(lane)
 
         try:
             # The first event of all is that it was queued; nothing else is told of before it ran.
@@ -172,6 +179,7 @@ class Runner:
             self._runs[job.id] = run
             try:
                 outcome = await self._work.run(run)
+                leave()  # the next one need not wait until this one is stored
                 await self._settle(run, outcome)
             finally:
                 del self._runs[job.id]
@@ -180,11 +188,12 @@ class Runner:
                 "job %s is not stored, and will run again: %s", job.id, error.detail
             )
         finally:
-            begin()
-            self._claimed[lane] -= 1
-            self._moved_at[lane] = time.monotonic()
+            leave()
             self._watch.tell(job.id)
-            self.wake()
+
+    def _moved(self, lane: Lane) -> None:
+        self._moved_at[lane] = time.monotonic()
+        self.wake()
 
     async def _settle(self, run: Run, outcome: Outcome) -> None:
         """Store what came of a run, as often as it takes."""
