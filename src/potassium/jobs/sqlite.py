@@ -105,7 +105,13 @@ class SqliteStore(SqliteDeliveries):
 
     async def count(self, status: Status) -> int:
         """Return how many jobs have a status."""
-        return int(await self._value(statements.COUNT, (status.value,)))
+        parameters = (status.value,)
+
+        async def count(db: "Connection") -> int:
+            ((jobs,),) = await db.execute_fetchall(statements.COUNT, parameters)
+            return int(jobs)
+
+        return await self._open.share(f"count {status}", count)
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
