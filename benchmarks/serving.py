@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,14 @@ import psutil
 
 SERVERS = Path(__file__).with_name("servers")
 PATIENCE = 60  # seconds until a server listens, or has ended
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Server:
@@ -26,9 +35,7 @@ class Server:
     """
 
     def __init__(self, name: str, *arguments: str, python: str = sys.executable) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.name = name
         command = [python, str(SERVERS / f"{name}.py"), str(self.port), *arguments]
         # Scripts find the modules beside their folder, as they do where they are imported.
@@ -52,6 +59,21 @@ class Server:
             else:
                 return
         raise SystemExit(f"{self.name} does not listen")
+
+    def wait_until_it_is_ready(self) -> None:
+        """Return once ``/readyz`` answers 200.
+
+        Raises:
+            SystemExit: it ended, or did not answer so in time.
+
+        """
+        end = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < end:
+            with suppress(OSError):  # refused, or 503
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).close()
+                return
+            time.sleep(0.005)
+        raise SystemExit(f"{self.name} does not get ready")
 
     def stop(self) -> None:
         """End the process: first politely. Some peers leave their children behind."""

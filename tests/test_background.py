@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,8 @@ import pytest
 from support.job_bench import Bench, ended, submit
 
 from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response, background
+from potassium.jobs.memory import MemoryStore
+from potassium.jobs.model import StoredJob
 from potassium.testing import client
 
 ASYNC = {"Prefer": "respond-async"}
@@ -76,6 +78,57 @@ async def test_a_job_that_is_next_is_overtaken_by_as_many_calls_as_the_queue_tak
         await ended(http, job)
         assert bench.ran.index("job") <= 6
         assert bench.ran.index("job") >= 2
+
+
+async def test_short_jobs_are_claimed_ahead_however_slow_the_store_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each look for jobs, also for those of an async handler, takes longer than many jobs."""
+    claimed: list[int] = []
+
+    class SlowStore(MemoryStore):
+        async def claim(self, **options: Any) -> Sequence[StoredJob]:
+            await asyncio.sleep(0.01)
+            jobs = await super().claim(**options)
+            claimed.append(len(jobs))
+            return jobs
+
+    monkeypatch.setattr("potassium.jobs.memory.MemoryStore", SlowStore)
+    bench = Bench()
+
+    @bench.app.background("/async", concurrency=1)
+    async def on_loop(cache: dict[str, Any], json_in: Any) -> None: ...
+
+    async with bench.client() as http:
+        jobs = await asyncio.gather(*(submit(http, "/short", number) for number in range(40)))
+        for job in jobs:
+            await ended(http, job)
+    assert max(claimed) > 10
+
+
+async def test_the_next_job_runs_while_the_one_before_is_being_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where only one may run at a time."""
+    stored = asyncio.Event()
+
+    class StuckStore(MemoryStore):
+        async def end(self, *args: Any, **options: Any) -> bool:
+            await stored.wait()
+            return await super().end(*args, **options)
+
+    monkeypatch.setattr("potassium.jobs.memory.MemoryStore", StuckStore)
+    bench = Bench()
+    async with bench.client() as http:
+        for number in range(2):
+            await submit(http, "/held", number)
+        try:
+            await bench.has_begun()
+            bench.gate.release()
+            await bench.has_begun()
+        finally:
+            stored.set()
+    assert bench.ran == [0, 1]
 
 
 async def test_a_batched_handler_batches_jobs_with_direct_calls() -> None:

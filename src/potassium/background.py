@@ -147,8 +147,9 @@ class _Lane:
         means = [operation.service_time.mean for operation in self._operations]
         slowest = max((mean for mean in means if mean is not None), default=inf)
         ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
-        if quiet > 2 * slowest + SLACK:
-            ahead = 0  # the one that runs is none of the short ones
+        # The loop may take many times as long to get to this as the job takes, where it is loaded.
+        if quiet > (2 * slowest + SLACK if claimed else AHEAD):
+            ahead = 0  # what runs is none of the short ones, or may be none
         return max(ahead - waiting, (first.concurrency or 1) - claimed)
 
 

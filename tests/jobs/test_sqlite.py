@@ -257,6 +257,19 @@ async def test_simultaneous_calls_share_a_transaction(sqlite: SqliteStore) -> No
     assert statements.count("BEGIN IMMEDIATE") == statements.count("COMMIT") == 1 + 1  # the count
 
 
+async def test_what_many_ask_at_a_time_is_asked_once(sqlite: SqliteStore) -> None:
+    """A count is of all that was submitted beside it, whoever asked first and gave up."""
+    statements = await statements_of(sqlite)
+    given_up = asyncio.create_task(sqlite.count(Status.QUEUED))
+    calls = [(sqlite.submit(new_job(idempotency_key=f"k{n}"))) for n in range(5)]
+    counts = [sqlite.count(Status.QUEUED) for _ in range(5)]
+    answers = asyncio.gather(*calls, *counts)
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert (await answers)[5:] == [5] * 5
+    assert sum("FROM counts" in statement for statement in statements) == 1
+
+
 async def test_reading_writes_nothing(sqlite: SqliteStore) -> None:
     """Nor does a claim that finds nothing: no batch of these waits for the disk."""
     job = await sqlite.submit(new_job(handler="/other"))

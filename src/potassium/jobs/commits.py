@@ -54,6 +54,7 @@ class Commits:
         self._connection = connection
         self._is_there = is_there
         self._waiting: list[_Work] = []
+        self._shared: dict[str, _Work] = {}
         self._has_work = asyncio.Event()
         self._is_closing = False
         self._task = asyncio.create_task(self._run(), name="potassium-jobs-commits")
@@ -79,6 +80,21 @@ class Commits:
         """
         await self._queue(job)
 
+    async def share(self, name: str, operation: Operation[T]) -> T:
+        """Do as ``run`` after all that waits beside it, once for all that ask by one ``name``.
+
+        Raises:
+            StoreFailed: it could not be done.
+
+        """
+        work = self._shared.get(name)
+        if work is None:
+            self._refuse_if_closing()
+            work = self._shared[name] = _Work(operation)
+            self._has_work.set()
+        result: T = await asyncio.shield(work.future)  # it is not one caller's to cancel
+        return result
+
     async def close(self) -> None:
         """Finish what waits, then close the connection. Goes on when cancelled."""
         self._is_closing = True
@@ -86,23 +102,31 @@ class Commits:
         await asyncio.wait([self._task])
 
     async def _queue(self, wanted: Operation[Any] | StoredJob) -> Any:
-        if self._is_closing:
-            raise StoreFailed("The store of background jobs is closed.")
+        self._refuse_if_closing()
         work = _Work(wanted)
         self._waiting.append(work)
         self._has_work.set()
         return await work.future
 
+    def _refuse_if_closing(self) -> None:
+        if self._is_closing:
+            raise StoreFailed("The store of background jobs is closed.")
+
+    def _take(self) -> list[_Work]:
+        """Return what waits, and wait for more."""
+        taken = [*self._waiting, *self._shared.values()]
+        self._waiting, self._shared = [], {}
+        return taken
+
     async def _run(self) -> None:
         try:
-            while self._waiting or not self._is_closing:
+            while self._waiting or self._shared or not self._is_closing:
                 await self._has_work.wait()
                 self._has_work.clear()
-                batch, self._waiting = self._waiting, []
-                await self._commit([work for work in batch if not work.future.done()])
+                await self._commit([work for work in self._take() if not work.future.done()])
         finally:
             self._is_closing = True
-            for work in self._waiting:
+            for work in self._take():
                 work.settle(_failed(None))
             await self._connection.close()
 

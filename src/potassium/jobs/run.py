@@ -72,8 +72,8 @@ class Lane(Protocol):
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
         """Return how many more may be claimed.
 
-        ``claimed`` are, and have not ended; ``waiting`` of them have not begun. For ``quiet``
-        seconds none has begun or ended.
+        ``claimed`` are, and have not come to an outcome; ``waiting`` of them have not begun. For
+        ``quiet`` seconds none has begun or come to one.
         """
 
 

@@ -170,15 +170,22 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, job: StoredJob, lane: Lane) -> None:
-        waits = True
+        waits = runs = True
 
         def begin() -> None:
             nonlocal waits
             if waits:
                 waits = False
                 self._waiting[lane] -= 1
-                self._moved_at[lane] = time.monotonic()
-                self.wake()
+                self._moved(lane)
+
+        def leave() -> None:
+            nonlocal runs
+            if runs:
+                runs = False
+                begin()
+                self._claimed[lane] -= 1
+                self._moved(lane)
 
         try:
             # The first event of all is that it was queued; nothing else is told of before it ran.
@@ -189,7 +196,9 @@ class Runner:
             run.on_begin.append(begin)
             self._runs[job.id] = run
             try:
-                await self._settle(run, await self._outcome(run))
+                outcome = await self._outcome(run)
+                leave()  # the next one need not wait until this one is stored
+                await self._settle(run, outcome)
             finally:
                 del self._runs[job.id]
         except StoreFailed as error:
@@ -197,11 +206,12 @@ class Runner:
                 "job %s is not stored, and will run again: %s", job.id, error.detail
             )
         finally:
-            begin()
-            self._claimed[lane] -= 1
-            self._moved_at[lane] = time.monotonic()
+            leave()
             self._watch.tell(job.id)
-            self.wake()
+
+    def _moved(self, lane: Lane) -> None:
+        self._moved_at[lane] = time.monotonic()
+        self.wake()
 
     async def _outcome(self, run: Run) -> Outcome:
         try:

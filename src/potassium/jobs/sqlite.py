@@ -105,7 +105,12 @@ class SqliteStore(SqliteDeliveries):
     async def count(self, status: Status, handler: str | None = None) -> int:
         """Return how many jobs have a status, of all handlers or of one."""
         wanted = {"status": status.value, "handler": handler}
-        return int(await self._value(statements.COUNT, wanted))
+
+        async def count(db: "Connection") -> int:
+            ((jobs,),) = await db.execute_fetchall(statements.COUNT, wanted)
+            return int(jobs)
+
+        return await self._open.share(f"count {status} {handler}", count)
 
     async def waiting(self) -> Collection[str]:
         """Return the handlers that queued jobs are for."""
