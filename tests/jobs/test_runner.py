@@ -246,7 +246,7 @@ async def test_a_failure_is_the_end_where_another_attempt_is_of_no_use(
 
 
 async def test_what_a_drain_cuts_off_is_queued_again(bench: Bench) -> None:
-    """The attempt counts, the job is due at once, and this server begins it no more."""
+    """It may be tried as often as before, and is due at once; this server begins it no more."""
     await bench.submit("a", "b")
     await bench.runner.start()
     run = await bench.work.next()
@@ -255,6 +255,7 @@ async def test_what_a_drain_cuts_off_is_queued_again(bench: Bench) -> None:
     await bench.runner.close()
     job = await bench.job("a")
     assert (job.status, job.attempts, job.due_at, job.error) == (Status.QUEUED, 1, NOW, None)
+    assert (job.attempts_limit, job.crashes) == (2, 0)
     assert bench.work.started == ["a"]
     assert await bench.told("a") == [(2, "queued", 1)]
 
