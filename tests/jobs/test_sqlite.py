@@ -88,7 +88,8 @@ async def test_the_file_is_free_when_the_store_was_closed(tmp_path: Path) -> Non
 async def test_the_folder_is_made(tmp_path: Path) -> None:
     """A path into a folder that is not there yet is fine."""
     async with opened(tmp_path / "a" / "b" / "jobs.db") as store:
-        await store.submit(new_job())
+        job = await store.submit(new_job())
+        assert await store.get(job.id) == job
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
