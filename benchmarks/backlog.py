@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from potassium.jobs.model import NewJob
-from potassium.jobs.sqlite import SqliteStore
+from potassium.jobs.sqlite.store import SqliteStore
 
 AT_ONCE = 1000  # jobs that share a transaction
 HEADERS = [("host", "127.0.0.1:8000"), ("content-type", "application/json")]

@@ -1,10 +1,11 @@
-"""What the package's parts may know of one another."""
+"""What the package's rooms may know of one another, and how large they may be."""
 
 import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,82 +13,82 @@ import pytest
 import potassium
 
 SOURCE = Path(potassium.__file__).parent
-MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 
-# Lower layers first; a module imports from its own layer and from those before it.
+# Lower layers first. A file imports from its own package and from the layers below it: not from
+# the package beside it.
 LAYERS = [
-    ["errors.py", "config.py", "environment.py", "urls.py"],
-    ["engine/"],
-    ["webhooks/"],
-    ["jobs/"],
-    [
-        "codec.py",
-        "wire.py",
-        "http.py",
-        "reply.py",
-        "problem.py",
-        "request_id.py",
-        "body.py",
-        "preferences.py",
-        "binding.py",
-    ],
-    ["accelerator.py"],
-    ["steps.py", "batches.py", "calls.py"],
-    ["handler.py"],
-    ["departures.py", "start_failure.py", "failure.py", "webhook.py"],
-    ["background.py", "job_service.py"],
-    ["intake.py"],
-    ["running.py"],
-    ["runtime.py"],
-    ["path.py", "keys.py", "signals.py"],
-    ["relay.py", "endpoint.py", "health.py", "front.py"],
-    ["job_routes.py"],
-    ["server.py", "app.py"],
-    ["testing.py", "__init__.py"],
+    {"errors"},
+    {"config"},
+    {"engine"},
+    {"http"},
+    {"handlers", "webhooks"},
+    {"jobs"},
+    {"serving"},
+    {"server"},
+    {"app"},
+    {"testing", "__init__"},
 ]
 
-
-def layer_of(module: str) -> int:
-    for number, names in enumerate(LAYERS):
-        if any(
-            module == name or (name.endswith("/") and module.startswith(name)) for name in names
-        ):
-            return number
-    raise AssertionError(f"{module} is in no layer")
+MOST_AT_THE_TOP = 6  # modules
 
 
-def imports_of(module: str) -> set[str]:
-    tree = ast.parse((SOURCE / module).read_text())
-    nodes = list(ast.walk(tree))
-    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    return names | {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+def package_of(file: str) -> str:
+    return file.partition("/")[0].removesuffix(".py")
+
+
+def layer_of(package: str) -> int:
+    return next(number for number, packages in enumerate(LAYERS) if package in packages)
+
+
+def imported_names(file: str) -> Iterator[str]:
+    """Yield what a file imports, also inside of functions and for type checkers alone."""
+    for node in ast.walk(ast.parse((SOURCE / file).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_files(file: str) -> set[str]:
+    """Return the package's own files that a file imports."""
+    return {as_file(name) for name in imported_names(file) if name.split(".")[0] == "potassium"} - {
+        file
+    }
 
 
 def as_file(name: str) -> str:
+    """Return the file of a module, or of the module that has this name in it."""
     path = name.removeprefix("potassium").removeprefix(".").replace(".", "/")
-    if (SOURCE / path / "__init__.py").exists():
-        return f"{path}/__init__.py".removeprefix("/")
-    return f"{path}.py"
+    for candidate in (f"{path}.py", f"{path}/__init__.py"):
+        if candidate in FILES:
+            return candidate
+    return as_file(name.rpartition(".")[0])
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_one_way(module: str) -> None:
-    """A module imports nothing from a layer above its own."""
-    ours = [as_file(name) for name in imports_of(module) if name.split(".")[0] == "potassium"]
-    assert [name for name in ours if layer_of(name) > layer_of(module)] == []
+@pytest.mark.parametrize("file", FILES)
+def test_imports_point_one_way(file: str) -> None:
+    """A file imports from its own package and from the layers below it, and nothing else."""
+    package = package_of(file)
+    above = [
+        other
+        for other in imported_files(file)
+        if package_of(other) != package and layer_of(package_of(other)) >= layer_of(package)
+    ]
+    assert above == []
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("engine/")])
-def test_the_engine_knows_nothing_of_http(module: str) -> None:
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("engine/")])
+def test_the_engine_knows_nothing_of_http(file: str) -> None:
     """The engine imports neither Starlette nor httpx nor a model library."""
-    roots = {name.split(".")[0] for name in imports_of(module)}
+    roots = {name.split(".")[0] for name in imported_names(file)}
     assert not roots & {"starlette", "httpx", "uvicorn", "torch", "numpy", "pydantic"}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_model_libraries_are_never_imported(module: str) -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_model_libraries_are_never_imported(file: str) -> None:
     """torch, transformers and numpy are recognised by what the app has imported."""
-    roots = {name.split(".")[0] for name in imports_of(module)}
+    roots = {name.split(".")[0] for name in imported_names(file)}
     assert not roots & {"torch", "transformers", "numpy"}
 
 
@@ -111,12 +112,17 @@ def test_stores_need_no_client() -> None:
     ["potassium", *(info.name for info in pkgutil.walk_packages(potassium.__path__, "potassium."))],
 )
 def test_all_is_sorted_and_true(name: str) -> None:
-    """Each module's ``__all__`` is sorted and names what is there."""
+    """Each module's ``__all__`` names what is there: constants, then classes, then functions."""
     module = importlib.import_module(name)
-    assert module.__all__ == sorted(module.__all__)
+    assert module.__all__ == sorted(module.__all__, key=lambda item: (not item.isupper(), item))
     assert [item for item in module.__all__ if not hasattr(module, item)] == []
 
 
 def test_the_package_is_typed() -> None:
     """Type checkers take the package's annotations."""
     assert (SOURCE / "py.typed").exists()
+
+
+def test_the_top_level_is_small() -> None:
+    """Whoever opens the package finds a handful of modules, and rooms with names."""
+    assert len([file for file in FILES if "/" not in file]) <= MOST_AT_THE_TOP

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from potassium import Potassium, UsageError
+from potassium.config import default_port
 from potassium.engine import State
-from potassium.environment import default_port
 
 Served = dict[str, Any]
 LOGGERS = ["potassium", "uvicorn", "uvicorn.access"]

@@ -5,8 +5,9 @@ from starlette.exceptions import HTTPException
 from potassium.app import Potassium
 from potassium.config import Batch, Jobs, Limits, Webhooks
 from potassium.errors import InvalidInput, PotassiumError, UsageError
-from potassium.http import Request, Response, current_request
-from potassium.webhook import send_webhook
+from potassium.http.request import Request, current_request
+from potassium.http.response import Response
+from potassium.webhooks.send import send_webhook
 
 __all__ = [
     "Batch",

@@ -16,25 +16,32 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, Webhooks, check_options
-from potassium.endpoint import Endpoint
+from potassium.config import (
+    Jobs,
+    Limits,
+    Webhooks,
+    check_options,
+    default_api_keys,
+    default_host,
+    default_port,
+)
 from potassium.engine import Operation
-from potassium.environment import default_api_keys, default_host, default_port
 from potassium.errors import PotassiumError, UsageError
-from potassium.front import Front
-from potassium.handler import Cache, Handler, HandlerOptions, Options, name_of
-from potassium.health import Health
-from potassium.keys import ApiKeys, check_keys
-from potassium.problem import explained, problem_reply
-from potassium.request_id import RequestIds, request_id_of
-from potassium.running import Plan
-from potassium.runtime import Runtime
-from potassium.signals import before_signals
-from potassium.start_failure import StartFailures
-from potassium.urls import is_http_url
+from potassium.handlers.handler import Cache, Handler, HandlerOptions, Options, name_of
+from potassium.http.problem import explained, problem_reply
+from potassium.serving.auth import ApiKeys, check_keys
+from potassium.serving.endpoint import Endpoint
+from potassium.serving.fast_path import FastPath
+from potassium.serving.health import Health
+from potassium.serving.request_ids import RequestIds, request_id_of
+from potassium.serving.runtime import Runtime
+from potassium.serving.services import Plan
+from potassium.serving.signals import before_signals
+from potassium.serving.startup_errors import StartupErrors
+from potassium.webhooks.model import is_http_url
 
 if TYPE_CHECKING:
-    from potassium.job_service import JobService
+    from potassium.jobs.service import JobService
 
 __all__ = ["Potassium"]
 
@@ -393,11 +400,11 @@ class Potassium(Starlette):
         """
         endpoints = {} if self.user_middleware else self._endpoints
         rest = RequestIds(super().build_middleware_stack())
-        front = Front(endpoints, StartFailures(rest, self._run_init.__code__))
+        front = FastPath(endpoints, StartupErrors(rest, self._run_init.__code__))
         return ApiKeys(front, self._api_keys) if self._api_keys else front
 
     def _keep_jobs(self, jobs: Jobs) -> None:
-        from potassium.job_routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
+        from potassium.jobs.routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
 
         async def service() -> "JobService":
             running = await self._runtime.started()

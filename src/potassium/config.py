@@ -1,7 +1,8 @@
-"""Groups of options: frozen, and validated when they are built."""
+"""Groups of options: frozen, and validated when they are built; what the environment sets."""
 
 import base64
 import ipaddress
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,18 @@ from typing import Any, Literal
 
 from potassium.errors import UsageError
 
-__all__ = ["Batch", "Jobs", "Limits", "Webhooks", "check_count", "check_options", "check_seconds"]
+__all__ = [
+    "Batch",
+    "Jobs",
+    "Limits",
+    "Webhooks",
+    "check_count",
+    "check_options",
+    "check_seconds",
+    "default_api_keys",
+    "default_host",
+    "default_port",
+]
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret itself
 SECRET_LENGTHS = range(24, 65)  # bytes, as Standard Webhooks has it
@@ -252,3 +264,36 @@ def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None
             nearest = get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}."
             raise UsageError(f"{call}({name}=...): no such option; {hint}")
+
+
+DEFAULT_HOST = "127.0.0.1"
+
+
+DEFAULT_PORT = 8000
+
+
+HIGHEST_PORT = 65535
+
+
+def default_host() -> str:
+    """Return ``POTASSIUM_HOST``, or the loopback."""
+    return os.environ.get("POTASSIUM_HOST") or DEFAULT_HOST
+
+
+def default_port() -> int:
+    """Return ``POTASSIUM_PORT``, or 8000.
+
+    Raises:
+        UsageError: it is no port.
+
+    """
+    value = os.environ.get("POTASSIUM_PORT") or str(DEFAULT_PORT)
+    if not value.isdecimal() or len(value) > len(str(HIGHEST_PORT)) or int(value) > HIGHEST_PORT:
+        raise UsageError(f"POTASSIUM_PORT={value!r}: a port number, 0 to 65535, is needed.")
+    return int(value)
+
+
+def default_api_keys() -> list[str]:
+    """Return the keys in ``POTASSIUM_API_KEYS``, which stand there with commas between them."""
+    keys = os.environ.get("POTASSIUM_API_KEYS", "").split(",")
+    return [key.strip() for key in keys if key.strip()]

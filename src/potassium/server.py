@@ -21,8 +21,8 @@ from starlette.types import ASGIApp
 from potassium.config import check_options
 from potassium.engine import State
 from potassium.errors import StreamBroken, UsageError
-from potassium.runtime import Runtime
-from potassium.signals import SIGNALS
+from potassium.serving.runtime import Runtime
+from potassium.serving.signals import SIGNALS
 
 __all__ = ["serve"]
 

@@ -9,7 +9,7 @@ import pytest
 from potassium.config import Batch
 from potassium.engine.batching import Batching
 from potassium.engine.job import Job, Operation
-from potassium.engine.line import Line
+from potassium.engine.operation_queue import OperationQueue
 
 
 def waiting(*costs: float, **rule: Any) -> tuple[Batching, list[Job]]:
@@ -154,7 +154,7 @@ def test_a_batch_is_ripe_when_it_could_hardly_be_better(
 ) -> None:
     """It is full, and of one cost or out of enough for two."""
     batching, jobs = waiting(*given, **rule)
-    line = Line(jobs[0].operation)
+    line = OperationQueue(jobs[0].operation)
     for job in jobs:
         line.add(job)
     assert batching.is_ripe(line) is ripe

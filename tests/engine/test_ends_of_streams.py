@@ -9,7 +9,8 @@ from support.engine import running
 from support.worker import Script, Thread, streaming, take_now
 
 from potassium.engine import Operation, State, Stream
-from potassium.engine.job import Failure, Job
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job
 from potassium.engine.stream import BUFFER
 from potassium.errors import ClientLeft, HandlerError, WorkerFailed
 

@@ -240,10 +240,9 @@ class Engines(RuleBasedStateMachine):
         while time.monotonic() < give_up:
             # Until nothing is ready: a queue that waits for its dispatcher is no rest either.
             self.loop.rest()
-            if until() and self._threads_rest():
-                self.loop.rest()  # what the thread reported right before it came to the gate
-                if self._threads_rest():
-                    return
+            # In this order: what a thread reports before it rests then shows on the loop.
+            if until() and self._threads_rest() and self.loop.is_at_rest:
+                return
             time.sleep(0.0001)
         raise AssertionError("the engine does not come to rest")
 

@@ -8,7 +8,8 @@ import pytest
 from support.moments import at_moment
 
 from potassium.engine.bridge import Bridge
-from potassium.engine.job import Failure, Job, Operation
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job, Operation
 from potassium.engine.stream import BUFFER, CHUNK_OVERHEAD, PUSH_BUFFER, Stream
 from potassium.errors import ClientLeft, HandlerError, InvalidInput
 

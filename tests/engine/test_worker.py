@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from potassium.engine.bridge import Bridge
-from potassium.engine.job import Failure, Job, Operation
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job, Operation
 from potassium.engine.worker import REPORT_INTERVAL, Worker
 from potassium.errors import ClientLeft
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from potassium.jobs.memory import MemoryStore
-from potassium.jobs.sqlite import SqliteStore
+from potassium.jobs.memory_store import MemoryStore
+from potassium.jobs.sqlite.store import SqliteStore
 from potassium.jobs.store import JobStore
 
 

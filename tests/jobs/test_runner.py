@@ -11,11 +11,12 @@ from support.job_runs import FakeLane, FakeWork, FlakyStore
 from support.jobs import NOW, delivery, new_job
 
 from potassium.errors import PotassiumError, StoreFailed
+from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.run import Cancelled, Done, Failed, NotDone, Run
+from potassium.jobs.outcome import Cancelled, Done, Failed, NotDone
 from potassium.jobs.runner import Runner
 from potassium.jobs.watch import Watch
-from potassium.webhooks.deliveries import Delivery
+from potassium.webhooks.model import Delivery
 
 BACKOFF = 5.0
 PROBLEM = b'{"status":500}'
@@ -75,7 +76,7 @@ class Bench:
         events = [e for e in await self.store.events(job_id) if e.kind == "status"]
         return [(e.id, *orjson.loads(e.data).values()) for e in events]
 
-    async def run(self, outcome: Done | Failed | Cancelled | NotDone) -> Run:
+    async def run(self, outcome: Done | Failed | Cancelled | NotDone) -> Attempt:
         """Let the next job begin, and come to ``outcome``."""
         run = await self.work.next()
         run.began()

@@ -6,8 +6,9 @@ import pytest
 from support.runner import RunnerBench
 
 from potassium.jobs import runner
+from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import Status
-from potassium.jobs.run import Done, Failed, NotDone, Outcome, Run
+from potassium.jobs.outcome import Done, Failed, NotDone, Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_mistake_of_the_server_is_an_end_too() -> None:
     """Whatever running a job raises, the job is tried again or fails; it is not left running."""
 
-    async def broken(run: Run) -> Outcome:
+    async def broken(run: Attempt) -> Outcome:
         raise TypeError
 
     async with RunnerBench(broken).running() as bench:
@@ -27,7 +28,7 @@ async def test_a_mistake_of_the_server_is_an_end_too() -> None:
         assert job.error == b'{"code":"internal_error"}'
 
 
-async def fails_once(run: Run) -> Outcome:
+async def fails_once(run: Attempt) -> Outcome:
     return Failed(b"{}", may_retry=True) if run.job.attempts == 1 else Done(b"1")
 
 
@@ -55,7 +56,7 @@ async def test_a_job_whose_attempt_is_over_cannot_be_cancelled_any_more() -> Non
 async def test_a_job_that_fails_when_it_is_cancelled_is_not_tried_again() -> None:
     """Whoever cancelled it was told that it ends."""
 
-    async def cancelled_late(run: Run) -> Outcome:
+    async def cancelled_late(run: Attempt) -> Outcome:
         assert bench.runner.cancel(run.job.id)
         return Failed(b"{}", may_retry=True)
 
@@ -68,7 +69,7 @@ async def test_a_job_that_fails_when_it_is_cancelled_is_not_tried_again() -> Non
 async def test_nothing_is_claimed_where_nothing_can_be_run_any_more() -> None:
     """A server that has failed does not claim the same job again and again until it ends."""
 
-    async def refused(run: Run) -> Outcome:
+    async def refused(run: Attempt) -> Outcome:
         return NotDone()
 
     async with RunnerBench(refused).running() as bench:
@@ -80,7 +81,7 @@ async def test_nothing_is_claimed_where_nothing_can_be_run_any_more() -> None:
 async def test_what_a_handler_tells_last_is_in_the_document_at_the_end() -> None:
     """However fast it tells, and in what is posted about the job too."""
 
-    async def tells(run: Run) -> Outcome:
+    async def tells(run: Attempt) -> Outcome:
         for step in range(1, 5):
             run.progress(step / 4, f"step {step}")
             await asyncio.sleep(0)
@@ -94,7 +95,7 @@ async def test_what_a_handler_tells_last_is_in_the_document_at_the_end() -> None
 async def test_every_chunk_is_an_event() -> None:
     """A stream that is faster than the store waits for it, unless the store fails."""
 
-    async def streams(run: Run) -> Outcome:
+    async def streams(run: Attempt) -> Outcome:
         for number in range(5000):
             await run.chunk(b"%d" % number)
         return Done(b"1")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from support.jobs import NOW, attempt, delivery
 
-from potassium.jobs.memory import MemoryStore
-from potassium.jobs.sqlite import SqliteStore
-from potassium.webhooks.deliveries import Delivery, DeliveryStore
-from potassium.webhooks.memory import MemoryDeliveries
+from potassium.jobs.memory_store import MemoryStore
+from potassium.jobs.sqlite.store import SqliteStore
+from potassium.webhooks.memory_store import MemoryDeliveries
+from potassium.webhooks.model import Delivery, DeliveryStore
 
 
 @pytest.fixture(params=["memory", "memory of jobs", "sqlite"])

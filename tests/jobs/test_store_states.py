@@ -15,11 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.jobs import NOW, attempt, delivery, new_job
 
 from potassium.errors import IdempotencyKeyReused
-from potassium.jobs.memory import MemoryStore
+from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.sqlite import SqliteStore
+from potassium.jobs.sqlite.store import SqliteStore
 from potassium.jobs.store import PRIORITY_STEP, JobStore
-from potassium.webhooks.deliveries import Delivery  # noqa: TC001 - with its neighbours
+from potassium.webhooks.model import Delivery  # noqa: TC001 - with its neighbours
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from potassium.batches import BatchRun
 from potassium.engine import Ceiling, Failure
+from potassium.handlers.batch_run import BatchRun
 
 
 class Model:

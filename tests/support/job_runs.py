@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from potassium.errors import StoreFailed
-from potassium.jobs.memory import MemoryStore
+from potassium.jobs.attempt import Attempt
+from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Event, StoredJob
-from potassium.jobs.run import Lane, Outcome, Run
+from potassium.jobs.outcome import Lane, Outcome
 
 __all__ = ["FakeLane", "FakeWork", "FlakyStore"]
 
@@ -32,21 +33,21 @@ class FakeWork:
     def __init__(self, *lanes: Lane) -> None:
         self.lanes: Sequence[Lane] = lanes or [FakeLane("/train")]
         self.started: list[str] = []
-        self._runs: asyncio.Queue[Run] = asyncio.Queue()
-        self._ends: dict[Run, asyncio.Future[Outcome]] = {}
+        self._runs: asyncio.Queue[Attempt] = asyncio.Queue()
+        self._ends: dict[Attempt, asyncio.Future[Outcome]] = {}
 
-    async def run(self, run: Run) -> Outcome:
+    async def run(self, run: Attempt) -> Outcome:
         self.started.append(run.job.id)
         self._ends[run] = asyncio.get_running_loop().create_future()
         self._runs.put_nowait(run)
         return await self._ends[run]
 
-    async def next(self) -> Run:
+    async def next(self) -> Attempt:
         """Wait for the next job that is run."""
         async with asyncio.timeout(5):
             return await self._runs.get()
 
-    def end(self, run: Run, outcome: Outcome) -> None:
+    def end(self, run: Attempt, outcome: Outcome) -> None:
         self._ends[run].set_result(outcome)
 
     def end_all(self, outcome: Outcome) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from potassium import Jobs, Request
 from potassium.engine import Priority
-from potassium.handler import Handler, Options
-from potassium.job_service import JobService
+from potassium.handlers.handler import Handler, Options
+from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import StoredJob
-from potassium.jobs.run import NotDone, Run
+from potassium.jobs.outcome import NotDone
+from potassium.jobs.service import JobService
 from support.job_runs import FakeWork, FlakyStore
 
 __all__ = ["ServiceBench", "new_handler", "new_request"]
@@ -55,7 +56,7 @@ class ServiceBench:
         request = given.pop("request", None) or new_request(body)
         return await self.service.submit(self.handlers["/train"], request, **{**options, **given})
 
-    async def begun(self) -> Run:
+    async def begun(self) -> Attempt:
         """Wait until the next job runs."""
         run = await self.work.next()
         run.began()

@@ -4,7 +4,7 @@ from itertools import count
 from typing import Any
 
 from potassium.jobs.model import NewJob
-from potassium.webhooks.deliveries import Attempt, Delivery
+from potassium.webhooks.model import Delivery, DeliveryAttempt
 
 __all__ = ["NOW", "attempt", "delivery", "new_job"]
 
@@ -38,9 +38,9 @@ def delivery(**values: Any) -> Delivery:
     return Delivery(**{**given, **values})
 
 
-def attempt(of: Delivery, *, next_at: float | None, at: float = NOW) -> Attempt:
+def attempt(of: Delivery, *, next_at: float | None, at: float = NOW) -> DeliveryAttempt:
     """Return a try of a delivery that was answered 500, or 204 where it is the last."""
-    return Attempt(
+    return DeliveryAttempt(
         delivery_id=of.id,
         url="https://a.test/done",
         number=of.attempts + 1,

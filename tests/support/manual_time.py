@@ -19,11 +19,16 @@ class ManualLoop(asyncio.SelectorEventLoop):
             self.call_soon(self.stop)
             self.run_forever()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is ready to run, nor due."""
+        timers = self._scheduled  # type: ignore[attr-defined]
+        return not self._ready and not (timers and timers[0].when() <= self.now)  # type: ignore[attr-defined]
+
     def rest(self) -> None:
         """Run what is ready, and what that makes ready, until nothing is; never blocks."""
         for _ in range(10_000):
             self.step()
-            timers = self._scheduled  # type: ignore[attr-defined]
-            if not self._ready and not (timers and timers[0].when() <= self.now):  # type: ignore[attr-defined]
+            if self.is_at_rest:
                 return
         raise AssertionError("the loop does not come to rest")

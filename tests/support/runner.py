@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from potassium.errors import StoreFailed
-from potassium.jobs.memory import MemoryStore
+from potassium.jobs.attempt import Attempt
+from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Status, StoredJob
-from potassium.jobs.run import Done, Lane, Outcome, Run
+from potassium.jobs.outcome import Done, Lane, Outcome
 from potassium.jobs.runner import Runner
 from potassium.jobs.watch import Watch
-from potassium.webhooks.deliveries import Delivery
+from potassium.webhooks.model import Delivery
 from support.jobs import new_job
 
 __all__ = ["FaultyStore", "RunnerBench"]
@@ -52,12 +53,12 @@ class OneByOne:
 class RunnerBench:
     """Runs jobs of ``/train`` with ``run``; what is to be posted is in ``posted``."""
 
-    def __init__(self, run: Callable[[Run], Awaitable[Outcome]] | None = None) -> None:
+    def __init__(self, run: Callable[[Attempt], Awaitable[Outcome]] | None = None) -> None:
         self.lanes: Sequence[Lane] = [OneByOne()]
         self.store = FaultyStore()
         self.watch = Watch()
         self.ended: list[StoredJob] = []
-        self.runs: list[Run] = []
+        self.runs: list[Attempt] = []
         self._do = run
         self.runner = Runner(
             self.store,
@@ -69,7 +70,7 @@ class RunnerBench:
             backoff=lambda _: 0.0,
         )
 
-    async def run(self, run: Run) -> Outcome:
+    async def run(self, run: Attempt) -> Outcome:
         self.runs.append(run)
         return Done(b"1") if self._do is None else await self._do(run)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from potassium.errors import StoreFailed
-from potassium.webhooks.deliveries import Attempt, Delivery
+from potassium.webhooks.model import Delivery, DeliveryAttempt
 
 __all__ = ["FakeStore", "delivery_to"]
 
@@ -22,7 +22,7 @@ class FakeStore:
     def __init__(self, *deliveries: Delivery) -> None:
         self.waiting = {delivery.id: delivery for delivery in deliveries}
         self.taken: dict[str, Delivery] = {}
-        self.attempts: list[Attempt] = []
+        self.attempts: list[DeliveryAttempt] = []
         self.failures = 0
         self.calls = 0
 
@@ -51,7 +51,7 @@ class FakeStore:
         due = [delivery.due_at for delivery in self.waiting.values()]
         return min((moment for moment in due if moment is not None), default=None)
 
-    async def tried(self, delivery: Delivery, attempt: Attempt) -> None:
+    async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
         self._fail()
         self.attempts.append(attempt)
         if self.taken.pop(delivery.id, None) is not None and attempt.next_at is not None:
@@ -64,7 +64,7 @@ class FakeStore:
                 if delivery.job_id == job_id:
                     del deliveries[delivery.id]
 
-    async def attempts_of(self, job_id: str) -> Sequence[Attempt]:
+    async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
         return self.attempts
 
     def _fail(self) -> None:

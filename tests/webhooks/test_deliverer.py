@@ -15,7 +15,7 @@ from webhooks.fake_store import FakeStore, delivery_to
 from potassium.config import Webhooks
 from potassium.errors import StoreFailed
 from potassium.webhooks.deliverer import Deliverer
-from potassium.webhooks.deliveries import Attempt, Delivery
+from potassium.webhooks.model import Delivery, DeliveryAttempt
 from potassium.webhooks.schedule import next_attempt
 
 DAY = 24 * 3600.0
@@ -35,7 +35,7 @@ class FakePost:
         self.most_at_once = 0
         self.is_closed = False
 
-    async def __call__(self, delivery: Delivery) -> Attempt:
+    async def __call__(self, delivery: Delivery) -> DeliveryAttempt:
         at = self.loop.now
         self.posted.append((at, delivery.id))
         self.at_once += 1
@@ -49,7 +49,7 @@ class FakePost:
         number = delivery.attempts + 1
         fails = status >= 300
         again = next_attempt(number, now=at, retry_after=None, random=lambda: 0.5)
-        return Attempt(
+        return DeliveryAttempt(
             delivery_id=delivery.id,
             url=delivery.shown_url,
             number=number,

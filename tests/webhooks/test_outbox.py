@@ -7,7 +7,7 @@ import threading
 import pytest
 from webhooks.fake_store import FakeStore
 
-from potassium.webhooks.deliveries import Delivery
+from potassium.webhooks.model import Delivery
 from potassium.webhooks.outbox import OVERHEAD, Outbox, new_id
 
 URL = "https://user:hush@a.test/done?token=hush"

@@ -2,7 +2,8 @@
 
 from potassium.engine.batching import Ceiling
 from potassium.engine.engine import Counts, Engine, refusal
-from potassium.engine.job import Failure, Job, Operation, Priority
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
 from potassium.engine.stream import AsyncSteps, Steps, Stream
 

@@ -25,7 +25,7 @@ from potassium.errors import UsageError
 
 if TYPE_CHECKING:
     from potassium.engine.job import Job
-    from potassium.engine.line import Line
+    from potassium.engine.operation_queue import OperationQueue
 
 __all__ = ["Batching", "Ceiling"]
 
@@ -114,7 +114,7 @@ class Batching:
         index = bisect_left(self._by_cost, key, key=lambda entry: entry[:2])
         del self._by_cost[index]
 
-    def patience(self, line: "Line", now: float) -> float:
+    def patience(self, line: "OperationQueue", now: float) -> float:
         """Return for how many seconds to go on gathering; 0 or less to leave now."""
         if len(line) >= self.callers.expected(now):
             return 0
@@ -134,7 +134,7 @@ class Batching:
             return [job for _, _, job in self._by_cost[:size]]
         return self._nearest(oldest, size, self._limit())
 
-    def is_ripe(self, line: "Line") -> bool:
+    def is_ripe(self, line: "OperationQueue") -> bool:
         """Return whether a batch that leaves now is as good as one that leaves later."""
         limit = self._limit()
         enough = self.rule.max_size
@@ -144,7 +144,7 @@ class Batching:
         costs = [job.cost for job in chosen]
         return self._fills(chosen, limit) and sum(costs) >= EVEN * len(costs) * max(costs)
 
-    def _is_full(self, line: "Line") -> bool:
+    def _is_full(self, line: "OperationQueue") -> bool:
         if len(line) >= self.rule.max_size:
             return True
         chosen = self.choose(line.first)

@@ -23,7 +23,7 @@ from math import inf
 from typing import Protocol
 
 from potassium.engine.job import Job, Operation
-from potassium.engine.line import Line
+from potassium.engine.operation_queue import OperationQueue
 from potassium.engine.queue import Capacity, JobQueue
 
 __all__ = ["Dispatcher", "Runner"]
@@ -152,7 +152,7 @@ class Dispatcher:
             self._jobs.discard(job)
         return batch
 
-    def _short_jobs(self, line: Line | None) -> list[Job]:
+    def _short_jobs(self, line: OperationQueue | None) -> list[Job]:
         """Take the first job of ``line``, and about a millisecond of work from behind it."""
         group: list[Job] = []
         left = GROUP_TIME
@@ -167,7 +167,7 @@ class Dispatcher:
             line = self._next_line() if left > 0 else None
         return group
 
-    def _next_line(self) -> Line | None:
+    def _next_line(self) -> OperationQueue | None:
         """Return the line whose first job is the first of the queue that may go now."""
         next_line = None
         for line in self._jobs.lines:
@@ -175,12 +175,12 @@ class Dispatcher:
                 next_line = line if self._may_go(line) else next_line
         return next_line
 
-    def _end_of_turn(self, line: Line) -> float:
+    def _end_of_turn(self, line: OperationQueue) -> float:
         """Return the rank from which on it is another line's turn."""
         others = (other for other in self._jobs.lines if other and other is not line)
         return min((other.first.rank for other in others if self._may_go(other)), default=inf)
 
-    def _may_go(self, line: Line) -> bool:
+    def _may_go(self, line: OperationQueue) -> bool:
         operation = line.operation
         if operation.may_stream:
             return operation.open_streams + self._with_thread(operation) < operation.streams

@@ -9,8 +9,9 @@ from math import ceil
 from typing import Any
 
 from potassium.config import Limits
-from potassium.engine.hang import HangWatch
-from potassium.engine.job import Failure, Job, Operation, Priority
+from potassium.engine.failure import Failure
+from potassium.engine.hang_watch import HangWatch
+from potassium.engine.job import Job, Operation, Priority
 from potassium.engine.lifecycle import Lifecycle, State
 from potassium.engine.pipeline import Pipeline
 from potassium.engine.stream import Stream

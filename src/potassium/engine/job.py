@@ -2,24 +2,19 @@
 
 import asyncio
 import enum
-import inspect
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from potassium.config import Batch
 from potassium.engine.batching import Batching
+from potassium.engine.failure import Failure
 from potassium.engine.service_time import ServiceTime
-from potassium.errors import HandlerError, PotassiumError, UsageError
+from potassium.errors import PotassiumError
 
 if TYPE_CHECKING:
     from potassium.engine.stream import Stream
 
-__all__ = ["Failure", "Job", "Operation", "Priority"]
-
-
-SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+__all__ = ["Job", "Operation", "Priority"]
 
 
 class Priority(enum.IntEnum):
@@ -94,51 +89,6 @@ class Operation:
         self.is_prepared = prepare is not None or (batch is not None and batch.cost is not None)
         self.open_stream: Callable[[Job], Stream] | None = None
         self.service_time = ServiceTime()
-
-
-class Failure:
-    """The outcome of a job whose operation raised, of whatever class.
-
-    It travels as a value: an asyncio future takes neither ``StopIteration`` nor, without
-    tearing down the loop, ``SystemExit`` and ``KeyboardInterrupt``.
-    """
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: BaseException) -> None:
-        """Keep ``error``, and let go of what its stack frames hold.
-
-        The locals of a failed handler may be gigabytes of tensors; the traceback keeps its
-        lines without them.
-        """
-        _release(error)
-        self.error = error
-
-    def to_raise(self) -> PotassiumError:
-        """Return the error as one that may be raised on the event loop.
-
-        Errors of this package's are meant for the caller, and stay what they are; anything else
-        is the cause of a ``HandlerError``.
-        """
-        if isinstance(self.error, PotassiumError) and not isinstance(self.error, UsageError):
-            return self.error
-        error = HandlerError("The handler raised an exception.")
-        error.__cause__ = self.error
-        return error
-
-
-def _release(error: BaseException) -> None:
-    """Clear the frames that an error, and those behind it, went through."""
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            # A generator may be suspended, to go on later; clearing would close it.
-            if not frame.f_code.co_flags & SUSPENDABLE:
-                with suppress(RuntimeError):  # it is still running
-                    frame.clear()
-        one = one.__cause__ or one.__context__
 
 
 class Job:

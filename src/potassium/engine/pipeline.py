@@ -7,10 +7,11 @@ from typing import Any
 from potassium.config import Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.dispatcher import Dispatcher
-from potassium.engine.job import Failure, Job, Operation
-from potassium.engine.loop_lane import LoopLane
-from potassium.engine.pool import Pool
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job, Operation
+from potassium.engine.loop_worker import LoopWorker
 from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.side_pool import SidePool
 from potassium.engine.stream import Stream
 from potassium.engine.worker import Worker
 
@@ -51,7 +52,7 @@ class Pipeline:
         streams = Bridge(tell_loop, _receive)
         self.worker = Worker(self._report_from_thread, streams, is_fatal=is_fatal, clock=clock)
         needs_pool = any(one.is_prepared or one.finish for one in operations)
-        self.pool = Pool(
+        self.pool = SidePool(
             POOL_THREADS if needs_pool else 0,
             tell_loop,
             prepared=self._put_in_line,
@@ -60,14 +61,16 @@ class Pipeline:
         )
         self.jobs = self._new_queue(limits, clock)
         self.dispatcher = Dispatcher(self.jobs, self.capacity, self.worker, clock=clock)
-        self.lanes: dict[Operation, LoopLane] = {}
+        self.lanes: dict[Operation, LoopWorker] = {}
         for operation in operations:
             operation.open_streams = 0
             if operation.concurrency is None:
                 operation.open_stream = self.worker.open_stream
             else:
                 queue = self._new_queue(limits, clock)
-                self.lanes[operation] = LoopLane(operation, queue, Job.settle, streams, clock=clock)
+                self.lanes[operation] = LoopWorker(
+                    operation, queue, Job.settle, streams, clock=clock
+                )
         self._tell_loop = tell_loop
         self._broke = broke
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection
 
 from potassium.engine.job import Job, Operation, Priority
-from potassium.engine.line import Line
+from potassium.engine.operation_queue import OperationQueue
 
 __all__ = ["Capacity", "JobQueue"]
 
@@ -61,7 +61,7 @@ class JobQueue(asyncio.Queue[Job]):
         self._clock = clock
 
     @property
-    def lines(self) -> Collection[Line]:
+    def lines(self) -> Collection[OperationQueue]:
         """The line of each operation that had a job yet."""
         return self._lines.values()
 
@@ -103,7 +103,7 @@ class JobQueue(asyncio.Queue[Job]):
             if operation.batching is not None:
                 operation.batching.left(job)
 
-    def pop(self, line: Line) -> Job:
+    def pop(self, line: OperationQueue) -> Job:
         """Take the first job out of ``line``, which has one."""
         job = line.pop()
         job.has_place = False
@@ -120,7 +120,7 @@ class JobQueue(asyncio.Queue[Job]):
             job.rank = self._admitted + self._capacity.limit + 0.5
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
-        self._lines: dict[Operation, Line] = {}
+        self._lines: dict[Operation, OperationQueue] = {}
         self._admitted = 0
 
     def _put(self, item: Job) -> None:
@@ -131,7 +131,7 @@ class JobQueue(asyncio.Queue[Job]):
         operation = item.operation
         line = self._lines.get(operation)
         if line is None:
-            line = self._lines[operation] = Line(operation)
+            line = self._lines[operation] = OperationQueue(operation)
         line.add(item)
         if operation.batching is not None:
             item.arrived_at = self._clock()

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from potassium.engine.bridge import Bridge
-    from potassium.engine.job import Failure, Job
+    from potassium.engine.failure import Failure
+    from potassium.engine.job import Job
 
 __all__ = ["AsyncSteps", "Steps", "Stream"]
 

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from potassium.engine.bridge import Bridge
-from potassium.engine.job import Failure, Job
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job
 from potassium.engine.stream import Steps, Stream
-from potassium.engine.turns import Turns
+from potassium.engine.stream_slots import StreamSlots
 from potassium.errors import DeadlineExceeded, UsageError, WorkerFailed
 
 __all__ = ["Worker"]
@@ -57,7 +58,7 @@ class Worker:
         self._streams = streams
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream | None] = queue.SimpleQueue()
-        self._turns = Turns()
+        self._turns = StreamSlots()
         self._opening = threading.Lock()
 
     def hand_over(self, group: Sequence[Job]) -> None:

@@ -12,10 +12,12 @@ from, so that of two at once one comes to nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
-__all__ = ["Event", "NewJob", "Status", "StoredJob"]
+from potassium.errors import IdempotencyKeyReused
+
+__all__ = ["Event", "NewJob", "Status", "StoredJob", "queued", "same_or_refused"]
 
 
 class Status(StrEnum):
@@ -128,3 +130,31 @@ class Event:
     id: int
     kind: str
     data: bytes
+
+
+_GIVEN = [field.name for field in fields(NewJob) if field.name != "headers"]
+
+
+def queued(job: NewJob, seq: int) -> StoredJob:
+    """Return a new job as it is stored: the how-manieth of all, due at once."""
+    return StoredJob(
+        **{name: getattr(job, name) for name in _GIVEN},
+        headers=tuple((name, value) for name, value in job.headers),
+        seq=seq,
+        status=Status.QUEUED,
+        due_at=job.created_at,
+    )
+
+
+def same_or_refused(known: StoredJob, job: NewJob) -> StoredJob:
+    """Return the job that an idempotency key names already.
+
+    Raises:
+        IdempotencyKeyReused: it was submitted with other content.
+
+    """
+    if known.fingerprint != job.fingerprint:
+        raise IdempotencyKeyReused(
+            "This idempotency key was used before, for a job with other content."
+        )
+    return known

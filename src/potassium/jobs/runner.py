@@ -11,21 +11,12 @@ from typing import TypeVar
 import orjson
 
 from potassium.errors import Interrupted, JobCancelled, PotassiumError, StoreFailed
+from potassium.jobs.attempt import Attempt, status_event
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.run import (
-    Cancelled,
-    Done,
-    Failed,
-    Lane,
-    NotDone,
-    Outcome,
-    Run,
-    Work,
-    status_event,
-)
+from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome, Work
 from potassium.jobs.store import JobStore
 from potassium.jobs.watch import Watch
-from potassium.webhooks.deliveries import Delivery
+from potassium.webhooks.model import Delivery
 
 __all__ = ["CRASHES", "Runner"]
 
@@ -74,7 +65,7 @@ class Runner:
         self._problem = problem
         self._backoff = backoff
         self._clock = clock
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: Counter[Lane] = Counter()
         self._claimed: Counter[Lane] = Counter()
@@ -192,7 +183,7 @@ class Runner:
             last = 1
             if job.attempts > 1:
                 last = await self._insist(lambda: self._last_event(job))
-            run = Run(job, self._store, self._watch, last)
+            run = Attempt(job, self._store, self._watch, last)
             run.on_begin.append(begin)
             self._runs[job.id] = run
             try:
@@ -213,7 +204,7 @@ class Runner:
         self._moved_at[lane] = time.monotonic()
         self.wake()
 
-    async def _outcome(self, run: Run) -> Outcome:
+    async def _outcome(self, run: Attempt) -> Outcome:
         try:
             return await self._work.run(run)
         except Exception:  # a job that nobody ends would be running for ever
@@ -221,7 +212,7 @@ class Runner:
             error = PotassiumError("The server made a mistake.")
             return Failed(self._problem(error, run.job.request_id), may_retry=True)
 
-    async def _settle(self, run: Run, outcome: Outcome) -> None:
+    async def _settle(self, run: Attempt, outcome: Outcome) -> None:
         """Store what came of a run, as often as it takes."""
         job = run.job
         if isinstance(outcome, Done):
@@ -242,14 +233,19 @@ class Runner:
             await self._end(run, Status.FAILED, error=outcome.error)
 
     async def _end(
-        self, run: Run, status: Status, *, output: bytes | None = None, error: bytes | None = None
+        self,
+        run: Attempt,
+        status: Status,
+        *,
+        output: bytes | None = None,
+        error: bytes | None = None,
     ) -> None:
         told = orjson.loads(status_event(status.value, run.job.attempts))
         events = await run.finish(told)
         await self._insist(lambda: self.end(run.told, status, output, error, events))
 
     async def _put_back(
-        self, run: Run, *, due_at: float, error: bytes | None, counts: bool = True
+        self, run: Attempt, *, due_at: float, error: bytes | None, counts: bool = True
     ) -> None:
         events = await run.finish({"status": "queued", "attempts": run.job.attempts})
         await self._insist(

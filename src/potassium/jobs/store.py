@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from potassium.jobs.model import Event, NewJob, Status, StoredJob
-from potassium.webhooks.deliveries import Delivery, DeliveryStore
+from potassium.webhooks.model import Delivery, DeliveryStore
 
 __all__ = ["JobStore"]
 

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from potassium.config import Webhooks
 from potassium.errors import StoreFailed
-from potassium.webhooks.deliveries import Attempt, Delivery, DeliveryStore
-from potassium.webhooks.delivery import GONE, Post
-from potassium.webhooks.faults import StoreFaults
+from potassium.webhooks.model import Delivery, DeliveryAttempt, DeliveryStore
+from potassium.webhooks.poster import GONE, Poster
 from potassium.webhooks.schedule import ATTEMPTS
+from potassium.webhooks.store_backoff import StoreBackoff
 
 __all__ = ["Deliverer", "Posting"]
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("potassium.webhooks")
 class Posting(Protocol):
     """What tries to deliver; it raises nothing, and is closed at the end."""
 
-    async def __call__(self, delivery: Delivery) -> Attempt:
+    async def __call__(self, delivery: Delivery) -> DeliveryAttempt:
         """Try once."""
 
     async def aclose(self) -> None:
@@ -63,8 +63,8 @@ class Deliverer:
         self._per_host = options.per_host
         self._is_durable = is_durable
         self._clock = clock
-        self._post = post or Post(options, clock=clock)
-        self._faults = StoreFaults(clock)
+        self._post = post or Poster(options, clock=clock)
+        self._faults = StoreBackoff(clock)
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._woken = asyncio.Event()
         self._closing_at: float | None = None
@@ -192,7 +192,7 @@ class Deliverer:
             logger.error("%d webhook deliveries that had not arrived end with the server", lost)
 
 
-def _log_failure(delivery: Delivery, attempt: Attempt, now: float) -> None:
+def _log_failure(delivery: Delivery, attempt: DeliveryAttempt, now: float) -> None:
     logger.log(
         logging.ERROR if attempt.next_at is None else logging.WARNING,
         "webhook to %s failed: %s (attempt %d of %d, request %s); %s",

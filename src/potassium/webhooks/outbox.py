@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 from potassium.errors import StoreFailed
-from potassium.webhooks.deliveries import Delivery, DeliveryStore
+from potassium.webhooks.model import Delivery, DeliveryStore
 
 __all__ = ["OUTBOX", "Outbox", "new_id"]
 

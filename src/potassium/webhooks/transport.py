@@ -3,7 +3,7 @@
 import httpx
 
 from potassium.webhooks.addresses import PermittedAddresses
-from potassium.webhooks.names import Resolve
+from potassium.webhooks.resolver import Resolve
 
 __all__ = ["GuardedTransport"]
 

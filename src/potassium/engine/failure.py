@@ -1,0 +1,56 @@
+"""The outcome of a job that raised."""
+
+import inspect
+import traceback
+from contextlib import suppress
+
+from potassium.errors import HandlerError, PotassiumError, UsageError
+
+__all__ = ["Failure"]
+
+SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+class Failure:
+    """The outcome of a job whose operation raised, of whatever class.
+
+    It travels as a value: an asyncio future takes neither ``StopIteration`` nor, without
+    tearing down the loop, ``SystemExit`` and ``KeyboardInterrupt``.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        """Keep ``error``, and let go of what its stack frames hold.
+
+        The locals of a failed handler may be gigabytes of tensors; the traceback keeps its
+        lines without them.
+        """
+        _release(error)
+        self.error = error
+
+    def to_raise(self) -> PotassiumError:
+        """Return the error as one that may be raised on the event loop.
+
+        Errors of this package's are meant for the caller, and stay what they are; anything else
+        is the cause of a ``HandlerError``.
+        """
+        if isinstance(self.error, PotassiumError) and not isinstance(self.error, UsageError):
+            return self.error
+        error = HandlerError("The handler raised an exception.")
+        error.__cause__ = self.error
+        return error
+
+
+def _release(error: BaseException) -> None:
+    """Clear the frames that an error, and those behind it, went through."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            # A generator may be suspended, to go on later; clearing would close it.
+            if not frame.f_code.co_flags & SUSPENDABLE:
+                with suppress(RuntimeError):  # it is still running
+                    frame.clear()
+        one = one.__cause__ or one.__context__

@@ -1,0 +1,93 @@
+"""Jobs that run on the event loop: those of ``async def`` handlers."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from potassium.engine.bridge import Bridge
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job, Operation
+from potassium.engine.queue import JobQueue
+from potassium.engine.stream import AsyncSteps, Stream
+from potassium.errors import DeadlineExceeded, Draining
+
+__all__ = ["LoopWorker"]
+
+
+class LoopWorker:
+    """Runs one operation's jobs on the event loop, ``operation.concurrency`` at a time.
+
+    It has a queue of its own, so that jobs of the GPU thread and of other lanes do not stand in
+    its way, nor it in theirs. A job that streams keeps its place in the lane until it is through.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        jobs: JobQueue,
+        report: Callable[[Job], None],
+        streams: Bridge[Stream],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Drain ``jobs``; ``report`` is called with each job that has its outcome."""
+        self.jobs = jobs
+        self._operation = operation
+        self._report = report
+        self._streams = streams
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Run jobs one after another for ever; call it once for each place in the lane.
+
+        Cancellation fails the job at hand with ``Draining`` and leaves the queue as it is.
+        """
+        while True:
+            job = await self.jobs.get()
+            started = self._clock()
+            if job.is_unwanted(started):
+                job.call_off(DeadlineExceeded())  # where it is not called off already
+                continue
+            # A task of its own, so that a caller who leaves can call off this job alone, and a
+            # handler that cancels itself does not end the lane.
+            task = asyncio.ensure_future(self._outcome(job))
+            job.interrupt = task.cancel
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                task.cancel()
+                await asyncio.wait({task})
+                self._end(job, Failure(Draining("The server stopped before the call was done.")))
+                raise
+            # A task that was called off before its first step has no result.
+            self._end(job, None if task.cancelled() else task.result())
+            job.argument = None  # the request refers to the job, and not the other way any more
+            self._operation.service_time.add(self._clock() - started)
+
+    def _end(self, job: Job, outcome: object) -> None:
+        if job.stream is not None:
+            job.stream.end(outcome if isinstance(outcome, Failure) else None)
+        else:
+            job.outcome = outcome
+            self._report(job)
+
+    async def _outcome(self, job: Job) -> object:
+        try:
+            outcome = await self._operation.run(job.argument)
+            if isinstance(outcome, AsyncSteps):
+                await self._stream(job, outcome)
+        except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
+            return Failure(error)
+        return outcome
+
+    async def _stream(self, job: Job, steps: AsyncSteps) -> None:
+        stream = job.stream = Stream(job, self._streams)
+        try:
+            while job.called_off is None:
+                stream.push(await steps.next())
+                await asyncio.sleep(0)  # its chunks leave, also where it never waits itself
+                await stream.room()
+        except StopAsyncIteration:
+            return
+        finally:
+            await steps.close()

@@ -1,0 +1,68 @@
+"""The waiting jobs of one operation."""
+
+from bisect import insort
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from potassium.engine.job import Job, Operation
+
+__all__ = ["OperationQueue"]
+
+STALE = 32  # jobs that have left, beyond as many as wait, before they are cleared out
+
+
+class OperationQueue:
+    """Jobs in order of rank; any of them may leave at any time.
+
+    Attributes:
+        operation: what all of them do.
+
+    """
+
+    __slots__ = ("_jobs", "_length", "operation")
+
+    def __init__(self, operation: "Operation") -> None:
+        """Begin empty."""
+        self.operation = operation
+        self._jobs: deque[Job] = deque()  # also those that have left, but for the first
+        self._length = 0
+
+    def __len__(self) -> int:
+        """Return how many jobs wait."""
+        return self._length
+
+    def add(self, job: "Job") -> None:
+        """Let ``job`` stand in line."""
+        jobs = self._jobs
+        job.in_line = True
+        self._length += 1
+        if not jobs or job.rank > jobs[-1].rank:
+            jobs.append(job)
+        else:
+            insort(jobs, job, key=lambda other: other.rank)
+
+    @property
+    def first(self) -> "Job":
+        """The job that is next; the line must not be empty."""
+        return self._jobs[0]
+
+    def pop(self) -> "Job":
+        """Take the job that is next out of the line, which must not be empty."""
+        jobs = self._jobs
+        job = jobs.popleft()
+        job.in_line = False
+        self._length -= 1
+        while jobs and not jobs[0].in_line:
+            jobs.popleft()
+        return job
+
+    def remove(self, job: "Job") -> None:
+        """Take ``job``, which is in this line, out of it."""
+        if self._jobs[0] is job:
+            self.pop()
+            return
+        job.in_line = False
+        self._length -= 1
+        if len(self._jobs) > 2 * self._length + STALE:
+            self._jobs = deque(other for other in self._jobs if other.in_line)

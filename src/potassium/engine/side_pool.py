@@ -1,0 +1,94 @@
+"""Threads for what need not hold the GPU: preparing arguments and finishing results."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from potassium.engine.bridge import Bridge
+from potassium.engine.failure import Failure
+from potassium.engine.job import Job
+
+__all__ = ["SidePool"]
+
+
+class SidePool:
+    """Runs the steps of jobs before and after the GPU thread, several at a time.
+
+    ``prepare``, ``finish`` and ``stop`` may be called from any thread. ``prepared`` and
+    ``finished`` are called on the loop with each job that is through a step; where the step
+    raised, the job's outcome is a ``Failure``.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        tell_loop: Callable[[Callable[[], object]], None],
+        *,
+        prepared: Callable[[Job], object],
+        finished: Callable[[Job], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare a pool of ``threads``; ``run`` has yet to be called on each."""
+        self.threads = threads
+        self._prepared = Bridge(tell_loop, prepared)
+        self._finished = Bridge(tell_loop, finished)
+        self._clock = clock
+        self._at: dict[int, tuple[Job, float]] = {}  # what each thread is at, and since when
+        self._inbox: queue.SimpleQueue[tuple[Callable[[Job], None], Job] | None] = (
+            queue.SimpleQueue()
+        )
+
+    @property
+    def oldest(self) -> tuple[Job, float] | None:
+        """The job that a thread has been at for the longest, and since when."""
+        return min(tuple(self._at.values()), key=lambda at: at[1], default=None)
+
+    def prepare(self, job: Job) -> None:
+        """Make the argument that the job's operation runs with, and find out what it costs."""
+        self._inbox.put((self._prepare, job))
+
+    def finish(self, job: Job) -> None:
+        """Make the job's outcome out of what its operation returned."""
+        self._inbox.put((self._finish, job))
+
+    def stop(self) -> None:
+        """Let ``run`` return on each thread once everything asked for before is done."""
+        for _ in range(self.threads):
+            self._inbox.put(None)
+
+    def run(self) -> None:
+        """Do what comes into the inbox until ``stop``; blocks the thread it is called on."""
+        thread = threading.current_thread()
+        name, thread.name = thread.name, "potassium-pool"
+        try:
+            while (item := self._inbox.get()) is not None:
+                step, job = item
+                self._at[threading.get_ident()] = job, self._clock()
+                step(job)
+                del self._at[threading.get_ident()]
+                del item, step, job  # a blocked thread holds on to its locals
+        finally:
+            thread.name = name
+
+    def _prepare(self, job: Job) -> None:
+        operation = job.operation
+        if job.called_off is None:
+            try:
+                if operation.prepare is not None:
+                    job.argument = operation.prepare(job.argument)
+                if operation.batching is not None and operation.batching.rule.cost is not None:
+                    job.cost = operation.batching.cost_of(job.argument)
+            except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
+                job.outcome = Failure(error)
+        self._prepared.send(job)
+
+    def _finish(self, job: Job) -> None:
+        finish = job.operation.finish
+        assert finish is not None  # noqa: S101 - else there was nothing to come here for
+        if job.called_off is None:
+            try:
+                job.outcome = finish(job.outcome)
+            except BaseException as error:  # noqa: BLE001 - as above
+                job.outcome = Failure(error)
+        self._finished.send(job)

@@ -1,0 +1,144 @@
+"""Running a batched handler, so that one item's fault is that item's alone."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from math import inf
+from typing import Any
+
+from potassium.engine import Ceiling, Failure
+from potassium.errors import OutOfMemory, WorkerFailed
+from potassium.handlers.accelerator import free_memory, is_fatal, is_out_of_memory, to_host
+
+__all__ = ["BatchRun", "WrongCountError"]
+
+NO_LISTS = (Mapping, set, frozenset, str, bytes)  # of any length, but no result for each item
+
+Outcome = tuple[int, Any]  # an item's index, and its result or Failure
+
+
+class WrongCountError(Exception):
+    """A batched handler returned more or fewer results than it was given items."""
+
+
+class BatchRun:
+    """One batch on its way through a handler.
+
+    The handler returns as many results as it was given items, in their order, or yields them. An
+    exception in the place of a result is that item's failure. If it raises, the items are run
+    again in halves, and a half that fails in halves again: the culprit is found within log2(n)
+    more rounds, and fails alone. Where the accelerator's memory does not suffice, the same
+    halving finds what fits, and ``ceiling`` keeps it in mind.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[list[Any]], Any],
+        items: Sequence[Any],
+        *,
+        weight: Callable[[Sequence[int]], float],
+        ceiling: Ceiling,
+        is_wanted: Callable[[int], bool] = lambda _: True,
+    ) -> None:
+        """Prepare to call ``function`` with ``items``.
+
+        ``weight`` tells what the items of some indices take of the memory, and ``is_wanted``
+        whether somebody still waits for one: if not, it is not run again.
+        """
+        self._function = function
+        self._items = items
+        self._weight = weight
+        self._ceiling = ceiling
+        self._is_wanted = is_wanted
+        self._fatal: Failure | None = None  # to those who come after what has poisoned the device
+        self._fits = 0.0  # the largest weight that did
+        self._overflows = inf  # the smallest weight that did not
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Run the batch and yield the outcome of each item that is wanted, as it is known."""
+        yield from self._solve(list(range(len(self._items))))
+        if self._overflows < inf:
+            self._ceiling.overflowed(self._fits or self._overflows / 2)
+        else:
+            self._ceiling.fitted(self._fits)
+
+    def _solve(self, part: list[int], *, fails: bool = False) -> Generator[Outcome, None, bool]:
+        """Yield the outcomes of ``part``, and return whether all of it ran in one.
+
+        Of one that ``fails`` it is known that a run of it raises.
+        """
+        wanted = [index for index in part if self._is_wanted(index)]
+        if not wanted:
+            return False
+        if self._fatal is not None:
+            yield from ((index, self._fatal) for index in wanted)
+            return False
+        no_memory = False
+        if not fails or len(wanted) < len(part) or len(part) == 1:
+            results = self._try(wanted)
+            if not isinstance(results, Failure):
+                yield from results
+                return len(wanted) == len(part)
+            no_memory = is_out_of_memory(results.error)
+            is_told = self._fatal is not None or isinstance(results.error, WrongCountError)
+            if is_told or len(wanted) == 1:
+                failure = self._again(wanted) if no_memory and not is_told else results
+                yield from ((index, failure) for index in wanted)
+                return False
+        middle = (len(wanted) + 1) // 2
+        first_half_ran = yield from self._solve(wanted[:middle])
+        # One of the two raised: where the first did not, the second will.
+        yield from self._solve(wanted[middle:], fails=first_half_ran and not no_memory)
+        return False
+
+    def _try(self, part: list[int]) -> list[Outcome] | Failure:
+        try:
+            results = self._run(part)
+        except BaseException as error:  # noqa: BLE001 - SystemExit is a failure as well
+            failure = Failure(error)
+        else:
+            self._fits = max(self._fits, self._weight(part))
+            return results
+        if is_fatal(failure.error):
+            self._fatal = Failure(WorkerFailed())
+        elif is_out_of_memory(failure.error):
+            free_memory()
+            if len(part) > 1:  # what does not fit alone says little of others
+                self._overflows = min(self._overflows, self._weight(part))
+        return failure
+
+    def _run(self, part: list[int]) -> list[Outcome]:
+        results = self._function([self._items[index] for index in part])
+        if hasattr(type(results), "__next__"):
+            results = list(results)
+        if isinstance(results, NO_LISTS) or not _has_length(results):
+            raise WrongCountError(
+                f"expected a list of {len(part)} results, got {type(results).__name__}"
+            )
+        if len(results) != len(part):
+            raise WrongCountError(f"expected {len(part)} results, got {len(results)}")
+        return [
+            (index, Failure(result) if isinstance(result, BaseException) else result)
+            for index, result in zip(part, to_host(results), strict=True)
+        ]
+
+    def _again(self, part: list[int]) -> Any:
+        """Run one item that memory did not suffice for once more, now that some was freed."""
+        try:
+            return self._run(part)[0][1]
+        except BaseException as error:  # noqa: BLE001 - as above
+            if not is_out_of_memory(error):
+                failure = Failure(error)
+                if is_fatal(error):
+                    self._fatal = failure
+                return failure
+            refusal = OutOfMemory("The accelerator is out of memory.", retry_after=1)
+            refusal.__cause__ = error
+            return Failure(refusal)
+
+
+def _has_length(results: Any) -> bool:
+    """Return whether there are some; of a tensor or array without dimensions there are none."""
+    try:
+        len(results)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,170 @@
+"""How a request becomes a handler's second argument, decided once from its signature."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from potassium.errors import InvalidInput, MalformedJSON, UsageError
+from potassium.http.request import Request
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["Bind", "binding_of", "check_prepared"]
+
+Bind = Callable[[Request], Any]
+
+RIGHT_FORM = """\
+Write it with two parameters, the cache and the input:
+
+    def handler(cache: dict, json_in: dict) -> dict: ...        # the JSON object
+    def handler(context: dict, request: Request) -> Response: ...  # the whole request
+    def handler(cache: dict, body: bytes): ...                  # the raw body
+    def handler(cache: dict, item: Item): ...                   # what pydantic validates"""
+
+
+BATCH_FORM = """\
+Write it with two parameters, the cache and a list of inputs, and return as many results:
+
+    def handler(cache: dict, items: list[Item]) -> list: ...    # each validated by pydantic
+    def handler(cache: dict, items: list[dict]) -> list: ...    # JSON objects"""
+
+STEP_FORM = """\
+Write it with one parameter, or with the cache before it:
+
+    def prepare(item: Item): ...
+    def prepare(cache: dict, item: Item): ..."""
+
+
+def binding_of(
+    function: Callable[..., Any], *, batched: bool = False, is_step: bool = False
+) -> Bind:
+    """Return the function that turns a request into the second argument of ``function``.
+
+    ``batched`` if that is a list with an input in it for each of many requests, ``is_step`` if
+    it is the function's last argument, whether or not the cache comes before it.
+
+    The annotation decides: none or ``dict`` takes the JSON object, ``Request`` the whole
+    request, ``bytes`` the raw body, anything else the JSON value that pydantic made of it.
+
+    Raises:
+        UsageError: the signature is none of these; the message shows the right form.
+
+    """
+    with _right_form(function, batched=batched, is_step=is_step):
+        annotation = _annotation(function, least=1 if is_step else 2)
+        return _binding(_of_items(annotation) if batched else annotation)
+
+
+def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:
+    """Check the signature of a function whose input is what a step before it returns.
+
+    No request is bound to its annotation, so that may be anything.
+
+    Raises:
+        UsageError: it does not take the cache and an input, or a list of them if ``batched``.
+
+    """
+    with _right_form(function, batched=batched):
+        annotation = _annotation(function, least=2)
+        if batched:
+            _of_items(annotation)
+
+
+@contextmanager
+def _right_form(
+    function: Callable[..., Any], *, batched: bool = False, is_step: bool = False
+) -> Iterator[None]:
+    """Show the right form where ``function`` turns out unusable."""
+    form = STEP_FORM if is_step else BATCH_FORM if batched else RIGHT_FORM
+    try:
+        yield
+    except _UnusableError as error:
+        name = getattr(function, "__qualname__", repr(function))
+        kind = "a prepare= step" if is_step else "a batched handler" if batched else "a handler"
+        raise UsageError(f"{name} cannot be {kind}: {error}.\n{form}") from error.__cause__
+
+
+class _UnusableError(Exception):
+    """Why a function cannot be bound."""
+
+
+def _binding(annotation: Any) -> Bind:
+    if annotation is Request:
+        return _whole_request
+    if annotation is bytes:
+        return _raw_body
+    if annotation in (inspect.Parameter.empty, dict, dict[str, Any]):
+        return _json_object
+    return _validated(annotation)
+
+
+def _whole_request(request: Request) -> Request:
+    return request
+
+
+def _raw_body(request: Request) -> bytes:
+    return request.body
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    value = request.json
+    if type(value) is not dict:
+        fault = {"loc": [], "msg": "Input should be an object", "type": "dict_type"}
+        raise InvalidInput("The body is JSON, but not an object.", [fault])
+    return value
+
+
+def _validated(annotation: Any) -> Bind:
+    import pydantic  # noqa: PLC0415 - half as costly to import as the whole rest
+
+    try:
+        adapter: TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
+    except pydantic.errors.PydanticUserError as error:
+        raise _UnusableError(f"pydantic cannot validate {annotation!r}") from error
+
+    def bind(request: Request) -> Any:
+        _ = request.json  # 400 and 415 before 422; pydantic's own parser would take NaN
+        try:
+            return adapter.validate_json(request.body)
+        except pydantic.ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":  # nested deeper than its parser takes
+                raise MalformedJSON("The body is nested too deeply.") from None
+            faults = error.errors(include_url=False, include_context=False, include_input=False)
+            raise InvalidInput(
+                "The body is JSON, but not what this handler takes; see errors.",
+                [
+                    {"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]}
+                    for fault in faults
+                ],
+            ) from None
+
+    return bind
+
+
+def _annotation(function: Callable[..., Any], *, least: int) -> Any:
+    """Return the annotation of the last of two parameters, or of ``least`` where it takes fewer."""
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError as error:
+        raise _UnusableError(
+            f"{error}; annotations may only use names of the module itself"
+        ) from error
+    for count in range(least, 3):
+        try:
+            bound = signature.bind(*[None] * count).arguments
+        except TypeError:
+            continue
+        if len(bound) == count:  # otherwise they went into *args
+            return signature.parameters[list(bound)[-1]].annotation
+    raise _UnusableError(f"it takes {signature}")
+
+
+def _of_items(annotation: Any) -> Any:
+    """Return the annotation of one item of a list."""
+    if annotation in (inspect.Parameter.empty, list):
+        return dict
+    if get_origin(annotation) not in (list, Sequence):
+        raise _UnusableError(f"its second parameter is {annotation!r}, not a list")
+    return next(iter(get_args(annotation)), dict)  # typing.List has none

@@ -1,0 +1,71 @@
+"""What a handler's generator does in each of its turns."""
+
+import contextvars
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from potassium.engine import AsyncSteps, Steps
+from potassium.errors import OutOfMemory
+from potassium.handlers.accelerator import Modes, free_memory, is_out_of_memory
+from potassium.http.stream_formats import StreamFormat
+
+__all__ = ["AsyncGeneratorSteps", "GeneratorSteps"]
+
+
+class GeneratorSteps(Steps):
+    """The steps of a plain generator, each in the context and the modes that it left."""
+
+    def __init__(self, iterator: Iterator[Any], wire: StreamFormat) -> None:
+        """Step through ``iterator``; its chunks are encoded by ``wire``, on the GPU thread."""
+        self._iterator = iterator
+        self._wire = wire
+        self._context = contextvars.copy_context()
+        self._modes = Modes()
+
+    def __next__(self) -> bytes:
+        """Return the next chunk, encoded."""
+        try:
+            return self._context.run(self._advance)
+        except BaseException:
+            # It has ended, unless it was its chunk that could not be sent, or it is a file.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the generator: ``GeneratorExit`` is raised where it stands."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            with self._modes:
+                self._context.run(close)
+
+    def _advance(self) -> bytes:
+        try:
+            with self._modes:
+                return self._wire.encode(next(self._iterator))
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # they hold on to tensors
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold on to tensors
+            free_memory()
+            raise OutOfMemory("The accelerator is out of memory.", retry_after=1) from error
+
+
+class AsyncGeneratorSteps(AsyncSteps):
+    """The steps of an async generator."""
+
+    def __init__(self, iterator: AsyncIterator[Any], wire: StreamFormat) -> None:
+        """Step through ``iterator``; its chunks are encoded by ``wire``."""
+        self._iterator = iterator
+        self._wire = wire
+
+    async def next(self) -> bytes:
+        """Return the next chunk, encoded."""
+        return self._wire.encode(await anext(self._iterator))
+
+    async def close(self) -> None:
+        """Close the generator."""
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()

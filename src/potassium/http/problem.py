@@ -1,0 +1,132 @@
+"""Errors as the client sees them: ``application/problem+json`` (RFC 9457)."""
+
+import logging
+import traceback
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from potassium.errors import (
+    DeadlineExceeded,
+    HandlerError,
+    PotassiumError,
+    StreamBroken,
+    Unavailable,
+    UnserializableOutput,
+)
+from potassium.http.codec import encode
+from potassium.http.reply import Reply, wire_headers
+from potassium.http.response import EMPTY
+
+__all__ = ["PROBLEM", "explained", "failure_reply", "internal", "problem_reply"]
+
+PROBLEM = (b"content-type", b"application/problem+json")
+
+# Where HTTP's own phrase is not the code: we have one, or Python's releases do not agree on it.
+CODES = {
+    413: "body_too_large",
+    414: "uri_too_long",
+    416: "range_not_satisfiable",
+    422: "invalid_input",
+}
+
+
+def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> Reply:
+    """Return the answer to a request that ended with ``error``.
+
+    ``code`` and ``request_id`` are members of our own. ``debug`` adds the traceback of what a
+    handler raised; without it none leaves the server.
+    """
+    if isinstance(error, HTTPException):
+        status, detail = error.status_code, str(error.detail)
+        # Whoever raised it may have written numbers.
+        headers: Mapping[str, str] = {str(a): str(b) for a, b in (error.headers or {}).items()}
+        code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
+        members: dict[str, Any] = {}
+    elif isinstance(error, PotassiumError):
+        status, code, detail = error.status, error.code, error.detail
+        headers, members = error.headers, dict(error.members)
+    else:
+        status, code, detail = 500, PotassiumError.code, "The server made a mistake."
+        headers, members = {}, {}
+    cause = error.__cause__ if isinstance(error, HandlerError) else error
+    if debug and status >= HTTPStatus.INTERNAL_SERVER_ERROR and cause is not None:
+        members["traceback"] = "".join(traceback.format_exception(cause)).splitlines()
+    document = {
+        "type": "about:blank",
+        "title": _title(status),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **members,
+    }
+    sent = [(name, value) for name, value in wire_headers(headers) if name != PROBLEM[0]]
+    try:
+        body = encode(document)
+    except UnserializableOutput:  # what the app put into its own error
+        body = encode({**document, "detail": "", **dict.fromkeys(members)})
+    return Reply(status, b"" if status in EMPTY else body, PROBLEM, *sent)
+
+
+def explained(
+    error: HTTPException, method: str, path: str, handlers: Collection[str] = ()
+) -> HTTPException:
+    """Return a 404 or 405 of the router's with a detail that says what to do instead.
+
+    ``handlers`` are paths to name, where they are everybody's business. An error with a detail of
+    its own is returned as it is.
+    """
+    detail, headers = str(error.detail), error.headers or {}
+    if detail != _title(error.status_code):
+        return error
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        where = f"at {', '.join(handlers)}" if handlers else "each at a path of its own"
+        detail = f"Nothing is at {path}. Handlers answer POST, {where}."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
+        allowed = " or ".join(sorted(headers["Allow"].split(", ")))
+        detail = f"{allowed} is needed here, not {method}."
+    return HTTPException(error.status_code, detail, headers)
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # not registered with IANA, as 499 is not
+        return f"Status {status}"
+
+
+SENDABLE = range(200, 600)  # final statuses of HTTP
+
+
+logger = logging.getLogger("potassium")
+
+
+def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: bool) -> Reply:
+    """Return the answer to a failed call of the handler at ``path``, and log what it may not say.
+
+    An ``HTTPException`` of Starlette's that the handler raised is answered as such.
+    """
+    cause = error.__cause__
+    if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
+        return problem_reply(cause, request_id, debug=debug)
+    expected = isinstance(error, Unavailable | DeadlineExceeded | StreamBroken)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not expected:
+        logger.error(
+            "%s failed: %s (request %s)",
+            path,
+            error.code,
+            request_id,
+            exc_info=cause or error,
+            extra={"request_id": request_id, "handler": path},
+        )
+    return problem_reply(error, request_id, debug=debug)
+
+
+def internal(cause: Exception) -> PotassiumError:
+    """Return an error for what nobody meant to raise: of a validator of the app's, or our own."""
+    error = PotassiumError("The server made a mistake.")
+    error.__cause__ = cause
+    return error

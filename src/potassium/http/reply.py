@@ -1,0 +1,98 @@
+"""An answer ready for the wire, and how it gets there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Send
+
+from potassium.http.codec import encode
+from potassium.http.response import EMPTY, FIELD_VALUE, NOT_GIVEN, TOKEN, Response
+
+__all__ = ["JSON", "OwnReply", "Reply", "reply_to", "wire_headers"]
+
+JSON = (b"content-type", b"application/json")
+BYTES = (b"content-type", b"application/octet-stream")
+OURS = ("content-length", "transfer-encoding", "x-request-id")
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+class Reply:
+    """Status, headers and body of an answer, all of them encoded.
+
+    It is built where the handler ran, so that no value of the user's, and no tensor, leaves the
+    GPU thread.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        """Keep the encoded parts; ``headers`` lacks the length and the request's id."""
+        self.status = status
+        self.body = body
+        self.headers = [*headers]
+        if status not in EMPTY:
+            self.headers.append((b"content-length", b"%d" % len(body)))
+
+    @property
+    def is_json(self) -> bool:
+        """Return whether the body is a JSON document."""
+        return JSON in self.headers
+
+    async def send(self, request_id: str, send: Send) -> None:
+        """Send the answer, with the request's id, over ASGI."""
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status,
+                "headers": [*self.headers, (b"x-request-id", request_id.encode("ascii"))],
+            }
+        )
+        await send({"type": "http.response.body", "body": self.body})
+
+
+class OwnReply(Reply):
+    """An answer whose body the app has written itself: it may be anything."""
+
+    __slots__ = ()
+
+
+def reply_to(result: Any) -> Reply:
+    """Return the answer that a handler's ``result`` stands for.
+
+    ``bytes`` go out as they are, a ``Response`` as it says, anything else as JSON.
+
+    Raises:
+        UnserializableOutput: the result cannot be sent.
+
+    """
+    kind = type(result)
+    if kind is bytes:
+        return Reply(200, result, BYTES)
+    if kind is Response:
+        return _reply_to_response(result)
+    return Reply(200, encode(result), JSON)
+
+
+def _reply_to_response(response: Response) -> Reply:
+    if response.json is not NOT_GIVEN:
+        kind, body, media_type = Reply, encode(response.json), JSON
+    elif isinstance(response.body, str):
+        kind, body, media_type = OwnReply, response.body.encode(), TEXT
+    else:
+        kind, body, media_type = OwnReply, bytes(response.body or b""), BYTES  # type: ignore[arg-type] # no iterator
+    headers = wire_headers(response.headers)
+    if not any(name == b"content-type" for name, _ in headers) and body:
+        headers.append(media_type)
+    return kind(response.status, body, *headers)
+
+
+def wire_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers of the app's as ASGI sends them.
+
+    Those that the server sets itself, and what no header can be, are left out.
+    """
+    return [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in headers.items()
+        if TOKEN.fullmatch(name) and FIELD_VALUE.fullmatch(value) and name.lower() not in OURS
+    ]

@@ -1,0 +1,78 @@
+"""Full control over the response."""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+
+from potassium.errors import UsageError
+
+__all__ = ["EMPTY", "FIELD_VALUE", "NOT_GIVEN", "TOKEN", "Response"]
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+EMPTY = (204, 205, 304)  # no content comes with these (RFC 9110, section 6.4.1)
+NOT_GIVEN: Final = object()  # None is JSON too
+
+
+class Response:
+    """An answer in full: ``Response(status=201, json={"id": 7}, headers={"X-Model": "a"})``.
+
+    Attributes:
+        status: the HTTP status, 200 to 599.
+        json: sent as JSON, whatever a handler may return, where ``body`` is not given.
+        body: sent as it is; ``str`` in UTF-8; a generator's chunks as a stream. The content type
+            is ``application/octet-stream`` for bytes and ``text/plain`` for str where ``headers``
+            does not name one.
+        headers: sent beside those that the server sets.
+
+    """
+
+    __slots__ = ("body", "headers", "json", "status")
+
+    def __init__(
+        self,
+        status: int = 200,
+        json: Any = NOT_GIVEN,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | str | Iterator[Any] | AsyncIterator[Any] | None = None,
+    ) -> None:
+        """Describe the answer; nothing is sent before the handler returns it.
+
+        Raises:
+            UsageError: both ``json`` and ``body`` were given, or the status or a header is not
+                one that can be sent.
+
+        """
+        if json is not NOT_GIVEN and body is not None:
+            raise UsageError(
+                "Response(json=..., body=...): give one of the two. json= is encoded for you, "
+                "body= is sent as it is."
+            )
+        if not isinstance(body, bytes | str | Iterator | AsyncIterator | None):
+            raise UsageError(
+                f"Response(body=...): bytes, str or a generator, not {type(body).__name__}."
+            )
+        if type(status) is not int or not 200 <= status <= 599:  # noqa: PLR2004
+            raise UsageError(f"Response(status={status!r}): a number from 200 to 599 is needed.")
+        for name, value in (headers or {}).items():
+            _check_header(name, value)
+        if status in EMPTY and (json is not NOT_GIVEN or body):
+            raise UsageError(f"Response(status={status}): this status has no body.")
+        self.status = status
+        self.json = json
+        self.body = body
+        self.headers = dict(headers or {})
+
+
+def _check_header(name: str, value: str) -> None:
+    """Refuse what no HTTP header can be (RFC 9110, section 5).
+
+    Raises:
+        UsageError: a name that is no token, or a value with control characters in it.
+
+    """
+    if not isinstance(name, str) or not TOKEN.fullmatch(name):
+        raise UsageError(f"Response(headers=...): {name!r} is not the name of a header.")
+    if not isinstance(value, str) or not FIELD_VALUE.fullmatch(value):
+        raise UsageError(f"Response(headers=...): the value of {name} is not printable Latin-1.")

@@ -1,0 +1,50 @@
+"""Server-sent events."""
+
+import re
+from typing import Any
+
+from potassium.http.codec import encode
+from potassium.http.stream_formats import BUFFERS, StreamFormat, as_text, utf8
+
+__all__ = ["KEEP_ALIVE", "ServerSentEvents"]
+
+EVENTS = b"text/event-stream"
+KEEP_ALIVE = 15.0  # seconds without an event after which a comment is sent
+LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+
+class ServerSentEvents(StreamFormat):
+    """Server-sent events (WHATWG HTML, section 9.2): ``str`` as it is, anything else as JSON.
+
+    Each chunk is an event with an ``id`` that counts up from 1. The last event is ``end``, or
+    ``error`` with the problem document.
+    """
+
+    media_type = EVENTS
+    defaults = (*StreamFormat.defaults, (b"cache-control", b"no-cache"))
+    KEEP_ALIVE = b": keep-alive\n\n"
+    END = b"event: end\ndata:\n\n"
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        super().__init__()
+        self._count = 0
+
+    def encode(self, chunk: Any) -> bytes:
+        """Return the event that stands for ``chunk``."""
+        if isinstance(chunk, BUFFERS):
+            chunk = as_text(chunk)
+        data = _lines(chunk) if isinstance(chunk, str) else b"data: %b\n" % encode(chunk)
+        self._count += 1
+        return b"id: %d\n%b\n" % (self._count, data)
+
+    @staticmethod
+    def error(problem: bytes) -> bytes:
+        """Return the event that ends a stream which failed."""
+        return b"event: error\ndata: %b\n\n" % problem
+
+
+def _lines(text: str) -> bytes:
+    if "\n" not in text and "\r" not in text:
+        return b"data: %b\n" % utf8(text)
+    return b"".join(b"data: %b\n" % utf8(line) for line in LINE_BREAK.split(text))

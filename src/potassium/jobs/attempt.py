@@ -1,0 +1,197 @@
+"""One attempt at a job, from the claim to what comes of it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from potassium.errors import StoreFailed
+from potassium.jobs.model import Event, StoredJob
+from potassium.jobs.store import JobStore
+from potassium.jobs.watch import Watch
+
+__all__ = ["Attempt", "status_event"]
+
+PROGRESS_PAUSE = 0.05  # seconds between two of its events, so that a job leaves no millions
+MOST_UNSAVED = 1000  # events; a stream that is ahead of the store by more waits for it
+
+
+class Attempt:
+    """One attempt at a job: what its handler tells on the way, and who wants it to end.
+
+    ``began`` and ``progress`` may be called from any thread, everything else belongs to the event
+    loop. What is told is stored in the background, all that has piled up at a time.
+
+    Attributes:
+        job: as it was claimed.
+        on_cancel: called when the job is to end early.
+        on_put_off: called when its handler is not to begin any more: the server stops.
+        on_begin: called on the loop when the handler has begun, one after the other.
+        is_cancelled: whether it is to end early.
+        has_begun: whether its handler has begun.
+        is_over: whether what comes of it is known, so that it cannot be cancelled any more.
+
+    """
+
+    def __init__(self, job: StoredJob, store: JobStore, watch: Watch, last_event: int) -> None:
+        """Begin after the job's event of number ``last_event``."""
+        self.job = job
+        self.on_cancel: Callable[[], object] | None = None
+        self.on_put_off: Callable[[], object] | None = None
+        self.on_begin: list[Callable[[], object]] = []
+        self.is_cancelled = False
+        self.has_begun = False
+        self._store = store
+        self._watch = watch
+        self._loop = asyncio.get_running_loop()
+        self._last_event = last_event
+        self._events: list[Event] = []
+        self._progress: float | None = None
+        self._message: str | None = None
+        self._has_progress = False
+        self._latest: tuple[float | None, str | None] = (None, None)
+        self._paced_until = 0.0
+        self._is_noted = False  # the loop is about to look at the latest
+        self._saving: asyncio.Task[None] | None = None
+        self._saved = asyncio.Event()
+        self._has_more = asyncio.Event()  # something else than progress, or the end
+        self.is_over = False
+
+    def began(self) -> None:
+        """Note that the handler has begun; calls after the first count for nothing."""
+        if not self.has_begun:
+            self.has_begun = True
+            self._on_loop(self._begin)
+
+    def progress(self, share: float | None, message: str | None) -> None:
+        """Note how far the handler is: ``share`` of 1, and in words."""
+        before = self._latest
+        self._latest = (
+            before[0] if share is None else share,
+            before[1] if message is None else message,
+        )
+        if not self._is_noted:  # one wake-up for all that is told until the loop comes to it
+            self._is_noted = True
+            self._on_loop(self._note_progress)
+
+    async def chunk(self, data: bytes) -> None:
+        """Note a chunk of the result, as JSON; wait for the store where it is far behind.
+
+        Not for one that fails: what it lacks is stored when it works, or at the end.
+        """
+        self._add("chunk", data)
+        while len(self._events) >= MOST_UNSAVED and self._saving is not None:
+            self._saved.clear()
+            await self._saved.wait()
+
+    def cancel(self) -> None:
+        """Ask the handler to end, where it has not yet."""
+        self.is_cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()
+
+    def put_off(self) -> None:
+        """Leave the handler to the next server, where it has not begun."""
+        if not self.has_begun and self.on_put_off is not None:
+            self.on_put_off()
+
+    @property
+    def told(self) -> StoredJob:
+        """The job with the progress that its handler has told last."""
+        return replace(self.job, progress=self._progress, message=self._message)
+
+    async def finish(self, status: dict[str, Any]) -> Sequence[Event]:
+        """Return the events that are not stored yet, the last one telling ``status``.
+
+        Nothing is stored of this run any more but by the caller.
+        """
+        self.is_over = True
+        self._has_more.set()
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+        self._take_progress()
+        self._append("status", orjson.dumps(status))
+        return self._events
+
+    def _on_loop(self, call: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody is left to be told
+            self._loop.call_soon_threadsafe(call)
+
+    def _begin(self) -> None:
+        if not self.is_over:
+            self._add("status", status_event("running", self.job.attempts))
+            for call in self.on_begin:
+                call()
+
+    def _note_progress(self) -> None:
+        self._is_noted = False  # before the look: what is told later comes here again
+        if not self.is_over:
+            self._progress, self._message = self._latest
+            self._has_progress = True
+            self._save_soon()
+
+    def _add(self, kind: str, data: bytes) -> None:
+        self._take_progress()
+        self._append(kind, data)
+        self._has_more.set()
+        self._save_soon()
+
+    def _append(self, kind: str, data: bytes) -> None:
+        self._last_event += 1
+        self._events.append(Event(id=self._last_event, kind=kind, data=data))
+
+    def _take_progress(self) -> None:
+        if self._has_progress:
+            self._has_progress = False
+            told = {"progress": self._progress, "message": self._message}
+            self._append("progress", orjson.dumps(told))
+
+    def _save_soon(self) -> None:
+        if self._saving is None and not self.is_over:
+            self._saving = self._loop.create_task(self._save(), name="potassium-job-events")
+
+    async def _save(self) -> None:
+        try:
+            while (self._events or self._has_progress) and not self.is_over:
+                await self._pace()
+                if self.is_over:
+                    return  # the end brings it along
+                self._take_progress()
+                if not await self._note():
+                    return
+        finally:
+            self._saving = None
+            self._saved.set()
+
+    async def _pace(self) -> None:
+        """Wait until it is time for more progress, unless there is something else to store."""
+        left = self._paced_until - self._loop.time()
+        if left > 0 and not self._events:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._has_more.wait()
+        self._has_more.clear()
+        if self._has_progress:
+            self._paced_until = self._loop.time() + PROGRESS_PAUSE
+
+    async def _note(self) -> bool:
+        """Store what has piled up; return False where it stays for the next time, or the end."""
+        events, self._events = self._events, []
+        try:
+            await self._store.note(
+                self.job, progress=self._progress, message=self._message, events=events
+            )
+        except StoreFailed:
+            self._events = events + self._events
+            return False
+        self._saved.set()
+        self._watch.tell(self.job.id)
+        return True
+
+
+def status_event(status: str, attempts: int) -> bytes:
+    """Return what the event stream tells of a job that has come to a new status."""
+    return orjson.dumps({"status": status, "attempts": attempts})

@@ -1,0 +1,188 @@
+"""How a background job becomes a call of its handler, and what the call comes to."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from math import inf
+
+from starlette.exceptions import HTTPException
+
+from potassium.engine import Engine, Job, Priority, State, Stream
+from potassium.errors import (
+    DeadlineExceeded,
+    Draining,
+    JobCancelled,
+    MalformedJSON,
+    OutOfMemory,
+    PotassiumError,
+    QueueFull,
+    UnserializableOutput,
+    WorkerFailed,
+)
+from potassium.handlers.handler import Handler
+from potassium.http.codec import decode
+from potassium.http.problem import failure_reply, internal
+from potassium.http.reply import OwnReply, Reply
+from potassium.http.request import Request
+from potassium.http.stream_formats import JsonChunks
+from potassium.jobs.attempt import Attempt
+from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
+
+__all__ = ["Executor"]
+
+LONGEST_OUTPUT = 500_000_000  # bytes; SQLite keeps no value of 1e9, and never would
+
+FULL = 0.05  # seconds until a queue that direct calls have filled is asked again
+
+# Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take so
+# long together.
+AHEAD = 0.2  # seconds
+MOST_AHEAD = 64  # jobs
+SHORTEST = 1e-6  # seconds
+SLACK = 0.001  # seconds
+
+
+class Executor:
+    """Runs jobs on the engine, among the direct calls.
+
+    Jobs wait in the store. Of those that have not begun only a few wait in the engine's queue: what
+    fills a batch, or a fraction of a second of short ones. There they are of low priority: a direct
+    call goes before them, until as many have as the queue takes. So a direct call waits for no more
+    than the job that runs, or its own batch, and a job that has come so far for no more than that
+    many direct calls.
+    """
+
+    def __init__(self, engine: Engine, handlers: Mapping[str, Handler], *, debug: bool) -> None:
+        """Run jobs of ``handlers``, by path, on ``engine``."""
+        self.lanes: Sequence[Lane] = _lanes(handlers.values())
+        self._engine = engine
+        self._handlers = handlers
+        self._debug = debug
+
+    async def run(self, run: Attempt) -> Outcome:
+        """Run a job to its end; never raises for what the handler does."""
+        job = run.job
+        handler = self._handlers[job.handler]
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
+        request = Request(job.request_id, headers, job.body)
+        request.background = run
+        request.wire = JsonChunks()
+        try:
+            return await self._call(handler, request, run)
+        except PotassiumError as error:
+            is_ending = self._engine.lifecycle.state is not State.READY
+            if is_ending and isinstance(error, Draining | WorkerFailed):
+                return NotDone()
+            failure = error
+        except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
+            failure = internal(error)
+        reply = failure_reply(failure, handler.path, request.id, debug=self._debug)
+        if isinstance(failure, JobCancelled):
+            return Cancelled(reply.body)
+        return Failed(reply.body, may_retry=_may_retry(failure, reply))
+
+    async def _call(self, handler: Handler, request: Request, run: Attempt) -> Outcome:
+        call = request, handler.bind(request)
+        job = await self._admit(handler, call, run)
+        request.job = job
+        outcome = await self._engine.outcome(job)
+        if type(outcome) is Stream:
+            done = Done(await self._collect(outcome, run))
+        else:
+            done = _done(outcome)
+        if len(done.output) > LONGEST_OUTPUT:
+            raise UnserializableOutput(f"The result is longer than {LONGEST_OUTPUT} bytes.")
+        return done
+
+    async def _admit(self, handler: Handler, call: object, run: Attempt) -> Job:
+        engine = self._engine
+        while True:
+            if run.is_cancelled:
+                raise JobCancelled
+            try:
+                job = engine.admit(handler.operation, call, priority=Priority.LOW)
+            except QueueFull:
+                await asyncio.sleep(FULL)
+                continue
+            break
+        job.is_background = True
+        run.on_cancel = lambda: engine.call_off(job, JobCancelled())
+        run.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
+        if handler.timeout is not None:
+            run.on_begin.append(self._limit(job, handler.timeout))
+        return job
+
+    def _limit(self, job: Job, seconds: float) -> Callable[[], object]:
+        """Return what gives a job so many seconds from when it is called."""
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            if not job.is_over:
+                job.timer = loop.call_later(seconds, self._engine.call_off, job, DeadlineExceeded())
+
+        return begin
+
+    async def _collect(self, stream: Stream, run: Attempt) -> bytes:
+        """Return a list of all chunks as JSON; each is told of as it comes."""
+        chunks: list[bytes] = []
+        try:
+            while (some := await stream.take()) is not None:
+                for chunk in some:
+                    chunks.append(chunk)
+                    await run.chunk(chunk)
+        finally:
+            self._engine.release(stream)
+        return b"[%b]" % b",".join(chunks)
+
+
+class _Lane:
+    def __init__(self, *handlers: Handler) -> None:
+        self.handlers: Sequence[str] = [handler.path for handler in handlers]
+        self._operations = [handler.operation for handler in handlers]
+
+    def room(self, waiting: int, claimed: int, quiet: float) -> int:
+        """Return how many more may be claimed."""
+        first = self._operations[0]
+        if first.batching is not None:
+            return first.batching.rule.max_size - waiting
+        means = [operation.service_time.mean for operation in self._operations]
+        slowest = max((mean for mean in means if mean is not None), default=inf)
+        ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
+        # The loop may take many times as long to get to this as the job takes, where it is loaded.
+        if quiet > (2 * slowest + SLACK if claimed else AHEAD):
+            ahead = 0  # what runs is none of the short ones, or may be none
+        return max(ahead - waiting, (first.concurrency or 1) - claimed)
+
+
+def _lanes(handlers: Iterable[Handler]) -> list[_Lane]:
+    plain: list[Handler] = []
+    lanes = []
+    for handler in handlers:
+        if handler.operation.batching is None and handler.operation.concurrency is None:
+            plain.append(handler)
+        else:
+            lanes.append(_Lane(handler))
+    return [*lanes, _Lane(*plain)] if plain else lanes
+
+
+def _done(reply: Reply) -> Done:
+    if reply.status >= HTTPStatus.BAD_REQUEST:
+        error = internal(HTTPException(reply.status, f"The handler answered {reply.status}."))
+        raise error
+    if not reply.body:
+        return Done(b"null")
+    if not reply.is_json:
+        raise UnserializableOutput("The result of a background job has to be JSON.")
+    if isinstance(reply, OwnReply):
+        try:
+            decode(reply.body)
+        except MalformedJSON:
+            raise UnserializableOutput("The body is not the JSON that its type says.") from None
+    return Done(reply.body)
+
+
+def _may_retry(error: PotassiumError, reply: Reply) -> bool:
+    """Return whether the same call may come to a better end another time."""
+    if isinstance(error, UnserializableOutput):
+        return False
+    return isinstance(error, OutOfMemory) or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -1,0 +1,283 @@
+"""Jobs kept in memory: they are gone when the process is."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued, same_or_refused
+from potassium.jobs.order import JobOrder, rank
+from potassium.webhooks.memory_store import MemoryDeliveries
+from potassium.webhooks.model import Delivery
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore(MemoryDeliveries):
+    """A ``JobStore`` of this process alone, for development and tests."""
+
+    def __init__(self) -> None:
+        """Begin with no job."""
+        super().__init__()
+        self._jobs: dict[str, StoredJob] = {}  # in order of submission
+        self._keys: dict[tuple[str, str], str] = {}
+        self._events: defaultdict[str, list[Event]] = defaultdict(list)
+        self._lines: defaultdict[str, JobOrder] = defaultdict(JobOrder)
+        self._counts: Counter[tuple[Status, str]] = Counter()
+        self._submitted = 0
+
+    async def open(self) -> None:
+        """Do nothing: it is ready."""
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    async def submit(self, job: NewJob) -> StoredJob:
+        """Keep a new job, queued; return it, or the one that its idempotency key names already."""
+        if job.idempotency_key is not None:
+            key = (job.handler, job.idempotency_key)
+            if (known := self._keys.get(key)) is not None:
+                return same_or_refused(self._jobs[known], job)
+            self._keys[key] = job.id
+        self._submitted += 1
+        stored = queued(job, self._submitted)
+        self._set(stored)
+        return stored
+
+    async def get(self, job_id: str) -> StoredJob | None:
+        """Return a job, or None where there is none."""
+        return self._jobs.get(job_id)
+
+    async def find(
+        self, *, status: Status | None = None, limit: int, after: str | None = None
+    ) -> Sequence[StoredJob]:
+        """Return up to ``limit`` jobs, the newest first; those submitted before job ``after``."""
+        before = self._submitted + 1
+        if after is not None:
+            known = self._jobs.get(after)
+            before = 0 if known is None else known.seq
+        fitting = (
+            replace(job, body=b"", output=None)
+            for job in reversed(self._jobs.values())
+            if job.seq < before and status in (None, job.status)
+        )
+        return list(islice(fitting, limit))
+
+    async def position(self, job: StoredJob) -> int:
+        """Return the place of a queued job among those of its handler, from 1 on."""
+        return self._lines[job.handler].before(job) + 1
+
+    async def count(self, status: Status, handler: str | None = None) -> int:
+        """Return how many jobs have a status, of all handlers or of one."""
+        if handler is not None:
+            return self._counts[status, handler]
+        return sum(jobs for (one, _), jobs in self._counts.items() if one is status)
+
+    async def waiting(self) -> Collection[str]:
+        """Return the handlers that queued jobs are for."""
+        return [
+            handler
+            for (status, handler), jobs in self._counts.items()
+            if status is Status.QUEUED and jobs
+        ]
+
+    async def claim(
+        self, *, handlers: Collection[str], limit: int, now: float
+    ) -> Sequence[StoredJob]:
+        """Let up to ``limit`` queued jobs of ``handlers`` run: those that are next and due."""
+        first = [
+            job
+            for handler in set(handlers)
+            for job in islice((job for job in self._queued(handler) if _is_due(job, now)), limit)
+        ]
+        first.sort(key=lambda job: (rank(job), job.seq))
+        return [self._set(job.claimed(now)) for job in first[:limit]]
+
+    async def next_job(self, handlers: Collection[str]) -> float | None:
+        """Return when the next queued job of ``handlers`` is due; None where there is none."""
+        due = (job.due_at for handler in handlers for job in self._queued(handler))
+        return min(due, default=None)
+
+    async def keep(self, job_ids: Collection[str]) -> Collection[str]:  # noqa: ARG002 - none is lost
+        """Return nothing: within one process no claim is lost."""
+        return ()
+
+    async def left_behind(self) -> Sequence[StoredJob]:
+        """Return nothing: a claimant that died took all jobs with it."""
+        return ()
+
+    async def end(  # noqa: PLR0913 - as in the interface
+        self,
+        job: StoredJob,
+        status: Status,
+        *,
+        now: float,
+        output: bytes | None = None,
+        error: bytes | None = None,
+        events: Iterable[Event] = (),
+        deliveries: Iterable[Delivery] = (),
+    ) -> bool:
+        """Bring a job to its end; False where it is not as ``job`` says any more."""
+        current = self._same(job, Status.QUEUED, Status.RUNNING)
+        if current is None:
+            return False
+        self._set(
+            replace(
+                current,
+                status=status,
+                finished_at=now,
+                output=output,
+                error=error,
+                progress=current.progress if job.progress is None else job.progress,
+                message=current.message if job.message is None else job.message,
+            )
+        )
+        self._events[job.id] += events
+        for delivery in deliveries:
+            self._add(delivery)
+        return True
+
+    async def put_back(  # noqa: PLR0913 - as in the interface
+        self,
+        job: StoredJob,
+        *,
+        due_at: float,
+        error: bytes | None,
+        events: Iterable[Event] = (),
+        counts: bool = True,
+        crashed: bool = False,
+    ) -> bool:
+        """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``."""
+        current = self._same(job, Status.RUNNING)
+        if current is None:
+            return False
+        self._set(
+            replace(
+                current,
+                status=Status.QUEUED,
+                due_at=due_at,
+                error=error,
+                expires_at=None,
+                attempts_limit=current.attempts_limit + (not counts),
+                crashes=current.crashes + crashed,
+            )
+        )
+        self._events[job.id] += events
+        return True
+
+    async def retry(
+        self, job: StoredJob, *, attempts_limit: int, now: float, events: Iterable[Event] = ()
+    ) -> bool:
+        """Queue a failed job again, in its old place; False as for ``end``.
+
+        It does not expire any more: it had begun in time.
+        """
+        current = self._same(job, Status.FAILED)
+        if current is None:
+            return False
+        self._set(
+            replace(
+                current,
+                status=Status.QUEUED,
+                attempts_limit=attempts_limit,
+                due_at=now,
+                finished_at=None,
+                expires_at=None,
+            )
+        )
+        self._events[job.id] += events
+        return True
+
+    async def note(
+        self,
+        job: StoredJob,
+        *,
+        progress: float | None,
+        message: str | None,
+        events: Iterable[Event] = (),
+    ) -> None:
+        """Keep the progress and events of a running job; nothing where the claim is lost."""
+        current = self._same(job, Status.RUNNING)
+        if current is None:
+            return
+        self._set(
+            replace(
+                current,
+                progress=current.progress if progress is None else progress,
+                message=current.message if message is None else message,
+            )
+        )
+        self._events[job.id] += events
+
+    async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Return up to ``limit`` events of a job, from the one after ``after`` on."""
+        later = (event for event in self._events.get(job_id, ()) if event.id > after)
+        return list(islice(later, limit))
+
+    async def last_event(self, job_id: str) -> int:
+        """Return the number of a job's last event, 0 where it has none."""
+        events = self._events.get(job_id)
+        return events[-1].id if events else 0
+
+    async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
+        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
+        expired = [
+            replace(job, body=b"")
+            for handler in self._lines
+            for job in self._queued(handler)
+            if job.expires_at is not None and job.expires_at <= now
+        ]
+        return sorted(expired, key=lambda job: (job.expires_at, job.seq))[:limit]
+
+    async def delete_ended(self, *, before: float, limit: int) -> int:
+        """Delete up to ``limit`` jobs that ended before a time; return how many it were."""
+        ended = [
+            job
+            for job in self._jobs.values()
+            if job.finished_at is not None
+            and job.finished_at < before
+            and not self._has_undone(job.id)
+        ]
+        ended.sort(key=lambda job: (job.finished_at, job.seq))
+        for job in ended[:limit]:
+            self._delete(job)
+        return len(ended[:limit])
+
+    def _queued(self, handler: str) -> Iterator[StoredJob]:
+        return (self._jobs[job_id] for job_id in self._lines[handler])
+
+    def _same(self, job: StoredJob, *statuses: Status) -> StoredJob | None:
+        """Return the job as it is now, if it is in one of ``statuses`` and as ``job`` says."""
+        current = self._jobs.get(job.id)
+        if current is None or current.status not in statuses:
+            return None
+        is_same = (current.status, current.attempts) == (job.status, job.attempts)
+        return current if is_same else None
+
+    def _set(self, job: StoredJob) -> StoredJob:
+        """Put a job in place of what it was, in its line and the counts too."""
+        former = self._jobs.get(job.id)
+        if former is not None:
+            self._leave(former)
+        self._jobs[job.id] = job
+        self._counts[job.status, job.handler] += 1
+        if job.status is Status.QUEUED:
+            self._lines[job.handler].enter(job)
+        return job
+
+    def _leave(self, job: StoredJob) -> None:
+        self._counts[job.status, job.handler] -= 1
+        if job.status is Status.QUEUED:
+            self._lines[job.handler].leave(job)
+
+    def _delete(self, job: StoredJob) -> None:
+        self._leave(job)
+        del self._jobs[job.id]
+        self._events.pop(job.id, None)
+        self._forget_deliveries(job.id)
+        if job.idempotency_key is not None:
+            del self._keys[job.handler, job.idempotency_key]
+
+
+def _is_due(job: StoredJob, now: float) -> bool:
+    return job.due_at <= now and (job.expires_at is None or job.expires_at > now)

@@ -1,0 +1,44 @@
+"""The order in which queued jobs run."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from potassium.jobs.model import StoredJob
+from potassium.jobs.store import PRIORITY_STEP
+
+__all__ = ["JobOrder", "rank"]
+
+HIGHEST = 2  # priority; those below count as submitted later
+
+
+def rank(job: StoredJob) -> int:
+    """Return what a job is ordered by, and keeps for life; of two the one with less is next."""
+    return job.seq + (HIGHEST - job.priority) * PRIORITY_STEP
+
+
+class JobOrder:
+    """The queued jobs of one handler, in order; in memory."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._places: list[tuple[int, int, str]] = []
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the ids of the jobs, the next one first."""
+        return (job_id for _, _, job_id in self._places)
+
+    def enter(self, job: StoredJob) -> None:
+        """Put a job into its place."""
+        insort(self._places, _place(job))
+
+    def leave(self, job: StoredJob) -> None:
+        """Take a job out."""
+        del self._places[bisect_left(self._places, _place(job))]
+
+    def before(self, job: StoredJob) -> int:
+        """Return how many jobs are before this one."""
+        return bisect_left(self._places, _place(job))
+
+
+def _place(job: StoredJob) -> tuple[int, int, str]:
+    return rank(job), job.seq, job.id

@@ -1,0 +1,174 @@
+"""The pages of background jobs."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import groupby
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from potassium.errors import InvalidInput
+from potassium.http.codec import encode
+from potassium.http.preferences import wait_of
+from potassium.http.sse import KEEP_ALIVE, ServerSentEvents
+from potassium.jobs.document import document, rfc3339
+from potassium.jobs.model import Event, Status
+from potassium.jobs.service import LONGEST_WAIT, JobService
+
+__all__ = ["JobRoutes"]
+
+PAGE = 50  # jobs
+LARGEST_PAGE = 500
+AT_ONCE = 32  # events; they may be large
+
+
+class JobRoutes:
+    """What clients ask of background jobs, each by its id, which nobody can guess."""
+
+    def __init__(self, service: Callable[[], Awaitable[JobService]]) -> None:
+        """Ask ``service`` for the jobs; it may have to start the app first."""
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        """Return a route for each page."""
+        return [
+            Route("/jobs", self.find, methods=["GET"], name="jobs"),
+            Route("/jobs/{id}", self.get, methods=["GET"], name="job"),
+            Route("/jobs/{id}", self.cancel, methods=["DELETE"], name="cancel_job"),
+            Route("/jobs/{id}/retry", self.retry, methods=["POST"], name="retry_job"),
+            Route("/jobs/{id}/events", self.events, methods=["GET"], name="job_events"),
+            Route("/jobs/{id}/deliveries", self.deliveries, methods=["GET"], name="job_deliveries"),
+        ]
+
+    async def find(self, request: Request) -> Response:
+        """List jobs, the newest first; ``next`` is what to give as ``after`` for those that follow.
+
+        Raises:
+            InvalidInput: ``status``, ``limit`` or ``after`` cannot be.
+
+        """
+        service = await self._service()
+        limit = _limit(request.query_params.get("limit"))
+        after = request.query_params.get("after")
+        if after is not None and not (after.isascii() and after.isalnum()):
+            raise InvalidInput("after: the id of a job is needed.")
+        jobs = await service.store.find(
+            status=_status(request.query_params.get("status")),
+            limit=limit + 1,
+            after=after,
+        )
+        shown = jobs[:limit]
+        more = shown[-1].id if len(jobs) > limit else None
+        return _json({"jobs": [document(job, with_output=False) for job in shown], "next": more})
+
+    async def get(self, request: Request) -> Response:
+        """Show a job, with ``Prefer: wait`` once it has ended or the time is over."""
+        service = await self._service()
+        wait, job_id = wait_of(request.scope), request.path_params["id"]
+        if wait is None:
+            return _json(await service.document(await service.get(job_id)))
+        job = await service.wait(job_id, min(wait, LONGEST_WAIT))
+        return _json(
+            await service.document(job),
+            headers={"Preference-Applied": f"wait={min(wait, LONGEST_WAIT):g}"},
+        )
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel a job: at once where it waits, as soon as its handler sees it where it runs."""
+        service = await self._service()
+        job = await service.cancel(request.path_params["id"])
+        return _json(await service.document(job), 200 if job.status.is_final else 202)
+
+    async def retry(self, request: Request) -> Response:
+        """Run a job that has failed once more."""
+        service = await self._service()
+        return _json(await service.document(await service.retry(request.path_params["id"])), 202)
+
+    async def events(self, request: Request) -> Response:
+        """Stream what happens to a job (WHATWG HTML, section 9.2), from ``Last-Event-ID`` on.
+
+        Raises:
+            InvalidInput: that is no number.
+
+        """
+        service = await self._service()
+        job = await service.get(request.path_params["id"])
+        last = request.headers.get("last-event-id", "0")
+        if not last.isascii() or not last.isdigit() or len(last) > len(str(2**62)):
+            raise InvalidInput("Last-Event-ID: the number of an event is needed.")
+        return StreamingResponse(
+            _stream(service, job.id, int(last)),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+
+    async def deliveries(self, request: Request) -> Response:
+        """Show every attempt to post what tells of a job."""
+        service = await self._service()
+        attempts = await service.deliveries(request.path_params["id"])
+        by_delivery = sorted(attempts, key=lambda attempt: attempt.delivery_id)
+        shown = [
+            {
+                "id": delivery_id,
+                "url": some[0].url,
+                "attempts": [
+                    {
+                        "number": one.number,
+                        "at": rfc3339(one.at),
+                        "duration": round(one.duration, 3),
+                        "status": one.status,
+                        "error": one.error,
+                        "next_at": rfc3339(one.next_at),
+                    }
+                    for one in some
+                ],
+            }
+            for delivery_id, group in groupby(by_delivery, key=lambda one: one.delivery_id)
+            if (some := list(group))
+        ]
+        return _json({"deliveries": shown})
+
+
+async def _stream(service: JobService, job_id: str, last: int) -> AsyncIterator[bytes]:
+    """Yield events after number ``last``, until the job has come to its end and all are told."""
+    if last == 0:
+        last = 1
+        yield _event(Event(id=1, kind="status", data=b'{"status":"queued","attempts":0}'))
+    with service.watch.over(job_id) as change:
+        while True:
+            job = await service.store.get(job_id)  # before the events: the last come with the end
+            while events := await service.store.events(job_id, after=last, limit=AT_ONCE):
+                last = events[-1].id
+                yield b"".join(map(_event, events))
+            if job is None or service.has_rest(job):
+                return
+            while not await change.wait(KEEP_ALIVE):
+                yield ServerSentEvents.KEEP_ALIVE
+
+
+def _event(event: Event) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.id, event.kind.encode(), event.data)
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode(value), status, headers, media_type="application/json")
+
+
+def _status(given: str | None) -> Status | None:
+    try:
+        return None if given is None else Status(given)
+    except ValueError:
+        raise InvalidInput(f"status: one of {', '.join(_statuses())} is needed.") from None
+
+
+def _statuses() -> Iterator[str]:
+    return (status.value for status in Status)
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return PAGE
+    if given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= LARGEST_PAGE:
+        return int(given[:9])
+    raise InvalidInput(f"limit: a number from 1 to {LARGEST_PAGE} is needed.")

@@ -1,0 +1,314 @@
+"""Background jobs as the rest of the server sees them: submitted, asked for, cancelled."""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from potassium.config import Jobs
+from potassium.engine import Priority
+from potassium.errors import (
+    DeadlineExceeded,
+    Draining,
+    InvalidInput,
+    JobCancelled,
+    JobHasEnded,
+    JobNotFound,
+    PotassiumError,
+    StoreFailed,
+)
+from potassium.handlers.handler import Handler
+from potassium.http.codec import encode
+from potassium.http.problem import problem_reply
+from potassium.http.request import Request
+from potassium.jobs.attempt import status_event
+from potassium.jobs.document import document
+from potassium.jobs.model import Event, NewJob, Status, StoredJob
+from potassium.jobs.outcome import Work
+from potassium.jobs.runner import Runner
+from potassium.jobs.store import JobStore
+from potassium.jobs.sweeper import Sweeper
+from potassium.jobs.watch import Watch
+from potassium.webhooks.model import Delivery, DeliveryAttempt
+from potassium.webhooks.outbox import new_id
+
+__all__ = ["JobService"]
+
+# What a handler may see of the request again, whenever its job runs; what lets in is not kept.
+CREDENTIALS = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
+)
+LONGEST_WAIT = 300.0  # seconds that a client may wait for a job; who has left is not noticed
+LONGEST_KEY = 255  # characters
+BETWEEN = 2.0  # seconds that a job may be between two states before its cancellation is given up
+
+logger = logging.getLogger("potassium.jobs")
+
+
+class JobService:
+    """Owns what background jobs need: the runner, the sweeper, and who waits for what.
+
+    The store is its caller's, who opens it before and closes it after. Belongs to the event loop.
+
+    Attributes:
+        store: keeps the jobs.
+        watch: who waits for which one.
+
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        options: Jobs,
+        handlers: Mapping[str, Handler],
+        work: Work,
+        *,
+        delivered: Callable[[], object],
+    ) -> None:
+        """Serve jobs of ``handlers``, by path, run by ``work``.
+
+        ``delivered`` is called when there is something to be posted in the store.
+        """
+        self.store = store
+        self.watch = Watch()
+        self._options = options
+        self._handlers = handlers
+        self._runner = Runner(
+            store,
+            work,
+            self.watch,
+            deliveries=self._deliveries,
+            delivered=delivered,
+            problem=_problem,
+            backoff=self._backoff,
+        )
+        self._sweeper = Sweeper(
+            store,
+            keep_for=options.keep_for,
+            expire=self._expire,
+            running=lambda: self._runner.running,
+            lost=self._runner.cancel,
+        )
+
+    async def start(self) -> None:
+        """Take up what was left, and begin to run jobs.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+
+        """
+        for path in sorted(set(await self.store.waiting()) - self._handlers.keys()):
+            logger.warning(
+                "%d jobs wait for POST %s, which this app has no handler for; they stay until it "
+                "has one again, or they are cancelled",
+                await self.store.count(Status.QUEUED, path),
+                path,
+            )
+        await self._runner.start()
+        self._sweeper.start()
+
+    def drain(self) -> None:
+        """Begin no more jobs; who waits for one that has not begun waits in vain."""
+        self._runner.drain()
+
+    def has_rest(self, job: StoredJob) -> bool:
+        """Return whether nothing will happen to a job before this server ends."""
+        return job.status.is_final or (self._runner.is_draining and job.status is Status.QUEUED)
+
+    async def close(self) -> None:
+        """Wait until what ran is stored."""
+        await self._sweeper.close()
+        await self._runner.close()
+
+    async def submit(
+        self,
+        handler: Handler,
+        request: Request,
+        *,
+        priority: Priority,
+        idempotency_key: str | None,
+        webhook_url: str | None,
+    ) -> tuple[StoredJob, int | None]:
+        """Store a call that is to be run in the background; it is safe when this returns.
+
+        Returns the job, and its place in line where it is queued.
+
+        Raises:
+            InvalidInput: the idempotency key is too long.
+            IdempotencyKeyReused: it belongs to a job of other content.
+            StoreFailed: the job is not stored.
+
+        """
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
+            raise InvalidInput(f"Idempotency-Key: 1 to {LONGEST_KEY} characters are needed.")
+        now = time.time()
+        limit = self._options.expire_after
+        job_id = secrets.token_hex(16)
+        new = NewJob(
+            id=job_id,
+            handler=handler.path,
+            body=request.body,
+            headers=[one for one in request.headers.items() if one[0] not in CREDENTIALS],
+            request_id=request.id,
+            priority=priority.value,
+            attempts_limit=handler.attempts or self._options.attempts,
+            created_at=now,
+            expires_at=None if limit is None else now + limit,
+            webhook_url=webhook_url,
+            idempotency_key=idempotency_key,
+            fingerprint=hashlib.sha256(request.body).digest(),
+        )
+        # At once, so that both are done in one transaction.
+        job, queued = await asyncio.gather(
+            self.store.submit(new), self.store.count(Status.QUEUED, handler.path)
+        )
+        self._runner.wake()
+        if job.id == job_id and priority <= Priority.NORMAL:
+            return job, queued  # it is the last of them, but for some of low priority
+        try:
+            return job, await self.position(job)
+        except StoreFailed:
+            return job, None  # it is kept all the same
+
+    async def get(self, job_id: str) -> StoredJob:
+        """Return a job.
+
+        Raises:
+            JobNotFound: there is none of this id.
+            StoreFailed: the store cannot be read.
+
+        """
+        job = await self.store.get(job_id)
+        if job is None:
+            raise JobNotFound(f"There is no job {job_id}." if job_id.isalnum() else "No such job.")
+        return job
+
+    async def wait(self, job_id: str, seconds: float) -> StoredJob:
+        """Return a job when it has ended, or as it is after so many seconds, or at the drain.
+
+        Raises:
+            JobNotFound: there is none of this id.
+            StoreFailed: the store cannot be read.
+
+        """
+        end = time.monotonic() + seconds
+        with self.watch.over(job_id) as change:
+            while True:
+                job = await self.get(job_id)
+                left = end - time.monotonic()
+                if self.has_rest(job) or not await change.wait(max(0.0, left)):
+                    return job
+
+    async def document(self, job: StoredJob) -> dict[str, Any]:
+        """Return what a job's page shows."""
+        return document(job, position=await self.position(job))
+
+    async def cancel(self, job_id: str) -> StoredJob:
+        """End a job that waits; ask one that runs to end.
+
+        Raises:
+            JobHasEnded: it has ended already.
+            JobNotFound: there is none of this id.
+            Draining: the next server will run it, as this one could not store what came of it.
+            StoreFailed: the store cannot be written.
+
+        """
+        give_up_at = time.monotonic() + BETWEEN
+        while True:
+            job = await self.get(job_id)
+            if job.status.is_final:
+                raise JobHasEnded(f"The job is {job.status} already.")
+            if job.status is Status.RUNNING:
+                if self._runner.cancel(job_id):
+                    return job
+                if self._runner.is_draining:
+                    raise Draining("The server is stopping.")
+                if time.monotonic() > give_up_at:
+                    raise StoreFailed("What came of the job cannot be stored now.")
+                await asyncio.sleep(0.001)  # it is about to begin, or has just ended
+                continue
+            error = _problem(JobCancelled(), job.request_id)
+            if await self._runner.end(job, Status.CANCELLED, None, error):
+                return await self.get(job_id)
+
+    async def retry(self, job_id: str) -> StoredJob:
+        """Queue a job that has failed again.
+
+        Raises:
+            JobHasEnded: it has not failed.
+            JobNotFound: there is none of this id.
+            StoreFailed: the store cannot be written.
+
+        """
+        job = await self.get(job_id)
+        handler = self._handlers.get(job.handler)
+        limit = (handler and handler.attempts) or self._options.attempts
+        last = max(1, await self.store.last_event(job_id))
+        queued = Event(id=last + 1, kind="status", data=status_event("queued", job.attempts))
+        did = job.status is Status.FAILED and await self.store.retry(
+            job, attempts_limit=job.attempts + limit, now=time.time(), events=[queued]
+        )
+        if not did:
+            raise JobHasEnded(f"Only a failed job can be retried; this one is {job.status}.")
+        self._runner.wake()
+        self.watch.tell(job_id)
+        return await self.get(job_id)
+
+    async def deliveries(self, job_id: str) -> Sequence[DeliveryAttempt]:
+        """Return every attempt to post what tells of a job.
+
+        Raises:
+            JobNotFound: there is none of this id.
+            StoreFailed: the store cannot be read.
+
+        """
+        await self.get(job_id)
+        return await self.store.attempts_of(job_id)
+
+    async def position(self, job: StoredJob) -> int | None:
+        """Return the place of a job in its line, from 1 on, where it is queued.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+
+        """
+        return await self.store.position(job) if job.status is Status.QUEUED else None
+
+    async def _expire(self, job: StoredJob) -> None:
+        error = DeadlineExceeded("The job had not begun within its time.")
+        await self._runner.end(job, Status.EXPIRED, None, _problem(error, job.request_id))
+
+    def _backoff(self, job: StoredJob) -> float:
+        handler = self._handlers.get(job.handler)
+        first = (handler and handler.backoff) or self._options.backoff
+        return first * 2.0 ** min(job.attempts - 1, 20)
+
+    def _deliveries(self, job: StoredJob) -> list[Delivery]:
+        """Return what is to be posted about a job that has ended."""
+        posts = []
+        if job.webhook_url is not None:
+            posts.append((job.webhook_url, encode(document(job)), True))
+        handler = self._handlers.get(job.handler)
+        if handler is not None and handler.webhook_url is not None and job.output is not None:
+            posts.append((handler.webhook_url, job.output, False))
+        now = job.finished_at or time.time()
+        return [
+            Delivery(
+                id=new_id(),
+                url=url,
+                body=body,
+                request_id=job.request_id,
+                job_id=job.id,
+                is_guarded=is_guarded,
+                created_at=now,
+                due_at=now,
+            )
+            for url, body, is_guarded in posts
+        ]
+
+
+def _problem(error: PotassiumError, request_id: str) -> bytes:
+    return problem_reply(error, request_id).body

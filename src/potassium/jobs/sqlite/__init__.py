@@ -1,0 +1,3 @@
+"""The job store on SQLite."""
+
+__all__: list[str] = []

@@ -1,0 +1,124 @@
+"""Opening the file of ``SqliteStore``, for this process alone."""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from potassium.errors import UsageError
+from potassium.jobs.sqlite import schema
+
+if TYPE_CHECKING:
+    from aiosqlite import Connection
+
+__all__ = ["connect", "identity"]
+
+# The first transaction after the first of these locks the file until it is closed; beside that,
+# what others would share with us lies in memory. Temporary tables hold what dies with us.
+SETTINGS = """
+PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA foreign_keys = ON;
+PRAGMA temp_store = MEMORY;
+BEGIN EXCLUSIVE;
+COMMIT;
+"""
+
+TEMPORARY = """
+CREATE TEMP TABLE taken (delivery_id TEXT PRIMARY KEY);
+CREATE TEMP TABLE left_behind AS SELECT seq, attempts FROM jobs WHERE status = 'running';
+"""
+
+
+async def connect(path: Path) -> "Connection":
+    """Return a connection to the database at ``path``, with all tables, in autocommit mode.
+
+    Makes the file and its folder where they are missing.
+
+    Raises:
+        UsageError: aiosqlite is not installed; the file is in use, or cannot be opened, or holds
+            something else, or is of a newer version.
+
+    """
+    try:
+        import aiosqlite  # noqa: PLC0415 - an extra, and only for this store
+    except ImportError as error:
+        raise UsageError(
+            'Jobs that survive a restart need aiosqlite: pip install "potassium[jobs]"'
+        ) from error
+    try:
+        _make_ready(path)
+        connection = await aiosqlite.connect(path, isolation_level=None, timeout=0)
+    except (OSError, sqlite3.Error) as error:
+        raise _refused(path, error) from error
+    try:
+        connection.row_factory = sqlite3.Row
+        await _refuse_foreign(connection, path)
+        await connection.executescript(SETTINGS)
+        await _migrate(connection, path)
+        await connection.executescript(TEMPORARY)
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _refused(path, error) from error
+        raise
+    return connection
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at ``path`` from any other, or None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make_ready(path: Path) -> None:
+    """Make the folder; raise OSError where the file cannot be written.
+
+    aiosqlite does not wait for its thread where opening fails, so that is found out before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError("it is a folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError("it may not be written")
+
+
+async def _refuse_foreign(connection: "Connection", path: Path) -> None:
+    """Raise where the file is another program's; reads only, so that nothing in it changes."""
+    is_ours = await _pragma(connection, "application_id") == schema.APPLICATION_ID
+    if not is_ours and await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"):
+        raise UsageError(f"{path} is a database of another program: name another file for jobs.")
+
+
+async def _migrate(connection: "Connection", path: Path) -> None:
+    version = await _pragma(connection, "user_version")
+    if version > len(schema.MIGRATIONS):
+        raise UsageError(
+            f"{path} was written by a newer version of Potassium: install that one, or name "
+            "another file for jobs."
+        )
+    for number, script in enumerate(schema.MIGRATIONS[version:], start=version + 1):
+        await connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; "
+            f"PRAGMA application_id = {schema.APPLICATION_ID}; COMMIT;"
+        )
+
+
+async def _pragma(connection: "Connection", name: str) -> int:
+    ((value,),) = await connection.execute_fetchall(f"PRAGMA {name}")
+    return int(value)
+
+
+def _refused(path: Path, error: Exception) -> UsageError:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_BUSY:
+        return UsageError(
+            f"{path} is in use by another process: a file of jobs serves one process at a time."
+        )
+    if code == sqlite3.SQLITE_NOTADB:
+        return UsageError(f"{path} is no SQLite database: name another file for jobs.")
+    return UsageError(f"{path} cannot be opened for jobs: {error}")

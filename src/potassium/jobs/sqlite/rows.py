@@ -1,0 +1,103 @@
+"""Jobs and deliveries as rows of ``SqliteStore``'s tables."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from sqlite3 import Row
+from typing import Any
+
+from potassium.jobs.model import Event, Status, StoredJob
+from potassium.jobs.order import rank
+from potassium.webhooks.model import Delivery, DeliveryAttempt
+
+__all__ = [
+    "ADD_ATTEMPT",
+    "ADD_DELIVERY",
+    "ADD_EVENT",
+    "ADD_INPUT",
+    "ADD_JOB",
+    "ATTEMPT",
+    "DELIVERY",
+    "JOB",
+    "LIGHT_JOB",
+    "attempt_of",
+    "delivery_of",
+    "event_rows",
+    "input_row",
+    "job_of",
+    "job_row",
+    "row_of",
+]
+
+_INPUT = ("headers", "body")
+_HEAVY = {"body": "x'' AS body", "output": "NULL AS output"}
+
+_ALL = [field.name for field in fields(StoredJob)]
+_STATE = [name for name in _ALL if name not in _INPUT]
+_DELIVERY = [field.name for field in fields(Delivery)]
+_ATTEMPT = [field.name for field in fields(DeliveryAttempt)]
+
+
+def _select(columns: Iterable[str], source: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {source}"
+
+
+def _insert(table: str, columns: Iterable[str]) -> str:
+    names = list(columns)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES (:{', :'.join(names)})"
+
+
+JOB = _select(_ALL, "jobs JOIN inputs ON inputs.job = jobs.seq ")
+LIGHT_JOB = _select(
+    (_HEAVY.get(name, name) for name in _ALL), "jobs JOIN inputs ON inputs.job = jobs.seq "
+)
+DELIVERY = _select(_DELIVERY, "deliveries ")
+ATTEMPT = _select((f"attempts.{name}" for name in _ATTEMPT), "attempts ")
+
+ADD_JOB = _insert("jobs", [*_STATE, "rank", "is_due"])
+ADD_INPUT = _insert("inputs", ["job", *_INPUT])
+ADD_EVENT = _insert("events", ["job", "id", "kind", "data"])
+ADD_DELIVERY = _insert("deliveries", [*_DELIVERY, "host"])
+ADD_ATTEMPT = _insert("attempts", _ATTEMPT)
+
+
+def job_row(job: StoredJob) -> Mapping[str, Any]:
+    """Return the state of a new job, which is due."""
+    row = {name: getattr(job, name) for name in _STATE}
+    return {**row, "status": job.status.value, "rank": rank(job), "is_due": True}
+
+
+def input_row(job: StoredJob) -> Mapping[str, Any]:
+    """Return what a job was submitted with."""
+    return {"job": job.seq, "headers": json.dumps(job.headers), "body": job.body}
+
+
+def event_rows(job: StoredJob, events: Iterable[Event]) -> list[Mapping[str, Any]]:
+    """Return the events of a job."""
+    return [{"job": job.seq, "id": e.id, "kind": e.kind, "data": e.data} for e in events]
+
+
+def row_of(item: Delivery | DeliveryAttempt) -> Mapping[str, Any]:
+    """Return a delivery with its host, or an attempt."""
+    row = {field.name: getattr(item, field.name) for field in fields(item)}
+    return {**row, "host": item.host} if isinstance(item, Delivery) else row
+
+
+def job_of(row: Row) -> StoredJob:
+    """Return the job of a row of ``JOB``."""
+    values = dict(row)
+    values["status"] = Status(values["status"])
+    values["headers"] = tuple((name, value) for name, value in json.loads(values["headers"]))
+    return StoredJob(**values)
+
+
+def delivery_of(row: Row) -> Delivery:
+    """Return the delivery of a row of ``DELIVERY``."""
+    values = dict(row)
+    values["is_guarded"] = bool(values["is_guarded"])
+    return Delivery(**values)
+
+
+def attempt_of(row: Row) -> DeliveryAttempt:
+    """Return the attempt of a row of ``ATTEMPT``."""
+    return DeliveryAttempt(**dict(row))

@@ -1,0 +1,150 @@
+"""What ``SqliteStore`` asks of its tables.
+
+Each statement goes by an index of ``schema.py``, so that none is slower for a long queue, except
+``BEFORE``, which counts.
+"""
+
+from potassium.jobs.sqlite.rows import JOB, LIGHT_JOB
+
+__all__ = [
+    "BEFORE",
+    "BY_ID",
+    "BY_KEY",
+    "CLAIM",
+    "COUNT",
+    "DELETE",
+    "DELETE_DELIVERIES",
+    "END",
+    "ENDED",
+    "EVENTS",
+    "FIND",
+    "FIND_STATUS",
+    "LAST_EVENT",
+    "LEFT_BEHIND",
+    "NEXT_IN_LINE",
+    "NEXT_JOB",
+    "NOTE",
+    "NOW_DUE",
+    "OVERDUE",
+    "PUT_BACK",
+    "RETRY",
+    "WAITING",
+]
+
+BY_ID = JOB + "WHERE jobs.id = ?"
+BY_KEY = JOB + "WHERE handler = ? AND idempotency_key = ?"
+COUNT = """
+    SELECT coalesce(sum(jobs), 0) FROM counts
+    WHERE status = :status AND (:handler IS NULL OR handler = :handler)
+"""
+WAITING = "SELECT handler FROM counts WHERE status = 'queued' AND jobs > 0"
+LAST_EVENT = """
+    SELECT coalesce(max(events.id), 0) FROM events
+    WHERE job = (SELECT seq FROM jobs WHERE id = ?)
+"""
+
+_AFTER = """
+    AND seq < coalesce((SELECT seq FROM jobs WHERE id = :after),
+                       CASE WHEN :after IS NULL THEN 9223372036854775807 ELSE 0 END)
+    ORDER BY seq DESC LIMIT :limit
+"""
+FIND = LIGHT_JOB + "WHERE true" + _AFTER
+FIND_STATUS = LIGHT_JOB + "WHERE status = :status" + _AFTER
+
+BEFORE = """
+    SELECT count(*) FROM jobs WHERE handler = :handler
+    AND is_due IN (0, 1) AND (rank, seq) < (:rank, :seq)
+"""
+
+NOW_DUE = """
+    UPDATE jobs SET is_due = 1 WHERE seq IN (
+        SELECT jobs.seq FROM json_each(:handlers) AS named CROSS JOIN jobs
+        WHERE handler = named.value AND is_due = 0 AND due_at <= :now
+    )
+"""
+
+NEXT_IN_LINE = (
+    JOB
+    + """
+    WHERE jobs.seq IN (
+        SELECT first.seq FROM json_each(:handlers) AS named CROSS JOIN jobs AS first
+        ON first.seq IN (
+            SELECT seq FROM jobs INDEXED BY jobs_in_line
+            WHERE handler = named.value AND is_due = 1
+            AND due_at <= :now AND (expires_at IS NULL OR expires_at > :now)
+            ORDER BY rank, seq LIMIT :limit
+        )
+        ORDER BY first.rank, first.seq LIMIT :limit
+    )
+    ORDER BY jobs.rank, jobs.seq
+"""
+)
+
+CLAIM = """
+    UPDATE jobs SET status = 'running', is_due = NULL, attempts = :attempts,
+        started_at = :started_at, progress = NULL, message = NULL
+    WHERE seq = :seq
+"""
+
+NEXT_JOB = """
+    SELECT min(min(coalesce(waits, due), coalesce(due, waits))) FROM (
+        SELECT
+            (SELECT min(due_at) FROM jobs
+             WHERE handler = named.value AND is_due = 0) AS waits,
+            (SELECT min(due_at) FROM jobs
+             WHERE handler = named.value AND is_due = 1) AS due
+        FROM json_each(:handlers) AS named
+    )
+"""
+
+LEFT_BEHIND = JOB + (
+    "WHERE status = 'running' AND (seq, attempts) IN (SELECT seq, attempts FROM left_behind) "
+    "ORDER BY seq"
+)
+
+# Whoever changes a job names its status and attempts as they were; otherwise it is not theirs.
+_SAME = "WHERE seq = :seq AND id = :id AND status = :was AND attempts = :attempts "
+
+END = (
+    "UPDATE jobs SET status = :status, is_due = NULL, finished_at = :now, "
+    "output = :output, error = :error, "
+    "progress = coalesce(:progress, progress), message = coalesce(:message, message) "
+    + _SAME
+    + "AND status IN ('queued', 'running') RETURNING seq"
+)
+PUT_BACK = (
+    "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :due_at, error = :error, "
+    "expires_at = NULL, attempts_limit = attempts_limit + :more, crashes = crashes + :crashed "
+    + _SAME
+    + "AND status = 'running' RETURNING seq"
+)
+RETRY = (
+    "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :now, finished_at = NULL, "
+    "expires_at = NULL, attempts_limit = :attempts_limit "
+    + _SAME
+    + "AND status = 'failed' RETURNING seq"
+)
+NOTE = (
+    "UPDATE jobs SET progress = coalesce(:progress, progress), "
+    "message = coalesce(:message, message) " + _SAME + "AND status = 'running' RETURNING seq"
+)
+
+EVENTS = """
+    SELECT events.id, kind, data FROM events
+    WHERE job = (SELECT seq FROM jobs WHERE id = :job_id) AND events.id > :after
+    ORDER BY events.id LIMIT :limit
+"""
+
+OVERDUE = LIGHT_JOB + (
+    "WHERE is_due IS NOT NULL AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
+)
+
+ENDED = """
+    SELECT seq, id FROM jobs
+    WHERE finished_at IS NOT NULL AND finished_at < ? AND NOT EXISTS (
+        SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL
+    )
+    ORDER BY finished_at, seq LIMIT ?
+"""
+DELETE_DELIVERIES = "DELETE FROM deliveries WHERE job_id = ?"
+DELETE = "DELETE FROM jobs WHERE seq = ?"

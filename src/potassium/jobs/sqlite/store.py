@@ -1,0 +1,270 @@
+"""Jobs kept in an SQLite database: a file that survives the process."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued, same_or_refused
+from potassium.jobs.order import rank
+from potassium.jobs.sqlite import statements
+from potassium.jobs.sqlite.connection import connect, identity
+from potassium.jobs.sqlite.deliveries import SqliteDeliveries
+from potassium.jobs.sqlite.group_commit import GroupCommit
+from potassium.jobs.sqlite.rows import (
+    ADD_DELIVERY,
+    ADD_EVENT,
+    ADD_INPUT,
+    ADD_JOB,
+    event_rows,
+    input_row,
+    job_of,
+    job_row,
+    row_of,
+)
+from potassium.webhooks.model import Delivery
+
+if TYPE_CHECKING:
+    from aiosqlite import Connection
+
+__all__ = ["SqliteStore"]
+
+
+class SqliteStore(SqliteDeliveries):
+    """A ``JobStore`` in a file, of one process at a time.
+
+    What a method has written is on the disk when it returns. See ``GroupCommit`` for how
+    simultaneous calls share the wait for that. Belongs to the event loop that opened it.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        """Name the file; nothing is done with it before ``open``."""
+        self._path = Path(path)
+        self._submitted = 0
+
+    async def open(self) -> None:
+        """Lock the file, and make or renew its tables.
+
+        Raises:
+            UsageError: it is in use by another process, or is none of ours; or aiosqlite is not
+                installed.
+
+        """
+        connection = await connect(self._path)
+        ((newest,),) = await connection.execute_fetchall("SELECT max(seq) FROM jobs")
+        self._submitted = newest or 0
+        opened = identity(self._path)
+        self._commits = GroupCommit(connection, lambda: identity(self._path) == opened)
+
+    async def close(self) -> None:
+        """Write what is under way, and close the file; goes on where it is cancelled."""
+        if self._commits is not None:
+            await self._commits.close()
+
+    async def submit(self, job: NewJob) -> StoredJob:
+        """Keep a new job, queued; return it, or the one that its idempotency key names already."""
+        if job.idempotency_key is None:
+            stored = self._number(job)
+            await self._open.add(stored)
+            return stored
+        key = (job.handler, job.idempotency_key)
+
+        async def submit(db: "Connection") -> StoredJob:
+            for row in await db.execute_fetchall(statements.BY_KEY, key):
+                return same_or_refused(job_of(row), job)
+            stored = self._number(job)
+            await db.execute(ADD_JOB, job_row(stored))
+            await db.execute(ADD_INPUT, input_row(stored))
+            return stored
+
+        return await self._open.run(submit)
+
+    async def get(self, job_id: str) -> StoredJob | None:
+        """Return a job, or None where there is none."""
+        return next(iter(await self._jobs(statements.BY_ID, (job_id,))), None)
+
+    async def find(
+        self, *, status: Status | None = None, limit: int, after: str | None = None
+    ) -> Sequence[StoredJob]:
+        """Return up to ``limit`` jobs, the newest first; those submitted before job ``after``."""
+        parameters: dict[str, Any] = {"limit": limit, "after": after}
+        if status is None:
+            return await self._jobs(statements.FIND, parameters)
+        return await self._jobs(statements.FIND_STATUS, {**parameters, "status": status.value})
+
+    async def position(self, job: StoredJob) -> int:
+        """Return the place of a queued job among those of its handler, from 1 on.
+
+        Takes the longer the more are before it: milliseconds for 100 000.
+        """
+        place = {"handler": job.handler, "rank": rank(job), "seq": job.seq}
+        return int(await self._value(statements.BEFORE, place)) + 1
+
+    async def count(self, status: Status, handler: str | None = None) -> int:
+        """Return how many jobs have a status, of all handlers or of one."""
+        wanted = {"status": status.value, "handler": handler}
+
+        async def count(db: "Connection") -> int:
+            ((jobs,),) = await db.execute_fetchall(statements.COUNT, wanted)
+            return int(jobs)
+
+        return await self._open.share(f"count {status} {handler}", count)
+
+    async def waiting(self) -> Collection[str]:
+        """Return the handlers that queued jobs are for."""
+        rows = await self._open.run(lambda db: db.execute_fetchall(statements.WAITING))
+        return [row["handler"] for row in rows]
+
+    async def claim(
+        self, *, handlers: Collection[str], limit: int, now: float
+    ) -> Sequence[StoredJob]:
+        """Let up to ``limit`` queued jobs of ``handlers`` run: those that are next and due."""
+        wanted = {"handlers": json.dumps(sorted(set(handlers))), "now": now, "limit": limit}
+
+        async def claim(db: "Connection") -> Sequence[StoredJob]:
+            await db.execute(statements.NOW_DUE, wanted)
+            rows = await db.execute_fetchall(statements.NEXT_IN_LINE, wanted)
+            jobs = [job_of(row).claimed(now) for row in rows]
+            if jobs:
+                claims = [
+                    {"seq": job.seq, "attempts": job.attempts, "started_at": now} for job in jobs
+                ]
+                await db.executemany(statements.CLAIM, claims)
+            return jobs
+
+        return await self._open.run(claim)
+
+    async def next_job(self, handlers: Collection[str]) -> float | None:
+        """Return when the next queued job of ``handlers`` is due; None where there is none."""
+        due: float | None = await self._value(
+            statements.NEXT_JOB, {"handlers": json.dumps(list(handlers))}
+        )
+        return due
+
+    async def keep(self, job_ids: Collection[str]) -> Collection[str]:  # noqa: ARG002 - none is lost
+        """Return nothing: while the file is open, no claim is lost."""
+        return ()
+
+    async def left_behind(self) -> Sequence[StoredJob]:
+        """Return the jobs that were running when the file was opened, as far as they still are."""
+        return await self._jobs(statements.LEFT_BEHIND)
+
+    async def end(  # noqa: PLR0913 - as in the interface
+        self,
+        job: StoredJob,
+        status: Status,
+        *,
+        now: float,
+        output: bytes | None = None,
+        error: bytes | None = None,
+        events: Iterable[Event] = (),
+        deliveries: Iterable[Delivery] = (),
+    ) -> bool:
+        """Bring a job to its end; False where it is not as ``job`` says any more."""
+        told = {"progress": job.progress, "message": job.message}
+        end = {"status": status.value, "now": now, "output": output, "error": error, **told}
+        return await self._change(job, statements.END, end, events, deliveries)
+
+    async def put_back(  # noqa: PLR0913 - as in the interface
+        self,
+        job: StoredJob,
+        *,
+        due_at: float,
+        error: bytes | None,
+        events: Iterable[Event] = (),
+        counts: bool = True,
+        crashed: bool = False,
+    ) -> bool:
+        """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``."""
+        values = {"due_at": due_at, "error": error, "more": not counts, "crashed": crashed}
+        return await self._change(job, statements.PUT_BACK, values, events)
+
+    async def retry(
+        self, job: StoredJob, *, attempts_limit: int, now: float, events: Iterable[Event] = ()
+    ) -> bool:
+        """Queue a failed job again, in its old place; False as for ``end``.
+
+        It does not expire any more: it had begun in time.
+        """
+        return await self._change(
+            job, statements.RETRY, {"attempts_limit": attempts_limit, "now": now}, events
+        )
+
+    async def note(
+        self,
+        job: StoredJob,
+        *,
+        progress: float | None,
+        message: str | None,
+        events: Iterable[Event] = (),
+    ) -> None:
+        """Keep the progress and events of a running job; nothing where the claim is lost."""
+        note = {"progress": progress, "message": message}
+        await self._change(job, statements.NOTE, note, events)
+
+    async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Return up to ``limit`` events of a job, from the one after ``after`` on."""
+        wanted = {"job_id": job_id, "after": after, "limit": limit}
+        rows = await self._open.run(lambda db: db.execute_fetchall(statements.EVENTS, wanted))
+        return [Event(**dict(row)) for row in rows]
+
+    async def last_event(self, job_id: str) -> int:
+        """Return the number of a job's last event, 0 where it has none."""
+        return int(await self._value(statements.LAST_EVENT, (job_id,)))
+
+    async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
+        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
+        return await self._jobs(statements.OVERDUE, (now, limit))
+
+    async def delete_ended(self, *, before: float, limit: int) -> int:
+        """Delete up to ``limit`` jobs that ended before a time; return how many it were."""
+
+        async def delete(db: "Connection") -> int:
+            ended = list(await db.execute_fetchall(statements.ENDED, (before, limit)))
+            if ended:
+                ids = [(row["id"],) for row in ended]
+                await db.executemany(statements.DELETE_DELIVERIES, ids)
+                await db.executemany(statements.DELETE, [(row["seq"],) for row in ended])
+            return len(ended)
+
+        return await self._open.run(delete)
+
+    def _number(self, job: NewJob) -> StoredJob:
+        self._submitted += 1
+        return queued(job, self._submitted)
+
+    async def _jobs(
+        self, statement: str, parameters: Mapping[str, Any] | Sequence[Any] = ()
+    ) -> Sequence[StoredJob]:
+        rows = await self._open.run(lambda db: db.execute_fetchall(statement, parameters))
+        return [job_of(row) for row in rows]
+
+    async def _value(self, statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> Any:
+        ((value,),) = await self._open.run(lambda db: db.execute_fetchall(statement, parameters))
+        return value
+
+    async def _change(
+        self,
+        job: StoredJob,
+        statement: str,
+        values: Mapping[str, Any],
+        events: Iterable[Event],
+        deliveries: Iterable[Delivery] = (),
+    ) -> bool:
+        """Change a job that is still as ``job`` says; return whether it was."""
+        same = {"seq": job.seq, "id": job.id, "was": job.status.value, "attempts": job.attempts}
+        added = [
+            (ADD_EVENT, event_rows(job, events)),
+            (ADD_DELIVERY, [row_of(delivery) for delivery in deliveries]),
+        ]
+
+        async def change(db: "Connection") -> bool:
+            if not await db.execute_fetchall(statement, {**values, **same}):
+                return False
+            for insert, rows in added:
+                if rows:
+                    await db.executemany(insert, rows)
+            return True
+
+        return await self._open.run(change)

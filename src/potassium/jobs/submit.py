@@ -1,0 +1,100 @@
+"""Taking a call in as a background job: 202, or its result where the client waits that long."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import orjson
+from starlette.types import Scope
+
+from potassium.engine import Priority
+from potassium.errors import JobNotFound, StoreFailed, WebhookUrlRefused
+from potassium.handlers.handler import Handler
+from potassium.http.codec import encode
+from potassium.http.preferences import wait_of, wants_job
+from potassium.http.problem import PROBLEM
+from potassium.http.reply import JSON, Reply
+from potassium.http.request import Request
+from potassium.jobs.document import document
+from potassium.jobs.model import Status, StoredJob
+from potassium.jobs.service import LONGEST_WAIT, JobService
+
+__all__ = ["Submissions"]
+
+ACCEPTED = 202
+
+
+class Submissions:
+    """Answers calls that are to be run in the background.
+
+    ``Prefer: respond-async`` and ``wait`` are RFC 7240's; ``Idempotency-Key`` is that of the IETF's
+    draft of this name.
+    """
+
+    def __init__(
+        self, service: JobService, check_url: Callable[[str], Awaitable[str]] | None
+    ) -> None:
+        """Submit to ``service``; ``check_url`` returns a client's webhook URL as it is to be used.
+
+        It raises for one that cannot be. Clients may not name any where it is None.
+        """
+        self._service = service
+        self._check_url = check_url
+
+    async def answer(
+        self, handler: Handler, request: Request, scope: Scope, priority: Priority
+    ) -> Reply:
+        """Submit a call and return the answer to it.
+
+        Cancellation leaves a job that was stored to run.
+
+        Raises:
+            WebhookUrlRefused: the client named a webhook that may not be.
+            PotassiumError: what ``JobService.submit`` raises.
+
+        """
+        job, position = await self._service.submit(
+            handler,
+            request,
+            priority=priority,
+            idempotency_key=_header(scope, b"idempotency-key"),
+            webhook_url=await self._webhook_url(scope),
+        )
+        wait = wait_of(scope)
+        if wait is not None:
+            wait = min(wait, LONGEST_WAIT)
+            with suppress(StoreFailed, JobNotFound):  # it was kept, and that is what matters
+                job = await self._service.wait(job.id, wait)
+                position = await self._service.position(job)
+        location = f"{scope.get('root_path', '')}/jobs/{job.id}"
+        headers = [(b"location", location.encode())]
+        if wants_job(scope) or wait is not None:
+            applied = [b"respond-async"] if wants_job(scope) else []
+            applied += [] if wait is None else [b"wait=%g" % wait]
+            headers.append((b"preference-applied", b", ".join(applied)))
+        if wait is not None and job.status.is_final:
+            return _ended(job, headers)
+        shown = document(job, position=position)
+        return Reply(ACCEPTED, encode(shown), JSON, *headers)
+
+    async def _webhook_url(self, scope: Scope) -> str | None:
+        url = _header(scope, b"webhook-url")
+        if url is None:
+            return None
+        if self._check_url is None:
+            raise WebhookUrlRefused("Clients may not name webhooks here.")
+        return await self._check_url(url)
+
+
+def _ended(job: StoredJob, headers: list[tuple[bytes, bytes]]) -> Reply:
+    """Return what a direct call of the handler would have been answered with."""
+    if job.status is Status.SUCCEEDED:
+        return Reply(200, job.output or b"null", JSON, *headers)
+    error = job.error or b"{}"
+    return Reply(orjson.loads(error).get("status", 500), error, PROBLEM, *headers)
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value).decode("latin-1").strip()
+    return None

@@ -1,0 +1,3 @@
+"""What answers requests while the server runs, and what starts and stops it."""
+
+__all__: list[str] = []

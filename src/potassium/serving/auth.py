@@ -1,0 +1,90 @@
+"""API keys: who may call."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from potassium.errors import Unauthorized, UsageError
+from potassium.http.problem import problem_reply
+from potassium.serving.fast_path import path_below_mount
+from potassium.serving.request_ids import request_id_of
+
+__all__ = ["ApiKeys", "check_keys"]
+
+# What a load balancer asks; it has no key.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/_k/warmup"})
+
+KEY_HEADERS = (b"x-api-key", b"x-banana-api-key")
+
+
+class ApiKeys:
+    """ASGI middleware that answers 401 to requests without one of the keys.
+
+    A key is taken from ``Authorization: Bearer`` (RFC 6750), ``X-Api-Key`` or
+    ``X-Banana-Api-Key``, and compared in constant time. What needs none is decided on the
+    ASGI path, which is what the router goes by.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
+        """Let ``app`` be called with any of ``keys``."""
+        self._app = app
+        self._digests = [_digest(key.encode()) for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan" or self._may_pass(scope):
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # policy violation (RFC 6455)
+            return
+        request_id = request_id_of(scope)
+        error = Unauthorized("Send a valid API key, as Authorization: Bearer KEY.")
+        await problem_reply(error, request_id).send(request_id, send)
+
+    def _may_pass(self, scope: Scope) -> bool:
+        if path_below_mount(scope) in OPEN_PATHS:
+            return True
+        return any([self._is_key(key) for key in _keys_in(scope)])  # noqa: C419 - all of them
+
+    def _is_key(self, key: bytes) -> bool:
+        digest = _digest(key)
+        # All are compared, so that the time tells nothing of which one it was.
+        return any([hmac.compare_digest(digest, other) for other in self._digests])  # noqa: C419
+
+
+def check_keys(keys: Iterable[str]) -> list[str]:
+    """Return the keys as a list.
+
+    Raises:
+        UsageError: one of them cannot be sent in a header, or they are one string.
+
+    """
+    if isinstance(keys, str):
+        raise UsageError("api_keys=...: a list of keys is needed, not one string.")
+    keys = list(keys)
+    for key in keys:
+        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
+            raise UsageError("api_keys=...: a key is a string of printable ASCII characters.")
+        if key != key.strip():
+            raise UsageError("api_keys=...: a key has no blanks around it.")
+    return keys
+
+
+def _keys_in(scope: Scope) -> list[bytes]:
+    keys = []
+    for name, value in scope["headers"]:
+        if name in KEY_HEADERS:
+            keys.append(value.strip())
+        elif name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                keys.append(key.strip())
+    return keys
+
+
+def _digest(key: bytes) -> bytes:
+    """Return a hash of a key: all of one length, which a comparison would otherwise tell."""
+    return hashlib.sha256(key).digest()

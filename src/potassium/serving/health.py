@@ -1,0 +1,108 @@
+"""What operators and load balancers ask: is it alive, is it ready, what is it doing."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from potassium.engine import State
+from potassium.engine.engine import Counts
+from potassium.serving.runtime import Runtime
+
+__all__ = ["Health"]
+
+
+class Health:
+    """The server's own pages. None of them waits for the GPU thread, but for warm-up."""
+
+    def __init__(self, name: str, runtime: Runtime) -> None:
+        """Report on ``runtime``."""
+        self._name = name
+        self._runtime = runtime
+
+    def routes(self) -> list[Route]:
+        """Return a route for each page."""
+        return [
+            Route("/healthz", self.live, methods=["GET"]),
+            Route("/readyz", self.ready, methods=["GET"]),
+            Route("/_k/status", self.status, methods=["GET"]),
+            Route("/__status__", self.status, methods=["GET"], name="legacy_status"),
+            Route("/_k/warmup", self.warmup, methods=["GET", "POST"]),
+        ]
+
+    async def live(self, _: Request) -> Response:
+        """Answer 200 while the process can be trusted to recover by itself."""
+        state = self._runtime.lifecycle.state
+        return JSONResponse({"state": state.value}, 503 if state is State.FAILED else 200)
+
+    async def ready(self, _: Request) -> Response:
+        """Answer 200 while a call would be admitted.
+
+        Begins to start an app that nobody has started: what waits for readiness before it sends
+        the first call would wait for ever.
+        """
+        self._runtime.begin()
+        state, running = self._runtime.lifecycle.state, self._runtime.running
+        if state is State.READY and running is not None:
+            if running.engine.capacity.waiting < running.engine.capacity.limit:
+                return JSONResponse({"ready": True})
+            return JSONResponse({"ready": False, "reason": "queue_full"}, 503)
+        return JSONResponse({"ready": False, "reason": state.value}, 503)
+
+    async def warmup(self, _: Request) -> Response:
+        """Answer once ``init`` is done; starts the app where nobody has.
+
+        Raises:
+            Unavailable: ``init`` has failed, or the app is stopping.
+
+        """
+        await self._runtime.started()
+        return JSONResponse({"warm": True})
+
+    async def status(self, _: Request) -> Response:
+        """Tell what the server is doing. Times are in milliseconds unless they say otherwise."""
+        engine = self._runtime.running and self._runtime.running.engine
+        now = time.monotonic()
+        job = engine.worker.current if engine else None
+        since = engine.worker.since if engine else now
+        spent = round((now - since) * 1000)
+        streams = sum(one.open_streams for one in self._runtime.operations())
+        counts = engine.counts if engine else Counts()
+        return JSONResponse(
+            {
+                "name": self._name,
+                "state": self._runtime.lifecycle.state.value,
+                "queue": {
+                    "length": engine.capacity.waiting if engine else 0,
+                    "limit": engine.capacity.limit if engine else None,
+                },
+                "started_at": _rfc3339(engine.started_at if engine else None),
+                "open_streams": streams,
+                "running": {"handler": job.operation.name, "for": spent} if job else None,
+                "counts": {name: getattr(counts, name) for name in Counts.__slots__},
+                "service_time": self._service_times(),
+                # What the original server told: its GPU is "available" while it runs nothing.
+                "gpu_available": not (job or streams)
+                and self._runtime.lifecycle.state is State.READY,
+                "sequence_number": counts.succeeded + counts.failed,
+                "idle_time": 0 if job else spent,
+                "inference_time": spent if job else 0,
+            }
+        )
+
+    def _service_times(self) -> dict[str, Any]:
+        """Return the mean time of each handler that has run."""
+        return {
+            operation.name: round(operation.service_time.mean * 1000, 3)
+            for operation in self._runtime.operations()
+            if operation.service_time.mean is not None
+        }
+
+
+def _rfc3339(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

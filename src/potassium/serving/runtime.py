@@ -1,0 +1,182 @@
+"""Brings the engine up and down, whoever asks for it: a lifespan, or the first request."""
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from potassium.engine import Lifecycle, Operation, State
+from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.serving.services import Plan, Services
+from potassium.serving.startup_errors import trace_below
+
+__all__ = ["Runtime"]
+
+STOP_TIME = 15.0  # seconds beyond the grace period that a stop may take, webhooks included
+
+logger = logging.getLogger("potassium")
+
+
+class Runtime:
+    """Starts and stops what serves the handlers.
+
+    Belongs to the event loop that started it. Stopped, it can be started again.
+
+    Attributes:
+        lifecycle: the state that everybody reads.
+        running: None before the start is through and after the stop.
+
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """Prepare to serve what ``plan`` holds by the time of the start."""
+        self.lifecycle = Lifecycle()
+        self.running: Services | None = None
+        self._plan = plan
+        self._entered = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._start_over = asyncio.Event()
+        self._waiting = 0
+        self._lazy: asyncio.Task[None] | None = None
+
+    @property
+    def was_entered(self) -> bool:
+        """Whether the app has been started at any time."""
+        return self._loop is not None
+
+    def operations(self) -> list[Operation]:
+        """Return what every handler runs."""
+        return [handler.operation for handler in self._plan.handlers.values()]
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run the engine for as long as the context lasts.
+
+        Raises:
+            UsageError: it runs already.
+            WorkerFailed: it ran before, and failed.
+            BaseException: whatever ``init`` raised.
+
+        """
+        if self.lifecycle.state is State.FAILED:
+            raise WorkerFailed("The app failed before; start it in a new process.")
+        if self._entered:
+            raise UsageError("The app is running already: enter app.lifespan once at a time.")
+        self._enter()
+        async with self._running():
+            yield
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        try:
+            running = await self._start()
+            try:
+                yield
+            finally:
+                with anyio.move_on_after(self._plan.limits.grace_period + STOP_TIME, shield=True):
+                    await running.stop()
+        finally:
+            self._leave()
+
+    async def started(self, deadline: float | None = None) -> Services:
+        """Return what runs; start it first where nobody has.
+
+        ``deadline`` is in monotonic seconds.
+
+        However many ask at once, it is started once. The one that asks first does not own it:
+        it ends with the event loop. Cancellation leaves the start running.
+
+        Raises:
+            Starting: the deadline has passed, or more wait for the start already than may.
+            Draining: the app is stopping or has stopped.
+            WorkerFailed: ``init`` has failed.
+
+        """
+        if self.running is None:
+            self.begin()
+            if self._waiting >= self._plan.limits.queue_size:
+                raise Starting("The model is still loading.", retry_after=1)
+            self._waiting += 1
+            try:
+                left = None if deadline is None else deadline - time.monotonic()
+                await asyncio.wait_for(self._start_over.wait(), left)
+            except TimeoutError:
+                raise Starting("The model is still loading.", retry_after=1) from None
+            finally:
+                self._waiting -= 1
+        if self.lifecycle.state is State.FAILED:
+            raise WorkerFailed("The model could not be loaded.")
+        if self.running is None:
+            raise Draining("The server is stopping.")
+        return self.running
+
+    def begin(self) -> None:
+        """Start the engine in the background, unless somebody has begun to already."""
+        if self._entered or self.lifecycle.state is State.FAILED:
+            return
+        if self._loop is asyncio.get_running_loop():
+            return  # it ran on this loop before: what comes now comes late
+        logger.warning(
+            "nobody entered this app's lifespan, so its first request starts it and waits for "
+            "init; to load the model beforehand, give the parent app lifespan=app.lifespan, or "
+            "enter app.lifespan() inside its own"
+        )
+        self._enter()
+        self._lazy = asyncio.create_task(
+            self._run_until_the_loop_ends(),
+            name="potassium-lazy",
+            context=contextvars.Context(),  # what the first request set is not for all others
+        )
+        self._lazy.add_done_callback(self._leave)  # also where it never came to its first step
+
+    def drain(self) -> None:
+        """Admit nothing any more; what was admitted has the grace period to end in."""
+        if self.running is not None:
+            self.running.drain()
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether the end of the grace period took calls from those who waited."""
+        return self.running is not None and self.running.engine.cut_off > 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for a result."""
+        return self.running is None or self.running.engine.is_idle
+
+    def _enter(self) -> None:
+        self._entered = True
+        self._loop = asyncio.get_running_loop()
+        self._start_over = asyncio.Event()
+
+    def _leave(self, _: object = None) -> None:
+        self.running = None
+        self._entered = False
+
+    async def _run_until_the_loop_ends(self) -> None:
+        try:
+            async with self._running():
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            trace = trace_below(error, self._plan.init.run.__code__)
+            logger.critical(
+                "init failed; the app answers 503 from now on",
+                exc_info=(type(error), error, trace),
+            )
+
+    async def _start(self) -> Services:
+        if self.lifecycle.state is State.STOPPED:
+            self.lifecycle.advance(State.STARTING)
+        running = Services(self._plan, self.lifecycle)
+        try:
+            await running.start()
+            self.running = running
+        finally:
+            self._start_over.set()
+        return running

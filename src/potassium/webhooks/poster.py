@@ -1,0 +1,132 @@
+"""One attempt to deliver: a POST to a receiver that may do anything."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import version
+
+import httpx
+
+from potassium.config import Webhooks
+from potassium.webhooks.addresses import PermittedAddresses
+from potassium.webhooks.model import Delivery, DeliveryAttempt
+from potassium.webhooks.resolver import Resolver
+from potassium.webhooks.schedule import next_attempt
+from potassium.webhooks.signing import signing_headers
+from potassium.webhooks.transport import GuardedTransport
+
+__all__ = ["Poster"]
+
+LONGEST_ANSWER = 20_000  # bytes read of an answer's body
+LONGEST_REASON = 200  # characters
+GONE = 410  # the receiver wants nothing of this any more
+
+
+class Poster:
+    """Posts deliveries, over one client for the app's own URLs and another for those of clients.
+
+    Each client is opened when it is first needed; none takes proxies or credentials from the
+    environment, keeps cookies, or follows a redirect. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        options: Webhooks,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = random.random,
+        guarded: Callable[[], httpx.AsyncBaseTransport] | None = None,
+    ) -> None:
+        """Post as ``options`` say.
+
+        ``clock`` tells seconds since the epoch; ``guarded`` makes what goes to the URLs of
+        clients.
+        """
+        self._options = options
+        self._clock = clock
+        self._random = random
+        self._guarded = guarded or self._guard
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    async def __call__(self, delivery: Delivery) -> DeliveryAttempt:
+        """Try to deliver, for ``Webhooks.timeout`` at most; return what came of it.
+
+        It has arrived if the receiver answered 2xx, whatever follows in the body. Nothing that a
+        receiver does is raised. After cancellation it may have arrived or not.
+        """
+        at, start = self._clock(), time.monotonic()
+        answer: httpx.Response | None = None
+        error: str | None = None
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                async with self._client(delivery).stream(
+                    "POST", delivery.url, content=delivery.body, headers=self._headers(delivery, at)
+                ) as answer:
+                    await _read_out(answer)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it concerns nobody else
+            if answer is None:
+                error = self._reason(failure)
+        if answer is not None and not answer.is_success:
+            error = f"it answered {answer.status_code}"
+        number = delivery.attempts + 1
+        return DeliveryAttempt(
+            delivery_id=delivery.id,
+            url=delivery.shown_url,
+            number=number,
+            at=at,
+            duration=time.monotonic() - start,
+            status=None if answer is None else answer.status_code,
+            error=error,
+            next_at=None if error is None else self._next(number, answer),
+        )
+
+    async def aclose(self) -> None:
+        """Close the clients."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _headers(self, delivery: Delivery, at: float) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": f"potassium/{version('potassium')}",
+            "X-Request-Id": delivery.request_id,
+            **signing_headers(delivery.id, delivery.body, at=at, keys=self._options.keys),
+        }
+
+    def _next(self, number: int, answer: httpx.Response | None) -> float | None:
+        if answer is not None and answer.status_code == GONE:
+            return None
+        retry_after = None if answer is None else answer.headers.get("Retry-After")
+        return next_attempt(number, now=self._clock(), retry_after=retry_after, random=self._random)
+
+    def _client(self, delivery: Delivery) -> httpx.AsyncClient:
+        client = self._clients.get(delivery.is_guarded)
+        if client is None:
+            client = self._clients[delivery.is_guarded] = httpx.AsyncClient(
+                transport=self._guarded() if delivery.is_guarded else None,
+                timeout=self._options.timeout,
+                trust_env=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                follow_redirects=False,
+            )
+        return client
+
+    def _guard(self) -> httpx.AsyncBaseTransport:
+        return GuardedTransport(PermittedAddresses(self._options.allow), Resolver().addresses)
+
+    def _reason(self, error: Exception) -> str:
+        """Return why there was no answer; some messages have the whole URL in them."""
+        if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+            return f"it did not answer within {self._options.timeout:g} s"
+        if isinstance(error, httpx.TransportError) and str(error):
+            return str(error)[:LONGEST_REASON]
+        return type(error).__name__
+
+
+async def _read_out(answer: httpx.Response) -> None:
+    """Read an answer that nobody asked for, so that its connection can be used again."""
+    async for _ in answer.aiter_raw():
+        if answer.num_bytes_downloaded > LONGEST_ANSWER:
+            return

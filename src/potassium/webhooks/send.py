@@ -1,0 +1,31 @@
+"""Posting from inside of a handler."""
+
+from typing import Any
+
+from potassium.errors import UsageError
+from potassium.http.codec import encode
+from potassium.http.request import CURRENT
+from potassium.webhooks.model import is_http_url
+from potassium.webhooks.outbox import OUTBOX
+
+__all__ = ["send_webhook"]
+
+
+def send_webhook(url: str, json: Any) -> None:
+    """Post ``json`` to ``url`` soon: signed and retried as results are; returns at once.
+
+    For handlers of any kind, what prepares and finishes their calls, and ``init``; on their own
+    threads. The URL is the app's own, and may be local.
+
+    Raises:
+        UsageError: the URL is none of http or https, or no app runs this code.
+        UnserializableOutput: ``json`` cannot be sent.
+
+    """
+    if not is_http_url(url):
+        raise UsageError(f"send_webhook({url!r}, ...): an http or https URL is needed.")
+    outbox = OUTBOX.get(None)
+    if outbox is None:
+        raise UsageError("send_webhook() is for handlers of a running app, on their own threads.")
+    request = CURRENT.get(None)
+    outbox.post_from_thread(url, encode(json), "" if request is None else request.id)

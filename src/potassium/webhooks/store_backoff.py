@@ -1,0 +1,42 @@
+"""A store that fails: told of now and then, and asked again later and later."""
+
+import logging
+from collections.abc import Callable
+
+from potassium.errors import StoreFailed
+
+__all__ = ["StoreBackoff"]
+
+FIRST_PAUSE = 1.0  # seconds; it doubles with each failure
+LONGEST_PAUSE = 30.0  # seconds
+LOG_EVERY = 60.0  # seconds; a disk that is full fails at everything
+
+logger = logging.getLogger("potassium.webhooks")
+
+
+class StoreBackoff:
+    """How long to leave a store alone that has failed."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Have seen no failure; ``clock`` tells seconds."""
+        self._clock = clock
+        self._in_a_row = 0
+        self._logged_at: float | None = None
+
+    def came(self, error: Exception) -> float:
+        """Note a failure; return the seconds to wait before the store is asked again."""
+        now = self._clock()
+        if self._logged_at is None or not 0 <= now - self._logged_at < LOG_EVERY:
+            self._logged_at = now
+            logger.error(
+                "the store of webhook deliveries fails, and is asked again: %s",
+                error,
+                exc_info=None if isinstance(error, StoreFailed) else error,
+            )
+        pause = min(FIRST_PAUSE * 2.0 ** min(self._in_a_row, 16), LONGEST_PAUSE)
+        self._in_a_row += 1
+        return pause
+
+    def over(self) -> None:
+        """Note that the store works."""
+        self._in_a_row = 0

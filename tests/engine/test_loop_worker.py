@@ -1,0 +1,232 @@
+"""Operations that run on the event loop."""
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from support.engine import NOTHING, Gate, running
+
+from potassium import Limits
+from potassium.engine import Engine, Job, Lifecycle, Operation
+from potassium.engine.bridge import Bridge
+from potassium.engine.loop_worker import LoopWorker
+from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.stream import Stream
+from potassium.errors import ClientLeft, DeadlineExceeded, Draining, HandlerError, QueueFull
+
+UNUSED: Bridge[Stream] = Bridge(lambda _: None, lambda _: None)
+
+
+class Counter:
+    """An async operation that counts how many of it run at a time."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.inside = self.most = 0
+        self.ran: list[Any] = []
+        self.go = asyncio.Event()
+        self.operation = Operation("async", self._run, concurrency=concurrency)
+
+    async def _run(self, argument: Any) -> Any:
+        self.ran.append(argument)
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            await self.go.wait()
+        finally:
+            self.inside -= 1
+        return argument
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_as_many_run_at_a_time_as_the_concurrency_says(concurrency: int) -> None:
+    """Of ten calls, ``concurrency`` run at once, and all are answered."""
+    counter = Counter(concurrency)
+    async with running(counter.operation) as engine:
+        calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(10)]
+        await settle()
+        assert counter.inside == concurrency
+        counter.go.set()
+        assert await asyncio.gather(*calls) == list(range(10))
+        assert counter.most == concurrency
+
+
+async def test_they_run_on_the_event_loop() -> None:
+    """An async operation runs on the loop's own thread."""
+
+    async def run(_: Any) -> threading.Thread:
+        return threading.current_thread()
+
+    operation = Operation("where", run, concurrency=1)
+    async with running(operation) as engine:
+        assert await engine.call(operation, None) is threading.current_thread()
+
+
+async def test_a_busy_gpu_thread_is_not_in_the_way() -> None:
+    """While the GPU thread is at a long job, async operations are answered."""
+    gate, counter = Gate(), Counter(1)
+    counter.go.set()
+    async with running(gate.operation, counter.operation) as engine:
+        long = asyncio.create_task(engine.call(gate.operation, 0))
+        await gate.has_begun()
+        assert await engine.call(counter.operation, 7) == 7
+        gate.open()
+        await long
+
+
+async def test_they_share_the_bound_of_the_queue() -> None:
+    """Jobs that wait for the loop and jobs that wait for the GPU thread count together."""
+    gate, counter = Gate(), Counter(1)
+    async with running(gate.operation, counter.operation, queue_size=2) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, 0))]
+        await gate.has_begun()
+        calls += [asyncio.create_task(engine.call(counter.operation, 0))]
+        await settle()
+        calls += [asyncio.create_task(engine.call(counter.operation, 1))]
+        calls += [asyncio.create_task(engine.call(gate.operation, 1))]
+        await settle()
+        with pytest.raises(QueueFull):
+            await engine.call(counter.operation, 2)
+        counter.go.set()
+        gate.open(2)
+        await asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize(
+    "kind", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError]
+)
+async def test_whatever_is_raised_is_a_handler_error(kind: type[BaseException]) -> None:
+    """An exception of any class is the caller's 500, and the lane goes on."""
+
+    async def run(argument: str) -> str:
+        if argument == "fail":
+            raise kind
+        return argument
+
+    operation = Operation("fail", run, concurrency=1)
+    async with running(operation) as engine:
+        with pytest.raises(HandlerError):
+            await engine.call(operation, "fail")
+        assert await engine.call(operation, "next") == "next"
+
+
+async def test_a_caller_who_leaves_takes_the_running_job_along() -> None:
+    """A cancelled call cancels its async operation, and the lane goes on."""
+    counter = Counter(1)
+    async with running(counter.operation) as engine:
+        call = asyncio.create_task(engine.call(counter.operation, 0))
+        await settle()
+        call.cancel()
+        await settle()
+        assert counter.inside == 0
+        counter.go.set()
+        assert await engine.call(counter.operation, 1) == 1
+
+
+async def test_a_caller_who_leaves_the_queue_is_never_run() -> None:
+    """A call that is cancelled while it waits is not run."""
+    counter = Counter(1)
+    async with running(counter.operation) as engine:
+        calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(3)]
+        await settle()
+        calls[1].cancel()
+        counter.go.set()
+        assert await calls[2] == 2
+        assert counter.ran == [0, 2]
+
+
+async def test_a_job_that_is_called_off_at_the_head_of_the_line_is_never_run() -> None:
+    """What nobody wants when its turn comes is passed over, and the next job is run."""
+    counter = Counter(1)
+    counter.go.set()
+    jobs = JobQueue(Capacity(2))
+    first, second = (
+        Job(counter.operation, n, asyncio.get_running_loop().create_future()) for n in range(2)
+    )
+    for job in (first, second):
+        jobs.put_nowait(job)
+    first.call_off(ClientLeft())
+    lane = asyncio.create_task(LoopWorker(counter.operation, jobs, Job.settle, UNUSED).run())
+    assert await second.future == 1
+    assert counter.ran == [1]
+    lane.cancel()
+
+
+async def test_a_job_whose_deadline_passes_before_its_timer_is_never_run() -> None:
+    """The clock decides when its turn comes, not the timer, which a busy loop calls late."""
+    counter = Counter(1)
+    now = 0.0
+    engine = Engine([counter.operation], limits=Limits(), lifecycle=Lifecycle(), clock=lambda: now)
+    await engine.start(NOTHING)
+    first = asyncio.create_task(engine.call(counter.operation, 0))
+    second = asyncio.create_task(engine.call(counter.operation, 1, deadline=10.0))
+    await settle()
+    now = 20.0
+    counter.go.set()
+    with pytest.raises(DeadlineExceeded):
+        await second
+    assert (await first, counter.ran) == (0, [0])
+    await engine.stop()
+
+
+async def test_the_end_of_the_grace_period_takes_what_runs_and_what_waits() -> None:
+    """Past the grace period, async operations are cancelled and their callers get Draining."""
+    counter = Counter(1)
+    async with running(counter.operation, grace_period=0.02) as engine:
+        calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(3)]
+        await settle()
+        await engine.stop()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [Draining] * 3
+    assert counter.inside == 0
+
+
+async def test_the_stop_waits_for_an_operation_that_is_slow_to_end() -> None:
+    """After the stop nothing of the engine's runs on the loop, though it took its time."""
+    ended = []
+
+    async def run(_: Any) -> None:
+        for _ in range(4):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        ended.append(asyncio.current_task())
+
+    operation = Operation("deaf", run, concurrency=1)
+    async with running(operation, grace_period=0.005) as engine:
+        call = asyncio.create_task(engine.call(operation, None))
+        await settle()
+        await engine.stop()
+        assert isinstance(call.exception(), Draining)
+        assert len(ended) == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_retry_after_counts_those_that_run_at_a_time() -> None:
+    """Where four run at a time, a queue of eight takes the time of two."""
+    counter = Counter(4)
+    counter.operation.service_time.add(2.0)
+    async with running(counter.operation, queue_size=8) as engine:
+        calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(4)]
+        await settle()
+        calls += [asyncio.create_task(engine.call(counter.operation, n)) for n in range(8)]
+        await settle()
+        with pytest.raises(QueueFull) as refused:
+            await engine.call(counter.operation, 12)
+        assert refused.value.retry_after == 4
+        counter.go.set()
+        await asyncio.gather(*calls)
+
+
+async def test_measures_each_job() -> None:
+    """The operation's service time is measured."""
+    counter = Counter(1)
+    counter.go.set()
+    async with running(counter.operation) as engine:
+        await engine.call(counter.operation, 0)
+    assert counter.operation.service_time.mean is not None

@@ -1,0 +1,208 @@
+"""Steps of jobs off the GPU thread."""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.engine import Gate, running
+
+from potassium.config import Batch
+from potassium.engine import Failure, Job, Operation
+from potassium.engine.side_pool import SidePool
+from potassium.errors import ClientLeft, Draining, HandlerError, InvalidInput, QueueFull, UsageError
+
+
+class Bench:
+    """A pool whose life happens on the test's own thread."""
+
+    def __init__(self) -> None:
+        self.prepared: list[Job] = []
+        self.finished: list[Job] = []
+        self.pool = SidePool(
+            1, _at_once, prepared=self.prepared.append, finished=self.finished.append
+        )
+
+    def run(self) -> None:
+        self.pool.stop()
+        self.pool.run()
+
+
+def _at_once(callback: Callable[[], object]) -> None:
+    callback()
+
+
+def job(operation: Operation, argument: Any = None) -> Job:
+    return Job(operation, argument, asyncio.get_running_loop().create_future())
+
+
+def fail(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_prepares_arguments_and_finishes_outcomes(bench: Bench) -> None:
+    """Each job comes back with what its step made, in the order they were given."""
+    operation = Operation("x", lambda _: None, prepare=lambda n: n + 1, finish=lambda n: n * 2)
+    first, second = job(operation, 1), job(operation)
+    second.outcome = 21
+    bench.pool.prepare(first)
+    bench.pool.finish(second)
+    bench.run()
+    assert (bench.prepared, bench.finished) == ([first], [second])
+    assert (first.argument, second.outcome) == (2, 42)
+
+
+async def test_the_cost_is_that_of_the_prepared_argument(bench: Bench) -> None:
+    """A batched operation's cost is told what its run will get."""
+    batch = Batch(cost=len)
+    one = job(Operation("x", lambda _: None, batch=batch, prepare=str.split), "a b c")
+    bench.pool.prepare(one)
+    bench.run()
+    assert one.cost == 3
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, StopIteration])
+async def test_whatever_a_step_raises_is_the_outcome(
+    bench: Bench, kind: type[BaseException]
+) -> None:
+    """An exception of any class is a Failure, and the thread goes on."""
+    step = lambda _: fail(kind())  # noqa: E731
+    failing = Operation("x", lambda _: None, prepare=step, finish=step)
+    first, second = job(failing), job(failing)
+    third = job(Operation("y", lambda _: None, prepare=lambda _: "prepared"))
+    bench.pool.prepare(first)
+    bench.pool.finish(second)
+    bench.pool.prepare(third)
+    bench.run()
+    for one in (first, second):
+        assert isinstance(one.outcome, Failure)
+        assert isinstance(one.outcome.error, kind)
+    assert third.argument == "prepared"
+
+
+async def test_a_cost_that_cannot_be_is_the_outcome(bench: Bench) -> None:
+    """A cost function that returns nonsense fails the call."""
+    one = job(Operation("x", lambda _: None, batch=Batch(cost=lambda _: -1)))
+    bench.pool.prepare(one)
+    bench.run()
+    assert isinstance(one.outcome.error, UsageError)
+
+
+async def test_nothing_is_done_for_a_job_that_was_called_off(bench: Bench) -> None:
+    """Neither step runs for a job that nobody wants; it comes back nevertheless."""
+    ran: list[Any] = []
+    operation = Operation("x", lambda _: None, prepare=ran.append, finish=ran.append)
+    first, second = job(operation), job(operation)
+    for one, step in ((first, bench.pool.prepare), (second, bench.pool.finish)):
+        step(one)
+        one.call_off(ClientLeft())
+    bench.run()
+    assert ran == []
+    assert (bench.prepared, bench.finished) == ([first], [second])
+
+
+async def test_stop_ends_every_thread_after_what_was_asked_for() -> None:
+    """Of three threads each ends, and all that was given before is done."""
+    done: list[Job] = []
+    pool = SidePool(3, _at_once, prepared=done.append, finished=done.append)
+    threads = [threading.Thread(target=pool.run, daemon=True) for _ in range(3)]
+    operation = Operation("x", lambda _: None, prepare=lambda _: None)
+    for _ in range(50):
+        pool.prepare(job(operation))
+    pool.stop()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 5)
+        assert not thread.is_alive()
+    assert len(done) == 50
+
+
+async def test_the_steps_run_beside_the_gpu_thread() -> None:
+    """A call goes through prepare, run and finish, and only run holds the GPU thread."""
+    names: list[str] = []
+
+    def step(argument: list[str]) -> list[str]:
+        names.append(threading.current_thread().name)
+        return [*argument, "step"]
+
+    operation = Operation("x", step, prepare=step, finish=step)
+    async with running(operation) as engine:
+        assert await engine.call(operation, []) == ["step"] * 3
+    assert names == ["potassium-pool", "potassium-gpu", "potassium-pool"]
+
+
+@pytest.mark.parametrize("step", ["prepare", "finish"])
+@pytest.mark.parametrize(
+    ("error", "kind"), [(ValueError(), HandlerError), (InvalidInput("no"), InvalidInput)]
+)
+async def test_an_error_of_a_step_is_the_callers(
+    step: str, error: Exception, kind: type[Exception]
+) -> None:
+    """The caller gets it as if one function did it all, and the place in the queue is free."""
+    steps = {step: lambda _: fail(error)}
+    operation = Operation("x", lambda _: None, **steps)  # type: ignore[arg-type]  # one of the two
+    async with running(operation) as engine:
+        with pytest.raises(kind):
+            await engine.call(operation, None)
+        assert engine.capacity.waiting == 0
+        assert engine.is_idle
+
+
+async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
+    """The bound of the queue holds for jobs in the pool, until that is done with them."""
+    gate = Gate()
+    operation = Operation("x", lambda _: None, prepare=gate.operation.run)
+    async with running(operation, queue_size=1) as engine:
+        first = asyncio.create_task(engine.call(operation, 0))
+        await gate.has_begun()
+        with pytest.raises(QueueFull):
+            engine.admit(operation, 1)
+        first.cancel()
+        await asyncio.wait({first})
+        with pytest.raises(QueueFull):  # the pool holds it still
+            engine.admit(operation, 1)
+        gate.open(2)
+        while engine.capacity.waiting:  # noqa: ASYNC110 - the pool tells nobody
+            await asyncio.sleep(0.001)
+        assert await engine.call(operation, 2) is None
+
+
+async def test_the_end_of_the_grace_takes_what_is_in_the_pool() -> None:
+    """A job that is being prepared when the grace is over has its caller told, and never runs."""
+    gate, ran = Gate(), list[Any]()
+    operation = Operation("x", ran.append, prepare=gate.operation.run)
+    async with running(operation, grace_period=0.01) as engine:
+        call = asyncio.create_task(engine.call(operation, 0))
+        await gate.has_begun()
+        engine.drain()
+        with pytest.raises(Draining):
+            await call
+        gate.open()
+    assert ran == []
+
+
+async def test_an_idle_pool_holds_on_to_no_job() -> None:
+    """What a step made is freed with its job, also while the thread waits for work."""
+
+    class Big:
+        pass
+
+    operation = Operation("x", lambda _: None, prepare=lambda _: Big())
+    async with running(operation) as engine:
+        one = engine.admit(operation, None)
+        await engine.outcome(one)
+        alive = weakref.ref(one)
+        del one
+        for _ in range(100):
+            if alive() is None:
+                break
+            await asyncio.sleep(0.01)
+        assert alive() is None

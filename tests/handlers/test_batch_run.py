@@ -1,0 +1,165 @@
+"""A batch on its way through a handler: results in order, and each fault its own item's."""
+
+from math import log2
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.batches import Model, failed, outcomes
+
+from potassium.engine import Ceiling, Failure
+from potassium.handlers.batch_run import BatchRun, WrongCountError
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        lambda items: [item * 10 for item in items],
+        lambda items: tuple(item * 10 for item in items),
+        lambda items: (item * 10 for item in items),
+        lambda items: map(int, [item * 10 for item in items]),
+        lambda items: np.array(items) * 10,
+        lambda items: torch.tensor(items) * 10,
+        lambda items: list(torch.tensor(items) * 10),
+    ],
+    ids=["list", "tuple", "generator", "iterator", "array", "tensor", "list of tensors"],
+)
+def test_each_item_gets_its_own_result(results: Any) -> None:
+    """Whatever holds the results, they belong to the items in their order."""
+    assert {index: int(one) for index, one in outcomes(results).items()} == {
+        index: index * 10 for index in range(8)
+    }
+
+
+def test_results_are_in_host_memory() -> None:
+    """A row of a tensor that required gradients goes without them, as it is to be sent."""
+    weights = torch.ones(2, 3, requires_grad=True)
+    assert not any(row.requires_grad for row in outcomes(lambda _: weights, [1, 2]).values())
+
+
+def test_an_exception_in_the_place_of_a_result_is_that_items_failure() -> None:
+    """The others have their results, and nothing is run again."""
+    runs = []
+
+    def function(items: list[int]) -> list[Any]:
+        runs.append(items)
+        return [KeyError(item) if item in (2, 5) else item for item in items]
+
+    results = outcomes(function)
+    assert {index: type(error) for index, error in failed(results).items()} == {
+        2: KeyError,
+        5: KeyError,
+    }
+    assert (results[3], len(runs)) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ([1, 2], "expected 3 results, got 2"),
+        ([1, 2, 3, 4], "expected 3 results, got 4"),
+        ([], "expected 3 results, got 0"),
+        (iter([1]), "expected 3 results, got 1"),
+        (np.zeros((2, 3)), "expected 3 results, got 2"),
+        (None, "expected a list of 3 results, got NoneType"),
+        (7, "expected a list of 3 results, got int"),
+        ("abc", "expected a list of 3 results, got str"),
+        (b"abc", "expected a list of 3 results, got bytes"),
+        ({1: 1, 2: 2, 3: 3}, "expected a list of 3 results, got dict"),
+        ({1, 2, 3}, "expected a list of 3 results, got set"),
+        (np.array(7), "expected a list of 3 results, got ndarray"),
+        (torch.tensor(7), "expected a list of 3 results, got Tensor"),
+    ],
+    ids=repr,
+)
+def test_a_wrong_number_of_results_fails_all(results: Any, message: str) -> None:
+    """Nobody gets what may be somebody else's; the handler is not run again for it."""
+    runs = []
+
+    def function(items: list[int]) -> Any:
+        runs.append(items)
+        return results
+
+    errors = failed(outcomes(function, range(3)))
+    assert len(errors) == 3
+    assert {type(error) for error in errors.values()} == {WrongCountError}
+    assert {str(error) for error in errors.values()} == {message}
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("culprit", range(16))
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_a_culprit_is_found_in_log_n_rounds(culprit: int, error: type[BaseException]) -> None:
+    """It fails alone; its batch is halved log2(n) times, and at most two halves run each time."""
+    model = Model(culprit, error=error)
+    results = outcomes(model, range(16))
+    assert {index: type(one) for index, one in failed(results).items()} == {culprit: error}
+    assert [results[index] for index in range(16) if index != culprit] == [
+        index * 10 for index in range(16) if index != culprit
+    ]
+    sizes = [len(run) for run in model.runs]
+    assert sorted(set(sizes), reverse=True) == [16, 8, 4, 2, 1]
+    assert len(sizes) <= 1 + 2 * log2(16)
+    assert model.runs.count([culprit]) == 1
+
+
+def test_a_half_that_is_known_to_fail_is_not_run_for_that() -> None:
+    """Where the first half ran, the culprit is in the second, which is halved at once."""
+    model = Model(7)
+    outcomes(model)
+    assert model.runs == [list(range(8)), [0, 1, 2, 3], [4, 5], [6], [7]]
+
+
+@given(size=st.integers(1, 40), bad=st.sets(st.integers(0, 39)))
+def test_any_culprits_fail_and_all_others_have_their_results(size: int, bad: set[int]) -> None:
+    """However many there are, each item has one outcome of its own, within 2n - 1 runs."""
+    model = Model(*bad)
+    results = outcomes(model, range(size))
+    assert {
+        index: str(one.error) if isinstance(one, Failure) else one for index, one in results.items()
+    } == {index: f"item {index}" if index in bad else index * 10 for index in range(size)}
+    assert len(model.runs) <= 2 * size - 1
+
+
+def test_items_that_nobody_wants_are_not_run_again() -> None:
+    """Whose client has left meanwhile has no part in the search, nor an outcome."""
+    unwanted: set[int] = set()
+    model = Model(1)
+
+    def function(items: list[int]) -> list[int]:
+        try:
+            return model(items)
+        finally:
+            unwanted.update({0, 1, 6})
+
+    results = outcomes(function, is_wanted=lambda index: index not in unwanted)
+    assert results == {index: index * 10 for index in (2, 3, 4, 5, 7)}
+    assert model.runs == [list(range(8)), [2, 3], [4, 5, 7]]
+
+
+@pytest.mark.parametrize("left", [{0}, {0, 1, 2, 3}])
+def test_a_culprit_that_nobody_wants_is_not_sought_among_the_others(left: set[int]) -> None:
+    """Where it may have left its half, the other half is run whole."""
+    unwanted: set[int] = set()
+    model = Model(0)
+
+    def function(items: list[int]) -> list[int]:
+        try:
+            return model(items)
+        finally:
+            unwanted.update(left)
+
+    results = outcomes(function, is_wanted=lambda index: index not in unwanted)
+    assert results == {index: index * 10 for index in set(range(8)) - left}
+    assert model.runs[-1] == [4, 5, 6, 7]
+
+
+def test_outcomes_are_known_as_soon_as_they_are() -> None:
+    """Those of the half that has run do not wait for the search in the other."""
+    model = Model(7)
+    run = BatchRun(model, range(8), weight=len, ceiling=Ceiling()).outcomes()
+    assert next(run) == (0, 0)
+    assert len(model.runs) == 2

@@ -1,0 +1,156 @@
+"""How a request becomes a handler's second argument."""
+
+import functools
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pydantic
+import pytest
+
+from potassium import Request, Response, UsageError
+from potassium.errors import InvalidInput, MalformedJSON, UnsupportedMediaType
+from potassium.handlers.binding import binding_of
+
+JSON = [(b"content-type", b"application/json")]
+
+
+class Item(pydantic.BaseModel):
+    text: str
+    count: int = 1
+
+
+@dataclass
+class Point:
+    x: float
+    y: float
+
+
+def request(body: bytes, headers: list[tuple[bytes, bytes]] = JSON) -> Request:
+    return Request("id", headers, body)
+
+
+def plain(cache, json_in): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def annotated(cache: dict[str, Any], json_in: dict) -> dict: ...  # type: ignore[type-arg,empty-body]
+def parametrized(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+def quoted(cache: "dict[str, Any]", json_in: "dict[str, Any]") -> None: ...
+def with_options(cache: dict[str, Any], json_in: dict[str, Any], scale: float = 1.0) -> None: ...
+async def asynchronous(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+def whole(context: dict[str, Any], request: Request) -> Response: ...  # type: ignore[empty-body]
+def raw(cache: dict[str, Any], body: bytes) -> None: ...
+def model(cache: dict[str, Any], item: Item) -> None: ...
+def models(cache: dict[str, Any], items: list[Item]) -> None: ...
+def point(cache: dict[str, Any], point: Point) -> None: ...
+def text(cache: dict[str, Any], text: str) -> None: ...
+def bounded(cache: dict[str, Any], number: Annotated[int, pydantic.Field(gt=0)]) -> None: ...
+def literal(cache: dict[str, Any], choice: Literal["a", "b"]) -> None: ...
+def anything(cache: dict[str, Any], value: Any) -> None: ...
+
+
+class Instance:
+    def __call__(self, cache: dict[str, Any], item: Item) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "argument"),
+    [
+        (plain, b'{"a": 1}', {"a": 1}),
+        (annotated, b'{"a": 1}', {"a": 1}),
+        (parametrized, b"{}", {}),
+        (quoted, b"{}", {}),
+        (with_options, b"{}", {}),
+        (asynchronous, b"{}", {}),
+        (functools.partial(with_options, scale=2.0), b"{}", {}),
+        (raw, b"\x00", b"\x00"),
+        (model, b'{"text": "a"}', Item(text="a")),
+        (models, b'[{"text": "a", "count": 2}]', [Item(text="a", count=2)]),
+        (point, b'{"x": 1, "y": 2}', Point(1, 2)),
+        (text, b'"abc"', "abc"),
+        (bounded, b"3", 3),
+        (literal, b'"b"', "b"),
+        (anything, b"[1]", [1]),
+        (Instance(), b'{"text": "a"}', Item(text="a")),
+    ],
+    ids=repr,
+)
+def test_the_annotation_decides(function: Any, body: bytes, argument: object) -> None:
+    """Each kind of annotation gets its kind of value."""
+    assert binding_of(function)(request(body)) == argument
+
+
+def test_a_request_is_passed_as_it_is() -> None:
+    """A handler that takes a Request gets every one, whatever is in it."""
+    one = request(b"not json", [])
+    assert binding_of(whole)(one) is one
+
+
+def test_bytes_are_taken_from_any_type() -> None:
+    """A handler that takes bytes does not ask what they are."""
+    assert binding_of(raw)(request(b"png", [(b"content-type", b"image/png")])) == b"png"
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"1", b"null", b'"a"'])
+def test_a_json_handler_takes_objects_only(body: bytes) -> None:
+    """JSON that is no object is 422, with the fault listed."""
+    with pytest.raises(InvalidInput) as caught:
+        binding_of(annotated)(request(body))
+    assert [fault["type"] for fault in caught.value.errors] == ["dict_type"]
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "where"),
+    [
+        (model, b"{}", ("text",)),
+        (model, b'{"text": "a", "count": "many"}', ("count",)),
+        (models, b'[{"text": "a"}, {"text": 5}]', (1, "text")),
+        (bounded, b"0", ()),
+        (literal, b'"c"', ()),
+    ],
+)
+def test_invalid_input_lists_its_faults(function: Any, body: bytes, where: tuple[Any, ...]) -> None:
+    """Each fault has a place, a message and a type, and no copy of the input."""
+    with pytest.raises(InvalidInput) as caught:
+        binding_of(function)(request(body))
+    (fault,) = caught.value.errors
+    assert tuple(fault["loc"]) == where
+    assert set(fault) == {"loc", "msg", "type"}
+
+
+@pytest.mark.parametrize("function", [annotated, model])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"text": NaN}', b"[" * 5000 + b"]" * 5000])
+def test_malformed_json_comes_before_invalid_input(function: Any, body: bytes) -> None:
+    """What is not JSON is 400 for validated arguments too."""
+    with pytest.raises(MalformedJSON):
+        binding_of(function)(request(body))
+
+
+@pytest.mark.parametrize("function", [annotated, model])
+def test_another_media_type_comes_before_all(function: Any) -> None:
+    """JSON handlers take JSON types only, also where the body would parse."""
+    with pytest.raises(UnsupportedMediaType):
+        binding_of(function)(request(b"{}", [(b"content-type", b"text/plain")]))
+
+
+def no_arguments() -> None: ...
+def one_argument(json_in: dict[str, Any]) -> None: ...
+def three_arguments(cache: dict[str, Any], json_in: dict[str, Any], extra: int) -> None: ...
+def keyword_only(cache: dict[str, Any], *, json_in: dict[str, Any]) -> None: ...
+def star(*arguments: Any) -> None: ...
+def unresolvable(cache: dict[str, Any], item: "Missing") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def unvalidatable(cache: dict[str, Any], item: Instance) -> None: ...
+@pytest.mark.parametrize(
+    "function",
+    [
+        no_arguments,
+        one_argument,
+        three_arguments,
+        keyword_only,
+        star,
+        unresolvable,
+        unvalidatable,
+    ],
+)
+def test_a_signature_that_cannot_be_bound_shows_the_right_form(function: Any) -> None:
+    """The error names the function and shows signatures that work."""
+    with pytest.raises(UsageError, match="handler\\(cache: dict, json_in: dict\\)") as caught:
+        binding_of(function)
+    assert function.__name__ in str(caught.value)

@@ -1,0 +1,177 @@
+"""What a handler sees of a request, and how it answers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from potassium import Request, Response, UsageError
+from potassium.errors import MalformedJSON, UnserializableOutput, UnsupportedMediaType
+from potassium.http.reply import reply_to
+
+JSON = [(b"content-type", b"application/json")]
+
+
+def test_headers_are_case_insensitive() -> None:
+    """A header is found however it is spelt."""
+    request = Request("id", [(b"x-model", b"a")], b"")
+    assert request.headers["X-Model"] == request.headers["x-model"] == "a"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"application/json",
+        b"application/json; charset=utf-8",
+        b"Application/JSON",
+        b"application/ld+json",
+    ],
+)
+def test_json_types_are_json(content_type: bytes) -> None:
+    """application/json and every +json type are taken as JSON."""
+    assert Request("id", [(b"content-type", content_type)], b'{"a": 1}').json == {"a": 1}
+
+
+@pytest.mark.parametrize("content_type", [b"text/plain", b"application/jsonp", b"", b"json"])
+def test_other_types_are_not_json(content_type: bytes) -> None:
+    """A body of another declared type is not taken as JSON; the error says what to send."""
+    request = Request("id", [(b"content-type", content_type)], b"{}")
+    with pytest.raises(UnsupportedMediaType, match="Content-Type: application/json"):
+        _ = request.json
+
+
+def test_a_body_without_a_type_is_not_json() -> None:
+    """A request that does not say what it sends is asked to."""
+    with pytest.raises(UnsupportedMediaType):
+        _ = Request("id", [], b"{}").json
+
+
+def test_malformed_json_is_an_error_at_each_access() -> None:
+    """A broken body never becomes None."""
+    request = Request("id", JSON, b"{")
+    for _ in range(2):
+        with pytest.raises(MalformedJSON):
+            _ = request.json
+
+
+def test_json_is_the_same_value_at_each_access() -> None:
+    """The body is decoded once."""
+    request = Request("id", JSON, b'{"a": []}')
+    assert request.json is request.json
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"json": {}, "body": b""}, "one of the two"),
+        ({"json": None, "body": "text"}, "one of the two"),
+        ({"body": 5}, "bytes, str or a generator"),
+        ({"status": 99}, "200 to 599"),
+        ({"status": 600}, "200 to 599"),
+        ({"status": "200"}, "200 to 599"),
+        ({"status": True}, "200 to 599"),
+        ({"status": 204, "json": {}}, "no body"),
+        ({"headers": {"X-A": "a\r\nX-B: b"}}, "X-A"),
+        ({"headers": {"X A": "a"}}, "X A"),
+        ({"headers": {"": "a"}}, "name of a header"),
+        ({"headers": {"X-A": 5}}, "X-A"),
+        ({"headers": {"X-A": "日"}}, "X-A"),
+    ],
+)
+def test_a_response_that_cannot_be_sent_fails_when_it_is_made(
+    options: dict[str, Any], message: str
+) -> None:
+    """The mistake shows where it was made, and the message names it."""
+    with pytest.raises(UsageError, match=message):
+        Response(**options)
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "content_type", "body"),
+    [
+        ({"a": 1}, 200, b"application/json", b'{"a":1}'),
+        ("text", 200, b"application/json", b'"text"'),
+        (None, 200, b"application/json", b"null"),
+        (b"\x00\x01", 200, b"application/octet-stream", b"\x00\x01"),
+        (Response(json={"a": 1}), 200, b"application/json", b'{"a":1}'),
+        (Response(json=None), 200, b"application/json", b"null"),
+        (Response(status=201, body="é"), 201, b"text/plain; charset=utf-8", "é".encode()),
+        (Response(body=b"raw"), 200, b"application/octet-stream", b"raw"),
+        (
+            Response(body=b"png", headers={"Content-Type": "image/png"}),
+            200,
+            b"image/png",
+            b"png",
+        ),
+        (Response(status=204), 204, None, b""),
+        (Response(), 200, None, b""),
+    ],
+    ids=repr,
+)
+def test_results_become_replies(
+    result: object, status: int, content_type: bytes | None, body: bytes
+) -> None:
+    """Each kind of result has its status, type and body."""
+    reply = reply_to(result)
+    assert (reply.status, reply.body) == (status, body)
+    assert dict(reply.headers).get(b"content-type") == content_type
+
+
+@pytest.mark.parametrize(("status", "length"), [(200, b"0"), (204, None), (304, None)])
+def test_a_status_without_content_has_no_length(status: int, length: bytes | None) -> None:
+    """Content-Length is left out where the status allows none."""
+    assert dict(reply_to(Response(status=status)).headers).get(b"content-length") == length
+
+
+def test_headers_that_the_server_sets_are_its_own() -> None:
+    """A handler cannot send a second length or request id."""
+    headers = {"Content-Length": "7", "X-Request-Id": "x", "X-Mine": "y"}
+    sent = reply_to(Response(body=b"abc", headers=headers)).headers
+    assert sorted(name for name, _ in sent) == [b"content-length", b"content-type", b"x-mine"]
+    assert dict(sent)[b"content-length"] == b"3"
+
+
+def test_a_response_that_cannot_be_encoded_is_unserializable() -> None:
+    """What Response(json=...) takes is what a handler may return."""
+    with pytest.raises(UnserializableOutput):
+        reply_to(Response(json=object()))
+
+
+class FakeRun:
+    """Notes what a job is told of its progress."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float | None, str | None]] = []
+
+    def progress(self, share: float | None, message: str | None) -> None:
+        self.told.append((share, message))
+
+
+@pytest.mark.parametrize("share", [0, 1, 0.25, True, np.float32(0.25), "0.25"])
+def test_progress_is_a_share_of_one(share: Any) -> None:
+    """Any number from 0 to 1, those of numpy and torch too."""
+    request = Request("r-1", [], b"")
+    run = FakeRun()
+    request.background = run  # type: ignore[assignment]  # what a request asks of it is there
+    request.progress(share)
+    request.progress(share, "epoch 1")
+    assert run.told == [(float(share), None), (float(share), "epoch 1")]
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        *((share, None) for share in (-0.1, 1.1, 25, float("nan"), "half", None)),
+        *((0.5, message) for message in (5, b"half")),
+    ],
+)
+def test_progress_that_cannot_be_is_the_handlers_mistake(share: Any, message: Any) -> None:
+    """It fails where it is made, of a direct call too."""
+    request = Request("r-1", [], b"")
+    with pytest.raises(UsageError, match="a number from 0 to 1, and a text"):
+        request.progress(share, message)
+
+
+def test_the_progress_of_a_direct_call_is_told_to_nobody() -> None:
+    """The same handler serves both."""
+    Request("r-1", [], b"").progress(0.5, "half")

@@ -1,0 +1,389 @@
+"""What ``SqliteStore`` promises beside what every store does."""
+
+import asyncio
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from support.jobs import NOW, attempt, delivery, new_job
+
+from potassium.errors import StoreFailed, UsageError
+from potassium.jobs.model import Event, Status, StoredJob
+from potassium.jobs.sqlite import schema
+from potassium.jobs.sqlite.store import SqliteStore
+
+HANDLERS = ["/train"]
+
+OPEN = """
+import asyncio, sys
+from potassium.errors import UsageError
+from potassium.jobs.sqlite.store import SqliteStore
+try:
+    asyncio.run(SqliteStore(sys.argv[1]).open())
+except UsageError as error:
+    print(error)
+"""
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def crashed(store: SqliteStore, folder: Path) -> Path:
+    """Return the file as a process would find it if the one of ``store`` died now."""
+    folder.mkdir()
+    for path in store._path.parent.glob(f"{store._path.name}*"):
+        shutil.copy(path, folder)
+    return folder / store._path.name
+
+
+async def statements_of(store: SqliteStore) -> list[str]:
+    """Return a list to which each statement is added that the store runs from now on."""
+    statements: list[str] = []
+    assert store._commits is not None
+    await store._commits._connection.set_trace_callback(statements.append)
+    return statements
+
+
+async def pages(store: SqliteStore, most: int) -> None:
+    """Let the file have ``most`` pages: as on a disk that is full."""
+    assert store._commits is not None
+    await store._commits._connection.execute(f"PRAGMA max_page_count = {most}")
+
+
+async def claim(store: SqliteStore, *, limit: int = 9, now: float = NOW) -> list[StoredJob]:
+    return list(await store.claim(handlers=HANDLERS, limit=limit, now=now))
+
+
+async def test_a_second_process_is_refused(sqlite: SqliteStore) -> None:
+    """It is told which file is in use, and the first goes on."""
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OPEN, str(sqlite._path), stdout=subprocess.PIPE
+    )
+    output, _ = await other.communicate()
+    assert f"{sqlite._path} is in use by another process" in output.decode()
+    await sqlite.submit(new_job())
+
+
+async def test_the_file_is_free_when_the_store_was_closed(tmp_path: Path) -> None:
+    """Another process may have it then."""
+    async with opened(tmp_path / "jobs.db"):
+        pass
+    with sqlite3.connect(tmp_path / "jobs.db") as other:
+        other.execute("BEGIN EXCLUSIVE")
+    other.close()
+
+
+async def test_the_folder_is_made(tmp_path: Path) -> None:
+    """A path into a folder that is not there yet is fine."""
+    async with opened(tmp_path / "a" / "b" / "jobs.db") as store:
+        job = await store.submit(new_job())
+        assert await store.get(job.id) == job
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """The mistake is named, and the file stays as it is."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"no database, " * 1000)
+    with pytest.raises(UsageError, match=r"notes\.txt is no SQLite database"):
+        await SqliteStore(path).open()
+    assert path.read_bytes() == b"no database, " * 1000
+
+
+async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """Its tables are left alone."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE jobs (id)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"other\.db is a database of another program"):
+        await SqliteStore(path).open()
+    assert path.read_bytes() == before
+
+
+async def test_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """Nobody knows what it has meant."""
+    path = tmp_path / "jobs.db"
+    async with opened(path):
+        pass
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA user_version = 1000")
+    other.close()
+    with pytest.raises(UsageError, match=r"jobs\.db was written by a newer version"):
+        await SqliteStore(path).open()
+
+
+@pytest.mark.parametrize("path", [".", "file/jobs.db"])
+async def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path, path: str) -> None:
+    """A folder, or a file where a folder should be."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be opened for jobs"):
+        await SqliteStore(tmp_path / path).open()
+
+
+async def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to type."""
+    monkeypatch.setitem(sys.modules, "aiosqlite", None)
+    with pytest.raises(UsageError, match=r'pip install "potassium\[jobs\]"'):
+        await SqliteStore(tmp_path / "jobs.db").open()
+
+
+async def test_an_older_file_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each migration that is missing runs once, and what was in the file is kept."""
+    path = tmp_path / "jobs.db"
+    async with opened(path) as store:
+        job = await store.submit(new_job())
+    scripts = [
+        *schema.MIGRATIONS,
+        "CREATE TABLE second (a)",
+        "ALTER TABLE second ADD COLUMN b; INSERT INTO second VALUES (1, 2)",
+    ]
+    monkeypatch.setattr(schema, "MIGRATIONS", scripts)
+    for _ in range(2):
+        async with opened(path) as store:
+            assert await store.get(job.id) == job
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT * FROM second").fetchall() == [(1, 2)]
+        assert other.execute("PRAGMA user_version").fetchone() == (len(scripts),)
+    other.close()
+
+
+async def test_a_migration_that_fails_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is still of the version before."""
+    path = tmp_path / "jobs.db"
+    async with opened(path):
+        pass
+    with monkeypatch.context() as context:
+        broken = [*schema.MIGRATIONS, "CREATE TABLE second (a); nonsense"]
+        context.setattr(schema, "MIGRATIONS", broken)
+        with pytest.raises(UsageError, match="nonsense"):
+            await SqliteStore(path).open()
+    async with opened(path) as store:
+        await store.submit(new_job())
+
+
+async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
+    """Jobs, events, deliveries and attempts, and the order goes on."""
+    path = tmp_path / "jobs.db"
+    async with opened(path) as store:
+        first = await store.submit(new_job(idempotency_key="k"))
+        (running,) = await claim(store)
+        event = Event(id=1, kind="status", data=b"{}")
+        tells = delivery(job_id=first.id)
+        await store.end(running, Status.FAILED, now=NOW, events=[event], deliveries=[tells])
+        await store.take_due(now=NOW, limit=1, without_hosts=[])
+        tried = attempt(tells, next_at=NOW + 1)
+        await store.tried(tells, tried)
+        before = await store.get(first.id)
+    async with opened(path) as store:
+        assert await store.get(first.id) == before
+        assert list(await store.events(first.id)) == [event]
+        assert list(await store.attempts_of(first.id)) == [tried]
+        (again,) = await store.take_due(now=NOW + 1, limit=1, without_hosts=[])
+        assert again == tells.tried(NOW + 1)
+        assert (await store.submit(new_job(idempotency_key="k"))).id == first.id
+        assert (await store.submit(new_job())).seq == 2
+
+
+async def test_each_commit_is_on_the_disk(sqlite: SqliteStore) -> None:
+    """The log is written through with every transaction, not when it is moved to the file."""
+    assert sqlite._commits is not None
+    settings = {
+        name: next(iter(await sqlite._commits._connection.execute_fetchall(f"PRAGMA {name}")))[0]
+        for name in ("synchronous", "journal_mode", "foreign_keys")
+    }
+    assert settings == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
+
+
+async def test_what_was_acknowledged_survives_a_crash(sqlite: SqliteStore, tmp_path: Path) -> None:
+    """A submit and a claim that returned are in the file that the next process finds."""
+    await sqlite.submit(new_job())
+    await sqlite.submit(new_job())
+    (running,) = await claim(sqlite, limit=1)
+    async with opened(crashed(sqlite, tmp_path / "crash")) as store:
+        assert await store.count(Status.QUEUED) == 1
+        assert await store.get(running.id) == running
+
+
+async def test_jobs_left_behind_are_those_of_the_process_before(
+    sqlite: SqliteStore, tmp_path: Path
+) -> None:
+    """In order of submission, until something becomes of them; none that were claimed since."""
+    for _ in range(4):
+        await sqlite.submit(new_job())
+    left = await claim(sqlite, limit=3)
+    async with opened(crashed(sqlite, tmp_path / "crash")) as store:
+        await claim(store)
+        assert list(await store.left_behind()) == left
+        await store.end(left[0], Status.FAILED, now=NOW)
+        await store.put_back(left[1], due_at=NOW, error=None)
+        (again,) = await claim(store)
+        assert again.id == left[1].id
+        assert list(await store.left_behind()) == [left[2]]
+
+
+async def test_a_delivery_taken_before_a_crash_is_due_again(
+    sqlite: SqliteStore, tmp_path: Path
+) -> None:
+    """Whether it arrived nobody knows: it is posted again, with its id."""
+    given = delivery()
+    await sqlite.add(given)
+    await sqlite.take_due(now=NOW, limit=1, without_hosts=[])
+    async with opened(crashed(sqlite, tmp_path / "crash")) as store:
+        assert list(await store.take_due(now=NOW, limit=1, without_hosts=[])) == [given]
+
+
+async def test_simultaneous_calls_share_a_transaction(sqlite: SqliteStore) -> None:
+    """A hundred submits wait for one write to the disk."""
+    statements = await statements_of(sqlite)
+    calls = [sqlite.submit(new_job(idempotency_key=f"k{n}" if n % 2 else None)) for n in range(100)]
+    jobs = await asyncio.gather(*calls)
+    assert len({job.seq for job in jobs}) == await sqlite.count(Status.QUEUED) == 100
+    assert statements.count("BEGIN IMMEDIATE") == statements.count("COMMIT") == 1 + 1  # the count
+
+
+async def test_what_many_ask_at_a_time_is_asked_once(sqlite: SqliteStore) -> None:
+    """A count is of all that was submitted beside it, whoever asked first and gave up."""
+    statements = await statements_of(sqlite)
+    given_up = asyncio.create_task(sqlite.count(Status.QUEUED))
+    calls = [(sqlite.submit(new_job(idempotency_key=f"k{n}"))) for n in range(5)]
+    counts = [sqlite.count(Status.QUEUED) for _ in range(5)]
+    answers = asyncio.gather(*calls, *counts)
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert (await answers)[5:] == [5] * 5
+    assert sum("FROM counts" in statement for statement in statements) == 1
+
+
+async def test_reading_writes_nothing(sqlite: SqliteStore) -> None:
+    """Nor does a claim that finds nothing: no batch of these waits for the disk."""
+    job = await sqlite.submit(new_job(handler="/other"))
+    log = sqlite._path.with_name(f"{sqlite._path.name}-wal")
+    before = (log.stat().st_size, log.stat().st_mtime_ns)
+    await asyncio.gather(
+        sqlite.get(job.id), sqlite.find(limit=5), sqlite.position(job), claim(sqlite)
+    )
+    await sqlite.take_due(now=NOW, limit=5, without_hosts=[])
+    assert (log.stat().st_size, log.stat().st_mtime_ns) == before
+
+
+async def test_taking_a_delivery_writes_nothing(sqlite: SqliteStore) -> None:
+    """That it is taken is nothing to be kept."""
+    await sqlite.add(delivery())
+    log = sqlite._path.with_name(f"{sqlite._path.name}-wal")
+    before = (log.stat().st_size, log.stat().st_mtime_ns)
+    assert len(await sqlite.take_due(now=NOW, limit=5, without_hosts=[])) == 1
+    assert (log.stat().st_size, log.stat().st_mtime_ns) == before
+
+
+async def test_a_full_disk_fails_the_calls_and_nothing_else(
+    sqlite: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing of a failed batch is kept; when there is room again the store works."""
+    kept = await sqlite.submit(new_job())
+    await pages(sqlite, 1)
+    big = [new_job(body=b"x" * 100_000, idempotency_key=key) for key in (None, "k", None)]
+    outcomes = await asyncio.gather(*map(sqlite.submit, big), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreFailed] * 3
+    assert {getattr(outcome, "status", None) for outcome in outcomes} == {503}
+    assert "full" in str(outcomes[0].__cause__)  # type: ignore[union-attr] # an error
+    assert str(sqlite._path) not in str(outcomes[0])
+    assert ["cannot be stored" in record.getMessage() for record in caplog.records] == [True]
+    assert await sqlite.get(kept.id) == kept
+    await pages(sqlite, 1_000_000)
+    assert await sqlite.count(Status.QUEUED) == 1
+    await asyncio.gather(*map(sqlite.submit, big))
+    assert await sqlite.count(Status.QUEUED) == 4
+    assert [job.id for job in await claim(sqlite, limit=1)] == [kept.id]
+
+
+async def test_a_delivery_is_not_taken_by_a_batch_that_failed(sqlite: SqliteStore) -> None:
+    """It is due as before."""
+    await sqlite.add(delivery())
+    await pages(sqlite, 1)
+    outcomes = await asyncio.gather(
+        sqlite.take_due(now=NOW, limit=1, without_hosts=[]),
+        sqlite.submit(new_job(body=b"x" * 100_000)),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [StoreFailed] * 2
+    await pages(sqlite, 1_000_000)
+    assert len(await sqlite.take_due(now=NOW, limit=1, without_hosts=[])) == 1
+
+
+@pytest.mark.filterwarnings("error")
+async def test_what_cannot_be_stored_fails_alone(sqlite: SqliteStore) -> None:
+    """A job with an impossible value does not take those beside it along."""
+    known = await sqlite.submit(new_job())
+    outcomes = await asyncio.gather(
+        sqlite.submit(new_job(webhook_url="https://\ud800")),
+        sqlite.submit(new_job()),
+        sqlite.submit(new_job(id=known.id)),
+        sqlite.submit(new_job(idempotency_key="k")),
+        return_exceptions=True,
+    )
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [StoreFailed, StoredJob, StoreFailed, StoredJob]
+    assert await sqlite.count(Status.QUEUED) == 3
+
+
+async def test_a_cancelled_call_harms_no_other(sqlite: SqliteStore) -> None:
+    """Whenever it is cancelled, those of its batch and all later ones are done."""
+    for turns in range(12):
+        calls = [asyncio.create_task(sqlite.submit(new_job())) for _ in range(5)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        calls[turns % 5].cancel()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(outcome, StoredJob) for outcome in outcomes) >= 4
+    await sqlite.submit(new_job())
+
+
+async def test_closing_finishes_what_is_under_way(tmp_path: Path) -> None:
+    """Every call made before is answered, every call after is refused."""
+    store = SqliteStore(tmp_path / "jobs.db")
+    await store.open()
+    calls = [asyncio.create_task(store.submit(new_job())) for _ in range(5)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert {type(await call) for call in calls} == {StoredJob}
+    with pytest.raises(StoreFailed, match="closed"):
+        await store.submit(new_job())
+    async with opened(store._path) as again:
+        assert await again.count(Status.QUEUED) == 5
+
+
+async def test_a_cancelled_close_closes_all_the_same(tmp_path: Path) -> None:
+    """The file is free soon after."""
+    store = SqliteStore(tmp_path / "jobs.db")
+    await store.open()
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await store.close()
+    async with opened(store._path):
+        pass
+
+
+async def test_a_store_that_was_not_opened_fails(tmp_path: Path) -> None:
+    """Nothing is done with the file before."""
+    with pytest.raises(StoreFailed, match="not open"):
+        await SqliteStore(tmp_path / "jobs.db").submit(new_job())
+    assert not (tmp_path / "jobs.db").exists()

@@ -1,0 +1,507 @@
+"""How background jobs run beside direct calls, and what they come to."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pydantic
+import pytest
+from support.job_bench import Bench, ended, submit
+
+from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response
+from potassium.jobs import executor
+from potassium.jobs.memory_store import MemoryStore
+from potassium.jobs.model import StoredJob
+from potassium.testing import client
+
+ASYNC = {"Prefer": "respond-async"}
+
+
+async def test_a_direct_call_goes_before_jobs_that_wait() -> None:
+    """With ten jobs in the store, a call waits for the one that runs and for no other."""
+    bench = Bench()
+    async with bench.client() as http:
+        for number in range(10):
+            await submit(http, "/held", number)
+        await bench.has_begun()
+        call = asyncio.create_task(http.post("/direct", json="call"))
+        await asyncio.sleep(0.01)
+        bench.gate.release()
+        assert (await call).json() == {"direct": "call"}
+        assert bench.ran[:2] == [0, "call"]
+
+
+async def test_short_jobs_that_were_claimed_ahead_let_direct_calls_go_first() -> None:
+    """Also those that wait in the engine's queue already stand behind."""
+    bench = Bench()
+    async with bench.client() as http:
+        short = [await submit(http, "/short", "warm-up") for _ in range(3)]
+        for job in short:
+            await ended(http, job)
+        held = asyncio.create_task(http.post("/held", json="held", headers={"Prefer": "wait=9"}))
+        await bench.has_begun()
+        bench.ran.clear()
+        jobs = [await submit(http, "/short", number) for number in range(5)]
+        await asyncio.sleep(0.01)
+        call = asyncio.create_task(http.post("/direct", json="call"))
+        await asyncio.sleep(0.01)
+        bench.gate.release()
+        assert (await call).status_code == (await held).status_code == 200
+        for job in jobs:
+            await ended(http, job)
+        assert bench.ran == ["call", 0, 1, 2, 3, 4]
+
+
+async def test_a_job_that_is_next_is_overtaken_by_as_many_calls_as_the_queue_takes() -> None:
+    """With a queue of 4, the job goes before the fifth later call."""
+    bench = Bench(limits=Limits(queue_size=4))
+    async with bench.client() as http:
+        for _ in range(3):
+            await ended(http, await submit(http, "/short", "warm-up"))
+        bench.ran.clear()
+        held = asyncio.create_task(http.post("/gated", json="first"))
+        await bench.has_begun()
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.01)
+        calls = [held]
+        for number in range(6):
+            calls.append(asyncio.create_task(http.post("/gated", json=number)))
+            await asyncio.sleep(0.01)
+            bench.gate.release()
+            await bench.has_begun()
+        bench.gate.release()
+        assert {(await call).status_code for call in calls} == {200}
+        await ended(http, job)
+        assert bench.ran.index("job") <= 6
+        assert bench.ran.index("job") >= 2
+
+
+async def test_short_jobs_are_claimed_ahead_however_slow_the_store_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each look for jobs, also for those of an async handler, takes longer than many jobs."""
+    claimed: list[int] = []
+
+    class SlowStore(MemoryStore):
+        async def claim(self, **options: Any) -> Sequence[StoredJob]:
+            await asyncio.sleep(0.01)
+            jobs = await super().claim(**options)
+            claimed.append(len(jobs))
+            return jobs
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", SlowStore)
+    bench = Bench()
+
+    @bench.app.background("/async", concurrency=1)
+    async def on_loop(cache: dict[str, Any], json_in: Any) -> None: ...
+
+    async with bench.client() as http:
+        jobs = await asyncio.gather(*(submit(http, "/short", number) for number in range(40)))
+        for job in jobs:
+            await ended(http, job)
+    assert max(claimed) > 10
+
+
+async def test_the_next_job_runs_while_the_one_before_is_being_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where only one may run at a time."""
+    stored = asyncio.Event()
+
+    class StuckStore(MemoryStore):
+        async def end(self, *args: Any, **options: Any) -> bool:
+            await stored.wait()
+            return await super().end(*args, **options)
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", StuckStore)
+    bench = Bench()
+    async with bench.client() as http:
+        for number in range(2):
+            await submit(http, "/held", number)
+        try:
+            await bench.has_begun()
+            bench.gate.release()
+            await bench.has_begun()
+        finally:
+            stored.set()
+    assert bench.ran == [0, 1]
+
+
+async def test_a_batched_handler_batches_jobs_with_direct_calls() -> None:
+    """What waits for the same handler runs in one, wherever it came from."""
+    bench = Bench()
+    sizes: list[int] = []
+
+    @bench.app.handler("/batch", batch=Batch(max_size=4, max_delay=1.0))
+    def batch(cache: dict[str, Any], items: list[Any]) -> list[Any]:
+        sizes.append(len(items))
+        return items
+
+    async with bench.client() as http:
+        await submit(http, "/held", 0)
+        await bench.has_begun()
+        jobs = [
+            (await http.post("/batch", json=number, headers=ASYNC)).json() for number in range(2)
+        ]
+        calls = [asyncio.create_task(http.post("/batch", json=number)) for number in (2, 3)]
+        await asyncio.sleep(0.02)
+        bench.gate.release()
+        assert [(await call).json() for call in calls] == [2, 3]
+        assert [(await ended(http, job))["output"] for job in jobs] == [0, 1]
+    assert sizes == [4]
+
+
+async def test_a_run_that_takes_longer_than_its_timeout_fails() -> None:
+    """The time counts from the beginning of the run, and not while the job waits."""
+    bench = Bench()
+
+    @bench.app.background("/slow", timeout=0.05)
+    def slow(cache: dict[str, Any], request: Request) -> None:
+        while not request.cancelled:
+            time.sleep(0.001)
+
+    async with bench.client() as http:
+        await submit(http, "/held", 0)
+        await bench.has_begun()
+        job = await submit(http, "/slow", 0)
+        await asyncio.sleep(0.08)
+        assert (await http.get(f"/jobs/{job['id']}")).json()["status"] == "queued"
+        bench.gate.release()
+        document = await ended(http, job)
+        assert document["status"] == "failed"
+        assert document["error"]["code"] == "deadline_exceeded"
+
+
+@pytest.fixture
+def app() -> Potassium:
+    return Potassium("test", jobs=Jobs(path=None, attempts=2, backoff=0.01))
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts", "code"),
+    [
+        (ValueError("no"), 2, "handler_error"),
+        (HTTPException(503, "later"), 2, "service_unavailable"),
+        (HTTPException(503, headers={"Retry-After": 5}), 2, "service_unavailable"),  # type: ignore[dict-item]
+        (HTTPException(404, "never"), 1, "not_found"),
+        (b"bytes", 1, "unserializable_output"),
+        (Response(status=409, json={}), 1, "conflict"),
+        (
+            Response(body=b"{", headers={"Content-Type": "application/json"}),
+            1,
+            "unserializable_output",
+        ),
+        ("\ud800", 1, "unserializable_output"),
+    ],
+)
+async def test_what_may_go_better_another_time_is_tried_again(
+    app: Potassium, fault: Any, attempts: int, code: str
+) -> None:
+    """Errors of the handler's own are; refusals and results that cannot be stored are not."""
+
+    @app.background
+    def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert document["status"] == "failed"
+    assert document["attempts"] == attempts
+    assert document["error"]["code"] == code
+
+
+async def test_the_time_between_attempts_doubles(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """backoff= of the handler's goes before that of all jobs."""
+    times: list[float] = []
+
+    @app.background(attempts=4, backoff=0.02)
+    def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        times.append(time.monotonic())
+        raise ValueError("always")
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert document["attempts"] == 4
+    gaps = [after - before for before, after in pairwise(times)]
+    assert all(gap >= least for gap, least in zip(gaps, (0.02, 0.04, 0.08), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("result", "output"),
+    [
+        (None, None),
+        ({"a": float("nan")}, {"a": None}),
+        (Response(status=204), None),
+        (Response(status=201, json=[1]), [1]),
+        (Response(body="[2]", headers={"Content-Type": "application/json"}), [2]),
+        (iter(["a", {"b": 1}]), ["a", {"b": 1}]),
+        (Response(body=iter(["a"]), headers={"Content-Type": "text/plain"}), ["a"]),
+    ],
+)
+async def test_the_output_is_what_the_handler_returned(
+    app: Potassium, result: Any, output: Any
+) -> None:
+    """As JSON; of a generator, the list of its chunks."""
+
+    @app.background
+    def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        return result
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert document["status"] == "succeeded", document
+    assert document["output"] == output
+
+
+async def test_an_async_handler_runs_its_jobs_on_the_loop(app: Potassium) -> None:
+    """As many at a time as its concurrency says."""
+    inside = most = 0
+
+    @app.background("/async", concurrency=3)
+    async def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.02)
+        inside -= 1
+        return json_in
+
+    async with client(app) as http:
+        jobs = [await submit(http, "/async", number) for number in range(9)]
+        assert [(await ended(http, job))["output"] for job in jobs] == list(range(9))
+    assert most == 3
+
+
+async def test_a_handler_sees_the_request_but_no_credentials(app: Potassium) -> None:
+    """Headers that let their bearer in are not stored."""
+    seen: dict[str, str] = {}
+
+    @app.background
+    def handler(cache: dict[str, Any], request: Request) -> Any:
+        seen.update(request.headers)
+        return request.id
+
+    async with client(app) as http:
+        headers = {"X-Request-Id": "mine", "Authorization": "Bearer a", "X-Own": "b", "Cookie": "c"}
+        job = await submit(http, "/", {}, **headers)
+        assert (await ended(http, job))["output"] == "mine"
+    assert seen["x-own"] == "b"
+    assert not seen.keys() & {"authorization", "cookie"}
+
+
+async def test_progress_is_shown_and_checked(app: Potassium) -> None:
+    """A share outside of 0 to 1 is the handler's mistake."""
+
+    @app.background
+    def handler(cache: dict[str, Any], request: Request) -> Any:
+        request.progress(request.json["share"], "on the way")
+
+    async with client(app) as http:
+        good = await ended(http, await submit(http, "/", {"share": 0.25}))
+        bad = await ended(http, await submit(http, "/", {"share": 25}))
+    assert (good["status"], good["progress"], good["message"]) == ("succeeded", 0.25, "on the way")
+    assert (bad["status"], bad["progress"]) == ("failed", None)
+
+
+async def test_a_message_of_progress_has_to_be_text(app: Potassium) -> None:
+    """Half of a surrogate pair cannot be stored: the handler's mistake, told where it is made."""
+
+    @app.background
+    def handler(cache: dict[str, Any], request: Request) -> Any:
+        request.progress(0.5, "\ud800")
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert (document["status"], document["error"]["code"]) == ("failed", "handler_error")
+
+
+async def test_a_stop_puts_what_runs_back() -> None:
+    """The job is queued again, and the server's next start runs it."""
+    bench = Bench(limits=Limits(grace_period=0.05))
+    async with bench.client() as http:
+        job = await submit(http, "/held", 0)
+        await bench.has_begun()
+        running = bench.app._runtime.running
+        assert running is not None
+        assert running.jobs is not None
+        store = running.jobs.store
+        bench.app._runtime.drain()
+        refused = await http.post("/held", json=1)
+        assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+        deadline = time.monotonic() + 5
+        stored = await store.get(job["id"])
+        while stored is not None and stored.status == "running" and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+            stored = await store.get(job["id"])
+    assert stored is not None
+    assert (stored.status, stored.attempts) == ("queued", 1)
+
+
+async def test_without_jobs_the_preference_is_ignored() -> None:
+    """RFC 7240 lets a server ignore what it does not know: the answer is a direct one."""
+    app = Potassium("test")
+    app.handler(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        answer = await http.post("/", json={}, headers=ASYNC)
+        assert (answer.status_code, answer.json()) == (200, {})
+        assert (await http.get("/jobs")).status_code == 404
+
+
+async def test_a_stream_ends_as_soon_as_it_is_cancelled(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its generator is closed, and what it had sent is no result."""
+    closed = []
+    begun = threading.Event()
+
+    @app.background
+    def handler(cache: dict[str, Any], json_in: Any) -> Iterator[int]:
+        begun.set()
+        try:
+            while True:
+                time.sleep(0.001)
+                yield 1
+        finally:
+            closed.append(True)
+
+    caplog.set_level(logging.WARNING)
+    async with client(app) as http:
+        job = await submit(http, "/", {})
+        assert await asyncio.to_thread(begun.wait, 10)
+        assert (await http.delete(f"/jobs/{job['id']}")).status_code == 202
+        document = await ended(http, job)
+    assert (document["status"], document["error"]["code"]) == ("cancelled", "job_cancelled")
+    assert closed == [True]
+    assert not caplog.records
+
+
+async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:
+    """It waits for a direct call when the server is asked to stop, and is left to the next one."""
+    bench = Bench()
+    async with bench.client() as http:
+        call = asyncio.create_task(http.post("/gated", json="call"))
+        await bench.has_begun()
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.02)
+        running = bench.app._runtime.running
+        assert running is not None
+        assert running.jobs is not None
+        bench.app._runtime.drain()
+        bench.gate.release()
+        assert (await call).status_code == 200
+        await asyncio.sleep(0.02)
+        assert (await running.jobs.get(job["id"])).status == "queued"
+    assert bench.ran == ["call"]
+
+
+async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
+    """What hung and what waits are queued for the next server; neither is tried any more."""
+    bench = Bench(limits=Limits(hang_timeout=0.05))
+    async with bench.client() as http:
+        jobs = [await submit(http, "/held", number) for number in range(2)]
+        await bench.has_begun()
+        running = bench.app._runtime.running
+        assert running is not None
+        assert running.jobs is not None
+        await asyncio.sleep(0.2)
+        assert (await http.get("/healthz")).status_code == 503
+        stored = [await running.jobs.get(job["id"]) for job in jobs]
+        bench.gate.release()
+    assert [(job.status, job.attempts) for job in stored] == [("queued", 1), ("queued", 0)]
+
+
+@pytest.mark.parametrize("result", ["x" * 100, iter(["x" * 60] * 2)], ids=["value", "stream"])
+async def test_a_result_that_no_store_can_keep_is_a_failure(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch, result: Any
+) -> None:
+    """It is told so at once; storing it again and again would hold up all other jobs for ever."""
+    monkeypatch.setattr(executor, "LONGEST_OUTPUT", 100)
+
+    @app.background
+    def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        return result
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert (document["status"], document["attempts"]) == ("failed", 1)
+    assert document["error"]["code"] == "unserializable_output"
+
+
+async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx.Response]]:
+    """Let direct calls take all the room there is, before a job that is claimed by then."""
+    calls = []
+    for number in range(6):
+        calls.append(asyncio.create_task(http.post("/gated", json=number)))
+        await asyncio.sleep(0.002)
+    await bench.has_begun()
+    return calls
+
+
+async def test_a_job_waits_for_room_that_direct_calls_have_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A queue that is full is no failure of a job's."""
+    monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
+    bench = Bench(limits=Limits(queue_size=2))
+    async with bench.client() as http:
+        calls = await fill(bench, http)
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.01)
+        bench.gate.release(6)
+        document = await ended(http, job)
+        assert (document["status"], document["attempts"]) == ("succeeded", 1)
+        assert {(await call).status_code for call in calls} == {200, 503}
+
+
+async def test_a_job_that_waits_for_room_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never begins."""
+    monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
+    bench = Bench(limits=Limits(queue_size=2))
+    async with bench.client() as http:
+        calls = await fill(bench, http)
+        job = await submit(http, "/short", "job")
+        await asyncio.sleep(0.01)
+        assert (await http.delete(f"/jobs/{job['id']}")).status_code == 202
+        assert (await ended(http, job))["status"] == "cancelled"
+        bench.gate.release(6)
+        await asyncio.gather(*calls)
+        assert "job" not in bench.ran
+
+
+async def test_a_validator_that_breaks_later_fails_the_job(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The input was good when it was submitted; the log has what was wrong since."""
+    calls = 0
+
+    class Item(pydantic.BaseModel):
+        n: int
+
+        @pydantic.field_validator("n")
+        @classmethod
+        def check(cls, n: int) -> int:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                raise RuntimeError("the tokenizer is gone")
+            return n
+
+    @app.background
+    def handler(cache: dict[str, Any], item: Item) -> int:
+        return item.n
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {"n": 1}))
+    assert (document["status"], document["error"]["status"]) == ("failed", 500)
+    assert document["attempts"] == 2
+    assert "tokenizer" not in str(document)
+    assert "the tokenizer is gone" in caplog.text

@@ -1,0 +1,464 @@
+"""The pages of background jobs."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from support.asgi import Exchange
+from support.job_bench import Bench, ended, submit
+from support.sse import Parser, parse
+
+from potassium import Jobs, Limits, Potassium, Request
+from potassium.jobs.model import Status
+from potassium.jobs.service import JobService
+from potassium.testing import client
+from potassium.webhooks.model import Delivery, DeliveryAttempt
+
+UNKNOWN = "0" * 32
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[tuple[Bench, httpx.AsyncClient]]:
+    bench = Bench()
+    bench.app.background("/fails")(fails)
+    bench.app.background("/stream")(stream)
+    async with bench.client() as http:
+        yield bench, http
+
+
+Running = tuple[Bench, httpx.AsyncClient]
+
+
+def fails(cache: dict[str, Any], json_in: Any) -> None:
+    raise ValueError("no")
+
+
+def stream(cache: dict[str, Any], request: Request) -> Iterator[Any]:
+    yield "a"
+    request.progress(0.5, "half")
+    yield {"b": 1}
+
+
+def service_of(app: Potassium) -> JobService:
+    running = app._runtime.running
+    assert running is not None
+    assert running.jobs is not None
+    return running.jobs
+
+
+async def test_a_call_is_answered_where_its_job_is_found(bench: Running) -> None:
+    """202, the job's document, and its page as Location."""
+    _, http = bench
+    answer = await http.post("/short", json=1)
+    document = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/jobs/{document['id']}"
+    assert answer.headers["content-type"] == "application/json"
+    assert "preference-applied" not in answer.headers
+    assert (document["handler"], document["status"], document["position"]) == (
+        "/short",
+        "queued",
+        1,
+    )
+    page = await http.get(answer.headers["location"])
+    assert page.json()["id"] == document["id"]
+
+
+async def test_a_mounted_app_tells_where_it_is() -> None:
+    """Location has the path that the parent has put before it."""
+    bench = Bench()
+    parent = Starlette(routes=[Mount("/model", bench.app)])
+    transport = httpx.ASGITransport(parent)
+    async with (
+        bench.app.lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://parent") as http,
+    ):
+        answer = await http.post("/model/short", json=1)
+        location = answer.headers["location"]
+        assert location == f"/model/jobs/{answer.json()['id']}"
+        page = await http.get(location, headers={"Prefer": "wait=5"})
+        assert page.json()["output"] == {"direct": 1}
+
+
+@pytest.mark.parametrize(
+    ("prefer", "applied"),
+    [
+        ("respond-async", "respond-async"),
+        ("respond-async, wait=0", "respond-async, wait=0"),
+        ("wait=0.5, respond-async", "respond-async, wait=0.5"),
+    ],
+)
+async def test_a_preference_that_was_kept_is_told(prefer: str, applied: str) -> None:
+    """Any handler runs in the background for who prefers that."""
+    bench = Bench()
+    async with bench.client() as http:
+        await submit(http, "/held", 0)
+        await bench.has_begun()
+        answer = await http.post("/direct", json=1, headers={"Prefer": prefer})
+        assert answer.status_code == 202
+        assert answer.headers["preference-applied"] == applied
+
+
+async def test_jobs_are_ordered_by_their_priority(bench: Running) -> None:
+    """With priorities of direct calls or without."""
+    app, http = bench
+    await submit(http, "/held", 0)
+    await app.has_begun()
+    jobs = [
+        await submit(http, "/short", priority, **{"X-Priority": priority})
+        for priority in ("low", "normal", "high")
+    ]
+    app.gate.release()
+    for job in jobs:
+        await ended(http, job)
+    assert app.ran == [0, "high", "normal", "low"]
+
+
+async def test_a_page_shows_what_is_preferred_to_be_waited_for(bench: Running) -> None:
+    """The end where it comes in time; 300 s are the longest time."""
+    app, http = bench
+    job = await submit(http, "/held", 0)
+    await app.has_begun()
+    path = f"/jobs/{job['id']}"
+    now = await http.get(path)
+    assert now.json()["status"] == "running"
+    assert "preference-applied" not in now.headers
+    soon = await http.get(path, headers={"Prefer": "wait=0.01"})
+    assert (soon.json()["status"], soon.headers["preference-applied"]) == ("running", "wait=0.01")
+    waiting = asyncio.create_task(http.get(path, headers={"Prefer": "wait=5000"}))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    app.gate.release()
+    end = await waiting
+    assert (end.json()["status"], end.headers["preference-applied"]) == ("succeeded", "wait=300")
+
+
+async def test_a_list_is_read_page_by_page(bench: Running) -> None:
+    """The newest first, each once, without outputs; ``next`` is null at the end."""
+    _, http = bench
+    jobs = [await submit(http, "/short", number) for number in range(5)]
+    for job in jobs:
+        await ended(http, job)
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    sizes = []
+    while True:
+        page = (await http.get("/jobs", params=query)).json()
+        sizes.append(len(page["jobs"]))
+        seen += [job["id"] for job in page["jobs"]]
+        assert all("output" not in job for job in page["jobs"])
+        if page["next"] is None:
+            break
+        query["after"] = page["next"]
+    assert seen == [job["id"] for job in reversed(jobs)]
+    assert sizes == [2, 2, 1]
+
+
+async def test_a_page_is_full_without_a_next_one(bench: Running) -> None:
+    """A list that just fits has nothing after it."""
+    _, http = bench
+    for number in range(2):
+        await submit(http, "/short", number)
+    page = (await http.get("/jobs?limit=2")).json()
+    assert (len(page["jobs"]), page["next"]) == (2, None)
+
+
+async def test_a_list_may_be_of_one_status(bench: Running) -> None:
+    """Of those that have come to it."""
+    _, http = bench
+    await ended(http, await submit(http, "/short", 1))
+    failed = await ended(http, await submit(http, "/fails", 1))
+    assert [job["id"] for job in (await http.get("/jobs?status=failed")).json()["jobs"]] == [
+        failed["id"]
+    ]
+    assert (await http.get("/jobs?status=expired")).json() == {"jobs": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("status=done", "status: one of queued, running, succeeded, failed, cancelled, expired"),
+        ("status=", "status"),
+        ("limit=0", "limit: a number from 1 to 500"),
+        ("limit=501", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1.5", "limit"),
+        ("limit=", "limit"),
+        ("limit=%C2%B2", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("after=", "after: the id of a job"),
+        ("after=a'b", "after"),
+        ("after=%C3%A9", "after"),
+    ],
+)
+async def test_a_query_that_cannot_be_is_refused(bench: Running, query: str, named: str) -> None:
+    """With a message that names it."""
+    answer = await bench[1].get(f"/jobs?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert answer.json()["detail"].startswith(named)
+
+
+async def test_after_a_job_that_there_is_not_there_is_nothing(bench: Running) -> None:
+    """It may have been deleted since."""
+    _, http = bench
+    await submit(http, "/short", 1)
+    assert (await http.get(f"/jobs?after={UNKNOWN}")).json() == {"jobs": [], "next": None}
+
+
+async def test_cancelling_is_answered_by_what_it_came_to(bench: Running) -> None:
+    """200 where it waited, 202 where it runs, 409 where it has ended."""
+    app, http = bench
+    runs = await submit(http, "/held", 0)
+    await app.has_begun()
+    waits = await submit(http, "/short", 1)
+    first = await http.delete(f"/jobs/{waits['id']}")
+    assert (first.status_code, first.json()["status"]) == (200, "cancelled")
+    again = await http.delete(f"/jobs/{waits['id']}")
+    assert (again.status_code, again.json()["code"]) == (409, "job_has_ended")
+    asked = await http.delete(f"/jobs/{runs['id']}")
+    assert (asked.status_code, asked.json()["status"]) == (202, "running")
+    app.gate.release()
+    await ended(http, runs)
+    assert (await http.delete(f"/jobs/{runs['id']}")).status_code == 409
+    assert app.ran == [0]
+
+
+async def test_a_failed_job_is_retried(bench: Running) -> None:
+    """202 with the job, queued again; 409 for one that has not failed."""
+    _, http = bench
+    job = await ended(http, await submit(http, "/fails", 1))
+    answer = await http.post(f"/jobs/{job['id']}/retry")
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert (await ended(http, job))["attempts"] == 2
+    good = await ended(http, await submit(http, "/short", 1))
+    refused = await http.post(f"/jobs/{good['id']}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "job_has_ended")
+
+
+@pytest.mark.parametrize(
+    ("method", "page"),
+    [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/retry"),
+        ("GET", "/events"),
+        ("GET", "/deliveries"),
+    ],
+)
+async def test_a_job_that_there_is_not_is_404(bench: Running, method: str, page: str) -> None:
+    """On each of its pages."""
+    answer = await bench[1].request(method, f"/jobs/{UNKNOWN}{page}", headers={"Prefer": "wait=1"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_events_tell_all_that_has_happened(bench: Running) -> None:
+    """Of a job that has ended, from the first to the last, and then the stream ends."""
+    _, http = bench
+    job = await submit(http, "/stream", 1)
+    await ended(http, job)
+    answer = await http.get(f"/jobs/{job['id']}/events")
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+    events = [(one.id, one.type, json.loads(one.data)) for one in parse(answer.content)]
+    assert [int(number) for number, _, _ in events] == [1, 2, 3, 4, 5, 6]
+    told = [(kind, data) for _, kind, data in events]
+    # Chunks go another way than progress; each keeps its own order.
+    assert [one for one in told if one[0] != "progress"] == [
+        ("status", {"status": "queued", "attempts": 0}),
+        ("status", {"status": "running", "attempts": 1}),
+        ("chunk", "a"),
+        ("chunk", {"b": 1}),
+        ("status", {"status": "succeeded", "attempts": 1}),
+    ]
+    assert ("progress", {"progress": 0.5, "message": "half"}) in told
+
+
+@pytest.mark.parametrize("seen", [1, 2, 3, 6, 999])
+async def test_a_stream_goes_on_after_the_last_event_seen(bench: Running, seen: int) -> None:
+    """The same events have the same numbers."""
+    _, http = bench
+    job = await submit(http, "/stream", 1)
+    await ended(http, job)
+    path = f"/jobs/{job['id']}/events"
+    whole = parse((await http.get(path)).content)
+    rest = parse((await http.get(path, headers={"Last-Event-ID": str(seen)})).content)
+    assert rest == whole[seen:]
+
+
+@pytest.mark.parametrize("last", ["-1", "one", "1.0", "²", "9" * 20, ""])
+async def test_a_last_event_that_cannot_be_is_refused(bench: Running, last: str) -> None:
+    """It is a number, and one that a store can count to."""
+    _, http = bench
+    job = await submit(http, "/short", 1)
+    headers = {b"Last-Event-ID": last.encode()}
+    answer = await http.get(f"/jobs/{job['id']}/events", headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "Last-Event-ID: the number of an event is needed."
+
+
+class Stream:
+    """The events of a job as they come."""
+
+    def __init__(self, app: Potassium, job: dict[str, Any]) -> None:
+        self.exchange = Exchange(app, b"", f"/jobs/{job['id']}/events", "GET")
+        self.parser = Parser()
+
+    async def next(self) -> list[tuple[str, Any]]:
+        """Return the events of the next piece of the body; a comment is none."""
+        found = self.parser.feed(await self.exchange.body())
+        return [(one.type, json.loads(one.data)) for one in found]
+
+    async def rest(self) -> list[tuple[str, Any]]:
+        found = self.parser.feed(await self.exchange.rest())
+        return [(one.type, json.loads(one.data)) for one in found]
+
+
+async def test_events_are_sent_as_they_happen(bench: Running) -> None:
+    """That it is queued at once; the end with the end."""
+    app, http = bench
+    held = await submit(http, "/held", 0)
+    await app.has_begun()
+    stream = Stream(app.app, await submit(http, "/short", 1))
+    assert (await stream.exchange.next())["status"] == 200
+    assert await stream.next() == [("status", {"status": "queued", "attempts": 0})]
+    await asyncio.sleep(0.01)
+    app.gate.release()
+    assert (await stream.rest())[-1] == ("status", {"status": "succeeded", "attempts": 1})
+    await ended(http, held)
+
+
+async def test_a_silent_stream_shows_that_it_is_alive(
+    bench: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By comments, which are no events."""
+    monkeypatch.setattr("potassium.jobs.routes.KEEP_ALIVE", 0.005)
+    app, http = bench
+    await submit(http, "/held", 0)
+    await app.has_begun()
+    stream = Stream(app.app, await submit(http, "/short", 1))
+    await stream.exchange.next()
+    await stream.next()
+    assert await stream.next() == await stream.next() == []
+    assert stream.parser.comments == ["keep-alive", "keep-alive"]
+    app.gate.release()
+    assert (await stream.rest())[-1][1]["status"] == "succeeded"
+
+
+async def test_a_drain_ends_the_streams_of_what_waits() -> None:
+    """Nothing happens to it before the next start."""
+    bench = Bench(limits=Limits(grace_period=0.05))
+    async with bench.client() as http:
+        await submit(http, "/held", 0)
+        await bench.has_begun()
+        stream = Stream(bench.app, await submit(http, "/short", 1))
+        await stream.exchange.next()
+        await stream.next()
+        bench.app._runtime.drain()
+        assert await stream.rest() == []
+
+
+async def test_who_leaves_a_stream_is_not_watched_for(bench: Running) -> None:
+    """The job goes on, and nothing is kept of its listener."""
+    app, http = bench
+    job = await submit(http, "/held", 0)
+    await app.has_begun()
+    stream = Stream(app.app, job)
+    await stream.exchange.next()
+    await stream.next()
+    stream.exchange.leave()
+    await stream.exchange.task
+    assert not service_of(app.app).watch._changes
+    app.gate.release()
+    assert (await ended(http, job))["status"] == "succeeded"
+
+
+async def test_deliveries_are_shown_with_their_attempts(bench: Running) -> None:
+    """Each delivery once, its attempts in order; credentials in the URL are not shown."""
+    app, http = bench
+    job = await ended(http, await submit(http, "/short", 1))
+    assert (await http.get(f"/jobs/{job['id']}/deliveries")).json() == {"deliveries": []}
+    store = service_of(app.app).store
+    for name, failures in (("msg_b", 2), ("msg_a", 1)):
+        delivery = Delivery(
+            id=name,
+            url=f"https://user:hush@{name[-1]}.test/x?token=hush",
+            body=b"{}",
+            request_id="r-1",
+            job_id=job["id"],
+            created_at=0.0,
+            due_at=4e9,
+        )
+        await store.add(delivery)
+        for number in range(1, failures + 1):
+            attempt = DeliveryAttempt(
+                delivery_id=name,
+                url=delivery.shown_url,
+                number=number,
+                at=1e9 + number,
+                duration=0.12345,
+                status=500,
+                error="it answered 500",
+                next_at=4e9,
+            )
+            await store.tried(delivery, attempt)
+            delivery = delivery.tried(4e9)
+    answer = await http.get(f"/jobs/{job['id']}/deliveries")
+    assert "hush" not in answer.text
+    first, second = answer.json()["deliveries"]
+    assert (first["id"], first["url"]) == ("msg_a", "https://a.test/x")
+    assert first["attempts"] == [
+        {
+            "number": 1,
+            "at": "2001-09-09T01:46:41.000Z",
+            "duration": 0.123,
+            "status": 500,
+            "error": "it answered 500",
+            "next_at": "2096-10-02T07:06:40.000Z",
+        }
+    ]
+    assert [attempt["number"] for attempt in second["attempts"]] == [1, 2]
+
+
+async def test_all_pages_need_a_key_where_there_are_keys() -> None:
+    """An id is no key."""
+    app = Potassium("test", jobs=Jobs(path=None), api_keys=["key"])
+    app.background("/short")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        key = {"X-Api-Key": "key"}
+        job = (await http.post("/short", json={}, headers=key)).json()["id"]
+        await ended_with(http, job, key)
+        for method, path in (
+            ("POST", "/short"),
+            ("GET", "/jobs"),
+            ("GET", f"/jobs/{job}"),
+            ("DELETE", f"/jobs/{job}"),
+            ("POST", f"/jobs/{job}/retry"),
+            ("GET", f"/jobs/{job}/events"),
+            ("GET", f"/jobs/{job}/deliveries"),
+        ):
+            for headers, refused in ((None, True), (key, False)):
+                answer = await http.request(method, path, json={}, headers=headers)
+                assert (answer.status_code == 401) is refused, path
+        assert await service_of(app).store.count(Status.QUEUED) == 0
+
+
+async def ended_with(http: httpx.AsyncClient, job: str, key: dict[str, str]) -> None:
+    await http.get(f"/jobs/{job}", headers={**key, "Prefer": "wait=10"})
+
+
+async def test_pages_start_an_app_that_nobody_has_started() -> None:
+    """As its handlers do: a parent may not have entered its lifespan."""
+    app = Potassium("test", jobs=Jobs(path=None))
+    app.background("/short")(lambda cache, json_in: json_in)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        assert (await http.get("/jobs")).json() == {"jobs": [], "next": None}
+    lazy = app._runtime._lazy
+    assert lazy is not None
+    lazy.cancel()
+    await asyncio.wait([lazy])

@@ -1,0 +1,154 @@
+"""Taking a call in as a background job."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from support.asgi import scope
+from support.job_service import ServiceBench, new_request
+
+from potassium.engine import Priority
+from potassium.errors import InvalidInput, WebhookUrlRefused
+from potassium.http.reply import Reply
+from potassium.jobs.model import Status
+from potassium.jobs.outcome import Cancelled, Done, Failed, Outcome
+from potassium.jobs.submit import Submissions
+
+PROBLEM = b'{"status":503,"code":"service_unavailable"}'
+
+
+class Bench(ServiceBench):
+    """A service with its way in."""
+
+    def __init__(self, check_url: Any = None) -> None:
+        super().__init__()
+        self.intake = Submissions(self.service, check_url)
+
+    async def answer(
+        self, priority: Priority = Priority.NORMAL, root: str = "", **headers: str
+    ) -> Reply:
+        asked = {**scope(**headers), "root_path": root}
+        return await self.intake.answer(self.handlers["/train"], new_request(), asked, priority)
+
+    async def only_job(self) -> Any:
+        (job,) = await self.store.find(limit=9)
+        return job
+
+
+def headers_of(reply: Reply) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in reply.headers}
+
+
+async def test_a_call_is_accepted() -> None:
+    """With its document, its page, and its place."""
+    bench = Bench()
+    reply = await bench.answer(root="/model")
+    job = await bench.only_job()
+    assert (reply.status, headers_of(reply)["location"]) == (202, f"/model/jobs/{job.id}")
+    assert orjson.loads(reply.body)["position"] == 1
+    assert "preference-applied" not in headers_of(reply)
+
+
+async def test_priority_and_key_are_the_jobs() -> None:
+    """What the client says of them is stored."""
+    bench = Bench()
+    await bench.answer(Priority.HIGH, idempotency_key=" k ")
+    job = await bench.only_job()
+    assert (job.priority, job.idempotency_key) == (2, "k")
+
+
+async def test_an_empty_key_is_a_mistake() -> None:
+    """Who sends the header wants one."""
+    bench = Bench()
+    with pytest.raises(InvalidInput):
+        await bench.answer(idempotency_key="")
+
+
+async def test_who_waits_too_short_is_answered_202() -> None:
+    """With the job as it is then, and what was preferred."""
+    bench = Bench()
+    reply = await bench.answer(prefer="wait=0.01")
+    assert reply.status == 202
+    assert orjson.loads(reply.body)["status"] == "queued"
+    assert headers_of(reply)["preference-applied"] == "wait=0.01"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "body", "media_type"),
+    [
+        (Done(b'{"a":1}'), 200, b'{"a":1}', "application/json"),
+        (Failed(PROBLEM, may_retry=False), 503, PROBLEM, "application/problem+json"),
+        (Cancelled(b'{"status":499}'), 499, b'{"status":499}', "application/problem+json"),
+        (Failed(b"{}", may_retry=False), 500, b"{}", "application/problem+json"),
+    ],
+)
+async def test_who_waits_long_enough_gets_what_a_direct_call_would(
+    outcome: Outcome, status: int, body: bytes, media_type: str
+) -> None:
+    """The output, or the error; and where the job is, all the same."""
+    bench = Bench()
+    async with bench.running():
+        asking = asyncio.create_task(bench.answer(prefer="respond-async, wait=60"))
+        bench.work.end(await bench.begun(), outcome)
+        reply = await asking
+    sent = headers_of(reply)
+    assert (reply.status, reply.body, sent["content-type"]) == (status, body, media_type)
+    assert sent["location"] == f"/jobs/{(await bench.only_job()).id}"
+    assert sent["preference-applied"] == "respond-async, wait=60"
+
+
+async def test_who_leaves_leaves_the_job() -> None:
+    """It was accepted, and its result is fetched another time."""
+    bench = Bench()
+    asking = asyncio.create_task(bench.answer(prefer="wait=60"))
+    await asyncio.sleep(0.005)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert (await bench.only_job()).status is Status.QUEUED
+    assert not bench.service.watch._changes
+
+
+async def test_clients_name_no_webhooks_unless_they_may() -> None:
+    """Nothing is stored of a call that names one."""
+    bench = Bench()
+    with pytest.raises(WebhookUrlRefused, match="Clients may not name webhooks here"):
+        await bench.answer(webhook_url="https://a.test/")
+    assert await bench.store.count(Status.QUEUED) == 0
+
+
+async def test_a_clients_webhook_is_stored_as_it_was_checked() -> None:
+    """The form that the check has seen is the one that is posted to."""
+    checked: list[str] = []
+
+    async def check(url: str) -> str:
+        checked.append(url)
+        return "https://xn--e1afmkfd.test/"
+
+    bench = Bench(check)
+    await bench.answer(webhook_url=" https://A.test/ ")
+    assert checked == ["https://A.test/"]
+    assert (await bench.only_job()).webhook_url == "https://xn--e1afmkfd.test/"
+
+
+async def test_without_a_webhook_nothing_is_checked() -> None:
+    """Most jobs have none."""
+
+    async def check(url: str) -> str:
+        raise AssertionError(url)
+
+    bench = Bench(check)
+    await bench.answer()
+    assert (await bench.only_job()).webhook_url is None
+
+
+async def test_a_webhook_that_is_refused_stores_nothing() -> None:
+    """The check's own error is the answer."""
+
+    async def check(url: str) -> str:
+        raise WebhookUrlRefused("not there")
+
+    bench = Bench(check)
+    with pytest.raises(WebhookUrlRefused, match="not there"):
+        await bench.answer(webhook_url="http://10.0.0.1/")
+    assert await bench.store.count(Status.QUEUED) == 0

@@ -1,0 +1,133 @@
+"""API keys."""
+
+from typing import Any
+
+import pytest
+from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
+
+from potassium import Potassium, UsageError
+from potassium.serving.auth import ApiKeys
+from potassium.testing import client
+
+GOOD = [
+    {"Authorization": "Bearer first"},
+    {"Authorization": "bearer second"},
+    {"Authorization": "Bearer  first "},
+    {"X-Api-Key": "first"},
+    {"X-Banana-Api-Key": "second"},
+    {"Authorization": "Basic zzz", "X-Api-Key": "first"},
+]
+BAD: list[dict[str, str]] = [
+    {},
+    {"Authorization": "Bearer"},
+    {"Authorization": "Bearer third"},
+    {"Authorization": "Basic first"},
+    {"Authorization": "first"},
+    {"X-Api-Key": ""},
+    {"X-Api-Key": "firs"},
+    {"X-Api-Key": "FIRST"},
+    {"X-Api-Key": "first,second"},
+    {"Cookie": "first"},
+]
+
+
+def app_with_keys(**options: Any) -> Potassium:
+    app = Potassium("test", api_keys=["first", "second"], **options)
+    app.handler(lambda cache, json_in: {"ok": True})
+    return app
+
+
+@pytest.mark.parametrize("headers", GOOD, ids=str)
+async def test_any_of_the_keys_will_do(headers: dict[str, str]) -> None:
+    """A key is taken from each of the headers."""
+    async with client(app_with_keys()) as http:
+        assert (await http.post("/", json={}, headers=headers)).json() == {"ok": True}
+
+
+@pytest.mark.parametrize("headers", BAD, ids=str)
+async def test_without_a_key_the_answer_is_401(headers: dict[str, str]) -> None:
+    """None, or a wrong one: 401 in the shape of all errors, with the challenge."""
+    async with client(app_with_keys()) as http:
+        response = await http.post("/", json={}, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["X-Request-Id"] == response.json()["request_id"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/_k/warmup"])
+async def test_load_balancers_need_no_key(path: str) -> None:
+    """Health, readiness and warm-up are open."""
+    async with client(app_with_keys()) as http:
+        assert (await http.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/_k/status", "/__status__", "/", "/nothing", "/healthz/"])
+async def test_everything_else_needs_one(path: str) -> None:
+    """Status and what is not there alike."""
+    async with client(app_with_keys()) as http:
+        assert (await http.get(path)).status_code == 401
+
+
+async def test_the_host_header_does_not_open_a_door() -> None:
+    """What is open is decided on the ASGI path, whatever URL the headers make up."""
+    async with client(app_with_keys()) as http:
+        headers = {"Host": "test/healthz?"}
+        assert (await http.post("/", json={}, headers=headers)).status_code == 401
+
+
+async def test_keys_come_before_the_users_middleware() -> None:
+    """Middleware does not see what is refused."""
+
+    class Never:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            assert scope["type"] != "http"
+            await self.app(scope, receive, send)
+
+    async with client(app_with_keys(middleware=[Middleware(Never)])) as http:
+        assert (await http.post("/", json={})).status_code == 401
+
+
+async def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """POTASSIUM_API_KEYS holds keys where the code gives none; the code goes before it."""
+    monkeypatch.setenv("POTASSIUM_API_KEYS", " third, fourth,")
+    app = Potassium("test")
+    app.handler(lambda cache, json_in: {"ok": True})
+    for one, key, status in ((app, "fourth", 200), (app, "", 401), (app_with_keys(), "third", 401)):
+        async with client(one) as http:
+            response = await http.post("/", json={}, headers={"X-Api-Key": key})
+            assert response.status_code == status
+
+
+async def test_an_empty_list_means_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """api_keys=[] turns them off, whatever the environment says."""
+    monkeypatch.setenv("POTASSIUM_API_KEYS", "third")
+    app = Potassium("test", api_keys=[])
+    app.handler(lambda cache, json_in: {"ok": True})
+    async with client(app) as http:
+        assert (await http.post("/", json={})).status_code == 200
+
+
+@pytest.mark.parametrize("keys", ["one", [""], ["a\nb"], ["é"], [5], [" a"]])
+def test_keys_that_cannot_be_sent_fail_when_they_are_written(keys: Any) -> None:
+    """The message says what a key is, and does not show it."""
+    with pytest.raises(UsageError, match="api_keys"):
+        Potassium("test", api_keys=keys)
+
+
+async def test_a_websocket_without_a_key_is_closed() -> None:
+    """A route of the user's own is not reached over another protocol either."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def never(*_: Any) -> Any:
+        raise AssertionError
+
+    scope = {"type": "websocket", "path": "/", "headers": []}
+    await ApiKeys(never, ["first"])(scope, never, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]

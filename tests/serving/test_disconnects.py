@@ -1,0 +1,129 @@
+"""Noticing that a client has left."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from potassium.engine import Job, Operation
+from potassium.serving.disconnects import PATIENCE, Disconnects
+
+OPERATION = Operation("work", lambda argument: argument)
+
+
+class Client:
+    """A client's side of one request: it stays until it leaves."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.watched = 0
+
+    async def receive(self) -> dict[str, Any]:
+        self.watched += 1
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+def job() -> Job:
+    return Job(OPERATION, None, asyncio.get_running_loop().create_future())
+
+
+@pytest.fixture
+def called_off() -> list[Job]:
+    return []
+
+
+async def later() -> None:
+    """Wait until calls noted before are watched."""
+    await asyncio.sleep(PATIENCE * 3)
+
+
+async def test_a_client_that_leaves_is_noticed(called_off: list[Job]) -> None:
+    """The job of a client that left is called off, and only that one."""
+    departures = Disconnects(called_off.append)
+    clients, jobs = [Client() for _ in range(3)], [job() for _ in range(3)]
+    for one, client in zip(jobs, clients, strict=True):
+        departures.note(one, client.receive)
+    await later()
+    clients[1].left.set()
+    await asyncio.sleep(0.001)
+    assert called_off == [jobs[1]]
+    for one in jobs:
+        one.future.cancel()
+
+
+async def test_a_client_that_left_before_the_watch_is_noticed(called_off: list[Job]) -> None:
+    """Leaving in the first milliseconds is noticed as well."""
+    departures = Disconnects(called_off.append)
+    client, one = Client(), job()
+    client.left.set()
+    departures.note(one, client.receive)
+    await later()
+    assert called_off == [one]
+
+
+async def test_calls_that_end_soon_are_not_watched(called_off: list[Job]) -> None:
+    """A call that ends within a few milliseconds costs no task."""
+    departures = Disconnects(called_off.append)
+    clients = [Client() for _ in range(10)]
+    for client in clients:
+        one = job()
+        departures.note(one, client.receive)
+        one.future.set_result(None)
+    await later()
+    assert [client.watched for client in clients] == [0] * 10
+
+
+async def test_calls_noted_after_a_look_are_watched_too(called_off: list[Job]) -> None:
+    """The timer goes on for as long as something is noted, and starts again afterwards."""
+    departures = Disconnects(called_off.append)
+    for _ in range(3):
+        client, one = Client(), job()
+        departures.note(one, client.receive)
+        await asyncio.sleep(PATIENCE / 2)
+        departures.note(one, client.receive)
+        await later()
+        assert client.watched == 2
+        one.future.cancel()
+
+
+async def test_watching_ends_with_the_job(called_off: list[Job]) -> None:
+    """When a job is settled, its watcher is gone, and a later departure means nothing."""
+    tasks = len(asyncio.all_tasks())
+    departures = Disconnects(called_off.append)
+    client, one = Client(), job()
+    departures.note(one, client.receive)
+    await later()
+    assert len(asyncio.all_tasks()) == tasks + 1
+    one.future.set_result(None)
+    await asyncio.sleep(0.001)
+    assert len(asyncio.all_tasks()) == tasks
+    client.left.set()
+    await asyncio.sleep(0.001)
+    assert called_off == []
+
+
+async def test_closed_departures_watch_nothing_more(called_off: list[Job]) -> None:
+    """After the stop, calls noted before are not looked at."""
+    departures = Disconnects(called_off.append)
+    client, one = Client(), job()
+    departures.note(one, client.receive)
+    departures.close()
+    await later()
+    assert client.watched == 0
+
+
+async def test_a_receive_that_never_waits_does_not_freeze_the_loop(called_off: list[Job]) -> None:
+    """What is no departure, asked for again and again, is not asked for again."""
+    departures = Disconnects(called_off.append)
+    one = job()
+    asked = 0
+
+    async def replay() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    departures.note(one, replay)
+    await later()
+    assert (asked, called_off) == (1, [])

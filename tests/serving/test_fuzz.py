@@ -1,0 +1,14 @@
+"""Random requests, a few thousand of them; ``benchmarks/fuzz.py`` sends as many as one likes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
+
+
+def test_no_request_is_too_odd_to_be_answered() -> None:
+    """No exception, no 500 but the handler's own, no hang; every error is a problem document."""
+    command = [sys.executable, "-W", "error", str(FUZZ), "--inputs", "2000", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,377 @@
+"""Start and stop, by a lifespan or by the first request."""
+
+import asyncio
+import gc
+import logging
+import threading
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+
+import potassium.serving.disconnects
+from potassium import Limits, Potassium, UsageError
+from potassium.engine import State
+from potassium.errors import WorkerFailed
+
+
+class Counting:
+    """An app that counts how often init ran, and can hold or fail it."""
+
+    def __init__(self, *, queue_size: int = 256, fail: bool = False) -> None:
+        self.app = Potassium("test", limits=Limits(queue_size=queue_size))
+        self.inits = 0
+        self.go = threading.Event()
+        self.go.set()
+        self.fail = fail
+        self.app.init(self._init)
+        self.app.handler(self._handler)
+
+    def _init(self) -> None:
+        self.inits += 1
+        assert self.go.wait(10)
+        if self.fail:
+            raise ValueError("no model")
+
+    def _handler(self, cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+        return json_in
+
+    def http(self, app: Any = None) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app or self.app)
+        return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    @property
+    def state(self) -> State:
+        return self.app._runtime.lifecycle.state
+
+
+async def test_the_lifespan_of_a_fastapi_parent() -> None:
+    """FastAPI(lifespan=app.lifespan) runs init before anything is served."""
+    counting = Counting()
+    parent = FastAPI(lifespan=counting.app.lifespan)
+    parent.mount("/model", counting.app)
+    async with parent.router.lifespan_context(parent), counting.http(parent) as http:
+        assert counting.inits == 1
+        assert (await http.post("/model/", json={"x": 1})).json() == {"x": 1}
+    assert counting.state is State.STOPPED
+
+
+async def test_entered_inside_of_a_parents_own_lifespan() -> None:
+    """A parent with a lifespan of its own enters app.lifespan() in it."""
+    counting = Counting()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with counting.app.lifespan():
+            yield
+
+    parent = Starlette(lifespan=lifespan)
+    parent.mount("/model", counting.app)
+    async with parent.router.lifespan_context(parent), counting.http(parent) as http:
+        assert (await http.post("/model/", json={"x": 1})).json() == {"x": 1}
+    assert (counting.inits, counting.state) == (1, State.STOPPED)
+
+
+def test_the_first_request_starts_an_app_that_nobody_started(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A hundred simultaneous first requests run init once, and the log says how to preload."""
+    counting = Counting()
+
+    async def main() -> list[int]:
+        counting.go.clear()
+        async with counting.http() as http:
+            calls = [asyncio.create_task(http.post("/", json={"x": n})) for n in range(100)]
+            await asyncio.sleep(0.02)
+            counting.go.set()
+            return [(await call).status_code for call in calls]
+
+    with caplog.at_level(logging.WARNING, "potassium"):
+        assert set(asyncio.run(main())) == {200}
+    assert counting.inits == 1
+    (record,) = [record for record in caplog.records if record.name == "potassium"]
+    assert "lifespan=app.lifespan" in record.getMessage()
+    assert counting.state is State.STOPPED
+
+
+def test_an_app_starts_anew_on_another_event_loop() -> None:
+    """What ended with one event loop can be used on the next."""
+    counting = Counting()
+
+    async def main() -> int:
+        async with counting.http() as http:
+            return (await http.post("/", json={})).status_code
+
+    assert [asyncio.run(main()) for _ in range(3)] == [200] * 3
+    assert counting.inits == 3
+
+
+def test_a_loop_that_ends_before_the_start_has_begun_does_no_harm() -> None:
+    """An app whose start never came to its first step is started by the next request."""
+    counting = Counting()
+
+    async def begin() -> None:
+        counting.app._runtime.begin()
+
+    async def call() -> int:
+        async with counting.http() as http:
+            return (await http.post("/", json={})).status_code
+
+    asyncio.run(begin())
+    assert asyncio.run(call()) == 200
+    assert counting.inits == 1
+
+
+def test_a_start_that_is_called_off_before_its_first_step_does_no_harm() -> None:
+    """An app whose starting task was cancelled at once is started by the next request."""
+    counting = Counting()
+
+    async def begin() -> None:
+        counting.app._runtime.begin()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    async def call() -> int:
+        async with asyncio.timeout(5), counting.http() as http:
+            return (await http.post("/", json={})).status_code
+
+    asyncio.run(begin())
+    assert counting.inits == 0
+    assert asyncio.run(call()) == 200
+
+
+def test_requests_that_wait_for_the_start_are_bounded() -> None:
+    """While init runs, as many requests wait as the queue would take; more get 503 starting."""
+    counting = Counting(queue_size=5)
+
+    async def main() -> list[tuple[int, str | None]]:
+        counting.go.clear()
+        async with counting.http() as http:
+            calls = [asyncio.create_task(http.post("/", json={"x": n})) for n in range(8)]
+            await asyncio.sleep(0.02)
+            counting.go.set()
+            answers = [await call for call in calls]
+        return [(answer.status_code, answer.json().get("code")) for answer in answers]
+
+    answers = asyncio.run(main())
+    assert answers[:5] == [(200, None)] * 5
+    assert answers[5:] == [(503, "starting")] * 3
+
+
+def test_requests_that_leave_before_the_start_give_their_places_back() -> None:
+    """While init runs, those whose clients have left do not count as waiting any more."""
+    counting = Counting(queue_size=5)
+
+    async def main() -> list[int]:
+        counting.go.clear()
+        async with counting.http() as http:
+            for _ in range(3):
+                calls = [asyncio.create_task(http.post("/", json={})) for _ in range(5)]
+                await asyncio.sleep(0.01)
+                for call in calls[:-1]:
+                    call.cancel()
+                await asyncio.wait(calls[:-1])
+                calls[-1].cancel()
+            last = [asyncio.create_task(http.post("/", json={})) for _ in range(5)]
+            await asyncio.sleep(0.01)
+            counting.go.set()
+            return [(await call).status_code for call in last]
+
+    assert asyncio.run(main()) == [200] * 5
+
+
+def test_an_init_that_fails_on_the_first_request_answers_503(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The parent lives on; calls get worker_failed, liveness is red, one traceback is logged."""
+    counting = Counting(fail=True)
+
+    async def main() -> list[tuple[int, str]]:
+        async with counting.http() as http:
+            answers = await asyncio.gather(*(http.post("/", json={}) for _ in range(10)))
+            answers.append(await http.get("/_k/warmup"))
+            assert (await http.get("/healthz")).status_code == 503
+            assert (await http.get("/readyz")).json() == {"ready": False, "reason": "failed"}
+        return [(answer.status_code, answer.json()["code"]) for answer in answers]
+
+    assert set(asyncio.run(main())) == {(503, "worker_failed")}
+    assert counting.inits == 1
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+async def test_a_readiness_probe_starts_an_app_that_nobody_started() -> None:
+    """Who waits for readiness before the first call does not wait for ever."""
+    counting = Counting()
+    async with counting.http() as http:
+        response = await http.get("/readyz")
+        assert (response.status_code, response.json()["reason"]) == (503, "starting")
+        for _ in range(200):
+            if (await http.get("/readyz")).status_code == 200:
+                break
+            await asyncio.sleep(0.01)
+        assert (await http.get("/readyz")).json() == {"ready": True}
+        assert (await http.get("/healthz")).json() == {"state": "ready"}
+    await end_lazy(counting)
+
+
+async def test_warmup_waits_for_init() -> None:
+    """Warm-up starts the app and answers when init is done."""
+    counting = Counting()
+    async with counting.http() as http:
+        assert (await http.post("/_k/warmup")).json() == {"warm": True}
+        assert (await http.get("/_k/warmup")).json() == {"warm": True}
+    assert counting.inits == 1
+    await end_lazy(counting)
+
+
+async def test_a_liveness_probe_starts_nothing() -> None:
+    """Liveness is green before anybody called, and init has not run."""
+    counting = Counting()
+    async with counting.http() as http:
+        assert (await http.get("/healthz")).status_code == 200
+        assert (await http.get("/_k/status")).json()["state"] == "starting"
+    assert counting.inits == 0
+
+
+async def test_after_the_lifespan_requests_are_refused() -> None:
+    """A request that comes after the stop gets 503 draining, and init does not run again."""
+    counting = Counting()
+    async with counting.app.lifespan():
+        pass
+    async with counting.http() as http:
+        response = await http.post("/", json={})
+    assert (response.status_code, response.json()["code"]) == (503, "draining")
+    assert counting.inits == 1
+
+
+async def test_entering_the_lifespan_twice_at_once_is_a_mistake() -> None:
+    """The second one is refused, the first goes on."""
+    counting = Counting()
+    async with counting.app.lifespan():
+        with pytest.raises(UsageError, match="once at a time"):
+            async with counting.app.lifespan():
+                pass
+        async with counting.http() as http:
+            assert (await http.post("/", json={})).status_code == 200
+
+
+async def test_an_app_can_be_started_again_after_its_stop() -> None:
+    """Each lifespan runs init anew."""
+    counting = Counting()
+    for _ in range(2):
+        async with counting.app.lifespan(), counting.http() as http:
+            assert (await http.post("/", json={})).status_code == 200
+    assert counting.inits == 2
+
+
+async def test_what_init_raises_comes_out_of_the_lifespan() -> None:
+    """A parent sees the error itself; the app cannot be entered again."""
+    counting = Counting(fail=True)
+    with pytest.raises(ValueError, match="no model"):
+        async with counting.app.lifespan():
+            pass
+    with pytest.raises(WorkerFailed):
+        async with counting.app.lifespan():
+            pass
+
+
+async def test_what_the_parent_raises_comes_out_unchanged() -> None:
+    """An error inside of the lifespan is not wrapped, and the app is stopped."""
+    counting = Counting()
+    with pytest.raises(KeyError, match="mine"):
+        async with counting.app.lifespan():
+            raise KeyError("mine")
+    assert counting.state is State.STOPPED
+
+
+async def test_a_scope_that_is_cancelled_does_not_cut_the_stop_short() -> None:
+    """A parent's cancel scope ends the serving, and what was admitted is answered all the same."""
+    app = Potassium("test")
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @app.handler
+    async def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> str:
+        begun.set()
+        await go.wait()
+        return "answered"
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        with anyio.CancelScope() as scope:
+            async with app.lifespan():
+                call = asyncio.create_task(http.post("/", json={}))
+                await begun.wait()
+                asyncio.get_running_loop().call_later(0.02, go.set)
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert app._runtime.lifecycle.state is State.STOPPED
+        assert (await call).json() == "answered"
+
+
+async def test_nothing_is_kept_of_calls_after_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timer that was to look after them outlives the app on a loop that goes on."""
+    monkeypatch.setattr(potassium.serving.disconnects, "PATIENCE", 60.0)
+
+    class Client:
+        async def receive(self) -> dict[str, Any]:
+            return {"type": "http.request", "body": b"{}"}
+
+        async def send(self, _: Any) -> None: ...
+
+    counting = Counting()
+    client = Client()
+    alive = weakref.ref(client)
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    async with counting.app.lifespan():
+        await counting.app(scope, client.receive, client.send)
+    del client
+    gc.collect()
+    assert alive() is None
+
+
+async def test_a_hundred_apps_leave_nothing_behind() -> None:
+    """Starting and stopping 100 apps leaks no thread and no task."""
+    for warm_up in (True, False):
+        threads, tasks = threading.active_count(), len(asyncio.all_tasks())
+        for _ in range(1 if warm_up else 100):
+            counting = Counting()
+            async with counting.app.lifespan(), counting.http() as http:
+                assert (await http.post("/", json={})).status_code == 200
+    gc.collect()
+    assert threading.active_count() == threads
+    assert len(asyncio.all_tasks()) == tasks
+
+
+def test_what_the_first_request_set_is_not_there_for_others() -> None:
+    """Handlers of a lazily started app do not run in the context of its first request."""
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+    app = Potassium("test")
+    app.handler(lambda cache, json_in: user.get())
+
+    async def main() -> list[str]:
+        answers = []
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            for name in ("alice", "bob"):
+                user.set(name)
+                answers.append((await http.post("/", json={})).json())
+        return answers
+
+    assert asyncio.run(main()) == ["nobody", "nobody"]
+
+
+async def end_lazy(counting: Counting) -> None:
+    """End an app that the first request started, as the end of its event loop would."""
+    task = counting.app._runtime._lazy
+    assert task is not None
+    task.cancel()
+    await asyncio.wait({task})
+    assert counting.state is State.STOPPED
