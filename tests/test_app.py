@@ -87,7 +87,7 @@ async def test_an_init_that_returns_no_dict_fails_the_start(app: Potassium) -> N
     def init() -> Any:
         return "model"
 
-    with pytest.raises(TypeError, match="The cache is a dict, not str"):
+    with pytest.raises(TypeError, match="The cache must be a dict, not str"):
         async with client(app):
             pass
 
@@ -244,10 +244,10 @@ class Mistake:
         (Mistake.second_init, "one"),
         (Mistake.async_init, "write def"),
         (Mistake.init_with_arguments, "no arguments"),
-        (Mistake.name_that_is_none, r'a name is needed, as in Potassium\("server"\)'),
+        (Mistake.name_that_is_none, r'write a name, as in Potassium\("server"\)'),
         (Mistake.a_limit_among_the_options, r"write limits=Limits\(queue_size=\.\.\.\)"),
         (Mistake.typo_in_an_option, r"Potassium\(limit=.*did you mean limits\?"),
-        (Mistake.path_that_is_none, "a path is needed"),
+        (Mistake.path_that_is_none, "write a path"),
         (Mistake.two_handlers_on_root, "POST / is answered by echo already"),
         (Mistake.one_path_in_two_spellings, "POST /foo is answered by echo already"),
         (Mistake.reserved_path, "/_k/status is one of the server's own pages"),
@@ -377,7 +377,7 @@ async def test_a_405_says_what_is_needed(
     app.handler(echo)
     async with client(app) as http:
         response = await http.request(method, path)
-    expected = f"{' or '.join(allowed)} is needed here, not {method}."
+    expected = f"This path takes {' or '.join(allowed)}, not {method}."
     assert (response.status_code, response.json()["detail"]) == (405, expected)
     assert sorted(response.headers["Allow"].split(", ")) == allowed
 
@@ -441,9 +441,9 @@ def test_an_option_that_there_is_not_is_named(app: Potassium, decorate: str) -> 
 def test_a_background_handler_brings_jobs_with_it(app: Potassium) -> None:
     """They are kept as Jobs() does, and any handler may be run in the background then."""
     app.background(lambda cache, json_in: json_in)
-    assert app._plan.jobs == Jobs()
+    assert app._parts._plan.jobs == Jobs()
     app.handler("/other", attempts=2)(lambda cache, json_in: json_in)
-    app._check_complete()
+    app._parts.check_complete()
 
 
 def test_jobs_that_were_given_stay(app: Potassium) -> None:
@@ -452,5 +452,5 @@ def test_jobs_that_were_given_stay(app: Potassium) -> None:
     app = Potassium("test", jobs=jobs)
     for path in ("/a", "/b"):
         app.background(path)(lambda cache, json_in: json_in)
-    assert app._plan.jobs is jobs
+    assert app._parts._plan.jobs is jobs
     assert [getattr(route, "name", "") for route in app.routes].count("jobs") == 1

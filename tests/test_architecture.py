@@ -6,6 +6,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ LAYERS = [
     {"testing", "__init__"},
 ]
 
+LONGEST_FILE = 300  # lines
+LONGEST_FUNCTION = 50  # lines
 MOST_AT_THE_TOP = 6  # modules
 
 
@@ -76,6 +79,14 @@ def test_imports_point_one_way(file: str) -> None:
         if package_of(other) != package and layer_of(package_of(other)) >= layer_of(package)
     ]
     assert above == []
+
+
+def test_no_files_import_each_other() -> None:
+    """There is no circle of imports, also none that only type checkers would go."""
+    try:
+        TopologicalSorter({file: imported_files(file) for file in FILES}).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("engine/")])
@@ -126,3 +137,17 @@ def test_the_package_is_typed() -> None:
 def test_the_top_level_is_small() -> None:
     """Whoever opens the package finds a handful of modules, and rooms with names."""
     assert len([file for file in FILES if "/" not in file]) <= MOST_AT_THE_TOP
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_is_one_idea(file: str) -> None:
+    """No file is longer than one can hold in mind, and no function longer than a screen."""
+    text = (SOURCE / file).read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE
+    long = [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
+    ]
+    assert long == []

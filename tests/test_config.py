@@ -59,10 +59,10 @@ IMPOSSIBLE: tuple[Any, ...] = (-1, "8", None, True, inf, nan)
     [
         *(({"max_size": value}, "max_size") for value in (*IMPOSSIBLE, 0, 1.5)),
         *(({"max_delay": value}, "max_delay") for value in IMPOSSIBLE),
-        ({"cost": 5}, "cost=5: a function of an item"),
-        ({"cost": "len"}, "cost='len': a function of an item"),
+        ({"cost": 5}, "cost=5 must be a function of an item"),
+        ({"cost": "len"}, "cost='len' must be a function of an item"),
         *(({"cost": len, "max_cost": value}, "max_cost") for value in (0, -1, "8", True, inf, nan)),
-        ({"max_cost": 4096}, r"max_cost=\.\.\. needs cost="),
+        ({"max_cost": 4096}, r"max_cost= needs cost="),
     ],
 )
 def test_a_batch_that_cannot_be_fails_when_it_is_written(
@@ -137,10 +137,10 @@ def secret(length: int, fill: int = 1) -> str:
         ({"secret": secret(32) + "!"}, "Base64"),
         ({"secret": [secret(32), "no"]}, "whsec_"),
         ({"secret": [5]}, "whsec_"),
-        ({"client_urls": 1}, "client_urls=1: True or False"),
+        ({"client_urls": 1}, "client_urls=1 must be True or False"),
         ({"client_urls": "yes"}, "client_urls"),
-        ({"store": "disk"}, "store='disk': \"jobs\" or None"),
-        ({"allow": ["10.0.0.1/8"]}, "allow=.*a network is needed"),
+        ({"store": "disk"}, "store='disk' must be \"jobs\" or None"),
+        ({"allow": ["10.0.0.1/8"]}, "allow=.*write a network"),
         ({"allow": ["localhost"]}, "allow"),
         ({"allow": [5]}, "allow"),
         *(({"timeout": value}, "timeout") for value in (*IMPOSSIBLE, 0)),

@@ -75,7 +75,7 @@ class Limits:
         if self.hang_timeout is not None:
             check_seconds("hang_timeout", self.hang_timeout)
         if type(self.priorities) is not bool:
-            raise UsageError(f"priorities={self.priorities!r}: True or False is needed.")
+            raise UsageError(f"priorities={self.priorities!r} must be True or False.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +109,10 @@ class Batch:
         if self.max_delay != 0:
             check_seconds("max_delay", self.max_delay)
         if self.cost is not None and not callable(self.cost):
-            raise UsageError(f"cost={self.cost!r}: a function of an item is needed.")
+            raise UsageError(f"cost={self.cost!r} must be a function of an item.")
         if self.max_cost is not None:
             if self.cost is None:
-                raise UsageError("max_cost=... needs cost=..., a function of an item.")
+                raise UsageError("max_cost= needs cost=, a function of an item.")
             check_seconds("max_cost", self.max_cost, "a number")
 
 
@@ -145,7 +145,7 @@ class Jobs:
     def __post_init__(self) -> None:
         """Check every value."""
         if self.path is not None and (not isinstance(self.path, str) or not self.path):
-            raise UsageError(f"path={self.path!r}: the name of a file is needed, or None.")
+            raise UsageError(f"path={self.path!r} must be the name of a file, or None.")
         check_seconds("keep_for", self.keep_for)
         if self.expire_after is not None:
             check_seconds("expire_after", self.expire_after)
@@ -183,9 +183,9 @@ class Webhooks:
     def __post_init__(self) -> None:
         """Check every value."""
         if type(self.client_urls) is not bool:
-            raise UsageError(f"client_urls={self.client_urls!r}: True or False is needed.")
+            raise UsageError(f"client_urls={self.client_urls!r} must be True or False.")
         if self.store not in ("jobs", None):
-            raise UsageError(f'store={self.store!r}: "jobs" or None is needed.')
+            raise UsageError(f'store={self.store!r} must be "jobs" or None.')
         for secret in self.secrets:
             _key_of(secret)
         for network in self.allow:
@@ -214,7 +214,7 @@ def _key_of(secret: object) -> bytes:
             if len(key) in SECRET_LENGTHS:
                 return key
     raise UsageError(
-        "secret=...: whsec_ and 24 to 64 random bytes in Base64 are needed. Make one with: "
+        "secret=...: write whsec_ and 24 to 64 random bytes in Base64. Make one with: "
         'python -c "import base64, secrets; '
         "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
     )
@@ -226,7 +226,7 @@ def _network(network: object) -> None:
             raise ValueError  # noqa: TRY004, TRY301 - a number would be taken for an address
         ipaddress.ip_network(network)
     except ValueError:
-        raise UsageError(f'allow=[{network!r}]: a network is needed, as "10.1.0.0/16".') from None
+        raise UsageError(f'allow=[{network!r}]: write a network, such as "10.1.0.0/16".') from None
 
 
 def check_count(name: str, value: object) -> None:
@@ -237,7 +237,7 @@ def check_count(name: str, value: object) -> None:
 
     """
     if type(value) is not int or value < 1:
-        raise UsageError(f"{name}={value!r}: a whole number above zero is needed.")
+        raise UsageError(f"{name}={value!r} must be a whole number above zero.")
 
 
 def check_seconds(name: str, value: object, what: str = "a number of seconds") -> None:
@@ -248,7 +248,7 @@ def check_seconds(name: str, value: object, what: str = "a number of seconds") -
 
     """
     if type(value) not in (int, float) or not isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
-        raise UsageError(f"{name}={value!r}: {what} above zero is needed.")
+        raise UsageError(f"{name}={value!r} must be {what} above zero.")
 
 
 def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -289,7 +289,7 @@ def default_port() -> int:
     """
     value = os.environ.get("POTASSIUM_PORT") or str(DEFAULT_PORT)
     if not value.isdecimal() or len(value) > len(str(HIGHEST_PORT)) or int(value) > HIGHEST_PORT:
-        raise UsageError(f"POTASSIUM_PORT={value!r}: a port number, 0 to 65535, is needed.")
+        raise UsageError(f"POTASSIUM_PORT={value!r} must be a port number, 0 to 65535.")
     return int(value)
 
 

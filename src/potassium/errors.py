@@ -238,7 +238,7 @@ class DeadlineExceeded(PotassiumError):
     status = 504
     code = "deadline_exceeded"
 
-    def __init__(self, detail: str = "The call was not done within its time.") -> None:
+    def __init__(self, detail: str = "The call did not finish in time.") -> None:
         """Keep ``detail``."""
         super().__init__(detail)
 
@@ -283,7 +283,7 @@ class WorkerFailed(Unavailable):
 
     code = "worker_failed"
 
-    def __init__(self, detail: str = "The model cannot be served any more.") -> None:
+    def __init__(self, detail: str = "The model can no longer be served.") -> None:
         """Keep ``detail``; waiting does not help."""
         super().__init__(detail)
 

@@ -1,5 +1,6 @@
 """Running an app as a process of its own: uvicorn, its signals, its log."""
 
+import asyncio
 import copy
 import gc
 import inspect
@@ -47,42 +48,29 @@ def serve(
     period is over. A second signal, or one before the app has started, ends the process at once.
 
     Raises:
-        UsageError: an option that cannot be.
+        UsageError: an option is invalid, or an event loop runs already.
         SystemExit: the address is taken, the app did not start, it failed, or calls were not
             done within the grace period.
 
     """
-    for option in ("workers", "reload"):
-        if options.get(option):
-            raise UsageError(
-                f"serve({option}=...): serve() runs one process, which holds one model. Use "
-                f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
-            )
-    check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
-    host, port = address
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        **{
-            "access_log": False,
-            "ws": "none",
-            "lifespan": "on",
-            "log_config": _log_config(options.get("log_level")),
-            "timeout_graceful_shutdown": CLOSING_TIME,
-            **options,
-        },
-    )
+    if _in_event_loop():
+        raise UsageError(
+            "app.serve() blocks and runs an event loop of its own. Inside one, as in a notebook, "
+            "write: await uvicorn.Server(uvicorn.Config(app)).serve()"
+        )
+    config = _config(app, address, options)
     sockets = None
+    host, port = address
     if config.fd is None and config.uds is None:
         # Before the model is loaded, so that a port that is taken shows in no time.
         sockets = [_bind(host, port)]
         host, port = sockets[0].getsockname()[:2]
-    greeting = f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
+    server = _Server(
+        config, runtime, f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
+    )
     switch_interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        server = _Server(config, runtime, greeting)
         server.run(sockets)
     finally:
         sys.setswitchinterval(switch_interval)
@@ -149,6 +137,38 @@ class _Server(uvicorn.Server):
         finally:
             for sig, handler in before.items():
                 signal.signal(sig, handler)
+
+
+def _config(app: ASGIApp, address: tuple[str, int], options: dict[str, Any]) -> uvicorn.Config:
+    for option in ("workers", "reload"):
+        if options.get(option):
+            raise UsageError(
+                f"serve({option}=...): serve() runs one process, which holds one model. Use "
+                f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
+            )
+    check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
+    host, port = address
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        **{
+            "access_log": False,
+            "ws": "none",
+            "lifespan": "on",
+            "log_config": _log_config(options.get("log_level")),
+            "timeout_graceful_shutdown": CLOSING_TIME,
+            **options,
+        },
+    )
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _flush() -> None:

@@ -5,24 +5,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from support.operations import operation_on
 
 from potassium.config import Batch
+from potassium.engine.batch_queue import BatchQueue
 from potassium.engine.batching import Batching
-from potassium.engine.job import Job, Operation
-from potassium.engine.operation_queue import OperationQueue
+from potassium.engine.job import Job
 
 
-def waiting(*costs: float, **rule: Any) -> tuple[Batching, list[Job]]:
-    """Return a batching with jobs of ``costs`` in line, in this order."""
-    batching = Batching(Batch(cost=float, **rule))
-    jobs = [stand(batching, rank, cost) for rank, cost in enumerate(costs, 1)]
-    return batching, jobs
+def waiting(*costs: float, **rule: Any) -> tuple[BatchQueue, list[Job]]:
+    """Return a queue with jobs of ``costs`` in it, in this order."""
+    queue = queue_by(Batching(Batch(cost=float, **rule)))
+    jobs = [stand(queue, rank, cost) for rank, cost in enumerate(costs, 1)]
+    return queue, jobs
 
 
-def stand(batching: Batching, rank: int, cost: float) -> Job:
-    job = Job(Operation("batch", lambda _: None), cost, future=None)  # type: ignore[arg-type]  # nobody waits
+def queue_by(batching: Batching) -> BatchQueue:
+    return BatchQueue(operation_on("batch", lambda _: None), batching, lambda: 0.0)
+
+
+def stand(queue: BatchQueue, rank: int, cost: float) -> Job:
+    job = Job(queue.operation, cost, future=None)  # type: ignore[arg-type]  # nobody waits
     job.rank, job.cost = rank, cost
-    batching.arrived(job, 0.0)
+    queue.add(job)
     return job
 
 
@@ -32,68 +37,68 @@ def costs(batch: Sequence[Job]) -> list[float]:
 
 def test_like_costs_go_together() -> None:
     """With the oldest go those of the nearest cost, in order of rank."""
-    batching, jobs = waiting(10, 100, 11, 90, 12, max_size=3)
-    assert costs(batching.choose(jobs[0])) == [10, 11, 12]
+    queue, _ = waiting(10, 100, 11, 90, 12, max_size=3)
+    assert costs(queue.choose()) == [10, 11, 12]
 
 
 def test_company_comes_from_both_sides() -> None:
     """Cheaper and dearer jobs are taken by how near they are."""
-    batching, jobs = waiting(50, 10, 48, 53, 90, 47, 60, max_size=4)
-    assert costs(batching.choose(jobs[0])) == [50, 48, 53, 47]
+    queue, _ = waiting(50, 10, 48, 53, 90, 47, 60, max_size=4)
+    assert costs(queue.choose()) == [50, 48, 53, 47]
 
 
 def test_of_two_as_near_the_cheaper_goes() -> None:
     """The one that makes nobody pay for padding."""
-    batching, jobs = waiting(20, 30, 10, max_size=2)
-    assert costs(batching.choose(jobs[0])) == [20, 10]
+    queue, _ = waiting(20, 30, 10, max_size=2)
+    assert costs(queue.choose()) == [20, 10]
 
 
 def test_a_batch_costs_its_size_times_its_costliest() -> None:
     """``max_cost`` holds for the batch as padded, up to the number itself."""
-    batching, jobs = waiting(10, 20, 30, 40, max_cost=40)
-    assert costs(batching.choose(jobs[0])) == [10, 20]
-    batching, jobs = waiting(10, 20, 30, 40, max_cost=39)
-    assert costs(batching.choose(jobs[0])) == [10]
-    batching, jobs = waiting(10, 20, 30, 40, max_cost=90)
-    assert costs(batching.choose(jobs[0])) == [10, 20, 30]
+    queue, _ = waiting(10, 20, 30, 40, max_cost=40)
+    assert costs(queue.choose()) == [10, 20]
+    queue, _ = waiting(10, 20, 30, 40, max_cost=39)
+    assert costs(queue.choose()) == [10]
+    queue, _ = waiting(10, 20, 30, 40, max_cost=90)
+    assert costs(queue.choose()) == [10, 20, 30]
 
 
 def test_cheaper_company_fills_what_dearer_would_overflow() -> None:
     """Where the nearest one is too dear, those below may still come along."""
-    batching, jobs = waiting(30, 31, 5, 6, max_cost=61)
-    assert costs(batching.choose(jobs[0])) == [30, 6]
+    queue, _ = waiting(30, 31, 5, 6, max_cost=61)
+    assert costs(queue.choose()) == [30, 6]
 
 
 def test_one_that_costs_more_than_a_batch_may_goes_alone() -> None:
     """Nobody is told that it is too long: it is run by itself."""
-    batching, jobs = waiting(500, 400, 500, 600, max_cost=100)
-    assert costs(batching.choose(jobs[0])) == [500]
+    queue, _ = waiting(500, 400, 500, 600, max_cost=100)
+    assert costs(queue.choose()) == [500]
 
 
 def test_without_a_cost_the_oldest_go() -> None:
     """A batch is then the first of the line."""
-    batching = Batching(Batch(max_size=3))
-    jobs = [stand(batching, rank, 1) for rank in range(1, 6)]
-    assert batching.choose(jobs[0]) == jobs[:3]
+    queue = queue_by(Batching(Batch(max_size=3)))
+    jobs = [stand(queue, rank, 1) for rank in range(1, 6)]
+    assert queue.choose() == jobs[:3]
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_nobody_starves(seed: int) -> None:
     """Whatever keeps coming, a job goes at the latest when all that were before it have gone."""
     draw = random.Random(seed)  # noqa: S311 - chance that repeats itself
-    batching, line = waiting(*(10 for _ in range(6)), 500, max_size=4, max_cost=1000)
+    queue, line = waiting(*(10 for _ in range(6)), 500, max_size=4, max_cost=1000)
     patient, rank = line[-1], len(line)
     for _ in range(7):
-        batch = batching.choose(line[0])
+        batch = queue.choose()
         assert line[0] in batch
         for job in batch:
             line.remove(job)
-            batching.left(job)
+            queue.remove(job)
         if patient in batch:
             return
         for _ in range(8):
             rank += 1
-            line.append(stand(batching, rank, draw.choice([9, 10, 11])))
+            line.append(stand(queue, rank, draw.choice([9, 10, 11])))
     raise AssertionError("it was overtaken for ever")
 
 
@@ -102,9 +107,9 @@ def test_every_batch_keeps_the_rule(seed: int) -> None:
     """Each is within its size and its cost, has the oldest, and leaves no gap in cost."""
     draw = random.Random(seed)  # noqa: S311 - chance that repeats itself
     drawn = [draw.randint(1, 60) for _ in range(40)]
-    batching, line = waiting(*drawn, max_size=5, max_cost=120)
+    queue, line = waiting(*drawn, max_size=5, max_cost=120)
     while line:
-        batch = batching.choose(line[0])
+        batch = queue.choose()
         assert line[0] in batch
         assert batch == sorted(batch, key=lambda job: job.rank)
         assert len(batch) <= 5
@@ -113,25 +118,29 @@ def test_every_batch_keeps_the_rule(seed: int) -> None:
         assert not [job for job in line if lowest < job.cost < highest and job not in batch]
         for job in batch:
             line.remove(job)
-            batching.left(job)
+            queue.remove(job)
 
 
 def test_the_memory_bounds_the_size() -> None:
     """No batch is larger than what fitted, and none smaller than one."""
     batching = Batching(Batch(max_size=32))
-    jobs = [stand(batching, rank, 1) for rank in range(1, 33)]
+    queue = queue_by(batching)
+    jobs = [stand(queue, rank, 1) for rank in range(1, 33)]
     batching.ceiling.overflowed(batching.weight(16, 1))
-    assert batching.choose(jobs[0]) == jobs[:16]
+    assert queue.choose() == jobs[:16]
     batching.ceiling.overflowed(0.5)
-    assert batching.choose(jobs[0]) == jobs[:1]
+    assert queue.choose() == jobs[:1]
 
 
 def test_the_memory_bounds_the_cost() -> None:
     """Of a batch by cost it is the cost that is bounded, below what the rule allows."""
-    batching, jobs = waiting(*[10] * 10, max_cost=100)
-    assert len(batching.choose(jobs[0])) == 10
+    batching = Batching(Batch(cost=float, max_cost=100))
+    queue = queue_by(batching)
+    for rank in range(1, 11):
+        stand(queue, rank, 10)
+    assert len(queue.choose()) == 10
     batching.ceiling.overflowed(batching.weight(5, 10))
-    assert len(batching.choose(jobs[0])) == 5
+    assert len(queue.choose()) == 5
 
 
 @pytest.mark.parametrize(
@@ -153,8 +162,5 @@ def test_a_batch_is_ripe_when_it_could_hardly_be_better(
     rule: dict[str, Any], given: list[float], ripe: bool
 ) -> None:
     """It is full, and of one cost or out of enough for two."""
-    batching, jobs = waiting(*given, **rule)
-    line = OperationQueue(jobs[0].operation)
-    for job in jobs:
-        line.add(job)
-    assert batching.is_ripe(line) is ripe
+    queue, _ = waiting(*given, **rule)
+    assert queue.is_ripe() is ripe

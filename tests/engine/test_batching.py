@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 from support.manual_time import ManualLoop
+from support.operations import operation_on
 
 from potassium.config import Batch
-from potassium.engine.batching import QUIET, Batching
+from potassium.engine.batch_queue import QUIET
+from potassium.engine.batching import Batching
 from potassium.engine.dispatcher import GROUP_TIME, Dispatcher
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
+from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.errors import UsageError
 
@@ -41,7 +44,7 @@ class Bench:
 
     def operation(self, *, callers: int = MANY, **rule: Any) -> Operation:
         """Return a batched operation, which ``callers`` have called at a time of late."""
-        operation = Operation("batch", lambda _: None, batch=Batch(**rule))
+        operation = operation_on("batch", lambda _: None, batch=Batch(**rule))
         assert operation.batching is not None
         for _ in range(callers):
             operation.batching.callers.came(self.loop.now)
@@ -203,7 +206,7 @@ def test_where_much_waits_a_batch_by_cost_does_not_wait_for_the_thread(bench: Be
 
 def test_others_go_before_a_batch_that_gathers(bench: Bench) -> None:
     """A call of another operation does not wait for a batch that is not due."""
-    operation, other = bench.operation(max_delay=LONG), Operation("other", lambda _: None)
+    operation, other = bench.operation(max_delay=LONG), operation_on("other", lambda _: None)
     bench.arrive(operation, 1)
     bench.arrive(other, 2)
     assert bench.left == [[2]]
@@ -211,7 +214,7 @@ def test_others_go_before_a_batch_that_gathers(bench: Bench) -> None:
 
 def test_others_go_before_a_stream_without_a_place(bench: Bench) -> None:
     """A call of another operation does not wait for one whose streams are all open."""
-    streams, other = Operation("stream", lambda _: None), Operation("other", lambda _: None)
+    streams, other = operation_on("stream", lambda _: None), operation_on("other", lambda _: None)
     streams.may_stream, streams.open_streams = True, 1
     other.service_time.add(GROUP_TIME / 10)
     bench.arrive(streams, 1)
@@ -225,7 +228,7 @@ def test_others_go_before_a_stream_without_a_place(bench: Bench) -> None:
 
 def test_nobody_goes_before_a_batch_that_is_due(bench: Bench) -> None:
     """Calls that came later than a batch's oldest item wait for it once it is due."""
-    operation, other = bench.operation(max_delay=QUIET), Operation("other", lambda _: None)
+    operation, other = bench.operation(max_delay=QUIET), operation_on("other", lambda _: None)
     bench.arrive(operation, 1)
     bench.arrive(other, 2)
     bench.wait(QUIET)
@@ -275,5 +278,5 @@ def test_where_all_are_called_off_no_batch_leaves(bench: Bench) -> None:
 @pytest.mark.parametrize("cost", [-1, float("inf"), float("nan"), "12", None])
 def test_a_cost_is_a_number_from_zero_on(cost: Any) -> None:
     """Anything else is a mistake in the app, and says so."""
-    with pytest.raises(UsageError, match="a number from 0 on"):
+    with pytest.raises(UsageError, match="a number >= 0"):
         Batching(Batch(cost=lambda _: cost)).cost_of("item")

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from support.operations import operation_on
 
 from potassium.engine.dispatcher import GROUP_TIME, PREFETCH_TIME, Dispatcher
-from potassium.engine.job import Job, Operation, Priority
+from potassium.engine.job import Job, Priority
+from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
 
 LIMIT = 4096
@@ -32,7 +34,7 @@ class Bench:
         self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner)
 
     def put(self, count: int, *, seconds: float | None) -> None:
-        operation = Operation("work", lambda argument: argument)
+        operation = operation_on("work", lambda argument: argument)
         if seconds is not None:
             operation.service_time.add(seconds)
         for _ in range(count):
@@ -70,7 +72,7 @@ async def test_jobs_of_unknown_length_travel_alone(bench: Bench) -> None:
 
 async def test_jobs_that_are_long_on_average_travel_alone(bench: Bench) -> None:
     """That some of them were short does not put the long ones into one group."""
-    operation = Operation("mixed", lambda argument: argument)
+    operation = operation_on("mixed", lambda argument: argument)
     for seconds in (0.00001, *[0.02] * 50, 0.00001):
         operation.service_time.add(seconds)
     for _ in range(5):
@@ -144,7 +146,7 @@ async def test_the_count_is_zero_when_all_is_done(bench: Bench) -> None:
 
 async def test_order_is_kept(bench: Bench) -> None:
     """Groups and the jobs in them come in the order of admission."""
-    operation = Operation("work", lambda argument: argument)
+    operation = operation_on("work", lambda argument: argument)
     operation.service_time.add(GROUP_TIME / 3)
     for number in range(30):
         future = asyncio.get_running_loop().create_future()
@@ -180,7 +182,7 @@ def arguments(bench: Bench) -> list[object]:
 
 async def test_a_background_job_is_handed_over_when_the_thread_is_free(bench: Bench) -> None:
     """Not ahead, as a call is: one that comes meanwhile goes before it."""
-    long = Operation("long", lambda argument: argument)
+    long = operation_on("long", lambda argument: argument)
     long.service_time.add(0.01)
     for number in range(2):
         put_background(bench, long, number)
@@ -201,14 +203,14 @@ async def test_a_background_job_is_handed_over_when_the_thread_is_free(bench: Be
 
 async def test_a_background_job_of_a_free_thread_goes_at_once(bench: Bench) -> None:
     """There is nothing to wait for."""
-    put_background(bench, Operation("any", lambda argument: argument), "job")
+    put_background(bench, operation_on("any", lambda argument: argument), "job")
     await settle()
     assert arguments(bench) == ["job"]
 
 
 async def test_short_background_jobs_travel_together(bench: Bench) -> None:
     """They hold up a direct call for about a millisecond, as short calls do."""
-    short = Operation("short", lambda argument: argument)
+    short = operation_on("short", lambda argument: argument)
     short.service_time.add(GROUP_TIME / 10)
     for number in range(30):
         put_background(bench, short, number)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from support.engine import running
+from support.operations import operation_on
 from support.worker import Script, Thread, streaming, take_now
 
-from potassium.engine import Operation, State, Stream
+from potassium.engine import State, Stream
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
 from potassium.engine.stream import BUFFER
@@ -134,7 +135,7 @@ async def test_a_fatal_error_in_a_step_fails_the_engine() -> None:
         if entry == "a0":
             raise Poison
 
-    operation = Operation("poison", lambda _: Script(write, "a", [1]), may_stream=True)
+    operation = operation_on("poison", lambda _: Script(write, "a", [1]), may_stream=True)
     async with running(operation, is_fatal=lambda error: isinstance(error, Poison)) as engine:
         with pytest.raises(HandlerError):
             await engine.call(operation, None)
@@ -164,7 +165,9 @@ async def test_a_reader_who_leaves_has_the_call_closed_on_the_gpu_thread(how: st
             closed.append(threading.current_thread().name)
             is_closed.set()
 
-    operation = Operation("endless", lambda _: Script(write, "a", range(1 << 30)), may_stream=True)
+    operation = operation_on(
+        "endless", lambda _: Script(write, "a", range(1 << 30)), may_stream=True
+    )
     async with running(operation, grace_period=0.01) as engine:
         job = engine.admit(operation, None)
         stream = await engine.outcome(job)
@@ -178,5 +181,5 @@ async def test_a_reader_who_leaves_has_the_call_closed_on_the_gpu_thread(how: st
         engine.release(stream)
         assert await asyncio.to_thread(is_closed.wait, 5)
         assert engine.is_idle
-        assert engine.counts.cancelled == 1
+        assert engine.calls.counts.cancelled == 1
     assert closed == ["potassium-gpu"]

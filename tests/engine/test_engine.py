@@ -8,10 +8,11 @@ from typing import Any
 import anyio.from_thread
 import pytest
 from support.engine import NOTHING, Gate, running
+from support.operations import operation_on
 from support.threads import gpu_threads
 
 from potassium import Limits
-from potassium.engine import Engine, Job, Lifecycle, Operation, State
+from potassium.engine import Engine, Job, Lifecycle, State
 from potassium.errors import (
     ClientLeft,
     Draining,
@@ -29,13 +30,13 @@ async def test_everything_runs_on_one_thread() -> None:
     """init and 1 000 calls of two operations run on the same thread, named potassium-gpu."""
     seen: set[threading.Thread] = set()
     note = lambda _: seen.add(threading.current_thread())  # noqa: E731
-    first, second = Operation("a", note), Operation("b", note)
-    async with running(first, second, init=Operation("init", note)) as engine:
+    first, second = operation_on("a", note), operation_on("b", note)
+    async with running(first, second, init=operation_on("init", note)) as engine:
         for _ in range(10):
             calls = [engine.call(operation, None) for operation in (first, second) * 50]
             await asyncio.gather(*calls)
         assert [thread.name for thread in seen] == ["potassium-gpu"]
-        assert engine.counts.succeeded == 1000
+        assert engine.calls.counts.succeeded == 1000
 
 
 async def test_handlers_can_call_back_into_the_loop() -> None:
@@ -45,14 +46,14 @@ async def test_handlers_can_call_back_into_the_loop() -> None:
         await asyncio.sleep(0)
         return value + 1
 
-    operation = Operation("call back", lambda value: anyio.from_thread.run(on_the_loop, value))
+    operation = operation_on("call back", lambda value: anyio.from_thread.run(on_the_loop, value))
     async with running(operation) as engine:
         assert await engine.call(operation, 1) == 2
 
 
 async def test_results_go_to_their_own_callers() -> None:
     """A thousand simultaneous calls each get the result of their own argument."""
-    operation = Operation("echo", lambda argument: argument)
+    operation = operation_on("echo", lambda argument: argument)
     async with running(operation, queue_size=1000) as engine:
         results = await asyncio.gather(*(engine.call(operation, n) for n in range(1000)))
         assert results == list(range(1000))
@@ -69,7 +70,7 @@ async def test_one_call_at_a_time() -> None:
         threading.Event().wait(0.001)
         inside -= 1
 
-    first, second = Operation("a", run), Operation("b", run)
+    first, second = operation_on("a", run), operation_on("b", run)
     async with running(first, second) as engine:
         await asyncio.gather(*(engine.call(op, None) for op in (first, second) * 10))
         assert most == 1
@@ -86,7 +87,7 @@ async def test_whatever_is_raised_is_the_cause_of_a_handler_error(
             raise kind
         return argument
 
-    operation = Operation("fail", run)
+    operation = operation_on("fail", run)
     async with running(operation) as engine:
         with pytest.raises(HandlerError) as caught:
             await engine.call(operation, "fail")
@@ -100,7 +101,7 @@ async def test_errors_meant_for_the_caller_stay_what_they_are() -> None:
     def run(_: Any) -> None:
         raise InvalidInput("too short")
 
-    operation = Operation("refuse", run)
+    operation = operation_on("refuse", run)
     async with running(operation) as engine:
         with pytest.raises(InvalidInput, match="too short"):
             await engine.call(operation, None)
@@ -112,7 +113,7 @@ async def test_a_usage_error_is_not_meant_for_the_caller() -> None:
     def run(_: Any) -> None:
         raise UsageError("secret")
 
-    operation = Operation("mistake", run)
+    operation = operation_on("mistake", run)
     async with running(operation) as engine:
         with pytest.raises(HandlerError, match=r"^The handler raised an exception\.$"):
             await engine.call(operation, None)
@@ -129,7 +130,7 @@ async def test_the_queue_takes_its_limit_beside_the_job_that_runs() -> None:
         with pytest.raises(QueueFull) as refused:
             await engine.call(gate.operation, 4)
         assert refused.value.retry_after == 1
-        assert engine.counts.refused == 1
+        assert engine.calls.counts.refused == 1
         gate.open(4)
         assert await asyncio.gather(*calls) == [0, 1, 2, 3]
         assert engine.capacity.waiting == 0
@@ -179,7 +180,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_never_runs() -> None:
         gate.open(4)
         assert await calls[3] == 3
         assert gate.ran == [0, 3]
-        assert engine.counts.cancelled == 2
+        assert engine.calls.counts.cancelled == 2
         assert engine.capacity.waiting == 0
 
 
@@ -198,7 +199,7 @@ async def test_the_result_of_a_cancelled_call_is_dropped() -> None:
 
 async def test_refuses_before_the_start() -> None:
     """Nothing is admitted before init is done."""
-    operation = Operation("work", lambda _: None)
+    operation = operation_on("work", lambda _: None)
     engine = Engine([operation], limits=Limits(), lifecycle=Lifecycle())
     with pytest.raises(Starting):
         await engine.call(operation, None)
@@ -206,7 +207,7 @@ async def test_refuses_before_the_start() -> None:
 
 async def test_refuses_after_the_stop() -> None:
     """A stopped engine admits nothing."""
-    operation = Operation("work", lambda _: None)
+    operation = operation_on("work", lambda _: None)
     async with running(operation) as engine:
         pass
     with pytest.raises(Draining):
@@ -335,7 +336,7 @@ async def test_after_a_fatal_error_nothing_runs_any_more(caplog: pytest.LogCaptu
         assert go.wait(10)
         raise Poison
 
-    operation = Operation("poison", run)
+    operation = operation_on("poison", run)
     is_poison = lambda error: isinstance(error, Poison)  # noqa: E731
     async with running(operation, is_fatal=is_poison) as engine:
         calls = [asyncio.create_task(engine.call(operation, n)) for n in range(5)]
@@ -353,7 +354,7 @@ async def test_after_a_fatal_error_nothing_runs_any_more(caplog: pytest.LogCaptu
 
 async def test_a_fatal_error_goes_to_the_call_that_raised_it() -> None:
     """However late the loop hears of the job before it, the call's own error is its outcome."""
-    gate, operation = Gate(), Operation("poison", poison)
+    gate, operation = Gate(), operation_on("poison", poison)
     is_poison = lambda error: isinstance(error, Poison)  # noqa: E731
     async with running(gate.operation, operation, is_fatal=is_poison) as engine:
         calls = [asyncio.create_task(engine.call(one, 0)) for one in (gate.operation, operation)]
@@ -374,7 +375,7 @@ async def test_after_a_fatal_error_the_rest_of_its_group_does_not_run() -> None:
         if number == 103:
             raise Poison
 
-    operation = Operation("poison", run)
+    operation = operation_on("poison", run)
     is_poison = lambda error: isinstance(error, Poison)  # noqa: E731
     async with running(operation, is_fatal=is_poison) as engine:
         for number in range(100):
@@ -401,7 +402,7 @@ async def test_a_handler_that_hangs_fails_the_server(caplog: pytest.LogCaptureFi
 
 async def test_handlers_that_come_back_in_time_do_not_hang() -> None:
     """Many calls, each shorter than hang_timeout, are not taken for one that hangs."""
-    operation = Operation("short", lambda _: threading.Event().wait(0.01))
+    operation = operation_on("short", lambda _: threading.Event().wait(0.01))
     async with running(operation, hang_timeout=0.1) as engine:
         for _ in range(20):
             await engine.call(operation, None)
@@ -419,7 +420,7 @@ async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) ->
 
     engine = Engine([], limits=Limits(), lifecycle=Lifecycle())
     with pytest.raises(kind) as caught:
-        await engine.start(Operation("init", fail))
+        await engine.start(operation_on("init", fail))
     assert caught.value is error
     assert engine.lifecycle.state is State.FAILED
     assert not gpu_threads()
@@ -453,7 +454,7 @@ def test_a_loop_that_ends_without_a_stop_ends_the_thread() -> None:
 def test_a_thread_that_outlives_its_loop_ends_without_an_error() -> None:
     """What it has done it reports to a loop that is closed: nobody is left to be told."""
     ran: list[str] = []
-    operation = Operation("late", ran.append)
+    operation = operation_on("late", ran.append)
 
     async def main() -> tuple[Engine, Job]:
         async with running(operation) as engine:

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.engine import NOTHING
 from support.inbox import Inbox
 from support.manual_time import ManualLoop
+from support.operations import operation_on
 from support.threads import gpu_threads
 
 from potassium import Limits
@@ -22,7 +23,6 @@ from potassium.engine import (
     Failure,
     Job,
     Lifecycle,
-    Operation,
     Priority,
     State,
     Steps,
@@ -123,14 +123,14 @@ class Engines(RuleBasedStateMachine):
         self.is_ending = False
         # That they stream is known: when the loop would hear of it is a matter of chance.
         self.operations = {
-            "long": Operation("long", self._long),
-            "short": Operation("short", self._short),
-            "on_loop": Operation("on loop", self._on_loop, concurrency=2),
-            "held": Operation("held", self._open_held, may_stream=True),
-            "free": Operation("free", self._open_free, streams=2, may_stream=True),
-            "push": Operation("push", self._push, may_stream=True),
-            "batched": Operation("batched", self._batch, batch=Batch(max_size=3, max_delay=1.0)),
-            "around": Operation("around", self._short, prepare=_same, finish=_same),
+            "long": operation_on("long", self._long),
+            "short": operation_on("short", self._short),
+            "on_loop": operation_on("on loop", self._on_loop, concurrency=2),
+            "held": operation_on("held", self._open_held, may_stream=True),
+            "free": operation_on("free", self._open_free, streams=2, may_stream=True),
+            "push": operation_on("push", self._push, may_stream=True),
+            "batched": operation_on("batched", self._batch, batch=Batch(max_size=3, max_delay=1.0)),
+            "around": operation_on("around", self._short, prepare=_same, finish=_same),
         }
         self.engine = Engine(
             self.operations.values(),
@@ -139,11 +139,11 @@ class Engines(RuleBasedStateMachine):
             clock=self.loop.time,
         )
         self.inbox = self.engine.worker._inbox = Inbox()
-        self.came_back: set[Stream] = set()  # after a stall; these need no place
-        turns = self.engine.worker._turns
+        self.came_back: set[Stream[Job]] = set()  # after a stall; these need no place
+        turns = self.engine.worker._slots
         go_on = turns.come_back
 
-        def come_back(stream: Stream) -> None:
+        def come_back(stream: Stream[Job]) -> None:
             self.came_back.add(stream)
             go_on(stream)
 
@@ -336,10 +336,10 @@ class Engines(RuleBasedStateMachine):
     def no_more_streams_take_turns_than_may(self) -> None:
         worker = self.engine.worker
         for operation in self.operations.values():
-            turns = [stream for stream in worker._turns.active if stream.job.operation is operation]
+            turns = [stream for stream in worker._slots.active if stream.job.operation is operation]
             wanted = [stream for stream in turns if stream.job.called_off is None]
             assert len(set(wanted) - self.came_back) <= operation.streams
-            parked = [job for job in worker._turns.parked if job.operation is operation]
+            parked = [job for job in worker._slots.parked if job.operation is operation]
             assert operation.open_streams == len(turns) + len(parked)
 
     @invariant()
@@ -347,12 +347,12 @@ class Engines(RuleBasedStateMachine):
         worker = self.engine.worker
         if not self.at_gate.is_set():
             assert worker.current is None
-            assert not worker._turns.active
-            assert not worker._turns.parked
-            assert all(stream.is_full for stream in worker._turns._stalled)
-            assert all(stream.job.called_off is None for stream in worker._turns._stalled)
+            assert not worker._slots.active
+            assert not worker._slots.parked
+            assert all(stream.is_full for stream in worker._slots._stalled)
+            assert all(stream.job.called_off is None for stream in worker._slots._stalled)
             if self.engine.lifecycle.state is not State.FAILED:
-                waiting = [line for line in self.engine._pipeline.jobs.lines if line]
+                waiting = [line for line in self.engine._pipeline.jobs.by_operation if line]
                 assert all(line.operation.batching for line in waiting)  # they gather
 
     @invariant()
@@ -388,7 +388,7 @@ class Engines(RuleBasedStateMachine):
             self.loop.step(10)  # with its last task, anyio lets its thread go
             self.loop.close()
         self.promises_hold()
-        counts = self.engine.counts
+        counts = self.engine.calls.counts
         assert counts.admitted + counts.refused == len(self.calls)
         assert counts.succeeded + counts.failed + counts.cancelled == counts.admitted
         for call in self.calls:

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 from support.engine import NOTHING, Gate, running
+from support.operations import operation_on
 
 from potassium import Limits
-from potassium.engine import Engine, Job, Lifecycle, Operation
+from potassium.engine import Engine, Job, Lifecycle
 from potassium.engine.bridge import Bridge
 from potassium.engine.loop_worker import LoopWorker
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.stream import Stream
 from potassium.errors import ClientLeft, DeadlineExceeded, Draining, HandlerError, QueueFull
 
-UNUSED: Bridge[Stream] = Bridge(lambda _: None, lambda _: None)
+UNUSED: Bridge[Stream[Job]] = Bridge(lambda _: None, lambda _: None)
 
 
 class Counter:
@@ -26,7 +27,7 @@ class Counter:
         self.inside = self.most = 0
         self.ran: list[Any] = []
         self.go = asyncio.Event()
-        self.operation = Operation("async", self._run, concurrency=concurrency)
+        self.operation = operation_on("async", self._run, concurrency=concurrency)
 
     async def _run(self, argument: Any) -> Any:
         self.ran.append(argument)
@@ -63,7 +64,7 @@ async def test_they_run_on_the_event_loop() -> None:
     async def run(_: Any) -> threading.Thread:
         return threading.current_thread()
 
-    operation = Operation("where", run, concurrency=1)
+    operation = operation_on("where", run, concurrency=1)
     async with running(operation) as engine:
         assert await engine.call(operation, None) is threading.current_thread()
 
@@ -109,7 +110,7 @@ async def test_whatever_is_raised_is_a_handler_error(kind: type[BaseException]) 
             raise kind
         return argument
 
-    operation = Operation("fail", run, concurrency=1)
+    operation = operation_on("fail", run, concurrency=1)
     async with running(operation) as engine:
         with pytest.raises(HandlerError):
             await engine.call(operation, "fail")
@@ -197,7 +198,7 @@ async def test_the_stop_waits_for_an_operation_that_is_slow_to_end() -> None:
                 await asyncio.sleep(0.01)
         ended.append(asyncio.current_task())
 
-    operation = Operation("deaf", run, concurrency=1)
+    operation = operation_on("deaf", run, concurrency=1)
     async with running(operation, grace_period=0.005) as engine:
         call = asyncio.create_task(engine.call(operation, None))
         await settle()

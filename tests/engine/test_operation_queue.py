@@ -5,11 +5,12 @@ import random
 import weakref
 
 import pytest
+from support.operations import operation_on
 
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
 from potassium.engine.operation_queue import STALE, OperationQueue
 
-OPERATION = Operation("work", lambda _: None)
+OPERATION = operation_on("work", lambda _: None)
 
 
 def job(rank: int) -> Job:
@@ -30,7 +31,7 @@ def emptied(line: OperationQueue) -> list[float]:
     while line:
         first = line.first
         assert line.pop() is first
-        assert not first.in_line
+        assert not first.is_queued
         ranks.append(first.rank)
     return ranks
 
@@ -48,7 +49,7 @@ def test_any_job_may_leave(leaves: list[int]) -> None:
     line, jobs = line_of(1, 2, 3, 4, 5)
     for rank in leaves:
         line.remove(jobs[rank])
-        assert not jobs[rank].in_line
+        assert not jobs[rank].is_queued
     assert len(line) == 5 - len(leaves)
     assert emptied(line) == [rank for rank in jobs if rank not in leaves]
 

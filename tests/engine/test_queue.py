@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from support.operations import operation_on
 
-from potassium.engine.job import Job, Operation, Priority
+from potassium.engine.job import Job, Priority
 from potassium.engine.queue import Capacity, JobQueue
 
-OPERATION = Operation("work", lambda argument: argument)
+OPERATION = operation_on("work", lambda argument: argument)
 
 
 def job(priority: Priority = Priority.NORMAL) -> Job:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.engine import Gate, running
+from support.operations import operation_on
 
 from potassium.config import Batch
 from potassium.engine import Failure, Job, Operation
@@ -49,7 +50,7 @@ def bench() -> Bench:
 
 async def test_prepares_arguments_and_finishes_outcomes(bench: Bench) -> None:
     """Each job comes back with what its step made, in the order they were given."""
-    operation = Operation("x", lambda _: None, prepare=lambda n: n + 1, finish=lambda n: n * 2)
+    operation = operation_on("x", lambda _: None, prepare=lambda n: n + 1, finish=lambda n: n * 2)
     first, second = job(operation, 1), job(operation)
     second.outcome = 21
     bench.pool.prepare(first)
@@ -62,7 +63,7 @@ async def test_prepares_arguments_and_finishes_outcomes(bench: Bench) -> None:
 async def test_the_cost_is_that_of_the_prepared_argument(bench: Bench) -> None:
     """A batched operation's cost is told what its run will get."""
     batch = Batch(cost=len)
-    one = job(Operation("x", lambda _: None, batch=batch, prepare=str.split), "a b c")
+    one = job(operation_on("x", lambda _: None, batch=batch, prepare=str.split), "a b c")
     bench.pool.prepare(one)
     bench.run()
     assert one.cost == 3
@@ -74,9 +75,9 @@ async def test_whatever_a_step_raises_is_the_outcome(
 ) -> None:
     """An exception of any class is a Failure, and the thread goes on."""
     step = lambda _: fail(kind())  # noqa: E731
-    failing = Operation("x", lambda _: None, prepare=step, finish=step)
+    failing = operation_on("x", lambda _: None, prepare=step, finish=step)
     first, second = job(failing), job(failing)
-    third = job(Operation("y", lambda _: None, prepare=lambda _: "prepared"))
+    third = job(operation_on("y", lambda _: None, prepare=lambda _: "prepared"))
     bench.pool.prepare(first)
     bench.pool.finish(second)
     bench.pool.prepare(third)
@@ -89,7 +90,7 @@ async def test_whatever_a_step_raises_is_the_outcome(
 
 async def test_a_cost_that_cannot_be_is_the_outcome(bench: Bench) -> None:
     """A cost function that returns nonsense fails the call."""
-    one = job(Operation("x", lambda _: None, batch=Batch(cost=lambda _: -1)))
+    one = job(operation_on("x", lambda _: None, batch=Batch(cost=lambda _: -1)))
     bench.pool.prepare(one)
     bench.run()
     assert isinstance(one.outcome.error, UsageError)
@@ -98,7 +99,7 @@ async def test_a_cost_that_cannot_be_is_the_outcome(bench: Bench) -> None:
 async def test_nothing_is_done_for_a_job_that_was_called_off(bench: Bench) -> None:
     """Neither step runs for a job that nobody wants; it comes back nevertheless."""
     ran: list[Any] = []
-    operation = Operation("x", lambda _: None, prepare=ran.append, finish=ran.append)
+    operation = operation_on("x", lambda _: None, prepare=ran.append, finish=ran.append)
     first, second = job(operation), job(operation)
     for one, step in ((first, bench.pool.prepare), (second, bench.pool.finish)):
         step(one)
@@ -113,7 +114,7 @@ async def test_stop_ends_every_thread_after_what_was_asked_for() -> None:
     done: list[Job] = []
     pool = SidePool(3, _at_once, prepared=done.append, finished=done.append)
     threads = [threading.Thread(target=pool.run, daemon=True) for _ in range(3)]
-    operation = Operation("x", lambda _: None, prepare=lambda _: None)
+    operation = operation_on("x", lambda _: None, prepare=lambda _: None)
     for _ in range(50):
         pool.prepare(job(operation))
     pool.stop()
@@ -133,7 +134,7 @@ async def test_the_steps_run_beside_the_gpu_thread() -> None:
         names.append(threading.current_thread().name)
         return [*argument, "step"]
 
-    operation = Operation("x", step, prepare=step, finish=step)
+    operation = operation_on("x", step, prepare=step, finish=step)
     async with running(operation) as engine:
         assert await engine.call(operation, []) == ["step"] * 3
     assert names == ["potassium-pool", "potassium-gpu", "potassium-pool"]
@@ -148,7 +149,7 @@ async def test_an_error_of_a_step_is_the_callers(
 ) -> None:
     """The caller gets it as if one function did it all, and the place in the queue is free."""
     steps = {step: lambda _: fail(error)}
-    operation = Operation("x", lambda _: None, **steps)  # type: ignore[arg-type]  # one of the two
+    operation = operation_on("x", lambda _: None, **steps)  # type: ignore[arg-type]  # one of the two
     async with running(operation) as engine:
         with pytest.raises(kind):
             await engine.call(operation, None)
@@ -159,7 +160,7 @@ async def test_an_error_of_a_step_is_the_callers(
 async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
     """The bound of the queue holds for jobs in the pool, until that is done with them."""
     gate = Gate()
-    operation = Operation("x", lambda _: None, prepare=gate.operation.run)
+    operation = operation_on("x", lambda _: None, prepare=gate.run)
     async with running(operation, queue_size=1) as engine:
         first = asyncio.create_task(engine.call(operation, 0))
         await gate.has_begun()
@@ -178,7 +179,7 @@ async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
 async def test_the_end_of_the_grace_takes_what_is_in_the_pool() -> None:
     """A job that is being prepared when the grace is over has its caller told, and never runs."""
     gate, ran = Gate(), list[Any]()
-    operation = Operation("x", ran.append, prepare=gate.operation.run)
+    operation = operation_on("x", ran.append, prepare=gate.run)
     async with running(operation, grace_period=0.01) as engine:
         call = asyncio.create_task(engine.call(operation, 0))
         await gate.has_begun()
@@ -195,7 +196,7 @@ async def test_an_idle_pool_holds_on_to_no_job() -> None:
     class Big:
         pass
 
-    operation = Operation("x", lambda _: None, prepare=lambda _: Big())
+    operation = operation_on("x", lambda _: None, prepare=lambda _: Big())
     async with running(operation) as engine:
         one = engine.admit(operation, None)
         await engine.outcome(one)

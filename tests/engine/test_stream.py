@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from support.moments import at_moment
+from support.operations import operation_on
 
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
 from potassium.engine.stream import BUFFER, CHUNK_OVERHEAD, PUSH_BUFFER, Stream
 from potassium.errors import ClientLeft, HandlerError, InvalidInput
 
@@ -22,13 +23,13 @@ class Bench:
     def __init__(self) -> None:
         self.carried = 0
         self.loop = asyncio.get_running_loop()
-        self.job = Job(Operation("stream", lambda _: None), None, self.loop.create_future())
+        self.job = Job(operation_on("stream", lambda _: None), None, self.loop.create_future())
         self.stream = self.job.stream = Stream(self.job, Bridge(self._tell, self._receive))
 
     def _tell(self, callback: Callable[[], object]) -> None:
         self.loop.call_soon_threadsafe(callback)
 
-    def _receive(self, stream: Stream) -> None:
+    def _receive(self, stream: Stream[Job]) -> None:
         self.carried += 1
         stream.wake()
 
@@ -246,7 +247,7 @@ async def test_what_ends_in_the_midst_of_a_take_is_taken_whole() -> None:
     for moment in range(1, 1000):
         bench = Bench()
 
-        def end(stream: Stream = bench.stream) -> None:
+        def end(stream: Stream[Job] = bench.stream) -> None:
             if not stream.has_ended:
                 stream.push(b"last")
                 stream.end()

@@ -4,10 +4,11 @@ import logging
 
 import pytest
 from support.moments import at_moment
+from support.operations import operation_on
 from support.worker import Script, Thread, streaming, take_now
 
 from potassium.config import Batch
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
 from potassium.engine.service_time import SMOOTHING
 from potassium.engine.stream import BUFFER
 from potassium.engine.worker import Worker
@@ -62,7 +63,9 @@ async def test_ordinary_jobs_take_their_turn(thread: Thread) -> None:
 
 async def test_batches_take_their_turn(thread: Thread) -> None:
     """Between two rounds of steps a batch is run as well."""
-    batched = Operation("batch", lambda items: enumerate(map(thread.write, items)), batch=Batch())
+    batched = operation_on(
+        "batch", lambda items: enumerate(map(thread.write, items)), batch=Batch()
+    )
     stream = thread.stream("a", streaming(), 1, 1, 1)
     log = thread.run([stream], [thread.job(batched, name) for name in "pq"])
     assert log[:4] == ["a0", "p", "q", "a1"]

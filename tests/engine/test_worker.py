@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from support.operations import operation_on
 
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
+from potassium.engine.operation import Operation
 from potassium.engine.worker import REPORT_INTERVAL, Worker
 from potassium.errors import ClientLeft
 
@@ -63,7 +65,7 @@ async def jobs_of(operation: Operation, count: int) -> list[Job]:
 
 async def test_outcomes_are_what_the_operation_returned(bench: Bench) -> None:
     """Each job gets the result of its own argument."""
-    group = await jobs_of(Operation("double", lambda argument: argument * 2), 3)
+    group = await jobs_of(operation_on("double", lambda argument: argument * 2), 3)
     bench.run(group)
     assert [job.outcome for job in group] == [0, 2, 4]
 
@@ -77,7 +79,7 @@ async def test_whatever_is_raised_is_an_outcome(bench: Bench, kind: type[BaseExc
             raise kind
         return argument
 
-    group = await jobs_of(Operation("fail", fail), 2)
+    group = await jobs_of(operation_on("fail", fail), 2)
     bench.run(group)
     assert isinstance(group[0].outcome, Failure)
     assert isinstance(group[0].outcome.error, kind)
@@ -86,14 +88,14 @@ async def test_whatever_is_raised_is_an_outcome(bench: Bench, kind: type[BaseExc
 
 async def test_a_group_of_short_jobs_is_reported_once(bench: Bench) -> None:
     """One report ends a group whose jobs took less than the interval together."""
-    group = await jobs_of(Operation("short", bench.takes(REPORT_INTERVAL / 100)), 50)
+    group = await jobs_of(operation_on("short", bench.takes(REPORT_INTERVAL / 100)), 50)
     bench.run(group)
     assert bench.reports == [(group, True)]
 
 
 async def test_a_slow_job_does_not_hold_back_those_before_it(bench: Bench) -> None:
     """In a group that turns out slow, what is done is reported before the rest runs."""
-    group = await jobs_of(Operation("slow", bench.takes(REPORT_INTERVAL * 2)), 3)
+    group = await jobs_of(operation_on("slow", bench.takes(REPORT_INTERVAL * 2)), 3)
     bench.run(group)
     assert bench.reports == [([group[0]], False), ([group[1]], False), ([group[2]], True)]
 
@@ -106,22 +108,22 @@ async def test_a_cancelled_job_is_skipped_right_before_it_would_run(bench: Bench
         ran.append(argument)
         group[2].called_off = ClientLeft()
 
-    group = await jobs_of(Operation("cancel", run), 4)
+    group = await jobs_of(operation_on("cancel", run), 4)
     bench.run(group)
     assert ran == [0, 1, 3]
 
 
 async def test_what_was_handed_over_before_the_stop_is_run(bench: Bench) -> None:
     """Stop ends the thread after the groups in its inbox."""
-    first = await jobs_of(Operation("work", bench.takes(0)), 1)
-    second = await jobs_of(Operation("work", bench.takes(0)), 1)
+    first = await jobs_of(operation_on("work", bench.takes(0)), 1)
+    second = await jobs_of(operation_on("work", bench.takes(0)), 1)
     bench.run(first, second)
     assert [jobs for jobs, _ in bench.reports] == [first, second]
 
 
 async def test_measures_each_job(bench: Bench) -> None:
     """The operation's service time is what its jobs took on the clock."""
-    operation = Operation("work", bench.takes(0.25))
+    operation = operation_on("work", bench.takes(0.25))
     bench.run(await jobs_of(operation, 4))
     assert operation.service_time.mean == operation.service_time.floor == 0.25
     assert bench.worker.busy == 1.0
@@ -130,7 +132,7 @@ async def test_measures_each_job(bench: Bench) -> None:
 async def test_tells_what_it_is_at(bench: Bench) -> None:
     """While a job runs, it is the current one; afterwards there is none."""
     seen: list[Job | None] = []
-    group = await jobs_of(Operation("look", lambda _: seen.append(bench.worker.current)), 2)
+    group = await jobs_of(operation_on("look", lambda _: seen.append(bench.worker.current)), 2)
     bench.run(group)
     assert seen == list(group)
     assert bench.worker.current is None
@@ -154,7 +156,7 @@ async def test_an_idle_thread_holds_on_to_no_result() -> None:
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        worker.hand_over(await jobs_of(Operation("big", run), 1))
+        worker.hand_over(await jobs_of(operation_on("big", run), 1))
         assert reported.wait(5)
         for _ in range(100):
             if alive[0]() is None:
@@ -179,7 +181,7 @@ async def test_a_failure_holds_on_to_no_local_of_the_handler(bench: Bench) -> No
         alive.append(weakref.ref(big))
         raise ValueError
 
-    group = await jobs_of(Operation("big", run), 1)
+    group = await jobs_of(operation_on("big", run), 1)
     bench.run(group)
     gc.collect()
     assert alive[0]() is None

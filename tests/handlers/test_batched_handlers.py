@@ -10,9 +10,9 @@ import pydantic
 import pytest
 import torch
 from starlette.exceptions import HTTPException
+from support.operations import operation_on
 
 from potassium import Batch, Potassium, Request, Response, UsageError
-from potassium.engine import Operation
 from potassium.errors import InvalidInput
 from potassium.testing import client
 
@@ -72,9 +72,9 @@ async def post_together(
         begun.set()
         assert go.wait(10)
 
-    running = app._runtime.running
+    running = app._runtime.services
     assert running is not None
-    job = running.engine.admit(Operation("busy", busy), None)
+    job = running.engine.admit(operation_on("busy", busy), None)
     assert await asyncio.to_thread(begun.wait, 10)
     calls = [asyncio.create_task(http.post("/", json=body)) for body in bodies]
     await asyncio.sleep(0.03)
@@ -140,7 +140,7 @@ async def test_a_ceiling_is_in_cost_where_items_have_one(app: Potassium) -> None
 
     answers = await together(app, {"n": 3}, {"n": 1}, {"n": 5}, {"n": 2})
     assert [answer.json() for answer in answers] == [3, 1, 5, 2]
-    batching = app._handlers["/"].operation.batching
+    batching = app._parts.handlers["/"].operation.batching
     assert batching is not None
     assert batching.ceiling.value == 4 * 5 / 2
 
@@ -216,8 +216,8 @@ async def async_step(value: Any) -> Any: ...
         (plain, {"prepare": async_step}, "prepare= runs in a thread of the pool"),
         (plain, {"finish": async_step}, "finish= runs in a thread of the pool"),
         (plain, {"prepare": lambda: None}, "cannot be a prepare= step"),
-        (plain, {"prepare": 5}, "prepare=5: a function is needed"),
-        (plain, {"finish": "strip"}, "finish='strip': a function is needed"),
+        (plain, {"prepare": 5}, "prepare=5 must be a function"),
+        (plain, {"finish": "strip"}, "finish='strip' must be a function"),
         (one_argument, {"prepare": unary}, "cannot be a handler"),
         (no_list, {"prepare": unary, "batch": Batch()}, "not a list"),
         (plain, {"finish": lambda: None}, "finish= takes one argument"),

@@ -1,15 +1,19 @@
 """How a request becomes a handler's second argument."""
 
+import asyncio
 import functools
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
+from support.operations import operation_on
 
 from potassium import Request, Response, UsageError
+from potassium.engine import Job
 from potassium.errors import InvalidInput, MalformedJSON, UnsupportedMediaType
-from potassium.handlers.binding import binding_of
+from potassium.handlers.binding import argument_of, binding_of
+from potassium.http.message import Message
 
 JSON = [(b"content-type", b"application/json")]
 
@@ -25,8 +29,8 @@ class Point:
     y: float
 
 
-def request(body: bytes, headers: list[tuple[bytes, bytes]] = JSON) -> Request:
-    return Request("id", headers, body)
+def request(body: bytes, headers: list[tuple[bytes, bytes]] = JSON) -> Message:
+    return Message("id", headers, body)
 
 
 def plain(cache, json_in): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
@@ -80,7 +84,12 @@ def test_the_annotation_decides(function: Any, body: bytes, argument: object) ->
 def test_a_request_is_passed_as_it_is() -> None:
     """A handler that takes a Request gets every one, whatever is in it."""
     one = request(b"not json", [])
-    assert binding_of(whole)(one) is one
+    loop = asyncio.new_event_loop()
+    operation = operation_on("whole", lambda _: None)
+    job = Job(operation, binding_of(whole)(one), loop.create_future(), origin=one)
+    loop.close()
+    argument = argument_of(job)
+    assert (type(argument), argument.id, argument.body) == (Request, "id", b"not json")
 
 
 def test_bytes_are_taken_from_any_type() -> None:

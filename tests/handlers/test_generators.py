@@ -139,7 +139,7 @@ async def test_a_cost_that_cannot_be_fails_its_call(
     app.handler(batch=Batch(cost=lambda item: cost))(lambda cache, items: items)
     async with client(app) as http:
         assert (await http.post("/", json={})).status_code == 500
-    assert "a number from 0 on is needed" in caplog.text
+    assert "it must return a number >= 0" in caplog.text
 
 
 async def test_the_current_request_is_there_in_each_step(app: Potassium) -> None:

@@ -1,12 +1,16 @@
 """What a handler sees of a request, and how it answers."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
 import pytest
+from support.operations import operation_on
 
 from potassium import Request, Response, UsageError
+from potassium.engine import Job
 from potassium.errors import MalformedJSON, UnserializableOutput, UnsupportedMediaType
+from potassium.http.message import Message
 from potassium.http.reply import reply_to
 
 JSON = [(b"content-type", b"application/json")]
@@ -73,7 +77,7 @@ def test_json_is_the_same_value_at_each_access() -> None:
         ({"status": 204, "json": {}}, "no body"),
         ({"headers": {"X-A": "a\r\nX-B: b"}}, "X-A"),
         ({"headers": {"X A": "a"}}, "X A"),
-        ({"headers": {"": "a"}}, "name of a header"),
+        ({"headers": {"": "a"}}, "valid header name"),
         ({"headers": {"X-A": 5}}, "X-A"),
         ({"headers": {"X-A": "日"}}, "X-A"),
     ],
@@ -143,6 +147,9 @@ class FakeRun:
     def __init__(self) -> None:
         self.told: list[tuple[float | None, str | None]] = []
 
+    def began(self) -> None:
+        """Progress is all that is told here."""
+
     def progress(self, share: float | None, message: str | None) -> None:
         self.told.append((share, message))
 
@@ -150,9 +157,12 @@ class FakeRun:
 @pytest.mark.parametrize("share", [0, 1, 0.25, True, np.float32(0.25), "0.25"])
 def test_progress_is_a_share_of_one(share: Any) -> None:
     """Any number from 0 to 1, those of numpy and torch too."""
-    request = Request("r-1", [], b"")
     run = FakeRun()
-    request.background = run  # type: ignore[assignment]  # what a request asks of it is there
+    message = Message("r-1", [], b"", background=run)
+    loop = asyncio.new_event_loop()
+    job = Job(operation_on("train", lambda _: None), None, loop.create_future(), origin=message)
+    loop.close()
+    request = Request.of(job)
     request.progress(share)
     request.progress(share, "epoch 1")
     assert run.told == [(float(share), None), (float(share), "epoch 1")]

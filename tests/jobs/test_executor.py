@@ -330,7 +330,7 @@ async def test_a_stop_puts_what_runs_back() -> None:
     async with bench.client() as http:
         job = await submit(http, "/held", 0)
         await bench.has_begun()
-        running = bench.app._runtime.running
+        running = bench.app._runtime.services
         assert running is not None
         assert running.jobs is not None
         store = running.jobs.store
@@ -392,7 +392,7 @@ async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:
         await bench.has_begun()
         job = await submit(http, "/short", "job")
         await asyncio.sleep(0.02)
-        running = bench.app._runtime.running
+        running = bench.app._runtime.services
         assert running is not None
         assert running.jobs is not None
         bench.app._runtime.drain()
@@ -409,7 +409,7 @@ async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
     async with bench.client() as http:
         jobs = [await submit(http, "/held", number) for number in range(2)]
         await bench.has_begun()
-        running = bench.app._runtime.running
+        running = bench.app._runtime.services
         assert running is not None
         assert running.jobs is not None
         await asyncio.sleep(0.2)

@@ -45,7 +45,7 @@ def stream(cache: dict[str, Any], request: Request) -> Iterator[Any]:
 
 
 def service_of(app: Potassium) -> JobService:
-    running = app._runtime.running
+    running = app._runtime.services
     assert running is not None
     assert running.jobs is not None
     return running.jobs
@@ -182,16 +182,19 @@ async def test_a_list_may_be_of_one_status(bench: Running) -> None:
 @pytest.mark.parametrize(
     ("query", "named"),
     [
-        ("status=done", "status: one of queued, running, succeeded, failed, cancelled, expired"),
+        (
+            "status=done",
+            "status must be one of queued, running, succeeded, failed, cancelled, expired",
+        ),
         ("status=", "status"),
-        ("limit=0", "limit: a number from 1 to 500"),
+        ("limit=0", "limit must be a number from 1 to 500"),
         ("limit=501", "limit"),
         ("limit=-1", "limit"),
         ("limit=1.5", "limit"),
         ("limit=", "limit"),
         ("limit=%C2%B2", "limit"),
         ("limit=" + "9" * 5000, "limit"),
-        ("after=", "after: the id of a job"),
+        ("after=", "after must be the id of a job"),
         ("after=a'b", "after"),
         ("after=%C3%A9", "after"),
     ],
@@ -298,7 +301,7 @@ async def test_a_last_event_that_cannot_be_is_refused(bench: Running, last: str)
     headers = {b"Last-Event-ID": last.encode()}
     answer = await http.get(f"/jobs/{job['id']}/events", headers=headers)
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "Last-Event-ID: the number of an event is needed."
+    assert answer.json()["detail"] == "Last-Event-ID must be the number of an event."
 
 
 class Stream:
@@ -336,7 +339,7 @@ async def test_a_silent_stream_shows_that_it_is_alive(
     bench: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By comments, which are no events."""
-    monkeypatch.setattr("potassium.jobs.routes.KEEP_ALIVE", 0.005)
+    monkeypatch.setattr("potassium.http.sse.KEEP_ALIVE_INTERVAL", 0.005)
     app, http = bench
     await submit(http, "/held", 0)
     await app.has_begun()

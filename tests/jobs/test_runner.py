@@ -7,14 +7,16 @@ from typing import Any
 
 import orjson
 import pytest
+from support.job_doubles import FakeTerms, FakeWebhooks
 from support.job_runs import FakeLane, FakeWork, FlakyStore
 from support.jobs import NOW, delivery, new_job
 
-from potassium.errors import PotassiumError, StoreFailed
+from potassium.errors import StoreFailed
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.outcome import Cancelled, Done, Failed, NotDone
 from potassium.jobs.runner import Runner
+from potassium.jobs.settlement import Settlement
 from potassium.jobs.watch import Watch
 from potassium.webhooks.model import Delivery
 
@@ -30,29 +32,21 @@ class Bench:
         self.store = FlakyStore()
         self.work = FakeWork(*lanes)
         self.watch = Watch()
-        self.delivered = 0
+        self.webhooks = FakeWebhooks()
         self.runner = self.new_runner()
 
     def new_runner(self) -> Runner:
-        return Runner(
+        self.settlement = Settlement(
             self.store,
-            self.work,
+            FakeTerms(BACKOFF, self.deliveries),
+            self.webhooks,
             self.watch,
-            deliveries=self.deliveries,
-            delivered=self.note_delivered,
-            problem=self.problem,
-            backoff=lambda job: BACKOFF,
             clock=lambda: self.now,
         )
+        return Runner(self.store, self.work, self.settlement, self.watch, clock=lambda: self.now)
 
     def deliveries(self, job: StoredJob) -> list[Delivery]:
         return [delivery(url=job.webhook_url, job_id=job.id)] if job.webhook_url else []
-
-    def note_delivered(self) -> None:
-        self.delivered += 1
-
-    def problem(self, error: PotassiumError, request_id: str) -> bytes:
-        return orjson.dumps({"code": error.code, "detail": error.detail, "id": request_id})
 
     async def submit(self, *ids: str, **values: Any) -> None:
         for one in ids:
@@ -99,6 +93,7 @@ async def settle() -> None:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("potassium.jobs.runner.RETRY_STORE", 0.001)
+    monkeypatch.setattr("potassium.jobs.settlement.RETRY_STORE", 0.001)
 
 
 @pytest.fixture
@@ -307,11 +302,9 @@ async def test_what_crashes_again_and_again_is_given_up(
     await bench.runner.start()
     job = await bench.job("a")
     assert job.status is Status.FAILED
-    assert orjson.loads(job.error or b"") == {
-        "code": "interrupted",
-        "detail": f"The server died in {attempts} attempts.",
-        "id": "r-1",
-    }
+    error = orjson.loads(job.error or b"")
+    assert (error["code"], error["request_id"]) == ("interrupted", "r-1")
+    assert error["detail"] == f"The server died in {attempts} attempts."
     assert await bench.told("a") == [(2, "failed", attempts)]
     await settle()
     assert bench.work.started == []
@@ -386,7 +379,7 @@ async def test_a_drain_does_not_wait_for_a_store_that_fails(
     bench.work.end(run, Done(b"1"))
     async with asyncio.timeout(5):
         await bench.runner.close()
-    assert "job a is not stored, and will run again: The disk is full." in caplog.text
+    assert "job a was not stored and will run again: The disk is full." in caplog.text
     assert (await bench.job("a")).status is Status.RUNNING
     assert list(bench.runner.running) == []
     bench.store.failures.clear()
@@ -434,7 +427,7 @@ async def test_what_comes_of_a_lost_claim_changes_nothing(bench: Bench) -> None:
     bench.work.end(run, Done(b"1"))
     await settle()
     assert await bench.job("a") == other
-    assert bench.delivered == 0
+    assert bench.webhooks.woken == 0
     assert list(bench.runner.running) == []
 
 
@@ -446,7 +439,7 @@ async def test_an_end_brings_its_deliveries_with_it(bench: Bench) -> None:
     for name in "ab":
         await bench.run(Done(b"1"))
         await bench.comes_to(name, Status.SUCCEEDED)
-    assert bench.delivered == 1
+    assert bench.webhooks.woken == 1
     assert [one.url for one in await bench.store.take_due(now=NOW, limit=9, without_hosts=())] == [
         "https://a.test/"
     ]
@@ -457,7 +450,7 @@ async def test_a_waiting_job_is_ended_from_outside(bench: Bench) -> None:
     await bench.submit("a")
     job = await bench.job("a")
     with bench.watch.over("a") as change:
-        assert await bench.runner.end(job, Status.CANCELLED, None, PROBLEM)
+        assert await bench.settlement.end(job, Status.CANCELLED, error=PROBLEM)
         assert await change.wait(0)
     assert (await bench.job("a")).error == PROBLEM
     assert await bench.told("a") == [(2, "cancelled", 0)]
@@ -469,10 +462,10 @@ async def test_of_two_ends_one_comes_to_nothing(bench: Bench) -> None:
     job = await bench.job("a")
     await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
     with bench.watch.over("a") as change:
-        assert not await bench.runner.end(job, Status.CANCELLED, None, PROBLEM)
+        assert not await bench.settlement.end(job, Status.CANCELLED, error=PROBLEM)
         assert not await change.wait(0)
     assert (await bench.job("a")).status is Status.RUNNING
-    assert bench.delivered == 0
+    assert bench.webhooks.woken == 0
 
 
 async def test_what_has_expired_is_not_run(bench: Bench) -> None:
@@ -482,5 +475,5 @@ async def test_what_has_expired_is_not_run(bench: Bench) -> None:
     await asyncio.sleep(0.03)
     assert bench.work.started == []
     assert bench.store.calls["claim"] < 10
-    await bench.runner.end(await bench.job("a"), Status.EXPIRED, None, PROBLEM)
+    await bench.settlement.end(await bench.job("a"), Status.EXPIRED, error=PROBLEM)
     assert (await bench.job("a")).status is Status.EXPIRED

@@ -92,7 +92,7 @@ async def test_a_key_of_a_job_that_runs_has_no_place() -> None:
 async def test_a_key_has_1_to_255_characters(length: int) -> None:
     """Nothing is stored for any other."""
     bench = ServiceBench()
-    with pytest.raises(InvalidInput, match="Idempotency-Key: 1 to 255 characters"):
+    with pytest.raises(InvalidInput, match="Idempotency-Key must have 1 to 255 characters"):
         await bench.submit(idempotency_key="k" * length)
     assert await bench.store.count(Status.QUEUED) == 0
 
@@ -209,7 +209,7 @@ async def test_an_ended_job_cannot_be_cancelled(outcome: Done | Failed) -> None:
         job = await bench.submit()
         bench.work.end(await bench.begun(), outcome)
         ended = await service.wait(job.id, 5)
-        with pytest.raises(JobHasEnded, match=f"The job is {ended.status} already"):
+        with pytest.raises(JobHasEnded, match=rf"The job has already ended \({ended.status}\)"):
             await service.cancel(job.id)
 
 
@@ -360,13 +360,12 @@ async def test_a_client_is_posted_the_document() -> None:
         {"status": 500},
     )
     assert document["finished_at"]
-    assert bench.delivered == 1
+    assert bench.webhooks.woken == 1
 
 
 async def test_a_result_webhook_is_posted_the_output() -> None:
     """As it is, and beside what the client is posted."""
-    handler = new_handler()
-    handler.webhook_url = "http://own.test/"
+    handler = new_handler(webhook_url="http://own.test/")
     bench = ServiceBench({"/train": handler})
     async with bench.running() as service:
         job = await bench.submit(webhook_url="https://client.test/")
@@ -379,15 +378,14 @@ async def test_a_result_webhook_is_posted_the_output() -> None:
 
 async def test_of_a_failure_there_is_no_result_to_post() -> None:
     """A result webhook gets results alone."""
-    handler = new_handler()
-    handler.webhook_url = "http://own.test/"
+    handler = new_handler(webhook_url="http://own.test/")
     bench = ServiceBench({"/train": handler})
     async with bench.running() as service:
         job = await bench.submit()
         bench.work.end(await bench.begun(), Failed(PROBLEM, may_retry=False))
         await service.wait(job.id, 5)
         assert await posted(bench) == []
-    assert bench.delivered == 0
+    assert bench.webhooks.woken == 0
 
 
 async def test_a_start_fails_where_the_store_cannot_be_read() -> None:
@@ -423,4 +421,4 @@ async def test_jobs_that_no_handler_is_there_for_are_told_of(
     async with bench.running() as service:
         assert (await service.get("gone")).status is Status.QUEUED
     (record,) = caplog.records
-    assert record.getMessage().startswith("1 jobs wait for POST /gone, which this app has no ")
+    assert record.getMessage().startswith("1 jobs are queued for POST /gone, which has no handler ")

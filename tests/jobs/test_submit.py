@@ -112,7 +112,7 @@ async def test_who_leaves_leaves_the_job() -> None:
 async def test_clients_name_no_webhooks_unless_they_may() -> None:
     """Nothing is stored of a call that names one."""
     bench = Bench()
-    with pytest.raises(WebhookUrlRefused, match="Clients may not name webhooks here"):
+    with pytest.raises(WebhookUrlRefused, match="does not accept webhook URLs from clients"):
         await bench.answer(webhook_url="https://a.test/")
     assert await bench.store.count(Status.QUEUED) == 0
 

@@ -22,16 +22,19 @@ class Bench:
         self.lost: list[str] = []
         self.sweeper = Sweeper(
             self.store,
+            self,  # type: ignore[arg-type]  # the runner: what is asked of it is there
+            self,  # type: ignore[arg-type]  # and the settlement
             keep_for=keep_for,
-            expire=self.expire,
-            running=lambda: self.running,
-            lost=self.lost.append,
             clock=lambda: self.now,
         )
 
     async def expire(self, job: StoredJob) -> None:
         self.expired.append(job.id)
         await self.store.end(job, Status.EXPIRED, now=self.now)
+
+    def cancel(self, job_id: str) -> bool:
+        self.lost.append(job_id)
+        return True
 
     async def ended(self, count: int) -> None:
         """Keep so many jobs that end now."""

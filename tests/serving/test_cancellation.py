@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from support.operations import operation_on
 
 from potassium import Limits, Potassium, Request, UsageError, current_request
-from potassium.engine import Operation
 from potassium.errors import ClientLeft, DeadlineExceeded
 from potassium.testing import client
 
@@ -231,7 +231,7 @@ async def test_the_current_request_is_there_for_every_handler(app: Potassium, ki
 
 def test_outside_of_a_handler_there_is_no_current_request() -> None:
     """The error says what went wrong."""
-    with pytest.raises(UsageError, match="outside of a handler"):
+    with pytest.raises(UsageError, match="outside a handler"):
         current_request()
 
 
@@ -252,9 +252,9 @@ async def test_an_idle_thread_holds_on_to_no_request(app: Potassium) -> None:
 
     async with client(app) as http:
         await http.post("/", json={})
-        running = app._runtime.running
+        running = app._runtime.services
         assert running is not None
-        seen.append(await running.engine.call(Operation("asks", lambda _: asks()), None))
+        seen.append(await running.engine.call(operation_on("asks", lambda _: asks()), None))
     assert seen == [True, False]
 
 

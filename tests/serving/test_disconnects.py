@@ -4,11 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from support.operations import operation_on
 
-from potassium.engine import Job, Operation
+from potassium.engine import Job
 from potassium.serving.disconnects import PATIENCE, Disconnects
 
-OPERATION = Operation("work", lambda argument: argument)
+OPERATION = operation_on("work", lambda argument: argument)
 
 
 class Client:

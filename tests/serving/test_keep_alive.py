@@ -21,8 +21,7 @@ KEEP_ALIVE = b": keep-alive\n\n"
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send a sign of life every 10 ms."""
-    monkeypatch.setattr("potassium.serving.stream_sender.KEEP_ALIVE", 0.01)
-    monkeypatch.setattr("potassium.serving.endpoint.KEEP_ALIVE", 0.01)
+    monkeypatch.setattr("potassium.http.sse.KEEP_ALIVE_INTERVAL", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.operations import operation_on
 
-from potassium.engine import Job, Operation, Stream
+from potassium.engine import Job, Stream
 from potassium.engine.bridge import Bridge
 from potassium.errors import ClientLeft, DeadlineExceeded, StreamBroken
 from potassium.http.reply import Reply
@@ -39,10 +40,10 @@ def at_once(deliver: Callable[[], object]) -> None:
     deliver()
 
 
-def stream_of(*chunks: bytes) -> Stream:
+def stream_of(*chunks: bytes) -> Stream[Job]:
     """Return a stream that holds these chunks, and ends after them."""
     loop = asyncio.get_running_loop()
-    job = Job(Operation("work", lambda argument: argument), None, loop.create_future())
+    job = Job(operation_on("work", lambda argument: argument), None, loop.create_future())
     stream = Stream(job, Bridge(at_once, Stream.wake))
     for chunk in chunks:
         stream.push(chunk)
@@ -83,7 +84,7 @@ async def test_a_client_that_takes_nothing_loses_its_stream(wire: type[StreamFor
     sent = Sent(wire(), stall_timeout=0.01)
     await sent.relay.begin()
     sent.delay = 60
-    with pytest.raises(StreamBroken, match=r"nothing of its stream for 0\.01 s"):
+    with pytest.raises(StreamBroken, match=r"nothing from its stream for 0\.01 s"):
         await sent.relay.send_all(stream_of(b"a"))
 
 
@@ -99,7 +100,7 @@ async def test_the_head_is_sent_once() -> None:
         (b"x-request-id", b"r-1"),
     } <= set(start["headers"])
     assert all(message["type"] == "http.response.body" for message in bodies)
-    assert sent.bodies == [KEEP_ALIVE, b"a", ServerSentEvents.END]
+    assert sent.bodies == [KEEP_ALIVE, b"a", ServerSentEvents.end]
 
 
 async def test_a_stream_without_chunks_is_an_answer() -> None:

@@ -185,9 +185,11 @@ async def test_a_stream_is_not_posted_to_a_webhook(
         yield "a"
 
     async with client(app) as http:
-        running = app._runtime.running
+        running = app._runtime.services
         assert running is not None
-        monkeypatch.setattr(running.outbox, "post", lambda *delivery: posted.append(delivery))
+        monkeypatch.setattr(
+            running.webhooks.outbox, "post", lambda *delivery: posted.append(delivery)
+        )
         response = await http.post("/", json={}, headers={"X-Request-Id": "r-7"})
     assert (response.text, posted) == ("a", [])
     (record,) = caplog.records

@@ -8,8 +8,9 @@ from typing import Any
 
 from potassium import Limits
 from potassium.engine import Engine, Lifecycle, Operation
+from support.operations import operation_on
 
-NOTHING = Operation("init", lambda _: None)
+NOTHING = operation_on("init", lambda _: None)
 
 
 @asynccontextmanager
@@ -34,9 +35,9 @@ class Gate:
         self.ran: list[Any] = []
         self.begun = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
-        self.operation = Operation("gate", self._run)
+        self.operation = operation_on("gate", self.run)
 
-    def _run(self, argument: Any) -> Any:
+    def run(self, argument: Any) -> Any:
         self.ran.append(argument)
         self.begun.release()
         assert self.go.acquire(timeout=10)

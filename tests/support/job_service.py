@@ -4,26 +4,36 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from potassium import Jobs, Request
+from potassium import Jobs
 from potassium.engine import Priority
-from potassium.handlers.handler import Handler, Options
+from potassium.handlers.cache import Cache
+from potassium.handlers.handler import Handler
+from potassium.handlers.options import HandlerOptions
+from potassium.http.message import Message
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import StoredJob
 from potassium.jobs.outcome import NotDone
 from potassium.jobs.service import JobService
+from support.job_doubles import FakeWebhooks
 from support.job_runs import FakeWork, FlakyStore
 
 __all__ = ["ServiceBench", "new_handler", "new_request"]
 
 
-def new_handler(path: str = "/train", **options: Any) -> Handler:
+def new_handler(path: str = "/train", *, webhook_url: str | None = None, **options: Any) -> Handler:
     """Return a handler whose function is never called."""
-    return Handler.of(lambda cache, json_in: json_in, path, Options(**options), cache=dict)
+    return Handler.of(
+        lambda cache, json_in: json_in,
+        path,
+        HandlerOptions(**options),  # type: ignore[typeddict-item]  # the test's own
+        Cache(),
+        webhook_url=webhook_url,
+    )
 
 
-def new_request(body: bytes = b"{}", /, **headers: str) -> Request:
+def new_request(body: bytes = b"{}", /, **headers: str) -> Message:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Request("r-1", pairs, body)
+    return Message("r-1", pairs, body)
 
 
 class ServiceBench:
@@ -34,19 +44,16 @@ class ServiceBench:
     ) -> None:
         self.store = FlakyStore()
         self.work = FakeWork()
-        self.delivered = 0
+        self.webhooks = FakeWebhooks()
         self.handlers = {"/train": new_handler()} if handlers is None else dict(handlers)
         self.service = JobService(
             self.store,
             Jobs(path=None, **options),
             self.handlers,
             self.work,
-            delivered=self.note_delivered,
+            self.webhooks,
         )
         self._runs_jobs = run
-
-    def note_delivered(self) -> None:
-        self.delivered += 1
 
     async def submit(self, body: bytes = b"{}", **given: Any) -> StoredJob:
         return (await self.submitted(body, **given))[0]

@@ -11,8 +11,10 @@ from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Status, StoredJob
 from potassium.jobs.outcome import Done, Lane, Outcome
 from potassium.jobs.runner import Runner
+from potassium.jobs.settlement import Settlement
 from potassium.jobs.watch import Watch
 from potassium.webhooks.model import Delivery
+from support.job_doubles import FakeTerms, FakeWebhooks
 from support.jobs import new_job
 
 __all__ = ["FaultyStore", "RunnerBench"]
@@ -60,19 +62,13 @@ class RunnerBench:
         self.ended: list[StoredJob] = []
         self.runs: list[Attempt] = []
         self._do = run
-        self.runner = Runner(
-            self.store,
-            self,
-            self.watch,
-            deliveries=self._deliveries,
-            delivered=lambda: None,
-            problem=lambda error, _: b'{"code":"%b"}' % error.code.encode(),
-            backoff=lambda _: 0.0,
-        )
+        terms = FakeTerms(0.0, self._deliveries)
+        settlement = Settlement(self.store, terms, FakeWebhooks(), self.watch)
+        self.runner = Runner(self.store, self, settlement, self.watch)
 
-    async def run(self, run: Attempt) -> Outcome:
-        self.runs.append(run)
-        return Done(b"1") if self._do is None else await self._do(run)
+    async def run(self, attempt: Attempt) -> Outcome:
+        self.runs.append(attempt)
+        return Done(b"1") if self._do is None else await self._do(attempt)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["RunnerBench"]:

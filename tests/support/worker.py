@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from potassium.engine.bridge import Bridge
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
+from potassium.engine.operation import Operation
 from potassium.engine.stream import Steps, Stream
 from potassium.engine.worker import Worker
+from support.operations import operation_on
 
 __all__ = ["FakeClock", "Script", "Thread", "streaming", "take_now"]
 
@@ -73,7 +75,7 @@ class Thread:
         self.ended += ended
         self._over(*jobs)
 
-    def _note(self, stream: Stream) -> None:
+    def _note(self, stream: Stream[Job]) -> None:
         stream.wake()
         if stream.has_ended:
             self._over(stream.job)
@@ -110,7 +112,7 @@ def _at_once(callback: Callable[[], object]) -> None:
 
 def streaming(streams: int = 1) -> Operation:
     """Return an operation whose jobs bring along what they do."""
-    return Operation("stream", lambda argument: argument(), streams=streams)
+    return operation_on("stream", lambda argument: argument(), streams=streams)
 
 
 def take_now(job: Job) -> list[bytes] | None:

@@ -368,7 +368,7 @@ def test_each_failure_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture
     assert record.__dict__["request_id"] == "r-1"
     assert record.getMessage() == (
         "webhook to http://a/done failed: it answered 500 (attempt 1 of 8, request r-1); "
-        "tried again in 5 s"
+        "next attempt in 5 s"
     )
 
 

@@ -1,14 +1,17 @@
 """The queue and the GPU thread. Knows nothing of HTTP."""
 
-from potassium.engine.batching import Ceiling
-from potassium.engine.engine import Counts, Engine, refusal
+from potassium.engine.batching import Batching, Ceiling
+from potassium.engine.engine import Engine
 from potassium.engine.failure import Failure
-from potassium.engine.job import Job, Operation, Priority
-from potassium.engine.lifecycle import Lifecycle, State
+from potassium.engine.job import Job, Priority
+from potassium.engine.lifecycle import Lifecycle, State, refusal
+from potassium.engine.open_calls import Counts
+from potassium.engine.operation import Operation
 from potassium.engine.stream import AsyncSteps, Steps, Stream
 
 __all__ = [
     "AsyncSteps",
+    "Batching",
     "Ceiling",
     "Counts",
     "Engine",

@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
-from potassium.engine.job import Job, Operation
+from potassium.engine.batch_queue import BatchQueue
+from potassium.engine.job import Job
+from potassium.engine.operation import Operation
 from potassium.engine.operation_queue import OperationQueue
 from potassium.engine.queue import Capacity, JobQueue
 
@@ -62,7 +64,6 @@ class Dispatcher:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect ``jobs`` to ``runner``."""
         self._jobs = jobs
         self._capacity = capacity
         self._runner = runner
@@ -103,7 +104,7 @@ class Dispatcher:
         if self._handed_over:
             for job in self._handed_over[0]:
                 self._capacity.leave(job)
-        elif any(line.operation.batching and line for line in self._jobs.lines):
+        elif any(queue.operation.batching and queue for queue in self._jobs.by_operation):
             self._look()  # a thread that waits for a batch is dear
             return
         self.wake()
@@ -137,55 +138,55 @@ class Dispatcher:
         return len(self._handed_over) == 1 and is_long
 
     def _next_group(self) -> Sequence[Job] | None:
-        line = self._next_line()
-        if line is None:
+        queue = self._next_queue()
+        if queue is None:
             return None
-        operation = line.operation
-        if self._handed_over and line.first.is_background:
+        if self._handed_over and queue.first.is_background:
             return None  # a direct call that comes until the thread is free goes before it
-        if operation.batching is None:
-            return [self._jobs.pop(line)] if operation.may_stream else self._short_jobs(line)
-        if self._handed_over and not operation.batching.is_ripe(line):
+        if not isinstance(queue, BatchQueue):
+            may_stream = queue.operation.may_stream
+            return [self._jobs.pop(queue)] if may_stream else self._short_jobs(queue)
+        if self._handed_over and not queue.is_ripe():
             return None
-        batch = operation.batching.choose(line.first)
+        batch = queue.choose()
         for job in batch:
             self._jobs.discard(job)
         return batch
 
-    def _short_jobs(self, line: OperationQueue | None) -> list[Job]:
-        """Take the first job of ``line``, and about a millisecond of work from behind it."""
+    def _short_jobs(self, queue: OperationQueue | None) -> list[Job]:
+        """Take the first job of ``queue``, and about a millisecond of work from behind it."""
         group: list[Job] = []
         left = GROUP_TIME
-        while line is not None and not line.operation.may_stream and not line.operation.batching:
-            duration = _duration(line.operation)
-            end = self._end_of_turn(line)
-            while True:  # it is this line's turn: its first job goes
-                group.append(self._jobs.pop(line))
+        while queue is not None and not queue.operation.may_stream and not queue.operation.batching:
+            duration = _duration(queue.operation)
+            end = self._end_of_turn(queue)
+            while True:  # it is this queue's turn: its first job goes
+                group.append(self._jobs.pop(queue))
                 left -= duration
-                if not line or left <= 0 or line.first.rank >= end:
+                if not queue or left <= 0 or queue.first.rank >= end:
                     break
-            line = self._next_line() if left > 0 else None
+            queue = self._next_queue() if left > 0 else None
         return group
 
-    def _next_line(self) -> OperationQueue | None:
-        """Return the line whose first job is the first of the queue that may go now."""
-        next_line = None
-        for line in self._jobs.lines:
-            if line and (next_line is None or line.first.rank < next_line.first.rank):
-                next_line = line if self._may_go(line) else next_line
-        return next_line
+    def _next_queue(self) -> OperationQueue | None:
+        """Return the queue of the operation whose job is the first of all that may go now."""
+        next_queue = None
+        for queue in self._jobs.by_operation:
+            if queue and (next_queue is None or queue.first.rank < next_queue.first.rank):
+                next_queue = queue if self._may_go(queue) else next_queue
+        return next_queue
 
-    def _end_of_turn(self, line: OperationQueue) -> float:
-        """Return the rank from which on it is another line's turn."""
-        others = (other for other in self._jobs.lines if other and other is not line)
+    def _end_of_turn(self, queue: OperationQueue) -> float:
+        """Return the rank from which on it is another operation's turn."""
+        others = (other for other in self._jobs.by_operation if other and other is not queue)
         return min((other.first.rank for other in others if self._may_go(other)), default=inf)
 
-    def _may_go(self, line: OperationQueue) -> bool:
-        operation = line.operation
+    def _may_go(self, queue: OperationQueue) -> bool:
+        operation = queue.operation
         if operation.may_stream:
             return operation.open_streams + self._with_thread(operation) < operation.streams
-        if operation.batching is not None and not self._handed_over:
-            patience = operation.batching.patience(line, self._clock())
+        if isinstance(queue, BatchQueue) and not self._handed_over:
+            patience = queue.patience(self._clock())
             if patience > 0:
                 self._patience = min(self._patience, patience)
                 return False

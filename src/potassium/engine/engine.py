@@ -4,15 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from potassium.config import Limits
 from potassium.engine.failure import Failure
 from potassium.engine.hang_watch import HangWatch
-from potassium.engine.job import Job, Operation, Priority
-from potassium.engine.lifecycle import Lifecycle, State
+from potassium.engine.job import Job, Priority
+from potassium.engine.lifecycle import Lifecycle, State, refusal
+from potassium.engine.open_calls import OpenCalls
+from potassium.engine.operation import Operation
 from potassium.engine.pipeline import Pipeline
 from potassium.engine.stream import Stream
 from potassium.engine.threads import Threads
@@ -22,28 +22,14 @@ from potassium.errors import (
     Draining,
     PotassiumError,
     QueueFull,
-    Starting,
-    Unavailable,
     WorkerFailed,
 )
 
-__all__ = ["Counts", "Engine", "refusal"]
+__all__ = ["Engine"]
 
-LONGEST_RETRY_AFTER = 60  # seconds
 LAST_MOMENTS = 0.5  # seconds that a thread has to end in when there is no time left
 
 logger = logging.getLogger("potassium")
-
-
-@dataclass(slots=True)
-class Counts:
-    """How many jobs went which way since the start."""
-
-    admitted: int = 0
-    refused: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
 
 
 class Engine:
@@ -56,7 +42,7 @@ class Engine:
         lifecycle: the state that everybody reads.
         worker: what the GPU thread runs.
         capacity: how many jobs wait, and may.
-        counts: how many went which way.
+        calls: those admitted whose callers still wait, and how many went which way.
         started_at: seconds since the epoch, or None.
         cut_off: calls that the end of the grace period took from their callers.
 
@@ -76,17 +62,16 @@ class Engine:
         ``is_fatal`` tells errors of an operation after which the GPU thread is of no use.
         """
         self.lifecycle = lifecycle
-        self.counts = Counts()
         self.started_at: float | None = None
         self._pipeline = Pipeline(
             operations, limits, self._tell_loop, broke=self._give_up, is_fatal=is_fatal, clock=clock
         )
         self.worker = self._pipeline.worker
+        self._open_stream = self.worker.open_stream
         self.capacity = self._pipeline.capacity
         self._threads = Threads(self._tell_loop)
         self._tasks: list[asyncio.Task[None]] = []
-        self._open: set[Job] = set()  # admitted, and their callers still wait
-        self._all_closed = asyncio.Event()
+        self.calls = OpenCalls(self._pipeline.discard, clock)
         self._limits = limits
         self._clock = clock
         self._grace_timer: asyncio.TimerHandle | None = None
@@ -142,11 +127,12 @@ class Engine:
         *,
         deadline: float | None = None,
         priority: Priority = Priority.NORMAL,
+        origin: Any = None,
     ) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
         After ``deadline``, in monotonic seconds, the job is called off with
-        ``DeadlineExceeded``.
+        ``DeadlineExceeded``. ``origin`` is what it is admitted for, for its operation to know.
 
         Raises:
             DeadlineExceeded: the deadline has passed already.
@@ -155,29 +141,34 @@ class Engine:
 
         """
         if self.lifecycle.state is not State.READY:
-            self.counts.refused += 1
+            self.calls.counts.refused += 1
             raise refusal(self.lifecycle.state)
-        job = Job(operation, argument, self._loop.create_future(), deadline, priority)
+        job = Job(
+            operation,
+            argument,
+            self._loop.create_future(),
+            deadline,
+            priority,
+            origin,
+            self._open_stream if operation.concurrency is None else None,
+        )
         if deadline is not None:
             self._set_timer(job, deadline)
         try:
             self._pipeline.let_in(job)
         except asyncio.QueueFull:
-            self.counts.refused += 1
+            self.calls.counts.refused += 1
             if job.timer is not None:
                 job.timer.cancel()
             detail = f"{self.capacity.limit} calls are waiting already."
-            raise QueueFull(detail, self._retry_after(operation)) from None
-        self.counts.admitted += 1
-        self._open.add(job)
-        if operation.batching is not None:
-            operation.batching.callers.came(self._clock())
+            raise QueueFull(detail, self.capacity.retry_after(operation)) from None
+        self.calls.open(job)
         return job
 
     async def outcome(self, job: Job) -> Any:
         """Wait for an admitted job and return its result, or its ``Stream``.
 
-        Who gets a stream has to ``release`` it. Cancellation calls the job off: it leaves the
+        The caller must ``release`` a stream. Cancellation calls the job off: it leaves the
         queue, or, where it runs already on the GPU thread, is left to end there, and its result
         is dropped.
 
@@ -189,36 +180,29 @@ class Engine:
         try:
             outcome = await job.future
         except asyncio.CancelledError:
-            self.counts.cancelled += 1
-            self.call_off(job, ClientLeft())
-            self._close(job)
+            self.calls.call_off(job, ClientLeft())
+            self.calls.close(job, cancelled=True)
             raise
         if type(outcome) is Stream:
             return outcome
-        self._close(job)
-        if type(outcome) is not Failure:
-            self.counts.succeeded += 1
-            return outcome
-        self._count_failure(job)
-        raise outcome.to_raise()
+        if type(outcome) is Failure:
+            self.calls.close(job)
+            raise outcome.to_raise()
+        self.calls.close(job, succeeded=True)
+        return outcome
 
     def abandon(self, job: Job) -> None:
         """Take no interest any more in an admitted job whose outcome nobody has waited for."""
-        self.call_off(job, ClientLeft())
-        self._count_failure(job)
-        self._close(job)
+        self.calls.call_off(job, ClientLeft())
+        self.calls.close(job)
 
-    def release(self, stream: Stream) -> None:
+    def release(self, stream: Stream[Job]) -> None:
         """Take no more of ``stream``: it has ended, or else its job is called off."""
         job = stream.job
         if not stream.is_over:
-            self.call_off(job, ClientLeft())
+            self.calls.call_off(job, ClientLeft())
             stream.is_over = True
-        self._close(job)
-        if job.called_off is None and stream.failure is None:
-            self.counts.succeeded += 1
-        else:
-            self._count_failure(job)
+        self.calls.close(job, succeeded=job.called_off is None and stream.failure is None)
 
     def call_off(self, job: Job, error: PotassiumError) -> None:
         """Settle ``job`` with ``error`` and take it out of the queue, if it still waits there.
@@ -226,10 +210,7 @@ class Engine:
         An async operation that runs is cancelled; one on the GPU thread is left to end, and one
         that streams to make its step. Does nothing where the job is over.
         """
-        if job.is_over and not job.future.cancelled():
-            return
-        job.call_off(error)
-        self._pipeline.discard(job)
+        self.calls.call_off(job, error)
 
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in.
@@ -244,7 +225,7 @@ class Engine:
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits for a result."""
-        return not self._open
+        return not self.calls
 
     async def stop(self) -> None:
         """Drain, then release the GPU thread.
@@ -254,9 +235,7 @@ class Engine:
         """
         self.drain()
         if self.lifecycle.state is State.DRAINING:
-            self._all_closed.clear()
-            if self._open:
-                await self._all_closed.wait()
+            await self.calls.wait()
             self._end_tasks()
             left = max(self._drain_ends - self._clock(), LAST_MOMENTS)
             await self._wind_up(State.STOPPED, within=left)
@@ -269,7 +248,7 @@ class Engine:
             return
         logger.critical("the server has failed and must be restarted: %s", why)
         self.lifecycle.advance(State.FAILED)
-        self._call_off_all(WorkerFailed)
+        self.calls.call_off_all(WorkerFailed)
         self._end_tasks()
 
     async def _wind_up(self, state: State, *, within: float | None = None) -> None:
@@ -291,17 +270,13 @@ class Engine:
             task.cancel()
 
     def _end_grace(self) -> None:
-        self.cut_off = sum(not job.is_background for job in self._open)
+        self.cut_off = self.calls.direct()
         if self.cut_off:
-            logger.error("%d calls were not done within the grace period", self.cut_off)
-        self._call_off_all(lambda: Draining("The server stopped before the call was done."))
-
-    def _call_off_all(self, error: Callable[[], PotassiumError]) -> None:
-        for job in list(self._open):
-            self.call_off(job, error())
+            logger.error("%d calls did not finish within the grace period", self.cut_off)
+        self.calls.call_off_all(lambda: Draining("The server stopped before the call finished."))
 
     def _give_up(self, error: BaseException) -> None:
-        self.fail(f"the accelerator is of no use any more: {error}")
+        self.fail(f"the accelerator is unusable: {error}")
 
     def _tell_loop(self, callback: Callable[..., object], *args: object) -> None:
         try:
@@ -311,43 +286,13 @@ class Engine:
             if not self._loop.is_closed():
                 raise
 
-    def _close(self, job: Job) -> None:
-        """Note that nobody waits for ``job`` any more."""
-        if job.timer is not None:
-            job.timer.cancel()
-        if job.operation.batching is not None:
-            job.operation.batching.callers.went(self._clock())
-        self._open.discard(job)
-        if not self._open:
-            self._all_closed.set()
-
-    def _count_failure(self, job: Job) -> None:
-        if job.called_off is None:
-            self.counts.failed += 1
-        else:
-            self.counts.cancelled += 1
-
     def _set_timer(self, job: Job, deadline: float) -> None:
         left = deadline - self._clock()
         if left <= 0:
-            self.counts.refused += 1
+            self.calls.counts.refused += 1
             raise DeadlineExceeded
         job.timer = self._loop.call_later(left, self._end_time, job)
 
     def _end_time(self, job: Job) -> None:
         if job.stream is None or not job.stream.has_ended:  # what is through may yet be read
             self.call_off(job, DeadlineExceeded())
-
-    def _retry_after(self, operation: Operation) -> int:
-        """Return the seconds until a place is likely to be free: 1 to 60."""
-        seconds = (operation.service_time.mean or 0.0) * self.capacity.waiting
-        return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
-
-
-def refusal(state: State) -> Unavailable:
-    """Return why nothing is admitted in ``state``."""
-    if state is State.STARTING:
-        return Starting("The model is still loading.", retry_after=1)
-    if state is State.FAILED:
-        return WorkerFailed()
-    return Draining("The server is stopping.", retry_after=1)

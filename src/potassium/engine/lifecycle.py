@@ -14,7 +14,9 @@ The engine makes every transition: ``start`` to READY, to FAILED or, called off,
 
 import enum
 
-__all__ = ["Lifecycle", "State"]
+from potassium.errors import Draining, Starting, Unavailable, WorkerFailed
+
+__all__ = ["Lifecycle", "State", "refusal"]
 
 
 class State(enum.Enum):
@@ -53,3 +55,12 @@ class Lifecycle:
         if state not in _NEXT[self.state]:
             raise RuntimeError(f"A server that is {self.state.value} cannot become {state.value}.")
         self.state = state
+
+
+def refusal(state: State) -> Unavailable:
+    """Return why nothing is admitted in ``state``."""
+    if state is State.STARTING:
+        return Starting("The model is still loading.", retry_after=1)
+    if state is State.FAILED:
+        return WorkerFailed()
+    return Draining("The server is stopping.", retry_after=1)

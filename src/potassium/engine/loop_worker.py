@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
+from potassium.engine.operation import Operation
 from potassium.engine.queue import JobQueue
 from potassium.engine.stream import AsyncSteps, Stream
 from potassium.errors import DeadlineExceeded, Draining
@@ -26,7 +27,7 @@ class LoopWorker:
         operation: Operation,
         jobs: JobQueue,
         report: Callable[[Job], None],
-        streams: Bridge[Stream],
+        streams: Bridge[Stream[Job]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,11 +58,10 @@ class LoopWorker:
             except asyncio.CancelledError:
                 task.cancel()
                 await asyncio.wait({task})
-                self._end(job, Failure(Draining("The server stopped before the call was done.")))
+                self._end(job, Failure(Draining("The server stopped before the call finished.")))
                 raise
             # A task that was called off before its first step has no result.
             self._end(job, None if task.cancelled() else task.result())
-            job.argument = None  # the request refers to the job, and not the other way any more
             self._operation.service_time.add(self._clock() - started)
 
     def _end(self, job: Job, outcome: object) -> None:
@@ -73,7 +73,7 @@ class LoopWorker:
 
     async def _outcome(self, job: Job) -> object:
         try:
-            outcome = await self._operation.run(job.argument)
+            outcome = await self._operation.run(job)
             if isinstance(outcome, AsyncSteps):
                 await self._stream(job, outcome)
         except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is

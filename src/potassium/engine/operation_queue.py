@@ -2,10 +2,9 @@
 
 from bisect import insort
 from collections import deque
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
+from potassium.engine.operation import Operation
 
 __all__ = ["OperationQueue"]
 
@@ -22,8 +21,7 @@ class OperationQueue:
 
     __slots__ = ("_jobs", "_length", "operation")
 
-    def __init__(self, operation: "Operation") -> None:
-        """Begin empty."""
+    def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self._jobs: deque[Job] = deque()  # also those that have left, but for the first
         self._length = 0
@@ -32,10 +30,10 @@ class OperationQueue:
         """Return how many jobs wait."""
         return self._length
 
-    def add(self, job: "Job") -> None:
-        """Let ``job`` stand in line."""
+    def add(self, job: Job) -> None:
+        """Let ``job`` wait."""
         jobs = self._jobs
-        job.in_line = True
+        job.is_queued = True
         self._length += 1
         if not jobs or job.rank > jobs[-1].rank:
             jobs.append(job)
@@ -43,26 +41,29 @@ class OperationQueue:
             insort(jobs, job, key=lambda other: other.rank)
 
     @property
-    def first(self) -> "Job":
-        """The job that is next; the line must not be empty."""
+    def first(self) -> Job:
+        """The job that is next; the queue must not be empty."""
         return self._jobs[0]
 
-    def pop(self) -> "Job":
-        """Take the job that is next out of the line, which must not be empty."""
+    def pop(self) -> Job:
+        """Take the job that is next out of the queue, which must not be empty."""
         jobs = self._jobs
         job = jobs.popleft()
-        job.in_line = False
-        self._length -= 1
-        while jobs and not jobs[0].in_line:
+        self._left(job)
+        while jobs and not jobs[0].is_queued:
             jobs.popleft()
         return job
 
-    def remove(self, job: "Job") -> None:
-        """Take ``job``, which is in this line, out of it."""
+    def remove(self, job: Job) -> None:
+        """Take ``job``, which waits in this queue, out of it."""
         if self._jobs[0] is job:
             self.pop()
             return
-        job.in_line = False
-        self._length -= 1
+        self._left(job)
         if len(self._jobs) > 2 * self._length + STALE:
-            self._jobs = deque(other for other in self._jobs if other.in_line)
+            self._jobs = deque(other for other in self._jobs if other.is_queued)
+
+    def _left(self, job: Job) -> None:
+        """Count ``job`` as waiting no more."""
+        job.is_queued = False
+        self._length -= 1

@@ -8,8 +8,9 @@ from potassium.config import Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.dispatcher import Dispatcher
 from potassium.engine.failure import Failure
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
 from potassium.engine.loop_worker import LoopWorker
+from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.side_pool import SidePool
 from potassium.engine.stream import Stream
@@ -64,9 +65,7 @@ class Pipeline:
         self.lanes: dict[Operation, LoopWorker] = {}
         for operation in operations:
             operation.open_streams = 0
-            if operation.concurrency is None:
-                operation.open_stream = self.worker.open_stream
-            else:
+            if operation.concurrency is not None:
                 queue = self._new_queue(limits, clock)
                 self.lanes[operation] = LoopWorker(
                     operation, queue, Job.settle, streams, clock=clock
@@ -104,10 +103,10 @@ class Pipeline:
 
     def discard(self, job: Job) -> None:
         """Let a job that was called off take no place any more."""
-        if job.in_line or job.in_pool:
-            job.argument = None
         if job.in_pool:
             return  # its place is free when the pool has come to it
+        if job.is_queued:
+            job.drop_input()
         lane = self.lanes.get(job.operation)
         (self.jobs if lane is None else lane.jobs).discard(job)
 
@@ -159,7 +158,7 @@ class Pipeline:
         return JobQueue(self.capacity, priorities=limits.priorities, clock=clock)
 
 
-def _receive(stream: Stream) -> None:
+def _receive(stream: Stream[Job]) -> None:
     """Take note, on the loop, of a stream that has something for its reader."""
     job = stream.job
     if not job.future.done():

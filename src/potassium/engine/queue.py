@@ -3,11 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from math import ceil
 
-from potassium.engine.job import Job, Operation, Priority
+from potassium.engine.batch_queue import BatchQueue
+from potassium.engine.job import Job, Priority
+from potassium.engine.operation import Operation
 from potassium.engine.operation_queue import OperationQueue
 
 __all__ = ["Capacity", "JobQueue"]
+
+LONGEST_RETRY_AFTER = 60  # seconds
 
 
 class Capacity:
@@ -36,9 +41,14 @@ class Capacity:
             job.has_place = False
             self.waiting -= 1
 
+    def retry_after(self, operation: Operation) -> int:
+        """Return the seconds until a place is likely to be free: 1 to 60."""
+        seconds = (operation.service_time.mean or 0.0) * self.waiting
+        return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
+
 
 class JobQueue(asyncio.Queue[Job]):
-    """An ``asyncio.Queue`` whose bound is a shared ``Capacity``, with a line for each operation.
+    """An ``asyncio.Queue`` of a queue for each operation, bounded by a shared ``Capacity``.
 
     ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Without priorities
     jobs are in the order of admission. With them, jobs of higher priority overtake, up to a
@@ -61,24 +71,24 @@ class JobQueue(asyncio.Queue[Job]):
         self._clock = clock
 
     @property
-    def lines(self) -> Collection[OperationQueue]:
-        """The line of each operation that had a job yet."""
-        return self._lines.values()
+    def by_operation(self) -> Collection[OperationQueue]:
+        """The queue of each operation that had a job yet."""
+        return self._queues.values()
 
     def qsize(self) -> int:
-        """Return how many jobs stand in line."""
-        return sum(map(len, self._lines.values()))
+        """Return how many jobs are queued."""
+        return sum(map(len, self._queues.values()))
 
     def empty(self) -> bool:
         """Return whether none does."""
-        return not any(self._lines.values())
+        return not any(self._queues.values())
 
     def full(self) -> bool:
         """Return whether as many jobs wait as may."""
         return self._capacity.waiting >= self._capacity.limit
 
     def reserve(self, job: Job) -> None:
-        """Give ``job`` its place, to be put in line when it is prepared.
+        """Give ``job`` its place, to be queued when it is prepared.
 
         Raises:
             asyncio.QueueFull: as many jobs wait as may.
@@ -90,22 +100,19 @@ class JobQueue(asyncio.Queue[Job]):
         self._capacity.enter(job)
 
     def put_reserved(self, job: Job) -> None:
-        """Put ``job``, which has its place, in line."""
+        """Queue ``job``, which has its place."""
         self._capacity.leave(job)
         self.put_nowait(job)
 
     def discard(self, job: Job) -> None:
         """Take ``job`` out, wherever it waits."""
         self._capacity.leave(job)
-        if job.in_line:
-            operation = job.operation
-            self._lines[operation].remove(job)
-            if operation.batching is not None:
-                operation.batching.left(job)
+        if job.is_queued:
+            self._queues[job.operation].remove(job)
 
-    def pop(self, line: OperationQueue) -> Job:
-        """Take the first job out of ``line``, which has one."""
-        job = line.pop()
+    def pop(self, queue: OperationQueue) -> Job:
+        """Take the first job out of ``queue``, which has one."""
+        job = queue.pop()
         job.has_place = False
         self._capacity.waiting -= 1
         return job
@@ -120,7 +127,7 @@ class JobQueue(asyncio.Queue[Job]):
             job.rank = self._admitted + self._capacity.limit + 0.5
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
-        self._lines: dict[Operation, OperationQueue] = {}
+        self._queues: dict[Operation, OperationQueue] = {}
         self._admitted = 0
 
     def _put(self, item: Job) -> None:
@@ -129,13 +136,17 @@ class JobQueue(asyncio.Queue[Job]):
         item.has_place = True
         self._capacity.waiting += 1
         operation = item.operation
-        line = self._lines.get(operation)
-        if line is None:
-            line = self._lines[operation] = OperationQueue(operation)
-        line.add(item)
-        if operation.batching is not None:
-            item.arrived_at = self._clock()
-            operation.batching.arrived(item, item.arrived_at)
+        queue = self._queues.get(operation)
+        if queue is None:
+            queue = self._queues[operation] = self._new_queue(operation)
+        queue.add(item)
 
     def _get(self) -> Job:
-        return self.pop(min(filter(None, self._lines.values()), key=lambda line: line.first.rank))
+        return self.pop(
+            min(filter(None, self._queues.values()), key=lambda queue: queue.first.rank)
+        )
+
+    def _new_queue(self, operation: Operation) -> OperationQueue:
+        if operation.batching is None:
+            return OperationQueue(operation)
+        return BatchQueue(operation, operation.batching, self._clock)

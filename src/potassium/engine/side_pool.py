@@ -76,9 +76,9 @@ class SidePool:
         if job.called_off is None:
             try:
                 if operation.prepare is not None:
-                    job.argument = operation.prepare(job.argument)
-                if operation.batching is not None and operation.batching.rule.cost is not None:
-                    job.cost = operation.batching.cost_of(job.argument)
+                    job.argument = operation.prepare(job)
+                if operation.cost is not None:
+                    job.cost = operation.cost(job)
             except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
                 job.outcome = Failure(error)
         self._prepared.send(job)
@@ -88,7 +88,7 @@ class SidePool:
         assert finish is not None  # noqa: S101 - else there was nothing to come here for
         if job.called_off is None:
             try:
-                job.outcome = finish(job.outcome)
+                job.outcome = finish(job, job.outcome)
             except BaseException as error:  # noqa: BLE001 - as above
                 job.outcome = Failure(error)
         self._finished.send(job)

@@ -3,14 +3,12 @@
 import asyncio
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from potassium.engine.bridge import Bridge
-    from potassium.engine.failure import Failure
-    from potassium.engine.job import Job
+from potassium.engine.bridge import Bridge
+from potassium.engine.failure import Failure
+from potassium.errors import PotassiumError
 
 __all__ = ["AsyncSteps", "Steps", "Stream"]
 
@@ -58,7 +56,22 @@ class AsyncSteps:
         raise NotImplementedError
 
 
-class Stream:
+class Streaming(Protocol):
+    """What a stream needs of its job."""
+
+    @property
+    def called_off(self) -> PotassiumError | None:
+        """Why nobody wants the stream any more; None while somebody does."""
+
+    @property
+    def interrupt(self) -> Callable[[], object] | None:
+        """What makes the writer look again, where it has to be told."""
+
+
+JobT = TypeVar("JobT", bound=Streaming)
+
+
+class Stream(Generic[JobT]):
     """A bounded buffer of chunks between the thread that is at a job and the job's caller.
 
     One side writes: ``push`` and ``end``, on the GPU thread or, for async handlers, on the loop.
@@ -70,6 +83,7 @@ class Stream:
         "_bridge",
         "_chunks",
         "_is_noted",
+        "_on_progress",
         "_pushed",
         "_reader",
         "_room",
@@ -82,13 +96,22 @@ class Stream:
         "is_waiting",
         "job",
         "on_called_off",
-        "on_progress",
         "spent",
         "steps",
     )
 
-    def __init__(self, job: "Job", bridge: "Bridge[Stream]") -> None:
-        """Open a stream of ``job``; ``bridge`` tells the loop that it has something."""
+    def __init__(
+        self,
+        job: JobT,
+        bridge: Bridge["Stream[JobT]"],
+        *,
+        on_progress: Callable[[], object] | None = None,
+    ) -> None:
+        """Open a stream of ``job``.
+
+        ``bridge`` tells the loop that it has something; ``on_progress`` is called on the writing
+        thread when it goes on after it has waited for its reader.
+        """
         self.job = job
         self.steps: Steps | None = None  # of a generator
         self.spent = 0.0  # seconds that the steps took
@@ -97,8 +120,8 @@ class Stream:
         self.failure: Failure | None = None  # what it ended with
         self.is_over = False  # the reader has all of it, or takes no more
         self.is_waiting = False  # its writer, for the reader
-        self.on_progress: Callable[[], object] | None = None  # called when the writer gets on
         self.on_called_off: Callable[[], object] | None = None  # interrupts a reader that is busy
+        self._on_progress = on_progress
         self._bridge = bridge
         self._chunks: deque[bytes] = deque()
         self._pushed = 0  # bytes; the writer counts
@@ -124,7 +147,7 @@ class Stream:
         self._pushed += len(chunk) + CHUNK_OVERHEAD
         self._tell()
 
-    def end(self, failure: "Failure | None" = None) -> None:
+    def end(self, failure: Failure | None = None) -> None:
         """Note that there is no more; ``failure`` says why, where not all of it came."""
         self.failure = failure
         self.has_ended = True
@@ -144,8 +167,8 @@ class Stream:
             self.is_waiting = True
             self._room.wait()
         self.is_waiting = False
-        if self.on_progress is not None:
-            self.on_progress()
+        if self._on_progress is not None:
+            self._on_progress()
 
     async def room(self) -> None:
         """Wait on the loop while the buffer is full and the job not called off."""

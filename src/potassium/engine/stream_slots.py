@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from potassium.engine.job import Job, Operation
+from potassium.engine.job import Job
+from potassium.engine.operation import Operation
 from potassium.engine.stream import Stream
 
 __all__ = ["StreamSlots"]
@@ -23,11 +24,11 @@ class StreamSlots:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.active: list[Stream] = []
+        self.active: list[Stream[Job]] = []
         self.parked: list[Job] = []
-        self._stalled: set[Stream] = set()
+        self._stalled: set[Stream[Job]] = set()
 
-    def __iter__(self) -> Iterator[Stream]:
+    def __iter__(self) -> Iterator[Stream[Job]]:
         """Return all streams that are open."""
         return iter([*self.active, *self._stalled])
 
@@ -36,22 +37,22 @@ class StreamSlots:
         turns = sum(stream.job.operation is operation for stream in self.active)
         return turns >= operation.streams
 
-    def enter(self, stream: Stream) -> None:
+    def enter(self, stream: Stream[Job]) -> None:
         """Give ``stream`` its turns."""
         stream.job.operation.open_streams += 1
         self.active.append(stream)
 
-    def leave(self, stream: Stream) -> None:
+    def leave(self, stream: Stream[Job]) -> None:
         """Give it none any more."""
         self.active.remove(stream)
         stream.job.operation.open_streams -= 1
 
-    def stall(self, stream: Stream) -> None:
+    def stall(self, stream: Stream[Job]) -> None:
         """Give it none until it comes back."""
         self.leave(stream)
         self._stalled.add(stream)
 
-    def come_back(self, stream: Stream) -> None:
+    def come_back(self, stream: Stream[Job]) -> None:
         """Give it turns again, if it has stalled."""
         if stream in self._stalled:
             self._stalled.remove(stream)

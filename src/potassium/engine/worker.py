@@ -39,7 +39,7 @@ class Worker:
     def __init__(
         self,
         report: Callable[[Sequence[Job], bool], None],
-        streams: Bridge[Stream],
+        streams: Bridge[Stream[Job]],
         *,
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
@@ -57,15 +57,15 @@ class Worker:
         self._report = report
         self._streams = streams
         self._clock = clock
-        self._inbox: queue.SimpleQueue[Sequence[Job] | Stream | None] = queue.SimpleQueue()
-        self._turns = StreamSlots()
+        self._inbox: queue.SimpleQueue[Sequence[Job] | Stream[Job] | None] = queue.SimpleQueue()
+        self._slots = StreamSlots()
         self._opening = threading.Lock()
 
     def hand_over(self, group: Sequence[Job]) -> None:
         """Put ``group`` into the inbox."""
         self._inbox.put(group)
 
-    def resume(self, stream: Stream) -> None:
+    def resume(self, stream: Stream[Job]) -> None:
         """Let ``stream`` go on if it has stalled: there is room, or nobody wants it any more."""
         self._inbox.put(stream)
 
@@ -81,25 +81,25 @@ class Worker:
         self.started = True
         thread = threading.current_thread()
         name, thread.name = thread.name, "potassium-gpu"
-        inbox, turns = self._inbox, self._turns
+        inbox, slots = self._inbox, self._slots
         try:
             while True:
-                if not turns.active or not inbox.empty():
+                if not slots.active or not inbox.empty():
                     item = inbox.get()
                     if item is None:
                         break
                     if isinstance(item, Stream):
-                        turns.come_back(item)
+                        slots.come_back(item)
                     else:
                         self._run_group(item)
                     # A blocked thread holds on to its locals: here, to the last results' memory.
                     del item
-                if turns.active:
+                if slots.active:
                     self._run_round()
-                if turns.parked:
+                if slots.parked:
                     self._run_unparked()
         finally:
-            for stream in turns:
+            for stream in slots:
                 self._close(stream)
             thread.name = name
 
@@ -120,8 +120,8 @@ class Worker:
         for job in group:
             if self._is_called_for(job, now):
                 operation = job.operation
-                if operation.may_stream and self._turns.is_taken(operation):
-                    self._turns.park(job)
+                if operation.may_stream and self._slots.is_taken(operation):
+                    self._slots.park(job)
                     continue
                 self.since = now  # before current: who sees a job must not see an older time
                 self.current = job
@@ -152,14 +152,13 @@ class Worker:
     def _run(self, job: Job) -> None:
         """Run one job and keep what comes of it: its outcome, or its stream."""
         try:
-            outcome = job.operation.run(job.argument)
+            outcome = job.operation.run(job)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
             outcome = self._failure(error)
-        job.argument = None  # the request refers to the job, and not the other way any more
         if isinstance(outcome, Steps):
             stream = job.stream or self._new_stream(job)
             stream.steps = outcome
-            self._turns.enter(stream)
+            self._slots.enter(stream)
         elif job.stream is not None:  # it was pushed into
             job.stream.end(outcome if isinstance(outcome, Failure) else self._lateness(job))
         else:
@@ -188,7 +187,7 @@ class Worker:
         self.current = jobs[0]
         left = dict(enumerate(jobs))
         try:
-            for index, outcome in operation.run([job.argument for job in jobs]):
+            for index, outcome in operation.run(jobs):
                 job = left.pop(index)
                 job.outcome = outcome
                 if isinstance(outcome, Failure) and self._is_fatal(outcome.error):
@@ -203,15 +202,13 @@ class Worker:
             for job in left.values():
                 job.outcome = failure
                 done.append(job)
-        for job in jobs:
-            job.argument = None
         now = self._clock()
         operation.service_time.add((now - started) / len(jobs))
         return done, now
 
     # Streams.
 
-    def open_stream(self, job: Job) -> Stream:
+    def open_stream(self, job: Job) -> Stream[Job]:
         """Open the stream of the job that the thread is at, for what that pushes itself.
 
         Raises:
@@ -225,10 +222,9 @@ class Worker:
                 raise UsageError("request.send() is for plain handlers, while they run.")
             return self._new_stream(job)
 
-    def _new_stream(self, job: Job) -> Stream:
+    def _new_stream(self, job: Job) -> Stream[Job]:
         job.operation.may_stream = True
-        stream = job.stream = Stream(job, self._streams)
-        stream.on_progress = self._note_progress
+        stream = job.stream = Stream(job, self._streams, on_progress=self._note_progress)
         job.interrupt = lambda: self.resume(stream)
         return stream
 
@@ -236,17 +232,17 @@ class Worker:
         self.since = self._clock()
 
     def _run_round(self) -> None:
-        for stream in tuple(self._turns.active):
+        for stream in tuple(self._slots.active):
             self._step(stream)
 
-    def _step(self, stream: Stream) -> None:
+    def _step(self, stream: Stream[Job]) -> None:
         """Let a stream make a step, or leave where it has to."""
         job, steps = stream.job, stream.steps
         assert steps is not None  # noqa: S101 - only generators take turns
         if job.called_off is None and self.fatal is None and stream.is_full:
             stream.has_stalled = True
             if stream.is_full:  # still: the reader now sees that it has to call
-                self._turns.stall(stream)
+                self._slots.stall(stream)
                 self._report_place()
                 return
             stream.has_stalled = False
@@ -267,10 +263,10 @@ class Worker:
         stream.steps = None
         job.operation.service_time.add(stream.spent)
         stream.end(failure)
-        self._turns.leave(stream)
+        self._slots.leave(stream)
         self._report_place()
 
-    def _account(self, stream: Stream, started: float) -> None:
+    def _account(self, stream: Stream[Job], started: float) -> None:
         now = self._clock()
         self._rest(started, now)
         stream.spent += now - started
@@ -279,7 +275,7 @@ class Worker:
         self._report((), False)  # noqa: FBT003 - nothing is done, but there may be a place now
 
     def _run_unparked(self) -> None:
-        for job in self._turns.unparked():
+        for job in self._slots.unparked():
             self._run_group([job], ends=False)
 
     def _rest(self, started: float, now: float) -> None:
@@ -288,7 +284,7 @@ class Worker:
         self.since = now
         self.busy += now - started
 
-    def _close(self, stream: Stream) -> None:
+    def _close(self, stream: Stream[Job]) -> None:
         """End a stream's call early; what it raises then concerns no caller."""
         try:
             if stream.steps is not None:
@@ -296,4 +292,6 @@ class Worker:
         except BaseException as error:
             if self._is_fatal(error):
                 self.fatal = error
-            logger.exception("%s raised when it was closed early", stream.job.operation.name)
+            logger.exception(
+                "%s raised an exception while it was closed early", stream.job.operation.name
+            )

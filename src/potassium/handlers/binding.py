@@ -3,17 +3,24 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from potassium.errors import InvalidInput, MalformedJSON, UsageError
+from potassium.http.message import Message
 from potassium.http.request import Request
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["Bind", "binding_of", "check_prepared"]
+    from potassium.engine import Job
 
-Bind = Callable[[Request], Any]
+__all__ = ["Bind", "argument_of", "binding_of", "check_prepared"]
+
+Bind = Callable[[Message], Any]
+
+# Stands for the request itself, which is made where the job runs: made before, it would refer to
+# the job that refers to it.
+WHOLE_REQUEST: Final = object()
 
 RIGHT_FORM = """\
 Write it with two parameters, the cache and the input:
@@ -55,6 +62,11 @@ def binding_of(
     with _right_form(function, batched=batched, is_step=is_step):
         annotation = _annotation(function, least=1 if is_step else 2)
         return _binding(_of_items(annotation) if batched else annotation)
+
+
+def argument_of(job: "Job") -> Any:
+    """Return what the function gets that runs for ``job``."""
+    return Request.of(job) if job.argument is WHOLE_REQUEST else job.argument
 
 
 def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:
@@ -100,16 +112,16 @@ def _binding(annotation: Any) -> Bind:
     return _validated(annotation)
 
 
-def _whole_request(request: Request) -> Request:
-    return request
+def _whole_request(_: Message) -> object:
+    return WHOLE_REQUEST
 
 
-def _raw_body(request: Request) -> bytes:
-    return request.body
+def _raw_body(message: Message) -> bytes:
+    return message.body
 
 
-def _json_object(request: Request) -> dict[str, Any]:
-    value = request.json
+def _json_object(message: Message) -> dict[str, Any]:
+    value = message.json
     if type(value) is not dict:
         fault = {"loc": [], "msg": "Input should be an object", "type": "dict_type"}
         raise InvalidInput("The body is JSON, but not an object.", [fault])
@@ -124,10 +136,10 @@ def _validated(annotation: Any) -> Bind:
     except pydantic.errors.PydanticUserError as error:
         raise _UnusableError(f"pydantic cannot validate {annotation!r}") from error
 
-    def bind(request: Request) -> Any:
-        _ = request.json  # 400 and 415 before 422; pydantic's own parser would take NaN
+    def bind(message: Message) -> Any:
+        _ = message.json  # 400 and 415 before 422; pydantic's own parser would take NaN
         try:
-            return adapter.validate_json(request.body)
+            return adapter.validate_json(message.body)
         except pydantic.ValidationError as error:
             if error.errors()[0]["type"] == "json_invalid":  # nested deeper than its parser takes
                 raise MalformedJSON("The body is nested too deeply.") from None
@@ -149,7 +161,7 @@ def _annotation(function: Callable[..., Any], *, least: int) -> Any:
         signature = inspect.signature(function, eval_str=True)
     except NameError as error:
         raise _UnusableError(
-            f"{error}; annotations may only use names of the module itself"
+            f"{error}; annotations may only use names that the module defines"
         ) from error
     for count in range(least, 3):
         try:
@@ -158,7 +170,7 @@ def _annotation(function: Callable[..., Any], *, least: int) -> Any:
             continue
         if len(bound) == count:  # otherwise they went into *args
             return signature.parameters[list(bound)[-1]].annotation
-    raise _UnusableError(f"it takes {signature}")
+    raise _UnusableError(f"its signature is {signature}")
 
 
 def _of_items(annotation: Any) -> Any:

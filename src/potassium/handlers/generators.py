@@ -16,10 +16,10 @@ __all__ = ["AsyncGeneratorSteps", "GeneratorSteps"]
 class GeneratorSteps(Steps):
     """The steps of a plain generator, each in the context and the modes that it left."""
 
-    def __init__(self, iterator: Iterator[Any], wire: StreamFormat) -> None:
-        """Step through ``iterator``; its chunks are encoded by ``wire``, on the GPU thread."""
+    def __init__(self, iterator: Iterator[Any], form: StreamFormat) -> None:
+        """Step through ``iterator``; its chunks are encoded by ``form``, on the GPU thread."""
         self._iterator = iterator
-        self._wire = wire
+        self._form = form
         self._context = contextvars.copy_context()
         self._modes = Modes()
 
@@ -42,7 +42,7 @@ class GeneratorSteps(Steps):
     def _advance(self) -> bytes:
         try:
             with self._modes:
-                return self._wire.encode(next(self._iterator))
+                return self._form.encode(next(self._iterator))
         except Exception as error:
             traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             if not is_out_of_memory(error):
@@ -55,14 +55,14 @@ class GeneratorSteps(Steps):
 class AsyncGeneratorSteps(AsyncSteps):
     """The steps of an async generator."""
 
-    def __init__(self, iterator: AsyncIterator[Any], wire: StreamFormat) -> None:
-        """Step through ``iterator``; its chunks are encoded by ``wire``."""
+    def __init__(self, iterator: AsyncIterator[Any], form: StreamFormat) -> None:
+        """Step through ``iterator``; its chunks are encoded by ``form``."""
         self._iterator = iterator
-        self._wire = wire
+        self._form = form
 
     async def next(self) -> bytes:
         """Return the next chunk, encoded."""
-        return self._wire.encode(await anext(self._iterator))
+        return self._form.encode(await anext(self._iterator))
 
     async def close(self) -> None:
         """Close the generator."""

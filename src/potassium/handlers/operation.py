@@ -1,84 +1,85 @@
 """What a call of a handler comes to, on the thread or the loop that runs it."""
 
 import inspect
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-from potassium.config import Batch
-from potassium.engine import Failure, Operation
+from potassium.engine import Batching, Failure, Job, Operation
 from potassium.errors import OutOfMemory, UsageError
 from potassium.handlers.accelerator import free_memory, is_out_of_memory, to_host
 from potassium.handlers.batch_run import BatchRun
+from potassium.handlers.binding import argument_of
+from potassium.handlers.cache import Cache
+from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
+from potassium.handlers.options import HandlerOptions
 from potassium.http.reply import Reply, reply_to, wire_headers
 from potassium.http.request import CURRENT, Request
 from potassium.http.response import Response
 
-__all__ = ["Cache", "Call", "operation_of"]
+__all__ = ["operation_of"]
 
 NO_STREAM = "batch=: a batched handler returns, it does not stream."
 
-Cache = dict[str, Any]
-Call = tuple[Request, Any]  # what an operation gets: the request, and the argument made of it
 Function = Callable[[Any], Any]  # a handler, or a step beside it, with its cache given
 
 
-def operation_of(  # noqa: PLR0913 - the options of one handler
-    name: str,
-    function: Callable[..., Any],
-    cache: Callable[[], Cache],
-    *,
-    concurrency: int | None,
-    streams: int,
-    batch: Batch | None,
-    prepare: Callable[..., Any] | None,
-    finish: Callable[..., Any] | None,
+def operation_of(
+    name: str, function: Callable[..., Any], options: HandlerOptions, cache: Cache
 ) -> Operation:
-    """Return what the engine runs for calls of ``function``."""
+    """Return what the engine runs for calls of ``function``.
+
+    The ``origin`` of its jobs is a ``Message``; the argument is what binding has made of that.
+
+    Raises:
+        UsageError: ``prepare`` or ``finish`` takes neither one argument nor the cache and one.
+
+    """
 
     def handle(argument: Any) -> Any:
-        return function(cache(), argument)
+        return function(cache.contents, argument)
 
-    if concurrency is not None:
-        return Operation(name, _run_on_loop(handle), concurrency=concurrency)
-    if batch is not None and finish is None:
-        finish = _as_it_is  # encoding a batch's results need not hold the GPU up
-    answer = _answer if finish is None else _keep
-    if batch is not None:
-        batch = _of_calls(batch)
-    operation = Operation(
+    if is_async(function):
+        return Operation(name, _run_on_loop(handle), concurrency=options.get("concurrency") or 1)
+    prepare, finish, batch = options.get("prepare"), options.get("finish"), options.get("batch")
+    batching = None if batch is None else Batching(batch)
+    answer = _keep if finish is not None or batching is not None else _answer
+    finished: Function | None = None
+    if finish is not None:
+        finished = _step("finish", finish, cache)
+    elif batching is not None:
+        finished = _as_it_is  # encoding a batch's results need not hold the GPU up
+    return Operation(
         name,
-        _run(handle, answer),
-        streams=streams,
-        may_stream=batch is None and inspect.isgeneratorfunction(function),
-        batch=batch,
+        _run(handle, answer) if batching is None else _run_batch(handle, answer, batching),
+        streams=options.get("streams", 1),
+        may_stream=batching is None and inspect.isgeneratorfunction(function),
+        batching=batching,
         prepare=None if prepare is None else _prepare(_step("prepare", prepare, cache)),
-        finish=None if finish is None else _finish(_step("finish", finish, cache)),
+        cost=None if batching is None or batching.rule.cost is None else _cost(batching),
+        finish=None if finished is None else _finish(finished),
     )
-    if operation.batching is not None:
-        operation.run = _run_batch(handle, answer, operation)
-    return operation
 
 
-def _run(handle: Function, answer: Callable[[Request, Any], Any]) -> Callable[[Call], Any]:
-    def run(call: Call) -> Any:
-        request, argument = call
-        token = CURRENT.set(request)
-        if request.background is not None:
-            request.background.began()
+def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job], Any]:
+    def run(job: Job) -> Any:
+        token = CURRENT.set(job)
+        _tell_begun(job)
+        argument = argument_of(job)
         try:
             try:
-                return answer(request, handle(argument))
+                return answer(job, handle(argument))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if request.was_sent_to:  # running it again would send it all again
+                if job.stream is not None:  # running it again would send it all again
                     raise _out_of_memory() from error
                 traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             free_memory()
             try:
-                return answer(request, handle(argument))
+                return answer(job, handle(argument))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -89,50 +90,43 @@ def _run(handle: Function, answer: Callable[[Request, Any], Any]) -> Callable[[C
     return run
 
 
-def _run_on_loop(handle: Function) -> Callable[[Call], Any]:
-    async def run(call: Call) -> Any:
-        request, argument = call
-        CURRENT.set(request)  # each call has a task, and so a context, of its own
-        if request.background is not None:
-            request.background.began()
-        result = handle(argument)
+def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
+    async def run(job: Job) -> Any:
+        CURRENT.set(job)  # each call has a task, and so a context, of its own
+        _tell_begun(job)
+        result = handle(argument_of(job))
         if inspect.isawaitable(result):
             result = await result
-        body = _open_body(request, result)
+        body = _open_body(job, result)
         if body is None:
             return reply_to(result)
         if not hasattr(type(body), "__anext__"):
             raise UsageError("An async handler streams from an async generator, not a plain one.")
-        return AsyncGeneratorSteps(body, request.wire)
+        return AsyncGeneratorSteps(body, job.origin.form)
 
     return run
 
 
 def _run_batch(
-    handle: Function, answer: Callable[[Request, Any], Any], operation: Operation
-) -> Callable[[Sequence[Call]], Iterator[tuple[int, Any]]]:
-    batching = operation.batching
-    assert batching is not None  # noqa: S101 - this is for batched operations
-
-    def run(calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
-        for request, _ in calls:
-            if request.background is not None:
-                request.background.began()
-        costs = [1 if request.job is None else request.job.cost for request, _ in calls]
+    handle: Function, answer: Callable[[Job, Any], Any], batching: Batching
+) -> Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]:
+    def run(jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+        for job in jobs:
+            _tell_begun(job)
         batch = BatchRun(
             handle,
-            [argument for _, argument in calls],
-            weight=lambda part: batching.weight(len(part), max(costs[index] for index in part)),
+            [argument_of(job) for job in jobs],
+            weight=lambda part: batching.weight(len(part), max(jobs[i].cost for i in part)),
             ceiling=batching.ceiling,
-            is_wanted=lambda index: not calls[index][0].cancelled,
+            is_wanted=lambda index: not jobs[index].is_unwanted(time.monotonic()),
         )
         for index, result in batch.outcomes():
             outcome = result
             if not isinstance(result, Failure):
                 try:
-                    if _open_body(calls[index][0], result) is not None:
+                    if _open_body(jobs[index], result) is not None:
                         raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
-                    outcome = answer(calls[index][0], result)
+                    outcome = answer(jobs[index], result)
                 except Exception as error:  # noqa: BLE001 - it cannot be sent
                     outcome = Failure(error)
             yield index, outcome
@@ -140,64 +134,65 @@ def _run_batch(
     return run
 
 
-def _answer(request: Request, result: Any) -> Any:
+def _answer(job: Job, result: Any) -> Any:
     """Return what the engine is to make of a handler's result: a reply, or a stream's steps."""
-    job = request.job
-    was_sent_to = job is not None and job.stream is not None
+    was_sent_to = job.stream is not None
     if type(result) is dict and not was_sent_to:
         return reply_to(result)
     if was_sent_to and type(result) is Response:
         raise UsageError("A Response after request.send(): its status and headers come too late.")
-    body = _open_body(request, result)
+    body = _open_body(job, result)
     if body is not None:
         if not hasattr(type(body), "__next__"):
             raise UsageError("A plain handler streams from a plain generator, not an async one.")
-        return GeneratorSteps(body, request.wire)
+        return GeneratorSteps(body, job.origin.form)
     if not was_sent_to:
         return reply_to(result)
     if result is not None:
-        request.send(result)
+        Request.of(job).send(result)
     return None
 
 
-def _keep(request: Request, result: Any) -> Call:
+def _keep(job: Job, result: Any) -> Any:
     """Keep a result for the step that finishes it, off the GPU thread."""
-    if _open_body(request, result) is not None:
+    if _open_body(job, result) is not None:
         raise UsageError("finish= is for handlers that return; this one returned a generator.")
-    return request, to_host(result)
+    return to_host(result)
 
 
-def _open_body(request: Request, result: Any) -> Any:
+def _open_body(job: Job, result: Any) -> Any:
     """Return the iterator that a result streams from, or None where it does not."""
     kind = type(result)
     if kind is Response:
         body = result.body
         if not isinstance(body, Iterator | AsyncIterator):
             return None
-        request.wire = request.wire.set_by_app(result.status, wire_headers(result.headers))
+        job.origin.answer_with(result.status, wire_headers(result.headers))
         return body
     return result if hasattr(kind, "__next__") or hasattr(kind, "__anext__") else None
 
 
-def _prepare(step: Callable[[Any], Any]) -> Callable[[Call], Call]:
-    def prepare(call: Call) -> Call:
-        request, argument = call
-        token = CURRENT.set(request)
+def _prepare(step: Function) -> Callable[[Job], Any]:
+    def prepare(job: Job) -> Any:
+        token = CURRENT.set(job)
         try:
-            return request, step(argument)
+            return step(argument_of(job))
         finally:
             CURRENT.reset(token)
 
     return prepare
 
 
-def _finish(step: Callable[[Any], Any]) -> Callable[[Call], Reply]:
-    def finish(call: Call) -> Reply:
-        request, result = call
-        token = CURRENT.set(request)
+def _cost(batching: Batching) -> Callable[[Job], float]:
+    return lambda job: batching.cost_of(argument_of(job))
+
+
+def _finish(step: Function) -> Callable[[Job, Any], Reply]:
+    def finish(job: Job, result: Any) -> Reply:
+        token = CURRENT.set(job)
         try:
             finished = step(result)
-            if _open_body(request, finished) is not None:
+            if _open_body(job, finished) is not None:
                 raise UsageError("finish= returns the answer, it does not stream.")
             return reply_to(finished)
         finally:
@@ -206,26 +201,16 @@ def _finish(step: Callable[[Any], Any]) -> Callable[[Call], Reply]:
     return finish
 
 
+def _tell_begun(job: Job) -> None:
+    if job.origin.background is not None:
+        job.origin.background.began()
+
+
 def _as_it_is(result: Any) -> Any:
     return result
 
 
-def _of_calls(batch: Batch) -> Batch:
-    """Return a rule whose cost is told a call instead of its argument."""
-    if batch.cost is None:
-        return batch
-    cost = batch.cost
-    return Batch(
-        max_size=batch.max_size,
-        max_delay=batch.max_delay,
-        max_cost=batch.max_cost,
-        cost=lambda call: cost(call[1]),
-    )
-
-
-def _step(
-    name: str, function: Callable[..., Any], cache: Callable[[], Cache]
-) -> Callable[[Any], Any]:
+def _step(name: str, function: Callable[..., Any], cache: Cache) -> Function:
     """Return a step of one argument, whether or not the app's function wants the cache."""
     signature = inspect.signature(function)
     for arguments in ((None,), (None, None)):
@@ -234,7 +219,9 @@ def _step(
         except TypeError:
             continue
         if len(bound) == len(arguments):
-            return function if len(arguments) == 1 else lambda value: function(cache(), value)
+            return (
+                function if len(arguments) == 1 else lambda value: function(cache.contents, value)
+            )
     raise UsageError(f"{name}= takes one argument, or the cache and one, not {signature}.")
 
 

@@ -20,7 +20,7 @@ from potassium.http.codec import encode
 from potassium.http.reply import Reply, wire_headers
 from potassium.http.response import EMPTY
 
-__all__ = ["PROBLEM", "explained", "failure_reply", "internal", "problem_reply"]
+__all__ = ["PROBLEM", "explained", "failure_reply", "internal", "problem_document", "problem_reply"]
 
 PROBLEM = (b"content-type", b"application/problem+json")
 
@@ -49,7 +49,7 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
         status, code, detail = error.status, error.code, error.detail
         headers, members = error.headers, dict(error.members)
     else:
-        status, code, detail = 500, PotassiumError.code, "The server made a mistake."
+        status, code, detail = 500, PotassiumError.code, "The server failed to process the request."
         headers, members = {}, {}
     cause = error.__cause__ if isinstance(error, HandlerError) else error
     if debug and status >= HTTPStatus.INTERNAL_SERVER_ERROR and cause is not None:
@@ -71,6 +71,11 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     return Reply(status, b"" if status in EMPTY else body, PROBLEM, *sent)
 
 
+def problem_document(error: PotassiumError, request_id: str) -> bytes:
+    """Return the document alone of an error, as JSON."""
+    return problem_reply(error, request_id).body
+
+
 def explained(
     error: HTTPException, method: str, path: str, handlers: Collection[str] = ()
 ) -> HTTPException:
@@ -87,7 +92,7 @@ def explained(
         detail = f"Nothing is at {path}. Handlers answer POST, {where}."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
         allowed = " or ".join(sorted(headers["Allow"].split(", ")))
-        detail = f"{allowed} is needed here, not {method}."
+        detail = f"This path takes {allowed}, not {method}."
     return HTTPException(error.status_code, detail, headers)
 
 
@@ -127,6 +132,6 @@ def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: b
 
 def internal(cause: Exception) -> PotassiumError:
     """Return an error for what nobody meant to raise: of a validator of the app's, or our own."""
-    error = PotassiumError("The server made a mistake.")
+    error = PotassiumError("The server failed to process the request.")
     error.__cause__ = cause
     return error

@@ -1,70 +1,62 @@
-"""What a handler sees of a request, and full control over the response."""
+"""What a handler sees of a request, and of the call that serves it."""
 
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from potassium.errors import DeadlineExceeded, UnsupportedMediaType, UsageError
-from potassium.http.codec import decode
-from potassium.http.negotiation import stream_format
-from potassium.http.response import NOT_GIVEN
-from potassium.http.stream_formats import StreamFormat
+from potassium.engine import Job
+from potassium.errors import DeadlineExceeded, UsageError
+from potassium.http.message import Message
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-    from potassium.engine import Job, Stream
+    from potassium.engine import Stream
 
 __all__ = ["CURRENT", "Request", "current_request"]
 
-
-class BackgroundRun(Protocol):
-    """What a request needs of the background job that it belongs to."""
-
-    def began(self) -> None:
-        """Note that the handler has begun; any thread may call it."""
-
-    def progress(self, share: float | None, message: str | None) -> None:
-        """Note how far the handler is: ``share`` of 1, and in words; any thread may call it."""
-
-
-CURRENT: ContextVar["Request"] = ContextVar("current_request")
-
+CURRENT: ContextVar[Job] = ContextVar("current_job")
+"""The job that the running code serves; its ``origin`` is a ``Message``."""
 
 NOT_RUNNING = "request.send() is for plain handlers, while they run."
-JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/json."
 
 
 class Request:
-    """One call of a handler.
+    """One call of a handler: what the client sent, and whether it still waits for the answer.
 
-    Attributes:
-        id: the request's id: the client's ``X-Request-Id`` or a UUID; not unique where clients
-            choose it.
-        body: the raw body.
-        job: the admitted job that it became; the server's own.
-        background: the run of the background job that it belongs to; the server's own.
-
+    A ``Request("id", [], b"{}")`` made by hand, as a unit test makes it, belongs to no call: it
+    has no deadline, is never cancelled, and cannot send.
     """
 
-    __slots__ = ("__weakref__", "_headers", "_json", "_wire", "background", "body", "id", "job")
+    __slots__ = ("__weakref__", "_job", "_message")
 
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Describe a request; ``headers`` is the ASGI list, names in lower case."""
-        self.id = request_id
-        self.body = body
-        self._headers = headers
-        self._json: Any = NOT_GIVEN
-        self._wire: StreamFormat | None = None
-        self.job: Job | None = None
-        self.background: BackgroundRun | None = None
+        """Make a request by hand; ``headers`` is the ASGI list, names in lower case."""
+        self._message = Message(request_id, headers, body)
+        self._job: Job | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> "Request":
+        """Return the request that ``job`` serves."""
+        request = cls.__new__(cls)
+        request._message = job.origin  # noqa: SLF001 - it is being built
+        request._job = job  # noqa: SLF001
+        return request
+
+    @property
+    def id(self) -> str:
+        """The client's ``X-Request-Id``, or a UUID; not unique where clients choose it."""
+        return self._message.id
 
     @property
     def headers(self) -> "Headers":
         """The headers: a mapping whose keys are case-insensitive."""
-        from starlette.datastructures import Headers  # noqa: PLC0415 - the hot path needs none
+        return self._message.headers
 
-        return Headers(raw=self._headers)
+    @property
+    def body(self) -> bytes:
+        """The raw body."""
+        return self._message.body
 
     @property
     def json(self) -> Any:
@@ -75,16 +67,12 @@ class Request:
             MalformedJSON: it is none.
 
         """
-        if self._json is NOT_GIVEN:
-            if not self._is_json():
-                raise UnsupportedMediaType(JSON_WANTED)
-            self._json = decode(self.body)
-        return self._json
+        return self._message.json
 
     @property
     def deadline(self) -> float | None:
         """When the caller stops waiting, in seconds of ``time.monotonic()``; None for never."""
-        return None if self.job is None else self.job.deadline
+        return None if self._job is None else self._job.deadline
 
     @property
     def cancelled(self) -> bool:
@@ -93,7 +81,7 @@ class Request:
         It turns true when the client has left, the deadline has passed, or the server's time to
         stop is over.
         """
-        return self.job is not None and self.job.is_unwanted(time.monotonic())
+        return self._job is not None and self._job.is_unwanted(time.monotonic())
 
     def raise_if_cancelled(self) -> None:
         """Leave the handler where nobody waits for its result any more.
@@ -104,11 +92,11 @@ class Request:
             Draining: the server's time to stop is over.
 
         """
-        if self.cancelled and self.job is not None:
-            raise self.job.called_off or DeadlineExceeded()
+        if self.cancelled and self._job is not None:
+            raise self._job.called_off or DeadlineExceeded()
 
     def send(self, chunk: Any) -> None:
-        """Send ``chunk`` to the caller now, from inside of a plain handler that goes on.
+        """Send ``chunk`` to the caller now, from inside a plain handler that goes on.
 
         What the handler returns is the last chunk; None is none. Blocks while the caller has not
         taken what was sent before, beyond 16 MiB. May be called on any thread while the
@@ -126,18 +114,18 @@ class Request:
         self.raise_if_cancelled()
         if stream.has_ended:
             raise UsageError(NOT_RUNNING)
-        stream.push(self.wire.encode(chunk))
+        stream.push(self._message.form.encode(chunk))
         stream.wait_for_room()
         self.raise_if_cancelled()
 
     def progress(self, share: float, message: str | None = None) -> None:
-        """Tell how far the call is: ``share`` from 0 to 1, and in words where given.
+        """Report how far the call is: ``share`` from 0 to 1, and optionally in words.
 
-        Shown by the page of a background job, and in its stream of events; a direct call's caller
-        is not told. Never blocks, and may be called on any thread, and at every step.
+        A background job shows it, and its stream of events tells it; the caller of a direct call
+        does not see it. Never blocks, and may be called on any thread, and at every step.
 
         Raises:
-            UsageError: the share is not from 0 to 1, or the message is no text.
+            UsageError: the share is not from 0 to 1, or the message is not text.
 
         """
         try:
@@ -146,41 +134,19 @@ class Request:
             share = -1.0
         if not 0 <= share <= 1 or not _is_text(message):
             raise UsageError('request.progress(0.4, "epoch 2"): a number from 0 to 1, and a text.')
-        if self.background is not None:
-            self.background.progress(share, message)
+        if self._message.background is not None:
+            self._message.background.progress(share, message)
 
-    @property
-    def was_sent_to(self) -> bool:
-        """Whether the caller was sent anything by ``send``."""
-        return self.job is not None and self.job.stream is not None
-
-    @property
-    def wire(self) -> StreamFormat:
-        """The form in which chunks go out; the server's own."""
-        if self._wire is None:
-            self._wire = stream_format(self._headers)
-        return self._wire
-
-    @wire.setter
-    def wire(self, wire: StreamFormat) -> None:
-        self._wire = wire
-
-    def _stream(self) -> "Stream":
-        job = self.job
-        if job is None or job.operation.open_stream is None:
+    def _stream(self) -> "Stream[Job]":
+        job = self._job
+        if job is None or job.open_stream is None:
             raise UsageError(NOT_RUNNING)
         if job.operation.finish is not None:
             raise UsageError(
                 "request.send() is for plain handlers without finish=, which makes the answer of "
                 "what they return."
             )
-        return job.stream or job.operation.open_stream(job)
-
-    def _is_json(self) -> bool:
-        for name, value in self._headers:
-            if name == b"content-type":
-                return value == b"application/json" or _is_json_type(value)
-        return False
+        return job.stream or job.open_stream(job)
 
 
 def current_request() -> Request:
@@ -189,19 +155,13 @@ def current_request() -> Request:
     For handlers that do not take a ``Request`` themselves, and for what they call.
 
     Raises:
-        UsageError: it was called outside of a handler.
+        UsageError: it was called outside a handler.
 
     """
     try:
-        return CURRENT.get()
+        return Request.of(CURRENT.get())
     except LookupError:
-        raise UsageError("current_request() was called outside of a handler.") from None
-
-
-def _is_json_type(content_type: bytes) -> bool:
-    """Return whether a media type is JSON: ``application/json`` or any ``+json`` (RFC 6839)."""
-    media_type = content_type.partition(b";")[0].strip().lower()
-    return media_type == b"application/json" or media_type.endswith(b"+json")
+        raise UsageError("current_request() was called outside a handler.") from None
 
 
 def _is_text(message: object) -> bool:

@@ -54,7 +54,9 @@ class Response:
                 f"Response(body=...): bytes, str or a generator, not {type(body).__name__}."
             )
         if type(status) is not int or not 200 <= status <= 599:  # noqa: PLR2004
-            raise UsageError(f"Response(status={status!r}): a number from 200 to 599 is needed.")
+            raise UsageError(
+                f"Response(status={status!r}): the status must be a number from 200 to 599."
+            )
         for name, value in (headers or {}).items():
             _check_header(name, value)
         if status in EMPTY and (json is not NOT_GIVEN or body):
@@ -73,6 +75,6 @@ def _check_header(name: str, value: str) -> None:
 
     """
     if not isinstance(name, str) or not TOKEN.fullmatch(name):
-        raise UsageError(f"Response(headers=...): {name!r} is not the name of a header.")
+        raise UsageError(f"Response(headers=...): {name!r} is not a valid header name.")
     if not isinstance(value, str) or not FIELD_VALUE.fullmatch(value):
         raise UsageError(f"Response(headers=...): the value of {name} is not printable Latin-1.")

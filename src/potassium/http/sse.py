@@ -1,4 +1,4 @@
-"""Server-sent events."""
+"""Server-sent events (WHATWG HTML, section 9.2): their framing, all of it."""
 
 import re
 from typing import Any
@@ -6,15 +6,16 @@ from typing import Any
 from potassium.http.codec import encode
 from potassium.http.stream_formats import BUFFERS, StreamFormat, as_text, utf8
 
-__all__ = ["KEEP_ALIVE", "ServerSentEvents"]
+__all__ = ["EVENTS", "KEEP_ALIVE", "KEEP_ALIVE_INTERVAL", "ServerSentEvents", "event"]
 
 EVENTS = b"text/event-stream"
-KEEP_ALIVE = 15.0  # seconds without an event after which a comment is sent
+KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE_INTERVAL = 15.0  # seconds without an event after which KEEP_ALIVE is sent
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 class ServerSentEvents(StreamFormat):
-    """Server-sent events (WHATWG HTML, section 9.2): ``str`` as it is, anything else as JSON.
+    """The form of a stream whose chunks are events: ``str`` as it is, anything else as JSON.
 
     Each chunk is an event with an ``id`` that counts up from 1. The last event is ``end``, or
     ``error`` with the problem document.
@@ -22,11 +23,10 @@ class ServerSentEvents(StreamFormat):
 
     media_type = EVENTS
     defaults = (*StreamFormat.defaults, (b"cache-control", b"no-cache"))
-    KEEP_ALIVE = b": keep-alive\n\n"
-    END = b"event: end\ndata:\n\n"
+    end = b"event: end\ndata:\n\n"
+    keep_alive = KEEP_ALIVE
 
     def __init__(self) -> None:
-        """Begin to count."""
         super().__init__()
         self._count = 0
 
@@ -38,10 +38,14 @@ class ServerSentEvents(StreamFormat):
         self._count += 1
         return b"id: %d\n%b\n" % (self._count, data)
 
-    @staticmethod
-    def error(problem: bytes) -> bytes:
-        """Return the event that ends a stream which failed."""
+    def error(self, problem: bytes) -> bytes:
+        """Return the event that ends a stream which failed, with the problem document."""
         return b"event: error\ndata: %b\n\n" % problem
+
+
+def event(number: int, kind: str, data: bytes) -> bytes:
+    """Return the event of a ``kind``; ``data`` is one line, ``number`` its id."""
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind.encode(), data)
 
 
 def _lines(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""How the chunks of a stream go over the wire: as events, as lines of JSON, or as they are."""
+"""How the chunks of a stream go over the wire: as lines of JSON, or as they are."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -13,11 +13,12 @@ __all__ = [
     "JsonLines",
     "RawChunks",
     "StreamFormat",
+    "WireHeaders",
     "as_text",
     "utf8",
 ]
 
-Headers = list[tuple[bytes, bytes]]
+WireHeaders = list[tuple[bytes, bytes]]
 
 JSON_LINES = b"application/x-ndjson"
 
@@ -30,19 +31,23 @@ class StreamFormat(ABC):
     Attributes:
         status: the HTTP status.
         headers: what the app set itself.
-        defaults: headers that are sent where the app has not set its own.
+        media_type: the content type, where the app has not set its own.
+        defaults: other headers that are sent where the app has not set its own.
+        end: what is sent after the last chunk.
+        keep_alive: what may be sent while there is no chunk; None where nothing may.
 
     """
 
     media_type: bytes
+    end = b""
+    keep_alive: bytes | None = None
     defaults: tuple[tuple[bytes, bytes], ...] = (
         (b"x-accel-buffering", b"no"),  # proxies would collect an answer before they pass it on
     )
 
     def __init__(self) -> None:
-        """Begin with status 200 and no headers of the app's."""
         self.status = 200
-        self.headers: Headers = []
+        self.headers: WireHeaders = []
 
     @abstractmethod
     def encode(self, chunk: Any) -> bytes:
@@ -53,17 +58,21 @@ class StreamFormat(ABC):
 
         """
 
-    def set_by_app(self, status: int, headers: Headers) -> "StreamFormat":
+    def set_by_app(self, status: int, headers: WireHeaders) -> "StreamFormat":
         """Return the form for an answer whose status and headers the app has given.
 
         With a content type of its own it sends its chunks as they are.
         """
-        wire = RawChunks() if any(name == b"content-type" for name, _ in headers) else self
-        wire.status = status
-        wire.headers = headers
-        return wire
+        form = RawChunks() if any(name == b"content-type" for name, _ in headers) else self
+        form.status = status
+        form.headers = headers
+        return form
 
-    def head(self) -> Headers:
+    def error(self, problem: bytes) -> bytes | None:  # noqa: ARG002 - for those that can tell
+        """Return what tells of a failure in mid-stream; None where the form has no way to."""
+        return None
+
+    def head(self) -> WireHeaders:
         """Return the headers to send; complete once the first chunk was encoded."""
         own = {name for name, _ in self.headers}
         defaults = [*self.defaults, (b"content-type", self.media_type)]
@@ -89,14 +98,14 @@ class RawChunks(StreamFormat):
         self.media_type = self.media_type or media_type
         return data
 
-    def head(self) -> Headers:
+    def head(self) -> WireHeaders:
         """Return the headers to send."""
         self.media_type = self.media_type or b"application/octet-stream"
         return super().head()
 
 
 class JsonLines(StreamFormat):
-    """A JSON value in each line (ndjson); ``bytes`` have to be text in UTF-8."""
+    """A JSON value in each line (ndjson); ``bytes`` must be text in UTF-8."""
 
     media_type = JSON_LINES
 
@@ -112,7 +121,7 @@ class JsonChunks(JsonLines):
         """Return the value that stands for ``chunk``."""
         return super().encode(chunk)[:-1]
 
-    def set_by_app(self, status: int, headers: Headers) -> StreamFormat:  # noqa: ARG002
+    def set_by_app(self, status: int, headers: WireHeaders) -> StreamFormat:  # noqa: ARG002
         """Return this form: nobody sees the status and the headers of a job's answer."""
         return self
 
@@ -127,7 +136,7 @@ def utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise UnserializableOutput("A chunk has half of a surrogate pair in it.") from None
+        raise UnserializableOutput("A chunk contains half of a surrogate pair.") from None
 
 
 def as_text(chunk: bytes | bytearray | memoryview) -> str:

@@ -21,9 +21,9 @@ from potassium.errors import (
 )
 from potassium.handlers.handler import Handler
 from potassium.http.codec import decode
+from potassium.http.message import Message
 from potassium.http.problem import failure_reply, internal
 from potassium.http.reply import OwnReply, Reply
-from potassium.http.request import Request
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
@@ -59,16 +59,14 @@ class Executor:
         self._handlers = handlers
         self._debug = debug
 
-    async def run(self, run: Attempt) -> Outcome:
+    async def run(self, attempt: Attempt) -> Outcome:
         """Run a job to its end; never raises for what the handler does."""
-        job = run.job
+        job = attempt.job
         handler = self._handlers[job.handler]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
-        request = Request(job.request_id, headers, job.body)
-        request.background = run
-        request.wire = JsonChunks()
+        message = Message(job.request_id, headers, job.body, background=attempt, form=JsonChunks())
         try:
-            return await self._call(handler, request, run)
+            return await self._call(handler, message, attempt)
         except PotassiumError as error:
             is_ending = self._engine.lifecycle.state is not State.READY
             if is_ending and isinstance(error, Draining | WorkerFailed):
@@ -76,40 +74,42 @@ class Executor:
             failure = error
         except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
             failure = internal(error)
-        reply = failure_reply(failure, handler.path, request.id, debug=self._debug)
+        reply = failure_reply(failure, handler.path, message.id, debug=self._debug)
         if isinstance(failure, JobCancelled):
             return Cancelled(reply.body)
         return Failed(reply.body, may_retry=_may_retry(failure, reply))
 
-    async def _call(self, handler: Handler, request: Request, run: Attempt) -> Outcome:
-        call = request, handler.bind(request)
-        job = await self._admit(handler, call, run)
-        request.job = job
+    async def _call(self, handler: Handler, message: Message, attempt: Attempt) -> Outcome:
+        job = await self._admit(handler, message, attempt)
         outcome = await self._engine.outcome(job)
         if type(outcome) is Stream:
-            done = Done(await self._collect(outcome, run))
+            done = Done(await self._collect(outcome, attempt))
         else:
             done = _done(outcome)
         if len(done.output) > LONGEST_OUTPUT:
             raise UnserializableOutput(f"The result is longer than {LONGEST_OUTPUT} bytes.")
         return done
 
-    async def _admit(self, handler: Handler, call: object, run: Attempt) -> Job:
+    async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
+        argument = handler.bind(message)
         engine = self._engine
         while True:
-            if run.is_cancelled:
+            if attempt.is_cancelled:
                 raise JobCancelled
             try:
-                job = engine.admit(handler.operation, call, priority=Priority.LOW)
+                job = engine.admit(
+                    handler.operation, argument, priority=Priority.LOW, origin=message
+                )
             except QueueFull:
                 await asyncio.sleep(FULL)
                 continue
             break
         job.is_background = True
-        run.on_cancel = lambda: engine.call_off(job, JobCancelled())
-        run.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
-        if handler.timeout is not None:
-            run.on_begin.append(self._limit(job, handler.timeout))
+        attempt.on_cancel = lambda: engine.call_off(job, JobCancelled())
+        attempt.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
+        timeout = handler.options.get("timeout")
+        if timeout is not None:
+            attempt.on_begin.append(self._limit(job, timeout))
         return job
 
     def _limit(self, job: Job, seconds: float) -> Callable[[], object]:
@@ -122,14 +122,14 @@ class Executor:
 
         return begin
 
-    async def _collect(self, stream: Stream, run: Attempt) -> bytes:
+    async def _collect(self, stream: Stream[Job], attempt: Attempt) -> bytes:
         """Return a list of all chunks as JSON; each is told of as it comes."""
         chunks: list[bytes] = []
         try:
             while (some := await stream.take()) is not None:
                 for chunk in some:
                     chunks.append(chunk)
-                    await run.chunk(chunk)
+                    await attempt.chunk(chunk)
         finally:
             self._engine.release(stream)
         return b"[%b]" % b",".join(chunks)
@@ -172,12 +172,14 @@ def _done(reply: Reply) -> Done:
     if not reply.body:
         return Done(b"null")
     if not reply.is_json:
-        raise UnserializableOutput("The result of a background job has to be JSON.")
+        raise UnserializableOutput("The result of a background job must be JSON.")
     if isinstance(reply, OwnReply):
         try:
             decode(reply.body)
         except MalformedJSON:
-            raise UnserializableOutput("The body is not the JSON that its type says.") from None
+            raise UnserializableOutput(
+                "The body is not JSON, although its content type says so."
+            ) from None
     return Done(reply.body)
 
 

@@ -155,6 +155,6 @@ def same_or_refused(known: StoredJob, job: NewJob) -> StoredJob:
     """
     if known.fingerprint != job.fingerprint:
         raise IdempotencyKeyReused(
-            "This idempotency key was used before, for a job with other content."
+            "This idempotency key was already used for a job with different content."
         )
     return known

@@ -1,9 +1,8 @@
-"""What a job's attempt comes to, and what makes attempts."""
+"""What an attempt at a job comes to, and what makes attempts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from potassium.jobs.attempt import Attempt
@@ -64,5 +63,5 @@ class Work(Protocol):
 
     lanes: Sequence[Lane]
 
-    async def run(self, run: "Attempt") -> Outcome:
+    async def run(self, attempt: "Attempt") -> Outcome:
         """Run a job to its end; never raises for what the handler does."""

@@ -9,9 +9,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from potassium.errors import InvalidInput
+from potassium.http import sse
 from potassium.http.codec import encode
 from potassium.http.preferences import wait_of
-from potassium.http.sse import KEEP_ALIVE, ServerSentEvents
 from potassium.jobs.document import document, rfc3339
 from potassium.jobs.model import Event, Status
 from potassium.jobs.service import LONGEST_WAIT, JobService
@@ -52,7 +52,7 @@ class JobRoutes:
         limit = _limit(request.query_params.get("limit"))
         after = request.query_params.get("after")
         if after is not None and not (after.isascii() and after.isalnum()):
-            raise InvalidInput("after: the id of a job is needed.")
+            raise InvalidInput("after must be the id of a job.")
         jobs = await service.store.find(
             status=_status(request.query_params.get("status")),
             limit=limit + 1,
@@ -96,7 +96,7 @@ class JobRoutes:
         job = await service.get(request.path_params["id"])
         last = request.headers.get("last-event-id", "0")
         if not last.isascii() or not last.isdigit() or len(last) > len(str(2**62)):
-            raise InvalidInput("Last-Event-ID: the number of an event is needed.")
+            raise InvalidInput("Last-Event-ID must be the number of an event.")
         return StreamingResponse(
             _stream(service, job.id, int(last)),
             media_type="text/event-stream",
@@ -143,12 +143,12 @@ async def _stream(service: JobService, job_id: str, last: int) -> AsyncIterator[
                 yield b"".join(map(_event, events))
             if job is None or service.has_rest(job):
                 return
-            while not await change.wait(KEEP_ALIVE):
-                yield ServerSentEvents.KEEP_ALIVE
+            while not await change.wait(sse.KEEP_ALIVE_INTERVAL):
+                yield sse.KEEP_ALIVE
 
 
 def _event(event: Event) -> bytes:
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.id, event.kind.encode(), event.data)
+    return sse.event(event.id, event.kind, event.data)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -159,7 +159,7 @@ def _status(given: str | None) -> Status | None:
     try:
         return None if given is None else Status(given)
     except ValueError:
-        raise InvalidInput(f"status: one of {', '.join(_statuses())} is needed.") from None
+        raise InvalidInput(f"status must be one of {', '.join(_statuses())}.") from None
 
 
 def _statuses() -> Iterator[str]:
@@ -171,4 +171,4 @@ def _limit(given: str | None) -> int:
         return PAGE
     if given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= LARGEST_PAGE:
         return int(given[:9])
-    raise InvalidInput(f"limit: a number from 1 to {LARGEST_PAGE} is needed.")
+    raise InvalidInput(f"limit must be a number from 1 to {LARGEST_PAGE}.")

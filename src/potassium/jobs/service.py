@@ -5,35 +5,34 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from potassium.config import Jobs
 from potassium.engine import Priority
 from potassium.errors import (
-    DeadlineExceeded,
     Draining,
     InvalidInput,
     JobCancelled,
     JobHasEnded,
     JobNotFound,
-    PotassiumError,
     StoreFailed,
 )
 from potassium.handlers.handler import Handler
-from potassium.http.codec import encode
-from potassium.http.problem import problem_reply
-from potassium.http.request import Request
+from potassium.http.message import Message
+from potassium.http.problem import problem_document
 from potassium.jobs.attempt import status_event
 from potassium.jobs.document import document
 from potassium.jobs.model import Event, NewJob, Status, StoredJob
 from potassium.jobs.outcome import Work
 from potassium.jobs.runner import Runner
+from potassium.jobs.settlement import Settlement
 from potassium.jobs.store import JobStore
 from potassium.jobs.sweeper import Sweeper
+from potassium.jobs.terms import Terms
 from potassium.jobs.watch import Watch
-from potassium.webhooks.model import Delivery, DeliveryAttempt
-from potassium.webhooks.outbox import new_id
+from potassium.webhooks.model import DeliveryAttempt
+from potassium.webhooks.service import WebhookService
 
 __all__ = ["JobService"]
 
@@ -65,33 +64,20 @@ class JobService:
         options: Jobs,
         handlers: Mapping[str, Handler],
         work: Work,
-        *,
-        delivered: Callable[[], object],
+        webhooks: WebhookService,
     ) -> None:
         """Serve jobs of ``handlers``, by path, run by ``work``.
 
-        ``delivered`` is called when there is something to be posted in the store.
+        ``webhooks`` posts what is to be told of those that have ended.
         """
         self.store = store
         self.watch = Watch()
-        self._options = options
+        self._expire_after = options.expire_after
         self._handlers = handlers
-        self._runner = Runner(
-            store,
-            work,
-            self.watch,
-            deliveries=self._deliveries,
-            delivered=delivered,
-            problem=_problem,
-            backoff=self._backoff,
-        )
-        self._sweeper = Sweeper(
-            store,
-            keep_for=options.keep_for,
-            expire=self._expire,
-            running=lambda: self._runner.running,
-            lost=self._runner.cancel,
-        )
+        self._terms = Terms(handlers, options)
+        self._settlement = Settlement(store, self._terms, webhooks, self.watch)
+        self._runner = Runner(store, work, self._settlement, self.watch)
+        self._sweeper = Sweeper(store, self._runner, self._settlement, keep_for=options.keep_for)
 
     async def start(self) -> None:
         """Take up what was left, and begin to run jobs.
@@ -102,8 +88,8 @@ class JobService:
         """
         for path in sorted(set(await self.store.waiting()) - self._handlers.keys()):
             logger.warning(
-                "%d jobs wait for POST %s, which this app has no handler for; they stay until it "
-                "has one again, or they are cancelled",
+                "%d jobs are queued for POST %s, which has no handler in this app; they stay "
+                "queued until it has one again, or until they are cancelled",
                 await self.store.count(Status.QUEUED, path),
                 path,
             )
@@ -126,7 +112,7 @@ class JobService:
     async def submit(
         self,
         handler: Handler,
-        request: Request,
+        message: Message,
         *,
         priority: Priority,
         idempotency_key: str | None,
@@ -143,23 +129,23 @@ class JobService:
 
         """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
-            raise InvalidInput(f"Idempotency-Key: 1 to {LONGEST_KEY} characters are needed.")
+            raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
         now = time.time()
-        limit = self._options.expire_after
+        expire_after = self._expire_after
         job_id = secrets.token_hex(16)
         new = NewJob(
             id=job_id,
             handler=handler.path,
-            body=request.body,
-            headers=[one for one in request.headers.items() if one[0] not in CREDENTIALS],
-            request_id=request.id,
+            body=message.body,
+            headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
+            request_id=message.id,
             priority=priority.value,
-            attempts_limit=handler.attempts or self._options.attempts,
+            attempts_limit=self._terms.attempts(handler.path),
             created_at=now,
-            expires_at=None if limit is None else now + limit,
+            expires_at=None if expire_after is None else now + expire_after,
             webhook_url=webhook_url,
             idempotency_key=idempotency_key,
-            fingerprint=hashlib.sha256(request.body).digest(),
+            fingerprint=hashlib.sha256(message.body).digest(),
         )
         # At once, so that both are done in one transaction.
         job, queued = await asyncio.gather(
@@ -220,18 +206,18 @@ class JobService:
         while True:
             job = await self.get(job_id)
             if job.status.is_final:
-                raise JobHasEnded(f"The job is {job.status} already.")
+                raise JobHasEnded(f"The job has already ended ({job.status}).")
             if job.status is Status.RUNNING:
                 if self._runner.cancel(job_id):
                     return job
                 if self._runner.is_draining:
                     raise Draining("The server is stopping.")
                 if time.monotonic() > give_up_at:
-                    raise StoreFailed("What came of the job cannot be stored now.")
+                    raise StoreFailed("The end of the job cannot be stored at the moment.")
                 await asyncio.sleep(0.001)  # it is about to begin, or has just ended
                 continue
-            error = _problem(JobCancelled(), job.request_id)
-            if await self._runner.end(job, Status.CANCELLED, None, error):
+            error = problem_document(JobCancelled(), job.request_id)
+            if await self._settlement.end(job, Status.CANCELLED, error=error):
                 return await self.get(job_id)
 
     async def retry(self, job_id: str) -> StoredJob:
@@ -244,12 +230,11 @@ class JobService:
 
         """
         job = await self.get(job_id)
-        handler = self._handlers.get(job.handler)
-        limit = (handler and handler.attempts) or self._options.attempts
+        limit = job.attempts + self._terms.attempts(job.handler)
         last = max(1, await self.store.last_event(job_id))
         queued = Event(id=last + 1, kind="status", data=status_event("queued", job.attempts))
         did = job.status is Status.FAILED and await self.store.retry(
-            job, attempts_limit=job.attempts + limit, now=time.time(), events=[queued]
+            job, attempts_limit=limit, now=time.time(), events=[queued]
         )
         if not did:
             raise JobHasEnded(f"Only a failed job can be retried; this one is {job.status}.")
@@ -276,39 +261,3 @@ class JobService:
 
         """
         return await self.store.position(job) if job.status is Status.QUEUED else None
-
-    async def _expire(self, job: StoredJob) -> None:
-        error = DeadlineExceeded("The job had not begun within its time.")
-        await self._runner.end(job, Status.EXPIRED, None, _problem(error, job.request_id))
-
-    def _backoff(self, job: StoredJob) -> float:
-        handler = self._handlers.get(job.handler)
-        first = (handler and handler.backoff) or self._options.backoff
-        return first * 2.0 ** min(job.attempts - 1, 20)
-
-    def _deliveries(self, job: StoredJob) -> list[Delivery]:
-        """Return what is to be posted about a job that has ended."""
-        posts = []
-        if job.webhook_url is not None:
-            posts.append((job.webhook_url, encode(document(job)), True))
-        handler = self._handlers.get(job.handler)
-        if handler is not None and handler.webhook_url is not None and job.output is not None:
-            posts.append((handler.webhook_url, job.output, False))
-        now = job.finished_at or time.time()
-        return [
-            Delivery(
-                id=new_id(),
-                url=url,
-                body=body,
-                request_id=job.request_id,
-                job_id=job.id,
-                is_guarded=is_guarded,
-                created_at=now,
-                due_at=now,
-            )
-            for url, body, is_guarded in posts
-        ]
-
-
-def _problem(error: PotassiumError, request_id: str) -> bytes:
-    return problem_reply(error, request_id).body

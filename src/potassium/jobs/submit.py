@@ -10,10 +10,10 @@ from potassium.engine import Priority
 from potassium.errors import JobNotFound, StoreFailed, WebhookUrlRefused
 from potassium.handlers.handler import Handler
 from potassium.http.codec import encode
+from potassium.http.message import Message
 from potassium.http.preferences import wait_of, wants_job
 from potassium.http.problem import PROBLEM
 from potassium.http.reply import JSON, Reply
-from potassium.http.request import Request
 from potassium.jobs.document import document
 from potassium.jobs.model import Status, StoredJob
 from potassium.jobs.service import LONGEST_WAIT, JobService
@@ -41,7 +41,7 @@ class Submissions:
         self._check_url = check_url
 
     async def answer(
-        self, handler: Handler, request: Request, scope: Scope, priority: Priority
+        self, handler: Handler, message: Message, scope: Scope, priority: Priority
     ) -> Reply:
         """Submit a call and return the answer to it.
 
@@ -54,7 +54,7 @@ class Submissions:
         """
         job, position = await self._service.submit(
             handler,
-            request,
+            message,
             priority=priority,
             idempotency_key=_header(scope, b"idempotency-key"),
             webhook_url=await self._webhook_url(scope),
@@ -81,7 +81,7 @@ class Submissions:
         if url is None:
             return None
         if self._check_url is None:
-            raise WebhookUrlRefused("Clients may not name webhooks here.")
+            raise WebhookUrlRefused("This server does not accept webhook URLs from clients.")
         return await self._check_url(url)
 
 

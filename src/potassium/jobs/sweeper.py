@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 
 from potassium.errors import StoreFailed
-from potassium.jobs.model import StoredJob
+from potassium.jobs.runner import Runner
+from potassium.jobs.settlement import Settlement
 from potassium.jobs.store import JobStore
 
 __all__ = ["Sweeper"]
@@ -21,26 +22,20 @@ logger = logging.getLogger("potassium.jobs")
 class Sweeper:
     """Ends jobs that have waited too long, deletes old ones, and keeps claims alive."""
 
-    def __init__(  # noqa: PLR0913 - what it stands between
+    def __init__(
         self,
         store: JobStore,
+        runner: Runner,
+        settlement: Settlement,
         *,
         keep_for: float,
-        expire: Callable[[StoredJob], Awaitable[object]],
-        running: Callable[[], Sequence[str]],
-        lost: Callable[[str], object],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepare to sweep ``store``.
-
-        ``expire`` ends a job; ``running`` returns the claims to keep, and ``lost`` is called with
-        each that is somebody else's by now.
-        """
+        """Prepare to sweep ``store``; jobs are deleted ``keep_for`` seconds after their end."""
         self._store = store
+        self._runner = runner
+        self._settlement = settlement
         self._keep_for = keep_for
-        self._expire = expire
-        self._running = running
-        self._lost = lost
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._next_deletion = 0.0
@@ -73,12 +68,12 @@ class Sweeper:
 
         """
         now = self._clock()
-        running = self._running()
+        running = self._runner.running
         if running:
             for job_id in await self._store.keep(running):
-                self._lost(job_id)
+                self._runner.cancel(job_id)  # somebody else has the claim by now
         for job in await self._store.overdue(now=now, limit=AT_ONCE):
-            await self._expire(job)
+            await self._settlement.expire(job)
         if now >= self._next_deletion:
             before = now - self._keep_for
             deleted = await self._store.delete_ended(before=before, limit=AT_ONCE)

@@ -63,13 +63,13 @@ def check_keys(keys: Iterable[str]) -> list[str]:
 
     """
     if isinstance(keys, str):
-        raise UsageError("api_keys=...: a list of keys is needed, not one string.")
+        raise UsageError("api_keys must be a list of keys, not one string.")
     keys = list(keys)
     for key in keys:
         if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
-            raise UsageError("api_keys=...: a key is a string of printable ASCII characters.")
+            raise UsageError("api_keys: a key must be a string of printable ASCII characters.")
         if key != key.strip():
-            raise UsageError("api_keys=...: a key has no blanks around it.")
+            raise UsageError("api_keys: a key must not begin or end with whitespace.")
     return keys
 
 

@@ -95,4 +95,4 @@ class Bodies:
         return len(length) > LONGEST_LENGTH or int(length) > self._size
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body may have {self._size} bytes at most.")
+        return BodyTooLarge(f"The body may have at most {self._size} bytes.")

@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from potassium.engine import State
-from potassium.engine.engine import Counts
+from potassium.engine import Counts, State
 from potassium.serving.runtime import Runtime
 
 __all__ = ["Health"]
@@ -45,9 +44,9 @@ class Health:
         the first call would wait for ever.
         """
         self._runtime.begin()
-        state, running = self._runtime.lifecycle.state, self._runtime.running
-        if state is State.READY and running is not None:
-            if running.engine.capacity.waiting < running.engine.capacity.limit:
+        state, services = self._runtime.lifecycle.state, self._runtime.services
+        if state is State.READY and services is not None:
+            if services.engine.capacity.waiting < services.engine.capacity.limit:
                 return JSONResponse({"ready": True})
             return JSONResponse({"ready": False, "reason": "queue_full"}, 503)
         return JSONResponse({"ready": False, "reason": state.value}, 503)
@@ -64,13 +63,13 @@ class Health:
 
     async def status(self, _: Request) -> Response:
         """Tell what the server is doing. Times are in milliseconds unless they say otherwise."""
-        engine = self._runtime.running and self._runtime.running.engine
+        engine = self._runtime.services and self._runtime.services.engine
         now = time.monotonic()
         job = engine.worker.current if engine else None
         since = engine.worker.since if engine else now
         spent = round((now - since) * 1000)
         streams = sum(one.open_streams for one in self._runtime.operations())
-        counts = engine.counts if engine else Counts()
+        counts = engine.calls.counts if engine else Counts()
         return JSONResponse(
             {
                 "name": self._name,

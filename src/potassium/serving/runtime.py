@@ -28,14 +28,14 @@ class Runtime:
 
     Attributes:
         lifecycle: the state that everybody reads.
-        running: None before the start is through and after the stop.
+        services: None before the start is through and after the stop.
 
     """
 
     def __init__(self, plan: Plan) -> None:
         """Prepare to serve what ``plan`` holds by the time of the start."""
         self.lifecycle = Lifecycle()
-        self.running: Services | None = None
+        self.services: Services | None = None
         self._plan = plan
         self._entered = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,22 +63,22 @@ class Runtime:
 
         """
         if self.lifecycle.state is State.FAILED:
-            raise WorkerFailed("The app failed before; start it in a new process.")
+            raise WorkerFailed("The app has failed; start it in a new process.")
         if self._entered:
             raise UsageError("The app is running already: enter app.lifespan once at a time.")
         self._enter()
-        async with self._running():
+        async with self._serving():
             yield
 
     @asynccontextmanager
-    async def _running(self) -> AsyncIterator[None]:
+    async def _serving(self) -> AsyncIterator[None]:
         try:
-            running = await self._start()
+            services = await self._start()
             try:
                 yield
             finally:
                 with anyio.move_on_after(self._plan.limits.grace_period + STOP_TIME, shield=True):
-                    await running.stop()
+                    await services.stop()
         finally:
             self._leave()
 
@@ -96,7 +96,7 @@ class Runtime:
             WorkerFailed: ``init`` has failed.
 
         """
-        if self.running is None:
+        if self.services is None:
             self.begin()
             if self._waiting >= self._plan.limits.queue_size:
                 raise Starting("The model is still loading.", retry_after=1)
@@ -110,9 +110,9 @@ class Runtime:
                 self._waiting -= 1
         if self.lifecycle.state is State.FAILED:
             raise WorkerFailed("The model could not be loaded.")
-        if self.running is None:
+        if self.services is None:
             raise Draining("The server is stopping.")
-        return self.running
+        return self.services
 
     def begin(self) -> None:
         """Start the engine in the background, unless somebody has begun to already."""
@@ -121,9 +121,9 @@ class Runtime:
         if self._loop is asyncio.get_running_loop():
             return  # it ran on this loop before: what comes now comes late
         logger.warning(
-            "nobody entered this app's lifespan, so its first request starts it and waits for "
-            "init; to load the model beforehand, give the parent app lifespan=app.lifespan, or "
-            "enter app.lifespan() inside its own"
+            "this app's lifespan was not entered, so its first request starts it and waits for "
+            "init; to load the model earlier, give the parent app lifespan=app.lifespan, or "
+            "enter app.lifespan() in the parent's own lifespan"
         )
         self._enter()
         self._lazy = asyncio.create_task(
@@ -135,18 +135,18 @@ class Runtime:
 
     def drain(self) -> None:
         """Admit nothing any more; what was admitted has the grace period to end in."""
-        if self.running is not None:
-            self.running.drain()
+        if self.services is not None:
+            self.services.drain()
 
     @property
     def was_cut_off(self) -> bool:
         """Whether the end of the grace period took calls from those who waited."""
-        return self.running is not None and self.running.engine.cut_off > 0
+        return self.services is not None and self.services.engine.cut_off > 0
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits for a result."""
-        return self.running is None or self.running.engine.is_idle
+        return self.services is None or self.services.engine.is_idle
 
     def _enter(self) -> None:
         self._entered = True
@@ -154,17 +154,17 @@ class Runtime:
         self._start_over = asyncio.Event()
 
     def _leave(self, _: object = None) -> None:
-        self.running = None
+        self.services = None
         self._entered = False
 
     async def _run_until_the_loop_ends(self) -> None:
         try:
-            async with self._running():
+            async with self._serving():
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            trace = trace_below(error, self._plan.init.run.__code__)
+            trace = trace_below(error)
             logger.critical(
                 "init failed; the app answers 503 from now on",
                 exc_info=(type(error), error, trace),
@@ -173,10 +173,10 @@ class Runtime:
     async def _start(self) -> Services:
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
-        running = Services(self._plan, self.lifecycle)
+        services = Services(self._plan, self.lifecycle)
         try:
-            await running.start()
-            self.running = running
+            await services.start()
+            self.services = services
         finally:
             self._start_over.set()
-        return running
+        return services

@@ -12,23 +12,20 @@ from potassium.handlers.accelerator import is_fatal
 from potassium.handlers.handler import Handler
 from potassium.serving.disconnects import Disconnects
 from potassium.webhooks.memory_store import MemoryDeliveries
-from potassium.webhooks.outbox import OUTBOX, Outbox
+from potassium.webhooks.outbox import OUTBOX
+from potassium.webhooks.service import WebhookService
 
 if TYPE_CHECKING:
     from potassium.jobs.service import JobService
     from potassium.jobs.store import JobStore
     from potassium.jobs.submit import Submissions
-    from potassium.webhooks.deliverer import Deliverer
-    from potassium.webhooks.model import DeliveryStore
 
 __all__ = ["Plan", "Services"]
-
-LAST_DELIVERIES = 10.0  # seconds that deliveries under way have to end in, when all else has
 
 
 @dataclass(kw_only=True)
 class Plan:
-    """What an app is made of, by the time of its start.
+    """What an app is made of, complete by the time of its start.
 
     Attributes:
         handlers: by path.
@@ -49,14 +46,14 @@ class Plan:
 
 
 class Services:
-    """An app that runs: its engine, and everything around it.
+    """The engine of an app that runs, and everything around it.
 
     Attributes:
         engine: runs the calls.
-        departures: watches who is still waiting for them.
-        outbox: takes what is to be posted onward.
+        disconnects: watches who is still waiting for them.
+        webhooks: posts results onward.
         jobs: the background jobs; None where the app has none.
-        intake: takes calls in as background jobs; likewise.
+        submissions: takes calls in as background jobs; likewise.
 
     """
 
@@ -64,13 +61,12 @@ class Services:
         """Prepare; ``start`` has yet to be called."""
         self._plan = plan
         self._lifecycle = lifecycle
-        self._deliverer: Deliverer | None = None
         self._store: JobStore | None = None
         self.jobs: JobService | None = None
-        self.intake: Submissions | None = None
+        self.submissions: Submissions | None = None
         self.engine: Engine
-        self.departures: Disconnects
-        self.outbox: Outbox
+        self.disconnects: Disconnects
+        self.webhooks: WebhookService
 
     async def start(self) -> None:
         """Open the store, load the model, and begin to run jobs and to deliver.
@@ -85,14 +81,9 @@ class Services:
             if plan.jobs is not None:
                 self._store = await _open(plan.jobs)
                 undo.push_async_callback(self._store.close)
-            in_store = self._store is not None and plan.webhooks.store is not None
-            self._deliveries: DeliveryStore = (
-                self._store if self._store and in_store else MemoryDeliveries()
-            )
-            self._is_durable = in_store and plan.jobs is not None and plan.jobs.path is not None
-            self.outbox = Outbox(self._deliveries, self._deliver)
-            undo.push_async_callback(self._close_deliveries)  # init may have posted something
-            OUTBOX.set(self.outbox)  # the threads and tasks that begin now have it
+            self.webhooks = self._new_webhooks()
+            undo.push_async_callback(self.webhooks.close)  # init may have posted something
+            OUTBOX.set(self.webhooks.outbox)  # the threads and tasks that begin now have it
             self.engine = Engine(
                 [handler.operation for handler in plan.handlers.values()],
                 limits=plan.limits,
@@ -101,7 +92,7 @@ class Services:
             )
             await self.engine.start(plan.init)
             # An error for each: one raised again and again keeps the frames of all its raises.
-            self.departures = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
+            self.disconnects = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
             undo.pop_all()
         if self._store is not None and plan.jobs is not None:
             try:
@@ -119,45 +110,35 @@ class Services:
     async def stop(self) -> None:
         """Let what was admitted end, then stop the threads, the deliveries and the store."""
         self.drain()
-        self.departures.close()
+        self.disconnects.close()
         async with AsyncExitStack() as rest:
             if self._store is not None:
                 rest.push_async_callback(self._store.close)
-            rest.push_async_callback(self._close_deliveries)
+            rest.push_async_callback(self.webhooks.close)
             if self.jobs is not None:
                 rest.push_async_callback(self.jobs.close)
             await self.engine.stop()
 
+    def _new_webhooks(self) -> WebhookService:
+        plan, store = self._plan, self._store
+        if store is None or plan.jobs is None or plan.webhooks.store is None:
+            return WebhookService(MemoryDeliveries(), plan.webhooks, is_durable=False)
+        return WebhookService(store, plan.webhooks, is_durable=plan.jobs.path is not None)
+
     async def _start_jobs(self, store: "JobStore", options: Jobs) -> None:
-        from potassium.jobs.executor import Executor  # noqa: PLC0415 - only for apps that have jobs
+        from potassium.jobs.executor import Executor  # noqa: PLC0415 - only for apps with jobs
         from potassium.jobs.service import JobService  # noqa: PLC0415
         from potassium.jobs.submit import Submissions  # noqa: PLC0415
 
         plan = self._plan
-        work = Executor(self.engine, plan.handlers, debug=plan.debug)
-        self.jobs = JobService(store, options, plan.handlers, work, delivered=self._deliver)
+        executor = Executor(self.engine, plan.handlers, debug=plan.debug)
+        self.jobs = JobService(store, options, plan.handlers, executor, self.webhooks)
         check: Callable[[str], Awaitable[str]] | None = None
         if plan.webhooks.client_urls:
             check = _url_check(plan.webhooks)
-        self.intake = Submissions(self.jobs, check)
-        self._deliver()  # what was left of the last time
+        self.submissions = Submissions(self.jobs, check)
+        self.webhooks.wake()  # what was left of the last time
         await self.jobs.start()
-
-    def _deliver(self) -> None:
-        """Look for what is to be delivered; the first time, begin to."""
-        if self._deliverer is None:
-            from potassium.webhooks.deliverer import Deliverer  # noqa: PLC0415 - imports httpx
-
-            self._deliverer = Deliverer(
-                self._deliveries, self._plan.webhooks, is_durable=self._is_durable
-            )
-            self._deliverer.start()
-        self._deliverer.wake()
-
-    async def _close_deliveries(self) -> None:
-        await self.outbox.close()
-        if self._deliverer is not None:
-            await self._deliverer.close(LAST_DELIVERIES)
 
 
 async def _open(options: Jobs) -> "JobStore":
@@ -180,5 +161,5 @@ def _url_check(options: Webhooks) -> Callable[[str], Awaitable[str]]:
     from potassium.webhooks.client_urls import checked_url  # noqa: PLC0415 - imports httpx
     from potassium.webhooks.resolver import Resolver  # noqa: PLC0415
 
-    permitted, names = PermittedAddresses(options.allow), Resolver()
-    return lambda url: checked_url(url, permitted, names.addresses)
+    permitted, resolver = PermittedAddresses(options.allow), Resolver()
+    return lambda url: checked_url(url, permitted, resolver.addresses)

@@ -1,25 +1,26 @@
 """What the log shows of a failed start: the user's own lines, without ours and the server's."""
 
 import traceback
-from types import CodeType, TracebackType
+from types import TracebackType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from potassium.errors import UsageError
+from potassium.handlers.init import Init
 
 __all__ = ["StartupErrors", "trace_below"]
 
 
-def trace_below(error: BaseException, entry: CodeType) -> TracebackType | None:
-    """Return the traceback of ``error`` from what the function of code ``entry`` called onwards.
+def trace_below(error: BaseException) -> TracebackType | None:
+    """Return the traceback of ``error`` from the app's own ``init`` onwards.
 
-    Of an error that came from elsewhere it is the whole, but for a ``UsageError``: its message
+    Of an error that came from elsewhere it is the whole, except for a ``UsageError``: its message
     says what to do.
     """
     trace = error.__traceback__
     while trace is not None:
         code, trace = trace.tb_frame.f_code, trace.tb_next
-        if code is entry:
+        if code is Init.run.__code__:
             return trace
     return None if isinstance(error, UsageError) else error.__traceback__
 
@@ -27,10 +28,8 @@ def trace_below(error: BaseException, entry: CodeType) -> TracebackType | None:
 class StartupErrors:
     """ASGI middleware that has the server log a failed start by ``trace_below``."""
 
-    def __init__(self, app: ASGIApp, entry: CodeType) -> None:
-        """Wrap ``app``, whose ``init`` is called by the function of code ``entry``."""
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._entry = entry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the app's lifespan."""
@@ -50,7 +49,7 @@ class StartupErrors:
             await self._app(scope, receive, hold_back)
         except BaseException as error:
             if failed is not None:
-                trace = trace_below(error, self._entry)
+                trace = trace_below(error)
                 # What a mistake was found out by says nothing beyond its message.
                 lines = traceback.format_exception(
                     type(error), error, trace, chain=trace is not None

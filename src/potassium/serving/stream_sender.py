@@ -4,22 +4,20 @@ import asyncio
 
 from starlette.types import Message, Send
 
-from potassium.engine import Stream
+from potassium.engine import Job, Stream
 from potassium.errors import ClientLeft, PotassiumError, StreamBroken
+from potassium.http import sse
 from potassium.http.reply import Reply
-from potassium.http.sse import ServerSentEvents
 from potassium.http.stream_formats import StreamFormat
 
-__all__ = ["KEEP_ALIVE", "StreamSender"]
-
-KEEP_ALIVE = 15.0  # seconds without an event after which a comment is sent
+__all__ = ["StreamSender"]
 
 # Of a client that takes its stream slowly, progress is seen each time that it has taken as much.
 PIECE = 64 * 1024  # bytes
 
 
 class StreamSender:
-    """Sends what a stream holds, in the form that ``wire`` gives it.
+    """Sends what a stream holds, in the form that ``form`` gives it.
 
     Attributes:
         has_begun: whether the response's head is sent, so that an error has to be told in it.
@@ -27,18 +25,18 @@ class StreamSender:
     """
 
     def __init__(
-        self, wire: StreamFormat, request_id: str, send: Send, stall_timeout: float
+        self, form: StreamFormat, request_id: str, send: Send, stall_timeout: float
     ) -> None:
         """Prepare to send over ``send``; a client may take nothing for ``stall_timeout``."""
         self.has_begun = False
-        self._wire = wire
+        self._form = form
         self._request_id = request_id
         self._send = send
         self._stall_timeout = stall_timeout
         self._sending: asyncio.Timeout | None = None
         self._is_stuck = False  # what was sent last was not taken
 
-    async def send_all(self, stream: Stream) -> None:
+    async def send_all(self, stream: Stream[Job]) -> None:
         """Send chunks as they come, all that have piled up at a time, until the stream ends.
 
         Raises:
@@ -50,16 +48,15 @@ class StreamSender:
         await self.begin()
         while (chunks := await self._take(stream)) is not None:
             await self._send_data(b"".join(chunks))
-        end = ServerSentEvents.END if isinstance(self._wire, ServerSentEvents) else b""
-        await self._send_data(end, more=False)
+        await self._send_data(self._form.end, more=False)
 
     async def begin(self) -> None:
         """Send the head, unless it was sent."""
         if self.has_begun:
             return
         self.has_begun = True
-        headers = [*self._wire.head(), (b"x-request-id", self._request_id.encode("ascii"))]
-        status = self._wire.status
+        headers = [*self._form.head(), (b"x-request-id", self._request_id.encode("ascii"))]
+        status = self._form.status
         await self._send_in_time(
             {"type": "http.response.start", "status": status, "headers": headers}
         )
@@ -67,7 +64,18 @@ class StreamSender:
     async def keep_alive(self) -> None:
         """Show that the connection is alive, to whatever lies between here and the client."""
         await self.begin()
-        await self._send_data(ServerSentEvents.KEEP_ALIVE)
+        await self._send_data(self._form.keep_alive or b"")
+
+    async def keep_alive_until(self, ready: asyncio.Future[object]) -> None:
+        """Do so until ``ready`` is done; only wait where the form has nothing to show.
+
+        Raises:
+            StreamBroken: the client has taken nothing for too long.
+
+        """
+        interval = None if self._form.keep_alive is None else sse.KEEP_ALIVE_INTERVAL
+        while not (await asyncio.wait({ready}, timeout=interval))[0]:
+            await self.keep_alive()
 
     async def fail(self, error: PotassiumError, problem: Reply) -> bool:
         """Tell the client that what it has is not all; return whether that could be told.
@@ -76,17 +84,18 @@ class StreamSender:
         """
         if isinstance(error, ClientLeft):
             return True
-        if self._is_stuck or not isinstance(self._wire, ServerSentEvents):
+        told = None if self._is_stuck else self._form.error(problem.body)
+        if told is None:
             return False
-        await self._send_data(ServerSentEvents.error(problem.body), more=False)
+        await self._send_data(told, more=False)
         return True
 
-    async def _take(self, stream: Stream) -> list[bytes] | None:
-        if not isinstance(self._wire, ServerSentEvents):
+    async def _take(self, stream: Stream[Job]) -> list[bytes] | None:
+        if self._form.keep_alive is None:
             return await stream.take()
         while True:
             try:
-                async with asyncio.timeout(KEEP_ALIVE):
+                async with asyncio.timeout(sse.KEEP_ALIVE_INTERVAL):
                     return await stream.take()
             except TimeoutError:
                 await self.keep_alive()
@@ -106,7 +115,7 @@ class StreamSender:
         except TimeoutError:
             self._is_stuck = True
             raise StreamBroken(
-                f"The client took nothing of its stream for {self._stall_timeout:g} s."
+                f"The client read nothing from its stream for {self._stall_timeout:g} s."
             ) from None
         finally:
             self._sending = None

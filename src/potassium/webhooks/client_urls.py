@@ -37,7 +37,7 @@ async def checked_url(url: str, permitted: PermittedAddresses, resolve: Resolve)
     parsed = _parse(url)
     host = parsed.raw_host.decode("ascii").lower()
     if not HOST.fullmatch(host):
-        raise WebhookUrlRefused("The webhook URL's host is no name and no address.")
+        raise WebhookUrlRefused("The webhook URL's host is neither a name nor an address.")
     if ":" not in host and ENDS_IN_NUMBER.fullmatch(host) and not _is_dotted_quad(host):
         raise WebhookUrlRefused(
             "The webhook URL's host is a number; write an IPv4 address as four decimal numbers."
@@ -61,17 +61,17 @@ def _parse(url: str) -> httpx.URL:
     if len(url) > LONGEST:
         raise WebhookUrlRefused(f"The webhook URL is longer than {LONGEST} characters.")
     if " " in url or not url.isprintable():
-        raise WebhookUrlRefused("The webhook URL has whitespace or control characters in it.")
+        raise WebhookUrlRefused("The webhook URL contains whitespace or control characters.")
     if not WITH_HOST.fullmatch(url):
         raise WebhookUrlRefused(
-            "The webhook URL needs to be http:// or https:// and a host, with no user before it."
+            "The webhook URL must be http:// or https:// and a host, without user information."
         )
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
-        raise WebhookUrlRefused("The webhook URL is none.") from None
+        raise WebhookUrlRefused("The webhook URL is not valid.") from None
     if parsed.port is not None and not 0 < parsed.port < 2**16:
-        raise WebhookUrlRefused("The webhook URL's port cannot be.")
+        raise WebhookUrlRefused("The webhook URL's port is invalid.")
     return parsed
 
 

@@ -189,7 +189,7 @@ class Deliverer:
             left = []
         lost = cut_off + len(left)
         if lost:
-            logger.error("%d webhook deliveries that had not arrived end with the server", lost)
+            logger.error("%d webhook deliveries were lost when the server stopped", lost)
 
 
 def _log_failure(delivery: Delivery, attempt: DeliveryAttempt, now: float) -> None:
@@ -201,6 +201,6 @@ def _log_failure(delivery: Delivery, attempt: DeliveryAttempt, now: float) -> No
         attempt.number,
         ATTEMPTS,
         delivery.request_id,
-        "given up" if attempt.next_at is None else f"tried again in {attempt.next_at - now:.0f} s",
+        "given up" if attempt.next_at is None else f"next attempt in {attempt.next_at - now:.0f} s",
         extra={"request_id": delivery.request_id},
     )

@@ -56,7 +56,7 @@ class Resolver:
             threading.Thread(target=look_up, name="potassium-name", daemon=True).start()
         except RuntimeError:  # the system gives no more threads
             self._free.release()
-            raise OSError("no thread to look a name up in") from None
+            raise OSError("no thread left to look the name up") from None
         addresses: Sequence[str] = await found
         return addresses
 

@@ -23,9 +23,12 @@ def send_webhook(url: str, json: Any) -> None:
 
     """
     if not is_http_url(url):
-        raise UsageError(f"send_webhook({url!r}, ...): an http or https URL is needed.")
+        raise UsageError(f"send_webhook({url!r}, ...): write an http or https URL.")
     outbox = OUTBOX.get(None)
     if outbox is None:
-        raise UsageError("send_webhook() is for handlers of a running app, on their own threads.")
-    request = CURRENT.get(None)
-    outbox.post_from_thread(url, encode(json), "" if request is None else request.id)
+        raise UsageError(
+            "send_webhook() works only in the handlers of a running app, on the threads that they "
+            "run on."
+        )
+    job = CURRENT.get(None)
+    outbox.post_from_thread(url, encode(json), "" if job is None else job.origin.id)

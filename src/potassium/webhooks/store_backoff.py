@@ -29,7 +29,7 @@ class StoreBackoff:
         if self._logged_at is None or not 0 <= now - self._logged_at < LOG_EVERY:
             self._logged_at = now
             logger.error(
-                "the store of webhook deliveries fails, and is asked again: %s",
+                "the store of webhook deliveries failed and will be retried: %s",
                 error,
                 exc_info=None if isinstance(error, StoreFailed) else error,
             )

@@ -96,7 +96,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """The mistake is named, and the file stays as it is."""
     path = tmp_path / "notes.txt"
     path.write_bytes(b"no database, " * 1000)
-    with pytest.raises(UsageError, match=r"notes\.txt is no SQLite database"):
+    with pytest.raises(UsageError, match=r"notes\.txt is not an SQLite database"):
         await SqliteStore(path).open()
     assert path.read_bytes() == b"no database, " * 1000
 
@@ -108,7 +108,7 @@ async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
         other.execute("CREATE TABLE jobs (id)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=r"other\.db is a database of another program"):
+    with pytest.raises(UsageError, match=r"other\.db is the database of another program"):
         await SqliteStore(path).open()
     assert path.read_bytes() == before
 

@@ -84,21 +84,21 @@ def _make_ready(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError("it is a folder")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError("it may not be written")
+        raise PermissionError("it is not writable")
 
 
 async def _refuse_foreign(connection: "Connection", path: Path) -> None:
     """Raise where the file is another program's; reads only, so that nothing in it changes."""
     is_ours = await _pragma(connection, "application_id") == schema.APPLICATION_ID
     if not is_ours and await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"):
-        raise UsageError(f"{path} is a database of another program: name another file for jobs.")
+        raise UsageError(f"{path} is the database of another program; name another file for jobs.")
 
 
 async def _migrate(connection: "Connection", path: Path) -> None:
     version = await _pragma(connection, "user_version")
     if version > len(schema.MIGRATIONS):
         raise UsageError(
-            f"{path} was written by a newer version of Potassium: install that one, or name "
+            f"{path} was written by a newer version of Potassium; install that version, or name "
             "another file for jobs."
         )
     for number, script in enumerate(schema.MIGRATIONS[version:], start=version + 1):
@@ -117,8 +117,9 @@ def _refused(path: Path, error: Exception) -> UsageError:
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_BUSY:
         return UsageError(
-            f"{path} is in use by another process: a file of jobs serves one process at a time."
+            f"{path} is in use by another process; only one process at a time can use a file of "
+            "jobs."
         )
     if code == sqlite3.SQLITE_NOTADB:
-        return UsageError(f"{path} is no SQLite database: name another file for jobs.")
+        return UsageError(f"{path} is not an SQLite database; name another file for jobs.")
     return UsageError(f"{path} cannot be opened for jobs: {error}")

@@ -187,6 +187,6 @@ def _is_of_the_disk(error: Exception) -> bool:
 
 
 def _failed(cause: Exception | None) -> StoreFailed:
-    failed = StoreFailed("Background jobs cannot be stored or read now.")
+    failed = StoreFailed("Background jobs cannot be stored or read at the moment.")
     failed.__cause__ = cause
     return failed

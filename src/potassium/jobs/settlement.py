@@ -1,0 +1,201 @@
+"""Storing what attempts at jobs come to."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from potassium.errors import DeadlineExceeded, Interrupted, JobCancelled, StoreFailed
+from potassium.http.problem import problem_document
+from potassium.jobs.attempt import Attempt, status_event
+from potassium.jobs.model import Event, Status, StoredJob
+from potassium.jobs.outcome import Cancelled, Done, NotDone, Outcome
+from potassium.jobs.store import JobStore
+from potassium.jobs.terms import Terms
+from potassium.jobs.watch import Watch
+from potassium.webhooks.service import WebhookService
+
+__all__ = ["CRASHES", "Settlement"]
+
+# A job that was running when its server died is run again, but not for ever: it may be why.
+CRASHES = 3
+
+RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
+
+T = TypeVar("T")
+
+logger = logging.getLogger("potassium.jobs")
+
+
+class Settlement:
+    """Ends jobs and queues them again, with their events and what is to be posted about them.
+
+    Belongs to the event loop.
+
+    Attributes:
+        is_patient: whether a store that fails is asked until it works; otherwise a job that
+            cannot be stored is left as it is, to be run again by the next server.
+
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        terms: Terms,
+        webhooks: WebhookService,
+        watch: Watch,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Store in ``store``; tell ``watch`` of each job, ``webhooks`` of what is to be posted."""
+        self.is_patient = True
+        self._store = store
+        self._terms = terms
+        self._webhooks = webhooks
+        self._watch = watch
+        self._clock = clock
+
+    async def settle(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """Store what an attempt has come to; return whether the job is queued again.
+
+        Raises:
+            StoreFailed: it cannot be stored, and it is time to leave.
+
+        """
+        job = attempt.job
+        if isinstance(outcome, Done):
+            await self._end(attempt, Status.SUCCEEDED, output=outcome.output)
+            return False
+        if isinstance(outcome, Cancelled) or attempt.is_cancelled:
+            await self._end(attempt, Status.CANCELLED, error=_cancelled(attempt, outcome))
+            return False
+        if isinstance(outcome, NotDone):
+            await self._put_back(attempt, due_at=self._clock(), error=None, counts=False)
+        elif outcome.may_retry and job.attempts < job.attempts_limit:
+            due_at = self._clock() + self._terms.backoff(job)
+            await self._put_back(attempt, due_at=due_at, error=outcome.error)
+        else:
+            await self._end(attempt, Status.FAILED, error=outcome.error)
+            return False
+        return True
+
+    async def end(
+        self,
+        job: StoredJob,
+        status: Status,
+        *,
+        output: bytes | None = None,
+        error: bytes | None = None,
+        events: Sequence[Event] | None = None,
+    ) -> bool:
+        """Bring a job to its end; return False where it is not in the state of ``job`` any more.
+
+        Raises:
+            StoreFailed: that cannot be stored.
+
+        """
+        now = self._clock()
+        if events is None:
+            events = [await self._status_event(job, status)]
+        ended = replace(job, status=status, finished_at=now, output=output, error=error)
+        deliveries = self._terms.deliveries(ended, now)
+        did = await self._store.end(
+            job,
+            status,
+            now=now,
+            output=output,
+            error=error,
+            events=events,
+            deliveries=deliveries,
+        )
+        if did:
+            self._watch.tell(job.id)
+            if deliveries:
+                self._webhooks.wake()
+        return did
+
+    async def expire(self, job: StoredJob) -> None:
+        """End a job that has not begun in time.
+
+        Raises:
+            StoreFailed: that cannot be stored.
+
+        """
+        error = DeadlineExceeded("The job did not begin in time.")
+        await self.end(job, Status.EXPIRED, error=problem_document(error, job.request_id))
+
+    async def take_up(self, job: StoredJob) -> None:
+        """Queue a job again whose server has died, unless that has happened too often.
+
+        Raises:
+            StoreFailed: that cannot be stored.
+
+        """
+        if job.crashes + 1 < max(job.attempts_limit, CRASHES):
+            queued = await self._status_event(job, Status.QUEUED)
+            await self._store.put_back(
+                job, due_at=self._clock(), error=None, events=[queued], crashed=True
+            )
+            return
+        error = Interrupted(f"The server died in {job.crashes + 1} attempts.")
+        await self.end(job, Status.FAILED, error=problem_document(error, job.request_id))
+
+    async def last_event(self, job: StoredJob) -> int:
+        """Return the number of a job's last event, however long the store takes to work.
+
+        Raises:
+            StoreFailed: it cannot be read, and it is time to leave.
+
+        """
+        # The first event of all is that it was queued; nothing else is told of before it ran.
+        return 1 if job.attempts <= 1 else await self._insist(lambda: self._last_event(job))
+
+    async def _end(
+        self,
+        attempt: Attempt,
+        status: Status,
+        *,
+        output: bytes | None = None,
+        error: bytes | None = None,
+    ) -> None:
+        events = await attempt.finish({"status": status.value, "attempts": attempt.job.attempts})
+        await self._insist(
+            lambda: self.end(attempt.told, status, output=output, error=error, events=events)
+        )
+
+    async def _put_back(
+        self, attempt: Attempt, *, due_at: float, error: bytes | None, counts: bool = True
+    ) -> None:
+        events = await attempt.finish({"status": "queued", "attempts": attempt.job.attempts})
+        await self._insist(
+            lambda: self._store.put_back(
+                attempt.job, due_at=due_at, error=error, events=events, counts=counts
+            )
+        )
+
+    async def _status_event(self, job: StoredJob, status: Status) -> Event:
+        last = await self._last_event(job)
+        return Event(id=last + 1, kind="status", data=status_event(status.value, job.attempts))
+
+    async def _last_event(self, job: StoredJob) -> int:
+        return max(1, await self._store.last_event(job.id))
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store until it works, or it is time to leave: then the job is run again."""
+        while True:
+            try:
+                return await ask()
+            except StoreFailed:
+                if not self.is_patient:
+                    raise
+                logger.exception("the store of background jobs failed and will be retried")
+                await asyncio.sleep(RETRY_STORE)
+
+
+def _cancelled(attempt: Attempt, outcome: Outcome) -> bytes:
+    """Return the problem document of an attempt that was cancelled, whatever it has come to."""
+    if isinstance(outcome, Cancelled):
+        return outcome.error
+    return problem_document(JobCancelled(), attempt.job.request_id)

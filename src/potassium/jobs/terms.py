@@ -1,0 +1,56 @@
+"""What holds for the jobs of a handler: how often they are tried, and what is posted about them."""
+
+from collections.abc import Mapping, Sequence
+
+from potassium.config import Jobs
+from potassium.handlers.handler import Handler
+from potassium.http.codec import encode
+from potassium.jobs.document import document
+from potassium.jobs.model import StoredJob
+from potassium.webhooks.model import Delivery
+from potassium.webhooks.outbox import new_id
+
+__all__ = ["Terms"]
+
+MOST_DOUBLINGS = 20  # of the back-off
+
+
+class Terms:
+    """The options of handlers, and what ``Jobs`` says where they say nothing."""
+
+    def __init__(self, handlers: Mapping[str, Handler], options: Jobs) -> None:
+        self._handlers = handlers
+        self._options = options
+
+    def attempts(self, path: str) -> int:
+        """Return how many times a job of the handler at ``path`` is tried."""
+        handler = self._handlers.get(path)
+        return (handler and handler.options.get("attempts")) or self._options.attempts
+
+    def backoff(self, job: StoredJob) -> float:
+        """Return the seconds until a job that has just failed is tried again."""
+        handler = self._handlers.get(job.handler)
+        first = (handler and handler.options.get("backoff")) or self._options.backoff
+        return first * 2.0 ** min(job.attempts - 1, MOST_DOUBLINGS)
+
+    def deliveries(self, job: StoredJob, now: float) -> Sequence[Delivery]:
+        """Return what is to be posted about a job that has ended, from ``now`` on."""
+        posts = []
+        if job.webhook_url is not None:
+            posts.append((job.webhook_url, encode(document(job)), True))
+        handler = self._handlers.get(job.handler)
+        if handler is not None and handler.webhook_url is not None and job.output is not None:
+            posts.append((handler.webhook_url, job.output, False))
+        return [
+            Delivery(
+                id=new_id(),
+                url=url,
+                body=body,
+                request_id=job.request_id,
+                job_id=job.id,
+                is_guarded=is_guarded,
+                created_at=now,
+                due_at=now,
+            )
+            for url, body, is_guarded in posts
+        ]

@@ -1,0 +1,134 @@
+"""What an app is put together from, decorator by decorator, until it starts."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.routing import BaseRoute, Route
+
+from potassium.config import Jobs, Limits, Webhooks
+from potassium.engine import Operation
+from potassium.errors import UsageError
+from potassium.handlers.cache import Cache
+from potassium.handlers.functions import name_of
+from potassium.handlers.init import Init
+from potassium.handlers.options import HandlerOptions, check_each
+from potassium.handlers.registry import Registry
+from potassium.serving.endpoint import Endpoint
+from potassium.serving.runtime import Runtime
+from potassium.serving.services import Plan
+
+if TYPE_CHECKING:
+    from potassium.jobs.service import JobService
+
+__all__ = ["Assembly"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Assembly:
+    """Makes handlers out of functions, and endpoints and routes out of handlers.
+
+    Attributes:
+        cache: what ``init`` loads.
+        runtime: starts and stops what serves the handlers.
+        handlers: by path, in the order of registration.
+        endpoints: what answers each of them, by path.
+        limits: what the server takes on.
+
+    """
+
+    def __init__(self, limits: Limits, webhooks: Webhooks, *, debug: bool) -> None:
+        self.cache = Cache()
+        self._init = Init(self.cache)
+        self._registry = Registry(self.cache)
+        self.handlers = self._registry.handlers
+        self._plan = Plan(
+            handlers=self.handlers,
+            init=Operation("init", self._init.run),
+            limits=limits,
+            jobs=None,
+            webhooks=webhooks,
+            debug=debug,
+        )
+        self.limits = limits
+        self.runtime = Runtime(self._plan)
+        self.endpoints: dict[str, Endpoint] = {}
+
+    def load_with(self, function: Callable[[], Any]) -> None:
+        """Call ``function`` to load the model.
+
+        Raises:
+            UsageError: there is an init already, it cannot be called without arguments, or the
+                app has started.
+
+        """
+        self._check_open("@app.init")
+        self._init.register(function)
+
+    def decorator(
+        self, name: str, path: str, options: HandlerOptions, routes: list[BaseRoute]
+    ) -> Callable[[Function], Function]:
+        """Return what makes a handler of a function; ``name`` is the public decorator's.
+
+        The handler's route goes into ``routes``, before all that are no handlers.
+
+        Raises:
+            UsageError: the path or an option is invalid.
+
+        """
+        if not isinstance(path, str):
+            raise UsageError(f'{name}({path!r}): write a path, such as "/embed".')
+        check_each(name, options)
+        is_background = name == "@app.background"
+
+        def decorate(function: Function) -> Function:
+            self._check_open(name)
+            handler = self._registry.add(function, path, options, is_background=is_background)
+            endpoint = Endpoint(
+                handler.path, self.handlers, self.runtime, self.limits, debug=self._plan.debug
+            )
+            self.endpoints[handler.path] = endpoint
+            if is_background and self._plan.jobs is None:
+                self.keep_jobs(Jobs(), routes)
+            route = Route(handler.path, endpoint, methods=["POST"], name=name_of(function))
+            routes.insert(len(self.handlers) - 1, route)
+            return function
+
+        return decorate
+
+    def post_results(self, function: Callable[..., Any], url: str) -> None:
+        """Post to ``url`` what ``function`` returns.
+
+        Raises:
+            UsageError: the app has started.
+
+        """
+        self._check_open("@app.result_webhook")
+        self._registry.post_results(function, url)
+
+    def keep_jobs(self, jobs: Jobs, routes: list[BaseRoute]) -> None:
+        """Keep background jobs as ``jobs`` say; their pages go behind all other ``routes``."""
+        from potassium.jobs.routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
+
+        async def service() -> "JobService":
+            services = await self.runtime.started()
+            assert services.jobs is not None  # noqa: S101 - the plan has them
+            return services.jobs
+
+        self._plan.jobs = jobs
+        routes += JobRoutes(service).routes()
+
+    def check_complete(self) -> None:
+        """Check what only shows once all decorators have run.
+
+        Raises:
+            UsageError: something is missing.
+
+        """
+        self._registry.check(has_jobs=self._plan.jobs is not None)
+
+    def _check_open(self, what: str) -> None:
+        if self.runtime.was_entered:
+            raise UsageError(
+                f"{what} came after the app had started; decorate functions before it starts."
+            )

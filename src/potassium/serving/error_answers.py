@@ -1,0 +1,32 @@
+"""Errors of routes that are no handlers, in the shape of all others."""
+
+from collections.abc import Collection
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
+
+from potassium.errors import PotassiumError
+from potassium.http.problem import explained, problem_reply
+from potassium.serving.request_ids import request_id_of
+
+__all__ = ["error_answers"]
+
+
+def error_answers(handlers: Collection[str], *, debug: bool) -> dict[Any, ExceptionHandler]:
+    """Return what answers each kind of error with a problem document.
+
+    ``debug`` adds tracebacks, and names the paths of ``handlers`` where nothing was found.
+    """
+
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            known = handlers if debug else ()
+            error = explained(error, request.method, request.scope["path"], known)
+        reply = problem_reply(error, request_id_of(request.scope), debug=debug)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
+        return Response(reply.body, reply.status, headers)
+
+    return {HTTPException: answer, PotassiumError: answer, Exception: answer}

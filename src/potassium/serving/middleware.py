@@ -1,0 +1,27 @@
+"""What every connection goes through before it reaches a route, or a handler."""
+
+from collections.abc import Mapping, Sequence
+
+from starlette.types import ASGIApp
+
+from potassium.serving.auth import ApiKeys
+from potassium.serving.fast_path import FastPath
+from potassium.serving.request_ids import RequestIds
+from potassium.serving.startup_errors import StartupErrors
+
+__all__ = ["middleware_stack"]
+
+
+def middleware_stack(
+    rest: ASGIApp, endpoints: Mapping[str, ASGIApp], *, api_keys: Sequence[str]
+) -> ASGIApp:
+    """Return the app as a server calls it: keys first, then the fast path, then all the rest.
+
+    Args:
+        rest: Starlette's own stack, down to the routes.
+        endpoints: those that are called without it, by path.
+        api_keys: a call must carry one of them; where there are none, anybody may call.
+
+    """
+    app: ASGIApp = FastPath(endpoints, StartupErrors(RequestIds(rest)))
+    return ApiKeys(app, api_keys) if api_keys else app

@@ -1,0 +1,38 @@
+"""What a runner and a settlement work with, where a test has a say in it."""
+
+from collections.abc import Callable, Sequence
+
+from potassium.config import Jobs
+from potassium.jobs.model import StoredJob
+from potassium.jobs.terms import Terms
+from potassium.webhooks.model import Delivery
+from potassium.webhooks.service import WebhookService
+
+__all__ = ["FakeTerms", "FakeWebhooks"]
+
+
+class FakeTerms(Terms):
+    """One back-off for all jobs, and the deliveries that a test makes of them."""
+
+    def __init__(
+        self, backoff: float, deliveries: Callable[[StoredJob], Sequence[Delivery]]
+    ) -> None:
+        super().__init__({}, Jobs(path=None))
+        self._backoff = backoff
+        self._deliveries = deliveries
+
+    def backoff(self, job: StoredJob) -> float:
+        return self._backoff
+
+    def deliveries(self, job: StoredJob, now: float) -> Sequence[Delivery]:
+        return self._deliveries(job)
+
+
+class FakeWebhooks(WebhookService):
+    """Notes how often it was told that there is something to post, and posts nothing."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
