@@ -83,6 +83,13 @@ def typing(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs; a link that leads nowhere fails it."""
+    session.install("-c", "constraints.txt", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.run("zensical", "build", "--strict", "--clean", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the overhead beside plain Starlette; prints ratios."""
     install(session, "bench")

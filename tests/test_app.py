@@ -150,7 +150,7 @@ async def test_a_function_can_answer_several_paths(app: Potassium) -> None:
 async def test_callables_without_a_name_are_handlers_too(app: Potassium) -> None:
     """A partial and an instance serve, and a second one on their path is refused by name."""
     app.handler("/partial")(functools.partial(echo))
-    with pytest.raises(UsageError, match="answered by partial already"):
+    with pytest.raises(UsageError, match="already answered by partial"):
         app.handler("/partial")(echo)
     async with client(app) as http:
         assert (await http.post("/partial", json={"x": 1})).json() == {"x": 1}
@@ -248,10 +248,10 @@ class Mistake:
         (Mistake.a_limit_among_the_options, r"write limits=Limits\(queue_size=\.\.\.\)"),
         (Mistake.typo_in_an_option, r"Potassium\(limit=.*did you mean limits\?"),
         (Mistake.path_that_is_none, "write a path"),
-        (Mistake.two_handlers_on_root, "POST / is answered by echo already"),
-        (Mistake.one_path_in_two_spellings, "POST /foo is answered by echo already"),
+        (Mistake.two_handlers_on_root, "POST / is already answered by echo"),
+        (Mistake.one_path_in_two_spellings, "POST /foo is already answered by echo"),
         (Mistake.reserved_path, "/_k/status is one of the server's own pages"),
-        (Mistake.path_with_parameters, "fixed path"),
+        (Mistake.path_with_parameters, "the path of a handler is fixed"),
         (Mistake.concurrency_of_the_gpu_thread, "one GPU thread"),
         (Mistake.no_concurrency, "above zero"),
         (Mistake.nothing_to_serve, "@app.handler"),
@@ -363,7 +363,7 @@ async def test_a_404_says_what_is_not_there(debug: bool, where: str) -> None:
     app.handler("/embed")(app.handler(echo))
     async with client(app) as http:
         response = await http.post("/embedd?key=1", json={})
-    expected = f"Nothing is at /embedd. Handlers answer POST, {where}."
+    expected = f"There is nothing at /embedd. Handlers answer POST, {where}."
     assert (response.status_code, response.json()["detail"]) == (404, expected)
 
 

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from potassium import errors
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+PATH = re.compile(r"`([a-z_]+(?:/[a-z_]+)*\.py)`")
+# Raised where no client is answered: into the app's own code, or when nobody listens any more.
+NOT_ANSWERED = {"UsageError", "Unavailable", "StreamBroken", "ClientLeft"}
 TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
@@ -35,3 +40,33 @@ def test_every_fault_is_shown_by_a_test() -> None:
     rows = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert rows
     assert [row for row in rows if not any(name for _, name in TEST.findall(row))] == []
+
+
+def test_the_architecture_page_leads_to_every_module() -> None:
+    """Every path in "To change this, go there" exists, and no module of the package is missing."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(PATH.findall(page.partition("## To change this, go there")[2]))
+    package = ROOT / "src" / "potassium"
+    modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    rooms = {path for path in modules if path.endswith("/__init__.py")}
+    assert sorted(named - modules) == []
+    assert sorted(modules - rooms - named) == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """A page that nobody finds is not documentation."""
+    navigation = (ROOT / "zensical.toml").read_text("utf-8")
+    assert [page.name for page in DOCUMENTS if f'"{page.name}"' not in navigation] == []
+
+
+def test_every_error_is_in_the_contract_and_in_its_tree() -> None:
+    """Clients find each code with its status, and readers of the code find each class."""
+    contract = (ROOT / "docs" / "contract.md").read_text("utf-8")
+    rows = [line for line in contract.splitlines() if line.startswith("| ")]
+    tree = (errors.__doc__ or "").partition("PotassiumError\n")[2]
+    for name in set(errors.__all__) - {"PotassiumError"}:
+        error = getattr(errors, name)
+        assert re.search(rf"\b{name}\b", tree)
+        if name not in NOT_ANSWERED:
+            status, code = f"| {error.status} ", f"`{error.code}`"
+            assert [row for row in rows if code in row and status.strip("| ") in row], name

@@ -1,4 +1,8 @@
-"""An asyncio-native ASGI framework that puts an AI model behind HTTP."""
+"""An asyncio-native ASGI framework that puts an AI model behind HTTP.
+
+This module and ``potassium.testing`` are the public API. All other modules are private, and may
+change in any release.
+"""
 
 from starlette.exceptions import HTTPException
 

@@ -1,4 +1,4 @@
-"""The app: its decorators, its cache, and the way to serve it."""
+"""The app: its decorators, its cache, and how it is served."""
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -36,33 +36,32 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Potassium(Starlette):
-    """An ASGI app that puts a model behind HTTP.
+    """An ASGI app that serves a model over HTTP.
 
-    ``@app.init`` loads the model and ``@app.handler`` runs it. Both are plain functions, and both
-    run on one dedicated thread; nothing else touches the model. A ``Potassium`` is a Starlette
-    app: it takes more routes, middleware and mounts, and can itself be mounted.
+    ``@app.init`` loads the model and ``@app.handler`` runs it. Both decorate plain functions, and
+    both run on one dedicated thread; nothing else touches the model. A ``Potassium`` is a
+    Starlette app: it takes more routes, middleware and mounts, and can itself be mounted.
 
     Args:
-        name: what log lines and the status page call it.
-        limits: how much it takes on at a time; ``Limits()`` where not given.
-        jobs: where background jobs are kept; an app that has ``@app.background`` and no ``jobs``
-            keeps them as ``Jobs()`` does.
-        webhooks: how results are posted onward; ``Webhooks()`` where not given.
-        api_keys: a request must carry one of them, except for health and readiness; taken from
-            ``POTASSIUM_API_KEYS``, separated by commas, where not given.
-        debug: send tracebacks to clients. For development alone.
-        routes: as Starlette takes them; handlers go before them.
-        middleware: as Starlette takes it. Use pure ASGI middleware: behind a
-            ``BaseHTTPMiddleware`` nothing sees a client leave.
-        exception_handlers: as Starlette takes them, for routes that are no handlers.
-        unknown: any other option is a mistake, for type checkers too.
+        name: the app's name in log lines and on the status page.
+        limits: how much work the app accepts at a time; defaults to ``Limits()``.
+        jobs: where background jobs are kept; with ``@app.background``, defaults to ``Jobs()``.
+        webhooks: how results are posted to webhooks; defaults to ``Webhooks()``.
+        api_keys: a request must carry one of them, except for health, readiness and warm-up;
+            defaults to the keys in ``POTASSIUM_API_KEYS``, separated by commas.
+        debug: send tracebacks to clients. For development only.
+        routes: as for Starlette; handlers come before them.
+        middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
+            the app does not notice that a client disconnects.
+        exception_handlers: as for Starlette, for routes that are not handlers.
+        unknown: any other option is an error, for type checkers too.
 
     Attributes:
-        name: what log lines and the status page call it.
+        name: the app's name in log lines and on the status page.
         optimized: the modules given to ``optimize``, in order.
 
     Raises:
-        UsageError: an option is invalid, or does not exist.
+        UsageError: an option is invalid or does not exist.
 
     """
 
@@ -104,13 +103,12 @@ class Potassium(Starlette):
     def init(self) -> Callable[[Function], Function]: ...
 
     def init(self, function: Callable[..., Any] | None = None) -> Any:
-        """Run ``function`` once, on the GPU thread, before anything is served.
+        """Run ``function`` once, on the GPU thread, to load the model before anything is served.
 
-        It loads the model, and returns a dict that becomes the cache, or calls ``set_cache``.
-        Parentheses make no difference: ``@app.init()`` is the same.
+        It returns the cache, a dict, or calls ``set_cache``. ``@app.init()`` works too.
 
         Raises:
-            UsageError: there is an init already, or it cannot be called without arguments.
+            UsageError: there is an init already, or ``function`` is async or requires arguments.
 
         """
         if function is None:  # @app.init()
@@ -130,19 +128,19 @@ class Potassium(Starlette):
     def handler(
         self, path: str | Callable[..., Any] = "/", **options: Unpack[HandlerOptions]
     ) -> Any:
-        """Answer ``POST path`` with the decorated function; bare, ``POST /``.
+        """Answer ``POST path`` with the decorated function; bare ``@app.handler`` means ``POST /``.
 
-        A plain function runs on the GPU thread, one call at a time. An ``async def`` one runs on
-        the event loop and must not touch the GPU. A generator, or a function that returns one,
-        streams.
+        A plain function runs on the GPU thread, one call at a time. An ``async def`` function runs
+        on the event loop and must not touch the GPU. A generator function, or a function that
+        returns a generator, streams.
 
         Args:
-            path: ``"/embed"``, or ``"embed"`` for the same.
+            path: the path, such as ``"/embed"``; ``"embed"`` means the same.
             options: those of ``HandlerOptions``.
 
         Raises:
-            UsageError: the path is taken, the options do not suit the function, or it cannot be
-                bound; the message shows the right form.
+            UsageError: the path is taken, an option does not suit the function, or its signature
+                is not that of a handler; the message shows the right form.
 
         """
         if callable(path):
@@ -165,9 +163,8 @@ class Potassium(Starlette):
     ) -> Any:
         """Run the decorated function as a background job for each ``POST path``.
 
-        The call is stored, then answered 202 with the job's document, and it survives the process.
-        ``Location`` says where to find the job from then on. The result comes by polling, by the
-        job's stream of events, or by webhook.
+        The call is stored, so that it survives the process, and answered 202 with the job document
+        and ``Location``. Get the result by polling that, from the job's event stream or by webhook.
 
         Args:
             path: as for ``@app.handler``.
@@ -182,10 +179,10 @@ class Potassium(Starlette):
         return self._parts.decorator("@app.background", path, options, self.router.routes)
 
     def result_webhook(self, url: str) -> Callable[[Function], Function]:
-        """Post the JSON that a handler returns to ``url`` as well, once its caller is answered.
+        """Post the JSON that a handler returns to ``url`` too, once its caller has the response.
 
-        It stands above or below ``@app.handler`` or ``@app.background``. A delivery that fails is
-        tried again, see ``Webhooks``, and changes nothing for the caller.
+        Use it above or below ``@app.handler`` or ``@app.background``. A failed delivery is retried
+        and does not affect the caller; see ``Webhooks``.
 
         Raises:
             UsageError: the URL is not an http or https URL.
@@ -204,7 +201,7 @@ class Potassium(Starlette):
         """Replace the cache; the next call sees the new one.
 
         Raises:
-            TypeError: it is not a dict.
+            TypeError: ``cache`` is not a dict.
 
         """
         self._parts.cache.replace(cache)
@@ -214,32 +211,30 @@ class Potassium(Starlette):
         return self._parts.cache.contents
 
     def optimize(self, *models: Any) -> None:
-        """Note torch modules as the ones worth optimizing; takes effect outside of serving.
+        """Record torch modules as worth optimizing; this has no effect on serving.
 
         Args:
-            models: ``torch.nn.Module``s, or what holds one as its ``model``, as a transformers
-                pipeline does.
+            models: ``torch.nn.Module``s, or objects with one as ``model`` (transformers pipelines).
 
         Raises:
-            TypeError: one of them is neither; none is noted then.
+            TypeError: one of them is neither; then none is recorded.
 
         """
         self.optimized += [module_of(model) for model in models]
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Start the app, and stop it at the end: the lifespan of this app or of a parent.
+        """Start the app on entry and stop it on exit: the lifespan of this app or of a parent app.
 
-        A parent takes it as its own, ``FastAPI(lifespan=app.lifespan)``, or enters it inside its
-        own, ``async with app.lifespan():``.
+        Write ``FastAPI(lifespan=app.lifespan)``, or enter ``app.lifespan()`` in the parent's own.
 
         Raises:
-            UsageError: the app is running already, or is not complete.
+            UsageError: the app is running already, or its registration is incomplete.
             BaseException: whatever ``init`` raised.
 
         """
         self._parts.check_complete()
-        # A parent's signals are the parent's own business.
+        # Signals are left to a parent app, if there is one.
         hearing = before_signals(self._runtime.drain) if app is self else nullcontext()
         async with self._runtime.run():
             with hearing:
@@ -248,19 +243,18 @@ class Potassium(Starlette):
     def serve(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve the app until Ctrl-C or SIGTERM; blocks.
 
-        Then nothing more is admitted, and what was admitted has ``Limits.grace_period`` to end
-        in. A second signal ends the process at once.
+        Then no more calls are admitted, and those admitted have ``Limits.grace_period`` to finish.
+        A second signal ends the process at once.
 
         Args:
-            host: the address to listen on; ``POTASSIUM_HOST`` or 127.0.0.1 where not given.
-            port: the port; ``POTASSIUM_PORT`` or 8000 where not given, any free one where 0.
-            options: passed on to ``uvicorn.Config``. Access logs are off unless
-                ``access_log=True``.
+            host: the address to listen on; defaults to ``POTASSIUM_HOST``, then 127.0.0.1.
+            port: the port; defaults to ``POTASSIUM_PORT``, then 8000; 0 for any free port.
+            options: passed to ``uvicorn.Config``. Access logs are off unless ``access_log=True``.
 
         Raises:
             UsageError: there is no handler, or an option is invalid.
-            SystemExit: the address is taken, ``init`` raised, the GPU thread failed, or calls
-                were not done within the grace period.
+            SystemExit: the address is taken, ``init`` raised, the GPU thread failed, or calls did
+                not finish within the grace period.
 
         """
         if not self._parts.handlers:
@@ -274,10 +268,7 @@ class Potassium(Starlette):
         serve(self, self._runtime, self.name, address, options)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the fast path to the handlers before Starlette's stack.
-
-        Middleware of the user's sees every request, so with any there is no fast path.
-        """
+        """Put a fast path before Starlette's stack unless user middleware must see all requests."""
         return middleware_stack(
             super().build_middleware_stack(),
             {} if self.user_middleware else self._parts.endpoints,

@@ -1,4 +1,4 @@
-"""Groups of options: frozen, and validated when they are built; what the environment sets."""
+"""Groups of options, frozen and validated on construction, and environment variables."""
 
 import base64
 import ipaddress
@@ -25,32 +25,32 @@ __all__ = [
     "default_port",
 ]
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret itself
-SECRET_LENGTHS = range(24, 65)  # bytes, as Standard Webhooks has it
+SECRET_PREFIX = "whsec_"  # noqa: S105 - not a secret itself
+SECRET_LENGTHS = range(24, 65)  # bytes, per the Standard Webhooks specification
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one server takes on at a time, and for how long.
+    """How much work one server accepts, and for how long.
 
     Attributes:
-        queue_size: jobs that may wait; one more is refused with 503 ``queue_full``.
-        body_size: bytes in a request's body; a longer one is refused with 413.
-        body_timeout: seconds from a request's headers to the end of its body; a slower one is
-            refused with 408.
-        timeout: seconds for queueing and running together, after which the caller gets 504;
-            None for no limit. ``@app.handler(timeout=...)`` goes before it.
-        grace_period: seconds that calls have to end in once the server is asked to stop; what is
-            left then gets 503.
-        hang_timeout: seconds after which a call that has not come back means that the GPU thread
-            is stuck for good: the server fails, and liveness goes red. None for never.
-        stream_stall_timeout: seconds in which a client has to take something of its stream; one
-            that does not loses it.
-        priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``; a job is
-            overtaken by a bounded number of others, so that none starves.
+        queue_size: maximum number of waiting jobs; more are refused with 503 ``queue_full``.
+        body_size: maximum bytes in a request's body; a longer one is refused with 413.
+        body_timeout: maximum seconds from a request's headers to the end of its body; a slower
+            one is refused with 408.
+        timeout: maximum seconds for waiting in the queue and running together, after which the
+            caller gets 504; None for no limit. ``@app.handler(timeout=...)`` overrides it.
+        grace_period: seconds that open calls have to finish once the server is asked to stop; the
+            rest then get 503.
+        hang_timeout: seconds after which a call that has not returned means that its thread is
+            stuck for good: the server fails, and so does its liveness check. None for never.
+        stream_stall_timeout: seconds within which a client must read some of its stream; after
+            that the stream is cut off.
+        priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``. Only a bounded
+            number of other jobs can overtake a job, so none starves.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: a value is invalid.
 
     """
 
@@ -80,21 +80,21 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """How calls of one handler are put together into one run of it.
+    """How calls of one handler are combined into batches; it runs once for each batch.
 
-    A batch leaves as soon as nothing more is to be expected, and never later than ``max_delay``
-    after its first call, if the GPU thread is free by then.
+    A batch is dispatched as soon as no more calls are expected, and at the latest ``max_delay``
+    after its first call, if the GPU thread is free then.
 
     Attributes:
-        max_size: items in a batch.
-        max_delay: seconds that an item may wait for others while the GPU thread has nothing to do.
-        cost: called with an item, off the GPU thread; returns what it costs to run, such as its
-            number of tokens. A batch is put together of items of like cost.
-        max_cost: what a batch may cost: its number of items times the cost of its costliest, as
-            padding makes it. An item that costs more goes alone.
+        max_size: maximum number of items in a batch.
+        max_delay: maximum seconds that an item waits for others while the GPU thread is idle.
+        cost: called with an item, off the GPU thread; returns the cost of running it, such as its
+            number of tokens. Items of similar cost are batched together.
+        max_cost: maximum cost of a batch, which is its number of items times the cost of its
+            costliest item, because of padding. An item that costs more runs alone.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: a value is invalid.
 
     """
 
@@ -118,21 +118,20 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs:
-    """Where background jobs are kept, and for how long.
+    """Where background jobs are stored, for how long, and how often they are attempted.
 
     Attributes:
-        path: the SQLite file, relative to the working directory; its folder is made where it is
-            missing. One process at a time may have it open. None to keep jobs in memory, where
-            they end with the process.
-        keep_for: seconds that ended jobs are kept for.
-        expire_after: seconds after which a job that has not begun is not run any more; None for
-            never.
-        attempts: how often a job that fails is tried; ``@app.background(attempts=...)`` and
-            ``@app.handler(attempts=...)`` go before it.
-        backoff: seconds between a failure and the next attempt; they double with each.
+        path: the SQLite file, relative to the working directory; a missing folder is created. Only
+            one process at a time may have it open. None keeps jobs in memory, where they are lost
+            when the process ends.
+        keep_for: seconds for which ended jobs are kept.
+        expire_after: seconds after which a job that has not begun expires; None for never.
+        attempts: maximum number of attempts at a job that fails, including the first.
+            ``@app.background(attempts=...)`` and ``@app.handler(attempts=...)`` override it.
+        backoff: seconds from the first failure to the next attempt; doubled for each further one.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: a value is invalid.
 
     """
 
@@ -155,21 +154,21 @@ class Jobs:
 
 @dataclass(frozen=True, kw_only=True)
 class Webhooks:
-    """How results are posted onward.
+    """How results are posted to webhook URLs.
 
     Attributes:
-        secret: signs what is posted, as Standard Webhooks have it: ``"whsec_..."``, or several
-            while they rotate, of which the first is the newest.
-        client_urls: let clients name a URL for a background job, in ``Webhook-Url``. It has to
-            lead to a public address.
-        allow: networks that clients' URLs may lead to all the same, such as ``"10.1.0.0/16"``.
-        store: ``"jobs"`` to keep deliveries where background jobs are kept, so that they go on
-            after a restart, in an app that has jobs; None to keep them in memory.
-        timeout: seconds that one attempt may take.
-        per_host: deliveries to one host at a time.
+        secret: the secret that signs deliveries, as Standard Webhooks specifies: ``"whsec_..."``.
+            Several during a rotation, the newest first.
+        client_urls: let clients send a URL for a background job in ``Webhook-Url``. It must lead
+            to a public address.
+        allow: networks that clients' URLs may lead to nevertheless, such as ``"10.1.0.0/16"``.
+        store: ``"jobs"`` to keep deliveries with the background jobs of an app that has any, so
+            that they continue after a restart; None to keep them in memory.
+        timeout: maximum seconds for one delivery attempt.
+        per_host: maximum number of concurrent deliveries to one host.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: a value is invalid.
 
     """
 
@@ -195,19 +194,19 @@ class Webhooks:
 
     @property
     def secrets(self) -> Sequence[str]:
-        """The secrets, the newest first."""
+        """The secrets, newest first."""
         if self.secret is None:
             return ()
         return (self.secret,) if isinstance(self.secret, str) else tuple(self.secret)
 
     @property
     def keys(self) -> Sequence[bytes]:
-        """What the secrets stand for: the keys to sign with, the newest first."""
+        """The signing keys that the secrets encode, newest first."""
         return [_key_of(secret) for secret in self.secrets]
 
 
 def _key_of(secret: object) -> bytes:
-    """Return the key of a secret of Standard Webhooks: ``whsec_`` and 24 to 64 bytes in Base64."""
+    """Return the key in a Standard Webhooks secret: ``whsec_`` and 24 to 64 bytes in Base64."""
     if isinstance(secret, str) and secret.startswith(SECRET_PREFIX):
         with suppress(ValueError):
             key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
@@ -230,32 +229,22 @@ def _network(network: object) -> None:
 
 
 def check_count(name: str, value: object) -> None:
-    """Accept a whole number above zero.
-
-    Raises:
-        UsageError: it is something else; ``name`` says what.
-
-    """
+    """Raise UsageError, naming ``name``, unless ``value`` is a whole number above zero."""
     if type(value) is not int or value < 1:
         raise UsageError(f"{name}={value!r} must be a whole number above zero.")
 
 
 def check_seconds(name: str, value: object, what: str = "a number of seconds") -> None:
-    """Accept a number of seconds above zero.
-
-    Raises:
-        UsageError: it is something else; ``name`` says what.
-
-    """
+    """Raise UsageError, naming ``name``, unless ``value`` is a finite number above zero."""
     if type(value) not in (int, float) or not isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
         raise UsageError(f"{name}={value!r} must be {what} above zero.")
 
 
 def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Accept option names of ``call`` that are ``known``.
+    """Check that all options ``given`` to ``call`` are ``known``.
 
     Raises:
-        UsageError: one is not; the message names it, and the known one that is nearest.
+        UsageError: an option is unknown; the message suggests the most similar known one.
 
     """
     known = list(known)
@@ -267,24 +256,20 @@ def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None
 
 
 DEFAULT_HOST = "127.0.0.1"
-
-
 DEFAULT_PORT = 8000
-
-
 HIGHEST_PORT = 65535
 
 
 def default_host() -> str:
-    """Return ``POTASSIUM_HOST``, or the loopback."""
+    """Return ``POTASSIUM_HOST``, or the loopback address by default."""
     return os.environ.get("POTASSIUM_HOST") or DEFAULT_HOST
 
 
 def default_port() -> int:
-    """Return ``POTASSIUM_PORT``, or 8000.
+    """Return ``POTASSIUM_PORT``, or 8000 by default.
 
     Raises:
-        UsageError: it is no port.
+        UsageError: it is not a port number.
 
     """
     value = os.environ.get("POTASSIUM_PORT") or str(DEFAULT_PORT)
@@ -294,6 +279,6 @@ def default_port() -> int:
 
 
 def default_api_keys() -> list[str]:
-    """Return the keys in ``POTASSIUM_API_KEYS``, which stand there with commas between them."""
+    """Return the keys in ``POTASSIUM_API_KEYS``, which are separated by commas."""
     keys = os.environ.get("POTASSIUM_API_KEYS", "").split(",")
     return [key.strip() for key in keys if key.strip()]

@@ -1,34 +1,24 @@
-"""Every error of Potassium, with the HTTP status and the stable code it is answered with.
+"""The errors of Potassium, with the HTTP status that each is answered with.
 
 PotassiumError
-├── UsageError             a mistake in the app's own code, raised when it is made
-├── MalformedJSON          400 malformed_json
-├── Unauthorized           401 unauthorized
-├── JobNotFound            404 not_found
-├── BodyTimeout            408 body_timeout
-├── JobHasEnded            409 job_has_ended
-├── BodyTooLarge           413 body_too_large
-├── UnsupportedMediaType   415 unsupported_media_type
-├── InvalidInput           422 invalid_input
-├── IdempotencyKeyReused   422 idempotency_key_reused
-├── WebhookUrlRefused      422 webhook_url_refused
-├── JobCancelled           499 job_cancelled; the error of a job that was
-├── ClientLeft             499 client_left; nobody is there to read it
-├── HandlerError           500 handler_error
-├── Interrupted            500 interrupted
-├── UnserializableOutput   500 unserializable_output
-├── StreamBroken           none: the connection is broken in the midst of an answer
-├── DeadlineExceeded       504 deadline_exceeded
-└── Unavailable            503, with Retry-After where waiting helps
-    ├── QueueFull          503 queue_full
-    ├── Starting           503 starting
-    ├── Draining           503 draining
-    ├── WorkerFailed       503 worker_failed
-    ├── StoreFailed        503 store_failed
-    └── OutOfMemory        503 out_of_memory
+├── UsageError: a mistake in the app's own code, raised as soon as it is made
+├── 400 MalformedJSON
+├── 401 Unauthorized
+├── 404 JobNotFound
+├── 408 BodyTimeout
+├── 409 JobHasEnded
+├── 413 BodyTooLarge
+├── 415 UnsupportedMediaType
+├── 422 InvalidInput, IdempotencyKeyReused, WebhookUrlRefused
+├── 499 JobCancelled (in the job's document), ClientLeft (sent to nobody)
+├── 500 HandlerError, Interrupted, UnserializableOutput
+├── 504 DeadlineExceeded
+├── StreamBroken: no status; the connection is closed in the middle of the response
+└── 503 Unavailable, with Retry-After if waiting may help
+    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory
 
-The message of an error is sent to the client as the problem document's ``detail`` (RFC 9457),
-so it never holds a path, a repr of user data or a traceback.
+Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
+next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,27 +55,26 @@ __all__ = [
 
 
 class PotassiumError(Exception):
-    """The root of every error that Potassium raises.
+    """Base class of every error that Potassium raises.
 
-    A handler may raise any of the subclasses below to answer its caller with that status.
+    A handler may raise any subclass to answer its caller with the status of that class.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
 
     def __init__(self, detail: str = "") -> None:
-        """Keep ``detail``, one or two sentences that a client may read."""
         super().__init__(detail)
         self.detail = detail
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers that go out with the answer."""
+        """Extra headers of the response."""
         return {}
 
     @property
     def members(self) -> Mapping[str, Any]:
-        """Members of the problem document beside the standard ones."""
+        """Extra members of the problem document."""
         return {}
 
 
@@ -94,33 +83,33 @@ class UsageError(PotassiumError):
 
 
 class MalformedJSON(PotassiumError):
-    """The body is not JSON (RFC 8259) in UTF-8, or is beyond what the parser takes."""
+    """The body is not UTF-8 encoded JSON (RFC 8259), or exceeds a limit of the parser."""
 
     status = 400
     code = "malformed_json"
 
 
 class Unauthorized(PotassiumError):
-    """API keys are configured, and none, or a wrong one, was sent."""
+    """API keys are configured, and the request has none or a wrong one."""
 
     status = 401
     code = "unauthorized"
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return the challenge (RFC 9110, section 11.6.1)."""
+        """The challenge, ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
         return {"WWW-Authenticate": "Bearer"}
 
 
 class JobNotFound(PotassiumError):
-    """There is no background job of this id, or it was deleted some time after its end."""
+    """No background job has this id, or it has ended and been deleted since."""
 
     status = 404
     code = "not_found"
 
 
 class JobHasEnded(PotassiumError):
-    """What was asked of a background job is not possible in the state that it is in."""
+    """The current state of the background job does not allow the requested action."""
 
     status = 409
     code = "job_has_ended"
@@ -134,7 +123,7 @@ class BodyTimeout(PotassiumError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Close the connection: what may still come on it is the rest of this body."""
+        """``Connection: close``, as the rest of this body may still arrive on the connection."""
         return {"Connection": "close"}
 
 
@@ -146,122 +135,119 @@ class BodyTooLarge(PotassiumError):
 
 
 class UnsupportedMediaType(PotassiumError):
-    """A handler that takes JSON was sent something else."""
+    """The handler takes JSON, but the body has another media type."""
 
     status = 415
     code = "unsupported_media_type"
 
 
 class InvalidInput(PotassiumError):
-    """The body is JSON, but not what the handler's annotation takes."""
+    """The body is JSON, but does not match the handler's annotation."""
 
     status = 422
     code = "invalid_input"
 
     def __init__(self, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Keep ``errors``: one mapping with ``loc``, ``msg`` and ``type`` for each fault."""
+        """Take ``errors``, one mapping with ``loc``, ``msg`` and ``type`` for each fault."""
         super().__init__(detail)
         self.errors = list(errors)
 
     @property
     def members(self) -> Mapping[str, Any]:
-        """Return the list of faults as the member ``errors``."""
+        """The list of faults, as the member ``errors``."""
         return {"errors": self.errors}
 
 
 class IdempotencyKeyReused(PotassiumError):
-    """The idempotency key names a background job that was submitted with other content."""
+    """The idempotency key was used for a background job with different content."""
 
     status = 422
     code = "idempotency_key_reused"
 
 
 class WebhookUrlRefused(PotassiumError):
-    """A client's webhook URL cannot be, or may lead into a private network."""
+    """A client's webhook URL is not accepted, is invalid, or may lead into a private network."""
 
     status = 422
     code = "webhook_url_refused"
 
 
 class JobCancelled(PotassiumError):
-    """The background job was cancelled by request."""
+    """The background job was cancelled on request."""
 
     status = 499
     code = "job_cancelled"
 
     def __init__(self, detail: str = "The job was cancelled.") -> None:
-        """Keep ``detail``."""
         super().__init__(detail)
 
 
 class ClientLeft(PotassiumError):
-    """The client closed its connection before it had its answer."""
+    """The client closed its connection before it got its response."""
 
     status = 499
     code = "client_left"
 
 
 class HandlerError(PotassiumError):
-    """The handler raised; the exception is the cause of this one."""
+    """The handler raised an exception, which is the ``__cause__`` of this error."""
 
     status = 500
     code = "handler_error"
 
 
 class Interrupted(PotassiumError):
-    """The server stopped while it ran a background job, as often as that may happen."""
+    """The server died while it ran a background job, once too often to run it again."""
 
     status = 500
     code = "interrupted"
 
 
 class UnserializableOutput(PotassiumError):
-    """The handler returned something that cannot be sent."""
+    """The handler returned something that cannot be serialized."""
 
     status = 500
     code = "unserializable_output"
 
 
 class StreamBroken(PotassiumError):
-    """An answer that has begun cannot be sent to its end.
+    """A response that has begun cannot be completed.
 
-    Raised into the ASGI server, which then closes the connection: a client sees that it has not
-    got all of it.
+    Raised into the ASGI server, which closes the connection: so the client sees the truncation.
     """
 
     code = "stream_broken"
 
 
 class DeadlineExceeded(PotassiumError):
-    """The time that the handler, or the client, gives a call was over."""
+    """The time that the handler or the client allows for a call has run out."""
 
     status = 504
     code = "deadline_exceeded"
 
     def __init__(self, detail: str = "The call did not finish in time.") -> None:
-        """Keep ``detail``."""
         super().__init__(detail)
 
 
 class Unavailable(PotassiumError):
-    """The server cannot take this request now."""
+    """The server cannot serve this request now."""
 
     status = 503
     code = "unavailable"
 
     def __init__(self, detail: str, retry_after: int | None = None) -> None:
-        """Keep ``retry_after``, seconds after which asking again may help, or None."""
+        """Take ``retry_after``, seconds after which a retry may help, or None."""
         super().__init__(detail)
         self.retry_after = retry_after
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return ``Retry-After`` (RFC 9110, section 10.2.3) where waiting helps."""
+        """``Retry-After`` (RFC 9110, section 10.2.3), if a retry may help."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
 class QueueFull(Unavailable):
-    """The queue is at its limit."""
+    """The queue is full."""
 
     code = "queue_full"
 
@@ -273,28 +259,27 @@ class Starting(Unavailable):
 
 
 class Draining(Unavailable):
-    """The server is stopping and takes no new work."""
+    """The server is stopping and accepts no new work."""
 
     code = "draining"
 
 
 class WorkerFailed(Unavailable):
-    """The GPU thread cannot serve any more; the process must be restarted."""
+    """The GPU thread is unusable. A retry does not help: the process must be restarted."""
 
     code = "worker_failed"
 
     def __init__(self, detail: str = "The model can no longer be served.") -> None:
-        """Keep ``detail``; waiting does not help."""
         super().__init__(detail)
 
 
 class StoreFailed(Unavailable):
-    """Background jobs cannot be stored or read now; the disk may be full, or gone."""
+    """Background jobs cannot be stored or read now, for example because the disk is full."""
 
     code = "store_failed"
 
 
 class OutOfMemory(Unavailable):
-    """The accelerator's memory was not enough, also after what could be freed was."""
+    """The accelerator ran out of memory, even after all that could be freed was freed."""
 
     code = "out_of_memory"

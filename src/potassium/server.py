@@ -1,4 +1,4 @@
-"""Running an app as a process of its own: uvicorn, its signals, its log."""
+"""Serves an app in its own process: uvicorn, its signals, its log."""
 
 import asyncio
 import copy
@@ -27,12 +27,13 @@ from potassium.serving.signals import SIGNALS
 
 __all__ = ["serve"]
 
-# Handlers in pure Python hold the GIL for as long as this before the event loop gets a turn.
+# Handlers in pure Python hold the GIL for this long before the event loop gets a turn.
 SWITCH_INTERVAL = 0.0005  # seconds; Python's default is ten times as long
 
-# What was admitted has its answer by the time that the server closes; this is for clients that do
-# not fetch theirs, or never finish their requests.
 OUR_THREADS = ("potassium-gpu", "potassium-pool")
+
+# What was admitted has its response by the time that the server closes; this is for clients that do
+# not fetch theirs, or never finish their requests.
 CLOSING_TIME = 1  # second
 
 logger = logging.getLogger("potassium")
@@ -43,14 +44,14 @@ def serve(
 ) -> None:
     """Serve ``app`` at ``address``, host and port, until SIGINT or SIGTERM; blocks.
 
-    ``options`` go to ``uvicorn.Config``. On the first signal nothing more is admitted, and the
-    server goes on answering, readiness with 503, until what was admitted has ended or the grace
+    ``options`` are passed to ``uvicorn.Config``. On the first signal, the server stops admitting
+    calls. It still answers, readiness with 503, until all admitted calls have ended or the grace
     period is over. A second signal, or one before the app has started, ends the process at once.
 
     Raises:
-        UsageError: an option is invalid, or an event loop runs already.
-        SystemExit: the address is taken, the app did not start, it failed, or calls were not
-            done within the grace period.
+        UsageError: an option is invalid, or an event loop is already running.
+        SystemExit: the address is taken, the app did not start or failed, or calls did not finish
+            within the grace period.
 
     """
     if _in_event_loop():
@@ -62,7 +63,7 @@ def serve(
     sockets = None
     host, port = address
     if config.fd is None and config.uds is None:
-        # Before the model is loaded, so that a port that is taken shows in no time.
+        # Before the model is loaded, so that a port that is taken is reported at once.
         sockets = [_bind(host, port)]
         host, port = sockets[0].getsockname()[:2]
     server = _Server(
@@ -77,14 +78,14 @@ def serve(
         if not frozen:
             gc.unfreeze()
     if server.exit_status or any(one.name in OUR_THREADS for one in threading.enumerate()):
-        # A handler that does not come back would keep the interpreter from ending, and what is
-        # left of a broken accelerator may as well.
+        # A handler that does not return would keep the interpreter from exiting, and so may what
+        # is left of a broken accelerator.
         _flush()
         os._exit(server.exit_status or 1)
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that drains its app before it closes, and tells how that went."""
+    """A uvicorn server that drains its app before it closes; ``exit_status`` is 1 on failure."""
 
     def __init__(self, config: uvicorn.Config, runtime: Runtime, greeting: str) -> None:
         super().__init__(config)
@@ -96,14 +97,14 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            # What is here now stays: modules, the model. A full collection would look through all
-            # of it again and again, and nothing runs meanwhile.
+            # What exists now stays: modules, the model. Full collections would traverse all of it
+            # again and again, and nothing runs meanwhile.
             gc.collect()
             gc.freeze()
             logger.info(self._greeting)
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether it is time to close; called ten times a second."""
+        """Return whether it is time to close; uvicorn calls this ten times a second."""
         runtime = self._runtime
         if runtime.lifecycle.state is State.FAILED:
             self.exit_status = 1
@@ -118,10 +119,10 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame
         if self._asked_to_stop or not self.started:
-            # Nothing was accepted yet, or nothing is to be waited for any more. A thread that is
-            # deep in a model cannot be asked to stop.
+            # Nothing has been accepted so far, or nothing is to be waited for any more. A thread
+            # that is deep in a model cannot be asked to stop.
             _flush()
-            os.write(2, b"potassium: stopped at once\n")
+            os.write(2, b"potassium: terminated immediately\n")
             os._exit(128 + sig)
         self._asked_to_stop = True
 
@@ -173,15 +174,15 @@ def _in_event_loop() -> bool:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(RuntimeError, ValueError, OSError):  # it may be in the midst of a write
+        with suppress(RuntimeError, ValueError, OSError):  # it may be in the middle of a write
             stream.flush()
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address, which does not listen yet.
+    """Return a socket that is bound to the address but does not listen yet.
 
     Raises:
-        SystemExit: it cannot be bound.
+        SystemExit: the address cannot be bound.
 
     """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -199,7 +200,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _where(config: uvicorn.Config, host: str, port: int) -> str:
-    """Return where ``config`` has uvicorn listen: its order of preference."""
+    """Return where ``config`` makes uvicorn listen, in uvicorn's order of preference."""
     if config.fd is not None:
         return f"file descriptor {config.fd}"
     if config.uds is not None:
@@ -208,7 +209,7 @@ def _where(config: uvicorn.Config, host: str, port: int) -> str:
 
 
 def _log_config(log_level: str | int | None) -> dict[str, Any]:
-    """Return uvicorn's log configuration with the time, and ours beside it, to the same place."""
+    """Return uvicorn's log configuration with timestamps, and with our logger's output added."""
     level = log_level.upper() if isinstance(log_level, str) else log_level or logging.INFO
     config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     for formatter in config["formatters"].values():
@@ -220,5 +221,5 @@ def _log_config(log_level: str | int | None) -> dict[str, Any]:
 
 
 def _was_not_told(record: logging.LogRecord) -> bool:
-    """Pass over the server's word of a stream that was broken on purpose: ours is there already."""
+    """Drop the server's record of a stream that was broken on purpose: we logged it already."""
     return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))

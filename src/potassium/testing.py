@@ -1,4 +1,4 @@
-"""Calling an app in the test's own process, without a socket."""
+"""Calls an app in the test's own process, without a socket."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ __all__ = ["client"]
 
 @asynccontextmanager
 async def client(app: Potassium) -> AsyncIterator[httpx.AsyncClient]:
-    """Start ``app`` and yield an httpx client that calls it; stop it at the end.
+    """Start ``app`` and yield an httpx client that calls it; stop the app on exit.
 
     ::
 

@@ -212,7 +212,7 @@ async def async_step(value: Any) -> Any: ...
         (plain, {"streams": 0}, "streams=0"),
         (plain, {"concurrency": 2}, "one GPU thread"),
         (plain, {"batch": Batch(), "streams": 2}, "streams= and batch="),
-        (generates, {"finish": unary}, "a generator yields as it goes"),
+        (generates, {"finish": unary}, "not for generators"),
         (plain, {"prepare": async_step}, "prepare= runs in a thread of the pool"),
         (plain, {"finish": async_step}, "finish= runs in a thread of the pool"),
         (plain, {"prepare": lambda: None}, "cannot be a prepare= step"),
@@ -248,4 +248,4 @@ async def test_a_batched_handler_does_not_stream(
 
     answers = await together(app, {"n": 0}, {"n": 1}, {"n": 2})
     assert [answer.status_code for answer in answers] == [200, 500, 200]
-    assert "a batched handler returns, it does not stream" in caplog.text
+    assert "a batched handler must return its results" in caplog.text

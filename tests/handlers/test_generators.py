@@ -203,4 +203,4 @@ async def test_finish_does_not_stream(
     app.handler(finish=lambda value: result())(lambda cache, json_in: None)
     async with client(app) as http:
         assert (await http.post("/", json={})).status_code == 500
-    assert "finish= returns the answer, it does not stream" in caplog.text
+    assert "finish= must return the answer" in caplog.text

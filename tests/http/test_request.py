@@ -12,6 +12,7 @@ from potassium.engine import Job
 from potassium.errors import MalformedJSON, UnserializableOutput, UnsupportedMediaType
 from potassium.http.message import Message
 from potassium.http.reply import reply_to
+from potassium.http.request import request_of
 
 JSON = [(b"content-type", b"application/json")]
 
@@ -162,7 +163,7 @@ def test_progress_is_a_share_of_one(share: Any) -> None:
     loop = asyncio.new_event_loop()
     job = Job(operation_on("train", lambda _: None), None, loop.create_future(), origin=message)
     loop.close()
-    request = Request.of(job)
+    request = request_of(job)
     request.progress(share)
     request.progress(share, "epoch 1")
     assert run.told == [(float(share), None), (float(share), "epoch 1")]

@@ -405,7 +405,7 @@ async def test_deliveries_are_shown_with_their_attempts(bench: Running) -> None:
                 at=1e9 + number,
                 duration=0.12345,
                 status=500,
-                error="it answered 500",
+                error="the receiver answered 500",
                 next_at=4e9,
             )
             await store.tried(delivery, attempt)
@@ -420,7 +420,7 @@ async def test_deliveries_are_shown_with_their_attempts(bench: Running) -> None:
             "at": "2001-09-09T01:46:41.000Z",
             "duration": 0.123,
             "status": 500,
-            "error": "it answered 500",
+            "error": "the receiver answered 500",
             "next_at": "2096-10-02T07:06:40.000Z",
         }
     ]

@@ -304,7 +304,7 @@ async def test_what_crashes_again_and_again_is_given_up(
     assert job.status is Status.FAILED
     error = orjson.loads(job.error or b"")
     assert (error["code"], error["request_id"]) == ("interrupted", "r-1")
-    assert error["detail"] == f"The server died in {attempts} attempts."
+    assert error["detail"] == f"The server died during {attempts} attempts at this job."
     assert await bench.told("a") == [(2, "failed", attempts)]
     await settle()
     assert bench.work.started == []
@@ -379,7 +379,10 @@ async def test_a_drain_does_not_wait_for_a_store_that_fails(
     bench.work.end(run, Done(b"1"))
     async with asyncio.timeout(5):
         await bench.runner.close()
-    assert "job a was not stored and will run again: The disk is full." in caplog.text
+    assert (
+        "the outcome of job a was not stored; the job will run again: The disk is full."
+        in caplog.text
+    )
     assert (await bench.job("a")).status is Status.RUNNING
     assert list(bench.runner.running) == []
     bench.store.failures.clear()

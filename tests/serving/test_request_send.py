@@ -150,7 +150,7 @@ async def test_a_send_that_waits_for_its_client_ends_when_that_leaves(app: Potas
 
 def test_a_request_that_nobody_serves_cannot_be_sent_to() -> None:
     """A Request made by hand has nowhere to send to."""
-    with pytest.raises(UsageError, match="while they run"):
+    with pytest.raises(UsageError, match="while it is running"):
         Request("id", [], b"").send("a")
 
 
@@ -202,7 +202,7 @@ async def test_a_send_from_a_wrong_place_fails_the_call(
     async with client(app) as http:
         response = await http.post("/", json={}, headers={"Accept": EVENTS})
     assert (response.status_code, response.json()["code"]) == (500, "handler_error")
-    assert "request.send() is for plain handlers" in caplog.text
+    assert "request.send() works only in a plain handler" in caplog.text
 
 
 @pytest.mark.parametrize("has_sent", [False, True])
@@ -220,7 +220,7 @@ async def test_a_send_after_the_handler_has_returned_is_a_mistake(
 
     async with client(app) as http:
         await http.post("/", json={})
-        with pytest.raises(UsageError, match="while they run"):
+        with pytest.raises(UsageError, match="while it is running"):
             requests[0].send("b")
 
 

@@ -47,6 +47,6 @@ def attempt(of: Delivery, *, next_at: float | None, at: float = NOW) -> Delivery
         at=at,
         duration=0.5,
         status=204 if next_at is None else 500,
-        error=None if next_at is None else "it answered 500",
+        error=None if next_at is None else "the receiver answered 500",
         next_at=next_at,
     )

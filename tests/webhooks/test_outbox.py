@@ -101,7 +101,7 @@ async def test_a_store_that_hangs_does_not_fill_the_memory(
     for number in range(4):
         bench.outbox.post(URL, b"%d" % number, "r-1")
     assert [one.getMessage().split("dropped: ")[1] for one in caplog.records] == [
-        "2 are on their way already (request r-1)"
+        "2 deliveries are already waiting to be stored (request r-1)"
     ] * 2
     store.go.set()
     await bench.outbox.close()

@@ -88,7 +88,7 @@ async def test_anything_else_is_tried_again(receiver: Receiver, status: int) -> 
     """Whatever else is answered, the next attempt is on the schedule."""
     receiver.answer = answering(status)
     attempt = await posted(delivery_to(receiver.url))
-    assert (attempt.status, attempt.error) == (status, f"it answered {status}")
+    assert (attempt.status, attempt.error) == (status, f"the receiver answered {status}")
     assert attempt.next_at == NOW + 5
 
 
@@ -155,7 +155,7 @@ async def test_a_silent_receiver_is_left_in_time(receiver: Receiver) -> None:
     """Who never answers has the timeout, and no more."""
     receiver.go.clear()
     attempt = await posted(delivery_to(receiver.url), timeout=0.05)
-    assert attempt.error == "it did not answer within 0.05 s"
+    assert attempt.error == "the receiver did not answer within 0.05 s"
     assert 0.05 <= attempt.duration < 2
 
 
@@ -163,7 +163,7 @@ async def test_a_trickling_head_is_left_in_time(receiver: Receiver) -> None:
     """The timeout is for the attempt as a whole, not for each byte of an answer."""
     receiver.answer, receiver.endless, receiver.pause = b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.01
     attempt = await posted(delivery_to(receiver.url), timeout=0.1)
-    assert attempt.error == "it did not answer within 0.1 s"
+    assert attempt.error == "the receiver did not answer within 0.1 s"
     assert 0.1 <= attempt.duration < 2
 
 
@@ -280,7 +280,7 @@ async def test_a_slow_name_server_is_left_in_time(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(potassium.webhooks.resolver.Resolver, "addresses", never)
     attempt = await posted(delivery_to("http://a.example/", is_guarded=True), timeout=0.05)
-    assert attempt.error == "it did not answer within 0.05 s"
+    assert attempt.error == "the receiver did not answer within 0.05 s"
 
 
 async def test_the_apps_own_receiver_keeps_its_connection(receiver: Receiver) -> None:

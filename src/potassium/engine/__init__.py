@@ -1,4 +1,4 @@
-"""The queue and the GPU thread. Knows nothing of HTTP."""
+"""The queue and the GPU thread, independent of HTTP."""
 
 from potassium.engine.batching import Batching, Ceiling
 from potassium.engine.engine import Engine

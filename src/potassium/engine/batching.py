@@ -1,4 +1,4 @@
-"""The rule by which calls of one operation are batched, and what it goes by."""
+"""How calls of one operation are batched, and the measurements behind it."""
 
 from math import inf
 from typing import Any
@@ -13,7 +13,7 @@ RECOVERY = 100  # batches that must fit before a larger one is tried again
 
 
 class Ceiling:
-    """How much of a batch fits into the accelerator's memory, as experience has it.
+    """The maximum weight of a batch that fits into the accelerator's memory, as learned so far.
 
     Written on the GPU thread, read on the loop.
     """
@@ -23,12 +23,12 @@ class Ceiling:
         self._fitted = 0
 
     def overflowed(self, fits: float) -> None:
-        """Note that a batch did not fit, and that of it only parts of weight ``fits`` did."""
+        """Note that a batch did not fit, and that only parts of it of weight ``fits`` did."""
         self.value = fits
         self._fitted = 0
 
     def fitted(self, weight: float) -> None:
-        """Note that a batch did; after many of about the ceiling's weight, allow twice as much."""
+        """Note that a batch of ``weight`` fit; after many near the ceiling, double the ceiling."""
         if self.value < inf and weight > self.value / 2:
             self._fitted += 1
             if self._fitted >= RECOVERY:
@@ -40,9 +40,9 @@ class Batching:
     """How the jobs of one operation become batches.
 
     Attributes:
-        rule: what the app asked for.
-        ceiling: what the memory allows; in items, or in cost where the rule has one.
-        callers: how many call the operation.
+        rule: the options that the app set.
+        ceiling: the weight that the memory allows, in items, or in cost if the rule has a cost.
+        callers: how many callers the operation has.
 
     """
 
@@ -53,24 +53,24 @@ class Batching:
 
     @property
     def limit(self) -> float:
-        """The weight that a batch may have."""
+        """The maximum weight of a batch."""
         return min(self.rule.max_cost or inf, self.ceiling.value)
 
     def weight(self, size: int, cost: float) -> float:
-        """Return the weight of a batch: its size, by cost padded to its costliest item."""
+        """Return the weight of a batch: its size, times its highest cost if the rule has a cost."""
         return size if self.rule.cost is None else size * cost
 
     def cost_of(self, item: Any) -> float:
-        """Return what ``item`` costs, as the rule says.
+        """Return the cost of ``item`` by the rule's function.
 
         Raises:
-            UsageError: the rule's function returned something else than a number, 0 or more.
+            UsageError: the function did not return a finite number of 0 or more.
 
         """
         assert self.rule.cost is not None  # noqa: S101 - else all items cost the same
         cost = self.rule.cost(item)
         if hasattr(cost, "item"):
-            cost = cost.item()  # a scalar of numpy's or torch's
+            cost = cost.item()  # a NumPy or torch scalar
         if not isinstance(cost, int | float) or not 0 <= cost < inf:
             raise UsageError(f"Batch(cost=...) returned {cost!r}; it must return a number >= 0.")
         return cost

@@ -2,27 +2,26 @@
 
 __all__ = ["Callers"]
 
-WINDOW = 0.1  # seconds; who has not called for one or two of these is not expected any more
+WINDOW = 0.1  # seconds; a caller that has not called for one or two of these is no longer expected
 
 
 class Callers:
-    """Counts the calls that are open at a time, and remembers the most of late.
+    """Counts the open calls, and remembers the highest recent count.
 
-    A caller that waits for its answer before it calls again shows in that count. So where as many
-    wait as have been open at a time lately, no more are to be expected.
+    A caller that waits for its answer before it calls again is part of that count. So if as many
+    calls wait as were open at a time recently, no more are expected.
     """
 
     __slots__ = ("_before", "_most", "_since", "open")
 
     def __init__(self) -> None:
-        """Begin with nobody."""
         self.open = 0
-        self._most = 0  # in the window that runs
+        self._most = 0  # in the current window
         self._before = 0  # in the one before it
         self._since = 0.0
 
     def came(self, now: float) -> None:
-        """Note a call."""
+        """Note that a call has arrived."""
         self._turn(now)
         self.open += 1
         self._most = max(self._most, self.open)
@@ -33,7 +32,7 @@ class Callers:
         self.open -= 1
 
     def expected(self, now: float) -> int:
-        """Return how many callers there are, those included who wait."""
+        """Return the number of callers, including those that are waiting."""
         self._turn(now)
         return max(self._most, self._before)
 

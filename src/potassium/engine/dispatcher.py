@@ -1,18 +1,18 @@
-"""From the queue to the GPU thread, in groups and batches.
+"""Hands jobs from the queue to the GPU thread, in groups and batches.
 
-The order in which calls get the thread, all of it:
+These are all the rules for the order in which calls get the thread:
 
-- The queue's order is that of admission, or of priority where there are priorities. Whatever is
-  first in it, and may go, goes next.
+- The queue is in order of admission, or of priority if priorities are enabled. The first job in it
+  that may go is next.
 - A short job takes along those behind it, about a millisecond of work in all, to be run one after
   the other.
 - A job of a batched operation takes along others of that operation, to be run in one. While the
   batch gathers, later jobs of other operations may go before it; once it is due, none may.
-- A background job is handed over when the thread is free, and not before.
-- A job that may stream goes when its operation has fewer streams open than it may; until then later
-  jobs of other operations go before it.
-- On the thread (see ``worker``), open streams make one step each in turn, and between two rounds of
-  them one group or batch is run.
+- A background job is handed over only when the thread is free.
+- A job that may stream goes when its operation has fewer open streams than it may have; until then
+  later jobs of other operations go before it.
+- On the thread (see ``worker``), each open stream makes one step in turn, and one group or batch is
+  run between two rounds of such steps.
 """
 
 import asyncio
@@ -31,29 +31,29 @@ from potassium.engine.queue import Capacity, JobQueue
 __all__ = ["Dispatcher", "Runner"]
 
 # A hop to the thread and back costs some tens of microseconds. Handing over about a millisecond
-# of work at a time makes that cost vanish for short jobs; a job that takes longer than this
-# travels alone, so that long jobs keep their strict order and can be called off to the last.
+# of work at a time makes that cost negligible for short jobs. A job that takes longer than this
+# travels alone, so that long jobs keep their strict order and can be called off to the last moment.
 GROUP_TIME = 0.001  # seconds
 
-# From this duration on, the next group is handed over while one still runs: the thread would be
-# idle for the length of a hop otherwise. For shorter jobs, which are bound by the interpreter, a
-# second group in flight only makes thread and loop fight over the GIL.
+# From this duration on, the next group is handed over while one still runs: otherwise the thread
+# would be idle for the length of a hop. For shorter jobs, which are bound by the interpreter, a
+# second group in flight only makes the thread and the loop contend for the GIL.
 PREFETCH_TIME = 0.0002  # seconds
 
 
 class Runner(Protocol):
-    """What the dispatcher hands groups to."""
+    """The worker that the dispatcher hands groups to."""
 
     def hand_over(self, group: Sequence[Job]) -> None:
-        """Take ``group``; returns at once."""
+        """Take ``group`` without blocking."""
 
 
 class Dispatcher:
     """Keeps the GPU thread supplied from the queue.
 
-    At most two groups are with the thread: the one it runs and, where jobs are not too short
-    for it to pay, the next. A batch is put together when the thread is free for it, or as soon as
-    later company could hardly better it. Belongs to the event loop.
+    The thread has at most two groups: the one it runs and, unless jobs are too short for that to
+    pay off, the next one. A batch is put together when the thread is free for it, or as soon as
+    later arrivals could hardly improve it. Belongs to the event loop.
     """
 
     def __init__(
@@ -69,29 +69,29 @@ class Dispatcher:
         self._runner = runner
         self._clock = clock
         self._handed_over: deque[Sequence[Job]] = deque()
-        self._is_due = False  # a look at the queue is on its way
-        self._timer: asyncio.TimerHandle | None = None  # when a batch has gathered enough
-        self._patience = inf  # seconds until then, of the batches that gather
+        self._is_due = False  # a look at the queue is scheduled
+        self._timer: asyncio.TimerHandle | None = None  # set while a batch gathers
+        self._patience = inf  # seconds until it is due; the least of all that gather
         self._is_closed = False
 
     @property
     def handed_over(self) -> Sequence[Sequence[Job]]:
-        """The groups that are with the thread: first the one it runs."""
+        """The groups that the thread has: first the one it runs."""
         return self._handed_over
 
     def wake(self) -> None:
-        """Look at the queue soon: once all that is happening now has happened."""
+        """Look at the queue soon, after the callbacks that are already scheduled."""
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._look)
 
     def catch_up(self) -> None:
-        """Look at the queue now, where that was to happen soon."""
+        """Look at the queue now if a look is scheduled."""
         if self._is_due:
             self._look()
 
     def hand_over(self, group: Sequence[Job]) -> None:
-        """Give ``group`` to the thread, behind the one that it may be at."""
+        """Give ``group`` to the thread, behind the one that it may be running."""
         if self._handed_over:
             for job in group:
                 self._capacity.enter(job)
@@ -99,18 +99,18 @@ class Dispatcher:
         self._runner.hand_over(group)
 
     def group_done(self) -> None:
-        """Note that the thread has finished the group it was at and begun the next one."""
+        """Note that the thread has finished its group and begun the next one, if it has one."""
         self._handed_over.popleft()
         if self._handed_over:
             for job in self._handed_over[0]:
                 self._capacity.leave(job)
         elif any(queue.operation.batching and queue for queue in self._jobs.by_operation):
-            self._look()  # a thread that waits for a batch is dear
+            self._look()  # at once: a thread that waits for a batch is costly
             return
         self.wake()
 
     def close(self) -> None:
-        """Hand over nothing any more; what is in the queue stays there."""
+        """Stop handing over; the jobs in the queue stay there."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -142,7 +142,7 @@ class Dispatcher:
         if queue is None:
             return None
         if self._handed_over and queue.first.is_background:
-            return None  # a direct call that comes until the thread is free goes before it
+            return None  # a direct call that arrives before the thread is free goes first
         if not isinstance(queue, BatchQueue):
             may_stream = queue.operation.may_stream
             return [self._jobs.pop(queue)] if may_stream else self._short_jobs(queue)
@@ -154,7 +154,7 @@ class Dispatcher:
         return batch
 
     def _short_jobs(self, queue: OperationQueue | None) -> list[Job]:
-        """Take the first job of ``queue``, and about a millisecond of work from behind it."""
+        """Take the first job of ``queue``, and those behind it for about a millisecond of work."""
         group: list[Job] = []
         left = GROUP_TIME
         while queue is not None and not queue.operation.may_stream and not queue.operation.batching:
@@ -169,7 +169,7 @@ class Dispatcher:
         return group
 
     def _next_queue(self) -> OperationQueue | None:
-        """Return the queue of the operation whose job is the first of all that may go now."""
+        """Return the queue whose first job is the earliest of those that may go now."""
         next_queue = None
         for queue in self._jobs.by_operation:
             if queue and (next_queue is None or queue.first.rank < next_queue.first.rank):
@@ -177,7 +177,7 @@ class Dispatcher:
         return next_queue
 
     def _end_of_turn(self, queue: OperationQueue) -> float:
-        """Return the rank from which on it is another operation's turn."""
+        """Return the rank at which the turn of another operation begins."""
         others = (other for other in self._jobs.by_operation if other and other is not queue)
         return min((other.first.rank for other in others if self._may_go(other)), default=inf)
 
@@ -193,14 +193,14 @@ class Dispatcher:
         return True
 
     def _with_thread(self, operation: Operation) -> int:
-        """Return how many jobs of an operation are with the thread and may yet open a stream."""
+        """Return how many jobs of an operation the thread has that may still open a stream."""
         return sum(job.operation is operation for group in self._handed_over for job in group)
 
 
 def _duration(operation: Operation) -> float:
-    """Return the seconds that a job is expected to take: long, until one was measured.
+    """Return the seconds that a job is expected to take; until one is measured, it counts as long.
 
-    Where some are short and most are long, it may be a long one.
+    If some jobs are short but the mean is long, the next one may be long.
     """
     floor, mean = operation.service_time.floor, operation.service_time.mean
     return GROUP_TIME if floor is None or mean is None else mean if mean >= GROUP_TIME else floor

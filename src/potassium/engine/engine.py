@@ -27,24 +27,27 @@ from potassium.errors import (
 
 __all__ = ["Engine"]
 
-LAST_MOMENTS = 0.5  # seconds that a thread has to end in when there is no time left
+LAST_MOMENTS = 0.5  # seconds that threads have to end when no time is left
 
 logger = logging.getLogger("potassium")
 
 
 class Engine:
-    """What decides over jobs: which are admitted, for how long they are wanted, when it ends.
+    """Decides which jobs are admitted, how long they may take, and when the server stops.
 
-    ``Pipeline`` is where they go. All of it belongs to one event loop. The engine owns its tasks
-    and threads: they are awaited by ``stop``.
+    Admitted jobs go through its ``Pipeline``. All of it belongs to one event loop. The engine owns
+    its tasks and threads; ``stop`` awaits them.
+
+    Args:
+        is_fatal: returns whether an operation's error leaves the GPU thread unusable.
 
     Attributes:
-        lifecycle: the state that everybody reads.
+        lifecycle: the current state, which anyone may read.
         worker: what the GPU thread runs.
-        capacity: how many jobs wait, and may.
-        calls: those admitted whose callers still wait, and how many went which way.
-        started_at: seconds since the epoch, or None.
-        cut_off: calls that the end of the grace period took from their callers.
+        capacity: how many jobs wait and may wait.
+        calls: admitted jobs whose callers still wait, and the counts of all jobs.
+        started_at: when it became ready, in seconds since the epoch; None before that.
+        cut_off: how many direct calls were still open at the end of the grace period.
 
     """
 
@@ -57,10 +60,6 @@ class Engine:
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to run ``operations`` within ``limits``.
-
-        ``is_fatal`` tells errors of an operation after which the GPU thread is of no use.
-        """
         self.lifecycle = lifecycle
         self.started_at: float | None = None
         self._pipeline = Pipeline(
@@ -81,11 +80,10 @@ class Engine:
     async def start(self, init: Operation) -> None:
         """Start the GPU thread and run ``init`` on it; admit jobs once it is done.
 
-        Cancellation stops the thread again as soon as ``init`` returns; the engine is STOPPED
-        then.
+        On cancellation, the thread ends as soon as ``init`` returns, and the engine is STOPPED.
 
         Raises:
-            BaseException: whatever ``init`` raised; the engine is FAILED then.
+            BaseException: whatever ``init`` raised; the engine is then FAILED.
 
         """
         self._loop = asyncio.get_running_loop()
@@ -131,18 +129,17 @@ class Engine:
     ) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
-        After ``deadline``, in monotonic seconds, the job is called off with
-        ``DeadlineExceeded``. ``origin`` is what it is admitted for, for its operation to know.
+        At ``deadline``, in monotonic seconds, the job is called off with ``DeadlineExceeded``.
+        ``origin`` is what the job is admitted for, which is opaque to the engine.
 
         Raises:
-            DeadlineExceeded: the deadline has passed already.
-            QueueFull: as many jobs wait as may.
+            DeadlineExceeded: the deadline has already passed.
+            QueueFull: the maximum number of jobs is waiting.
             Unavailable: the engine is not READY.
 
         """
         if self.lifecycle.state is not State.READY:
-            self.calls.counts.refused += 1
-            raise refusal(self.lifecycle.state)
+            raise self.calls.refused(refusal(self.lifecycle.state))
         job = Job(
             operation,
             argument,
@@ -157,11 +154,11 @@ class Engine:
         try:
             self._pipeline.let_in(job)
         except asyncio.QueueFull:
-            self.calls.counts.refused += 1
             if job.timer is not None:
                 job.timer.cancel()
-            detail = f"{self.capacity.limit} calls are waiting already."
-            raise QueueFull(detail, self.capacity.retry_after(operation)) from None
+            detail = f"The queue is full: {self.capacity.limit} calls are waiting."
+            full = QueueFull(detail, self.capacity.retry_after(operation))
+            raise self.calls.refused(full) from None
         self.calls.open(job)
         return job
 
@@ -169,12 +166,12 @@ class Engine:
         """Wait for an admitted job and return its result, or its ``Stream``.
 
         The caller must ``release`` a stream. Cancellation calls the job off: it leaves the
-        queue, or, where it runs already on the GPU thread, is left to end there, and its result
+        queue or, if the GPU thread is already running it, runs to its end there, and its result
         is dropped.
 
         Raises:
-            PotassiumError: raised by the operation itself, or given to ``call_off``.
-            HandlerError: the operation raised anything else, which is the cause.
+            PotassiumError: the operation raised it, or it was passed to ``call_off``.
+            HandlerError: the operation raised any other exception, which is the ``__cause__``.
 
         """
         try:
@@ -192,12 +189,12 @@ class Engine:
         return outcome
 
     def abandon(self, job: Job) -> None:
-        """Take no interest any more in an admitted job whose outcome nobody has waited for."""
+        """Call off an admitted job instead of waiting for its ``outcome``."""
         self.calls.call_off(job, ClientLeft())
         self.calls.close(job)
 
     def release(self, stream: Stream[Job]) -> None:
-        """Take no more of ``stream``: it has ended, or else its job is called off."""
+        """Stop reading ``stream``; unless it is over, its job is called off."""
         job = stream.job
         if not stream.is_over:
             self.calls.call_off(job, ClientLeft())
@@ -207,15 +204,15 @@ class Engine:
     def call_off(self, job: Job, error: PotassiumError) -> None:
         """Settle ``job`` with ``error`` and take it out of the queue, if it still waits there.
 
-        An async operation that runs is cancelled; one on the GPU thread is left to end, and one
-        that streams to make its step. Does nothing where the job is over.
+        A running async operation is cancelled. One on the GPU thread runs to its end, or if it
+        streams, to the end of its step. Does nothing if the job is over.
         """
         self.calls.call_off(job, error)
 
     def drain(self) -> None:
-        """Admit nothing any more; what was admitted has the grace period to end in.
+        """Stop admitting jobs; those already admitted have the grace period to finish.
 
-        What is left then is called off. Does nothing where the engine is not READY.
+        What is left after that is called off. Does nothing if the engine is not READY.
         """
         if self.lifecycle.state is State.READY:
             self.lifecycle.advance(State.DRAINING)
@@ -228,10 +225,10 @@ class Engine:
         return not self.calls
 
     async def stop(self) -> None:
-        """Drain, then release the GPU thread.
+        """Drain, then end the threads.
 
         A handler that outlasts the grace period is left behind, on a thread that ends when it
-        returns. Does nothing where the engine was never READY, or has stopped.
+        returns. Does nothing if the engine was never READY, or has stopped.
         """
         self.drain()
         if self.lifecycle.state is State.DRAINING:
@@ -243,7 +240,7 @@ class Engine:
             await self._wind_up(State.FAILED, within=LAST_MOMENTS)
 
     def fail(self, why: str) -> None:
-        """Give up: refuse whatever comes, and everybody who waits gets WorkerFailed now."""
+        """Fail for good: refuse all new calls, and call off every open one with WorkerFailed."""
         if self.lifecycle.state not in (State.READY, State.DRAINING):
             return
         logger.critical("the server has failed and must be restarted: %s", why)
@@ -252,7 +249,7 @@ class Engine:
         self._end_tasks()
 
     async def _wind_up(self, state: State, *, within: float | None = None) -> None:
-        """Wait until the threads have run what they were given, and move on to ``state``."""
+        """Wait until the threads have run what they were given, and advance to ``state``."""
         if self._grace_timer is not None:
             self._grace_timer.cancel()
         if self._hang_watch is not None:
@@ -282,17 +279,16 @@ class Engine:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
-            # The loop was closed while a handler ran: nobody is left to be told.
+            # The loop was closed while a handler ran: nobody is left to notify.
             if not self._loop.is_closed():
                 raise
 
     def _set_timer(self, job: Job, deadline: float) -> None:
         left = deadline - self._clock()
         if left <= 0:
-            self.calls.counts.refused += 1
-            raise DeadlineExceeded
+            raise self.calls.refused(DeadlineExceeded())
         job.timer = self._loop.call_later(left, self._end_time, job)
 
     def _end_time(self, job: Job) -> None:
-        if job.stream is None or not job.stream.has_ended:  # what is through may yet be read
+        if job.stream is None or not job.stream.has_ended:  # one that has ended may still be read
             self.call_off(job, DeadlineExceeded())

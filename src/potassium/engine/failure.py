@@ -12,16 +12,16 @@ SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GEN
 
 
 class Failure:
-    """The outcome of a job whose operation raised, of whatever class.
+    """The outcome of a job whose operation raised an exception of any class.
 
-    It travels as a value: an asyncio future takes neither ``StopIteration`` nor, without
-    tearing down the loop, ``SystemExit`` and ``KeyboardInterrupt``.
+    It is passed on as a value: an asyncio future does not accept ``StopIteration``, and
+    ``SystemExit`` and ``KeyboardInterrupt`` would tear down the loop.
     """
 
     __slots__ = ("error",)
 
     def __init__(self, error: BaseException) -> None:
-        """Keep ``error``, and let go of what its stack frames hold.
+        """Keep ``error``, but clear its stack frames.
 
         The locals of a failed handler may be gigabytes of tensors; the traceback keeps its
         lines without them.
@@ -32,8 +32,8 @@ class Failure:
     def to_raise(self) -> PotassiumError:
         """Return the error as one that may be raised on the event loop.
 
-        Errors of this package's are meant for the caller, and stay what they are; anything else
-        is the cause of a ``HandlerError``.
+        Errors of this package, except ``UsageError``, are meant for the caller and are returned
+        as they are. Any other error becomes the ``__cause__`` of a ``HandlerError``.
         """
         if isinstance(self.error, PotassiumError) and not isinstance(self.error, UsageError):
             return self.error
@@ -43,13 +43,13 @@ class Failure:
 
 
 def _release(error: BaseException) -> None:
-    """Clear the frames that an error, and those behind it, went through."""
+    """Clear the frames that an error, and the errors that led to it, went through."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
         seen.add(id(one))
         for frame, _ in traceback.walk_tb(one.__traceback__):
-            # A generator may be suspended, to go on later; clearing would close it.
+            # A generator may be suspended and go on later; clearing its frame would close it.
             if not frame.f_code.co_flags & SUSPENDABLE:
                 with suppress(RuntimeError):  # it is still running
                     frame.clear()

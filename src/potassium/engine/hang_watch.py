@@ -1,4 +1,4 @@
-"""Noticing that a thread is stuck for good."""
+"""Detecting a thread that is stuck for good."""
 
 import asyncio
 import time
@@ -12,9 +12,13 @@ __all__ = ["HangWatch"]
 
 
 class HangWatch:
-    """Looks every now and then whether some call has not come back for too long.
+    """Checks at intervals whether a call has not returned for too long.
 
-    What counts is the time in one step: a stream may go on for hours. Belongs to the event loop.
+    Only the time in one step counts: a stream may go on for hours. Belongs to the event loop.
+
+    Args:
+        report: called at most once, with a description of the call that is stuck.
+
     """
 
     def __init__(
@@ -26,7 +30,6 @@ class HangWatch:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call ``report`` with what is wrong, once something is; begins to look at once."""
         self._worker = worker
         self._pool = pool
         self._hang_timeout = hang_timeout
@@ -35,7 +38,7 @@ class HangWatch:
         self._look()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._timer.cancel()
 
     def _look(self) -> None:
@@ -53,5 +56,5 @@ class HangWatch:
         if job is None:
             return None
         if job.stream is not None and job.stream.is_waiting:
-            return None  # for its reader, which has a limit of its own
+            return None  # for its reader, which has a time limit of its own
         return job, since

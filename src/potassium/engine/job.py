@@ -16,7 +16,14 @@ __all__ = ["Job", "Priority"]
 
 
 class Priority(enum.IntEnum):
-    """How urgent a job is, where the queue goes by that."""
+    """How urgent a job is, if the queue has priorities.
+
+    Attributes:
+        LOW: may be overtaken by normal and high jobs. Background jobs are low in any queue.
+        NORMAL: may be overtaken by high jobs; the default.
+        HIGH: is never overtaken by later jobs.
+
+    """
 
     LOW = 0
     NORMAL = 1
@@ -26,32 +33,32 @@ class Priority(enum.IntEnum):
 class Job:
     """One call of an operation, from admission to outcome.
 
-    Its way: prepared in the side pool where its operation asks for that, queued, handed to a
-    runner, then settled, or streaming until its stream is over. Calling it off ends it anywhere on
-    that way. All but ``argument``, ``outcome``, ``cost`` and ``stream`` belongs to the event loop;
-    those are written by the thread that is at the job.
+    It is prepared in the side pool if its operation requires that, queued, handed to a runner,
+    then settled, or it streams until its stream is over. Calling it off ends it at any stage. The
+    thread that runs a step of the job writes ``argument``, ``outcome``, ``cost`` and ``stream``;
+    everything else belongs to the event loop.
 
     Attributes:
-        argument: what its operation works on; once it is prepared, what that has made of it.
-        origin: what it was admitted for, as its operation knows it; nothing to the engine.
-        open_stream: opens its stream for the code that it runs; None where that cannot stream by
-            itself. Raises UsageError where the GPU thread is not at this job.
+        argument: what its operation works on; after preparation, what that returned.
+        origin: what it was admitted for; known to its operation, opaque to the engine.
+        open_stream: opens its stream, for the code that it runs; None if that cannot push chunks
+            itself. Raises UsageError unless the GPU thread is running this job.
         deadline: monotonic seconds after which nobody wants the result; None for never.
-        called_off: why nobody wants the result any more, from whichever side: the client has
-            left, the deadline has passed, the drain is over. None while somebody does.
+        called_off: why nobody wants the result any more, on whichever side: the client has left,
+            the deadline has passed, or the drain is over. None while somebody does.
         has_place: whether it counts as waiting, see ``Capacity``.
         is_queued: whether it waits in the queue.
         in_pool: whether it is being prepared or finished, or waits for that.
-        rank: its place in the order of the queue; the lower, the earlier.
-        arrived_at: when it was queued, in monotonic seconds; of a batched operation.
-        cost: what it adds to the cost of a batch, where its operation is batched by cost.
-        stream: what it sends piece by piece, from when it first did.
-        is_background: whether it can be run again by another process, if this one stops.
-        interrupt: makes the runner notice that the job was called off, where it has to be told.
+        rank: its position in the order of the queue; lower ranks go first.
+        arrived_at: when it was queued, in monotonic seconds, if its operation is batched.
+        cost: what it adds to the cost of a batch, if its operation is batched by cost.
+        stream: the chunks that it sends; None until it begins to stream.
+        is_background: whether another process can run it again if this one stops.
+        interrupt: makes the runner notice that the job was called off; None if not needed.
 
     """
 
-    # Defaults stand here and not in __init__, which runs for every call.
+    # Defaults are set here and not in __init__, which runs for every call.
     timer: asyncio.TimerHandle | None = None
     outcome: Any = None
     called_off: PotassiumError | None = None
@@ -75,7 +82,7 @@ class Job:
         origin: Any = None,
         open_stream: "Callable[[Job], Stream[Job]] | None" = None,
     ) -> None:
-        """Describe the job; ``future`` is done when it is settled."""
+        """Describe the job; ``future`` is done once the job is settled."""
         self.operation = operation
         self.argument = argument
         self.future = future
@@ -85,28 +92,28 @@ class Job:
         self.open_stream = open_stream
 
     def is_unwanted(self, now: float) -> bool:
-        """Return whether there is no use in running the job at ``now``, in monotonic seconds."""
+        """Return whether running the job is pointless at ``now``, in monotonic seconds."""
         return self.called_off is not None or (self.deadline is not None and now >= self.deadline)
 
     @property
     def is_over(self) -> bool:
-        """Whether its caller has all that there is to come."""
+        """Whether its caller has everything that it will get."""
         return self.future.done() and (self.stream is None or self.stream.is_over)
 
     def drop_input(self) -> None:
-        """Let go of what it was to run with: it never will, and may be kept in line for long."""
+        """Drop its input: the job will never run, but may remain in the queue for long."""
         self.argument = self.origin = None
 
     def settle(self) -> None:
-        """Give the job its outcome; counts only where it has none yet."""
+        """Settle the job with its outcome; has no effect if it is already settled."""
         outcome, self.outcome = self.outcome, None
         if not self.future.done():
             self.future.set_result(outcome)
 
     def call_off(self, error: PotassiumError) -> None:
-        """Settle the job with ``error`` now; unless it runs already, it never will.
+        """Settle the job with ``error`` now; unless it is already running, it never will.
 
-        Counts only where the job has no outcome yet, or its stream goes on.
+        Has an effect only if the job has no outcome so far, or its stream is not over.
         """
         if self.called_off is None:
             self.called_off = error

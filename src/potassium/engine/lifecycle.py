@@ -1,4 +1,4 @@
-"""The states of a server, and who may move it from one to the next.
+"""The states of a server, and what moves it from one to the next.
 
 ::
 
@@ -8,8 +8,9 @@
         │          │           │
         └──────────┴───────────┴──► FAILED
 
-The engine makes every transition: ``start`` to READY, to FAILED or, called off, to STOPPED;
-``stop`` to DRAINING and STOPPED. A stopped app may be started again; a failed one stays failed.
+The engine makes every transition except the one back to STARTING: ``start`` leads to READY, to
+FAILED or, if cancelled, to STOPPED; ``stop`` to DRAINING and STOPPED; ``fail`` to FAILED. A stopped
+app may be started again; a failed one stays failed.
 """
 
 import enum
@@ -20,7 +21,16 @@ __all__ = ["Lifecycle", "State", "refusal"]
 
 
 class State(enum.Enum):
-    """Where a server is in its life."""
+    """The state of a server.
+
+    Attributes:
+        STARTING: ``init`` is running; nothing is admitted yet.
+        READY: jobs are admitted.
+        DRAINING: nothing more is admitted; open calls may finish.
+        STOPPED: the engine has stopped; the app may be started again.
+        FAILED: ``init`` raised, or the GPU thread is unusable; the process must be restarted.
+
+    """
 
     STARTING = "starting"
     READY = "ready"
@@ -42,14 +52,13 @@ class Lifecycle:
     """The state of one server. Belongs to the event loop; may be read from any thread."""
 
     def __init__(self) -> None:
-        """Begin in STARTING."""
         self.state = State.STARTING
 
     def advance(self, state: State) -> None:
         """Move on to ``state``.
 
         Raises:
-            RuntimeError: there is no such transition.
+            RuntimeError: the current state has no transition to it.
 
         """
         if state not in _NEXT[self.state]:
@@ -58,7 +67,7 @@ class Lifecycle:
 
 
 def refusal(state: State) -> Unavailable:
-    """Return why nothing is admitted in ``state``."""
+    """Return the error that refuses jobs in ``state``, which is not READY."""
     if state is State.STARTING:
         return Starting("The model is still loading.", retry_after=1)
     if state is State.FAILED:

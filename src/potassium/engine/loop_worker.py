@@ -18,8 +18,12 @@ __all__ = ["LoopWorker"]
 class LoopWorker:
     """Runs one operation's jobs on the event loop, ``operation.concurrency`` at a time.
 
-    It has a queue of its own, so that jobs of the GPU thread and of other lanes do not stand in
-    its way, nor it in theirs. A job that streams keeps its place in the lane until it is through.
+    Such a lane has a queue of its own, so that its jobs and those of the GPU thread and of other
+    lanes do not block each other. A job that streams keeps its place in the lane until it ends.
+
+    Args:
+        report: called with each job that has its outcome, unless it streams.
+
     """
 
     def __init__(
@@ -31,7 +35,6 @@ class LoopWorker:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Drain ``jobs``; ``report`` is called with each job that has its outcome."""
         self.jobs = jobs
         self._operation = operation
         self._report = report
@@ -39,17 +42,17 @@ class LoopWorker:
         self._clock = clock
 
     async def run(self) -> None:
-        """Run jobs one after another for ever; call it once for each place in the lane.
+        """Run jobs one after another forever; call this once for each place in the lane.
 
-        Cancellation fails the job at hand with ``Draining`` and leaves the queue as it is.
+        Cancellation fails the current job with ``Draining`` and leaves the queue as it is.
         """
         while True:
             job = await self.jobs.get()
             started = self._clock()
             if job.is_unwanted(started):
-                job.call_off(DeadlineExceeded())  # where it is not called off already
+                job.call_off(DeadlineExceeded())  # if it is not called off already
                 continue
-            # A task of its own, so that a caller who leaves can call off this job alone, and a
+            # A task of its own, so that a caller that leaves can call off this job alone, and a
             # handler that cancels itself does not end the lane.
             task = asyncio.ensure_future(self._outcome(job))
             job.interrupt = task.cancel
@@ -60,7 +63,7 @@ class LoopWorker:
                 await asyncio.wait({task})
                 self._end(job, Failure(Draining("The server stopped before the call finished.")))
                 raise
-            # A task that was called off before its first step has no result.
+            # A task that was cancelled before its first step has no result.
             self._end(job, None if task.cancelled() else task.result())
             self._operation.service_time.add(self._clock() - started)
 
@@ -85,7 +88,7 @@ class LoopWorker:
         try:
             while job.called_off is None:
                 stream.push(await steps.next())
-                await asyncio.sleep(0)  # its chunks leave, also where it never waits itself
+                await asyncio.sleep(0)  # its chunks are sent even if it never waits itself
                 await stream.room()
         except StopAsyncIteration:
             return

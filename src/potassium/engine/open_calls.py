@@ -1,4 +1,4 @@
-"""The admitted jobs whose callers still wait, and how many calls went which way."""
+"""The admitted jobs whose callers still wait, and counts of how calls ended."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,14 @@ __all__ = ["Counts", "OpenCalls"]
 
 @dataclass(slots=True)
 class Counts:
-    """How many jobs went which way since the start.
+    """How many jobs have been admitted or refused since the start, and how they ended.
 
     Attributes:
-        admitted: they were let in.
-        refused: they were not.
-        succeeded: they were admitted, and their callers have the result.
-        failed: their operation raised.
-        cancelled: they were called off.
+        admitted: jobs that were admitted.
+        refused: jobs that were not.
+        succeeded: admitted jobs whose callers have the result.
+        failed: admitted jobs whose operation raised.
+        cancelled: admitted jobs that were called off.
 
     """
 
@@ -31,17 +31,19 @@ class Counts:
 
 
 class OpenCalls:
-    """Keeps track of calls from their admission until their callers have all of their outcome.
+    """Keeps track of calls from admission until their callers have the whole outcome.
 
-    Each is opened once, and closed once. Belongs to the event loop.
+    Each call is opened once and closed once. Belongs to the event loop.
+
+    Args:
+        discard: removes a job that was called off from wherever it waits.
 
     Attributes:
-        counts: of all calls.
+        counts: the counts of all calls.
 
     """
 
     def __init__(self, discard: Callable[[Job], None], clock: Callable[[], float]) -> None:
-        """``discard`` takes a job that was called off out of wherever it waits."""
         self.counts = Counts()
         self._discard = discard
         self._clock = clock
@@ -52,6 +54,11 @@ class OpenCalls:
         """Return whether anybody waits for a result."""
         return bool(self._jobs)
 
+    def refused(self, error: PotassiumError) -> PotassiumError:
+        """Count a call that is not admitted; return ``error``, for the caller to raise."""
+        self.counts.refused += 1
+        return error
+
     def open(self, job: Job) -> None:
         """Note that ``job`` was admitted."""
         self.counts.admitted += 1
@@ -60,21 +67,22 @@ class OpenCalls:
             job.operation.batching.callers.came(self._clock())
 
     def call_off(self, job: Job, error: PotassiumError) -> None:
-        """Settle ``job`` with ``error``, unless it is over; it stays open for its caller."""
+        """Settle ``job`` with ``error`` unless it is over; the call stays open for its caller."""
         if job.is_over and not job.future.cancelled():
             return
         job.call_off(error)
         self._discard(job)
 
     def call_off_all(self, error: Callable[[], PotassiumError]) -> None:
-        """Call every open job off, each with an error of its own."""
+        """Call off every open job, each with an error of its own."""
         for job in list(self._jobs):
             self.call_off(job, error())
 
     def close(self, job: Job, *, succeeded: bool = False, cancelled: bool = False) -> None:
-        """Note that nobody waits for ``job`` any more, and how it went.
+        """Note that nobody waits for ``job`` any more, and how it ended.
 
-        One that did not succeed was cancelled where its caller was, or it was called off.
+        If it did not succeed, it counts as cancelled if its caller was cancelled or it was called
+        off, and as failed otherwise.
         """
         if succeeded:
             self.counts.succeeded += 1
@@ -91,11 +99,11 @@ class OpenCalls:
             self._all_closed.set()
 
     def direct(self) -> int:
-        """Return how many callers wait: those of background jobs do not."""
+        """Return how many callers wait; those of background jobs do not."""
         return sum(not job.is_background for job in self._jobs)
 
     async def wait(self) -> None:
-        """Wait until nobody waits for a result."""
+        """Wait until all calls are closed."""
         self._all_closed.clear()
         if self._jobs:
             await self._all_closed.wait()

@@ -10,26 +10,28 @@ __all__ = ["Operation"]
 
 
 class Operation:
-    """What jobs of one kind do: a function of the job, and how long it takes.
+    """What jobs of one kind do: the function that runs them, and how long it takes.
 
     Attributes:
-        name: what log lines and the status page call it.
-        run: called with the job; its result is the job's outcome, ``Steps`` open a stream. A
-            coroutine function where ``concurrency`` is given, a plain one otherwise. Of a batched
-            operation it is called with a list of jobs, and yields pairs of an index and the
-            outcome of that one.
-        concurrency: None for work of the GPU thread; otherwise how many of these run on the
+        name: its name in log lines and on the status page.
+        run: called with the job; returns the job's outcome, or ``Steps`` to open a stream. A
+            coroutine function if ``concurrency`` is given, a plain function otherwise. If the
+            operation is batched, it is called with a list of jobs and yields pairs of a job's
+            index and its outcome.
+        concurrency: None for work of the GPU thread; otherwise how many of its jobs run on the
             event loop at a time.
-        streams: how many streams of it may be open on the GPU thread at a time.
-        may_stream: whether calls of it are known to open streams.
-        open_streams: those that take turns now, or wait for a turn; the GPU thread counts.
-        batching: how its jobs become batches; None where they run one by one.
-        prepare: called with the job in a thread of the side pool, before the job is queued;
-            returns the job's new argument. None for no such step.
-        cost: called likewise, after that; returns what the job adds to the cost of its batch.
-        finish: called with the job and what ``run`` returned, in a thread of the side pool;
-            returns the outcome.
-        service_time: measured while running.
+        streams: how many of its streams may be open on the GPU thread at a time.
+        may_stream: whether its jobs are known to open streams.
+        open_streams: how many of its streams take turns now or wait for a turn; counted by the
+            GPU thread.
+        batching: how its jobs are batched; None if they run one by one.
+        prepare: called with the job on a thread of the side pool, before the job is queued;
+            returns the job's new argument. None to skip that step.
+        cost: called with the job after ``prepare``, on the same thread; returns what the job adds
+            to the cost of its batch. None to skip that step.
+        finish: called with the job and what ``run`` returned, on a thread of the side pool;
+            returns the outcome. None to skip that step.
+        service_time: how long its jobs take, as measured.
 
     """
 
@@ -47,7 +49,7 @@ class Operation:
         "streams",
     )
 
-    def __init__(  # noqa: PLR0913 - a record of what a handler's options come to
+    def __init__(  # noqa: PLR0913 - a record of a handler's options
         self,
         name: str,
         run: Callable[[Any], Any],

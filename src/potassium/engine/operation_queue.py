@@ -8,14 +8,14 @@ from potassium.engine.operation import Operation
 
 __all__ = ["OperationQueue"]
 
-STALE = 32  # jobs that have left, beyond as many as wait, before they are cleared out
+STALE = 32  # departed jobs, beyond as many as wait, before they are cleared out
 
 
 class OperationQueue:
-    """Jobs in order of rank; any of them may leave at any time.
+    """Jobs in order of rank, any of which may leave at any time.
 
     Attributes:
-        operation: what all of them do.
+        operation: the operation of all of them.
 
     """
 
@@ -23,7 +23,7 @@ class OperationQueue:
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self._jobs: deque[Job] = deque()  # also those that have left, but for the first
+        self._jobs: deque[Job] = deque()  # also departed ones, but the first one waits
         self._length = 0
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class OperationQueue:
         return self._length
 
     def add(self, job: Job) -> None:
-        """Let ``job`` wait."""
+        """Queue ``job``."""
         jobs = self._jobs
         job.is_queued = True
         self._length += 1
@@ -42,11 +42,11 @@ class OperationQueue:
 
     @property
     def first(self) -> Job:
-        """The job that is next; the queue must not be empty."""
+        """The next job; the queue must not be empty."""
         return self._jobs[0]
 
     def pop(self) -> Job:
-        """Take the job that is next out of the queue, which must not be empty."""
+        """Take the next job out of the queue, which must not be empty."""
         jobs = self._jobs
         job = jobs.popleft()
         self._left(job)
@@ -55,7 +55,7 @@ class OperationQueue:
         return job
 
     def remove(self, job: Job) -> None:
-        """Take ``job``, which waits in this queue, out of it."""
+        """Take ``job`` out of this queue, in which it must be waiting."""
         if self._jobs[0] is job:
             self.pop()
             return
@@ -64,6 +64,6 @@ class OperationQueue:
             self._jobs = deque(other for other in self._jobs if other.is_queued)
 
     def _left(self, job: Job) -> None:
-        """Count ``job`` as waiting no more."""
+        """Count ``job`` as no longer waiting."""
         job.is_queued = False
         self._length -= 1

@@ -1,4 +1,4 @@
-"""The way of a job: through the pool, in line, on the GPU thread or the loop, and back."""
+"""The path of a job: the pool, the queue, the GPU thread or the loop, and back."""
 
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -22,18 +22,23 @@ POOL_THREADS = 4
 
 
 class Pipeline:
-    """The stages that jobs go through, and the step from one to the next.
+    """The stages that jobs go through, and the transitions between them.
 
-    Belongs to one event loop, but for what its threads do.
+    Belongs to one event loop, except for what its threads do.
+
+    Args:
+        tell_loop: schedules a callback on the loop, from any thread.
+        broke: called on the loop with an error that leaves the GPU thread unusable.
+        is_fatal: returns whether an error does that.
 
     Attributes:
-        capacity: how many jobs may wait, wherever they do.
+        capacity: how many jobs wait and may wait, in all stages together.
         worker: what the GPU thread runs.
-        pool: what the threads beside it run.
+        pool: what the threads of the side pool run.
 
     """
 
-    def __init__(  # noqa: PLR0913 - what it needs of the engine
+    def __init__(  # noqa: PLR0913 - what it needs from the engine
         self,
         operations: Iterable[Operation],
         limits: Limits,
@@ -43,11 +48,6 @@ class Pipeline:
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect the stages that ``operations`` need.
-
-        ``tell_loop`` makes the loop call something soon, from any thread; ``broke`` is called on
-        the loop with an error after which the GPU thread is of no use, which ``is_fatal`` tells.
-        """
         operations = list(operations)
         self.capacity = Capacity(limits.queue_size)
         streams = Bridge(tell_loop, _receive)
@@ -74,21 +74,21 @@ class Pipeline:
         self._broke = broke
 
     def lane_runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
-        """Yield the name and the coroutine of each place in a lane, to be run as a task."""
+        """Yield a name and a coroutine for each place in a lane, to be run as a task."""
         for operation, lane in self.lanes.items():
             for place in range(operation.concurrency or 1):
                 yield f"potassium-{operation.name}-{place}", lane.run()
 
     def let_in(self, job: Job) -> None:
-        """Put a new job in line, or into the pool first.
+        """Queue a new job, or pass it to the pool first if it has to be prepared.
 
         Raises:
-            asyncio.QueueFull: as many wait as may.
+            asyncio.QueueFull: the maximum number of jobs is waiting.
 
         """
         operation = job.operation
         if self.jobs.full():
-            self.dispatcher.catch_up()  # of many at once, the first do not wait for an idle thread
+            self.dispatcher.catch_up()  # if many arrive at once, the first may go to the thread
         if operation.is_prepared:
             self.jobs.reserve(job)
             job.in_pool = True
@@ -102,21 +102,21 @@ class Pipeline:
             self.dispatcher.wake()
 
     def discard(self, job: Job) -> None:
-        """Let a job that was called off take no place any more."""
+        """Free the place of a job that was called off."""
         if job.in_pool:
-            return  # its place is free when the pool has come to it
+            return  # its place becomes free when the pool gets to it
         if job.is_queued:
             job.drop_input()
         lane = self.lanes.get(job.operation)
         (self.jobs if lane is None else lane.jobs).discard(job)
 
     def stop(self) -> None:
-        """Let the threads end once they have run what they were given."""
+        """End the threads once they have run what they were given."""
         self.worker.stop()
         self.pool.stop()
 
     def _put_in_line(self, job: Job) -> None:
-        """Let a job that was prepared wait for the GPU thread."""
+        """Queue a prepared job for the GPU thread, unless it has failed or was called off."""
         job.in_pool = False
         if job.called_off is not None or type(job.outcome) is Failure:
             self.capacity.leave(job)
@@ -126,7 +126,7 @@ class Pipeline:
             self.dispatcher.wake()
 
     def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
-        # As of now: of an error yet to come, its own report tells.
+        # The error as of now: one that is still to come is passed on by its own report.
         self._tell_loop(self._settle_group, done, ended, self.worker.fatal)
 
     def _settle_group(
@@ -159,7 +159,7 @@ class Pipeline:
 
 
 def _receive(stream: Stream[Job]) -> None:
-    """Take note, on the loop, of a stream that has something for its reader."""
+    """Handle, on the loop, a stream that has something for its reader."""
     job = stream.job
     if not job.future.done():
         never_began = stream.has_ended and not stream.was_begun

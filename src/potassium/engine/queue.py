@@ -16,16 +16,16 @@ LONGEST_RETRY_AFTER = 60  # seconds
 
 
 class Capacity:
-    """How many jobs may wait, over all queues of one engine together.
+    """How many jobs may wait, in all queues of one engine together.
 
-    A job waits from its admission until the thread is at its group: while it is prepared, in line,
-    and also while it lies in the GPU thread's inbox behind the group that runs.
+    A job waits from its admission until the thread begins its group: while it is prepared, while it
+    is queued, and also while it is in the GPU thread's inbox behind the group that runs. It counts
+    again while its result is finished in the side pool.
     """
 
     __slots__ = ("limit", "waiting")
 
     def __init__(self, limit: int) -> None:
-        """Allow ``limit`` jobs to wait."""
         self.limit = limit
         self.waiting = 0
 
@@ -36,24 +36,24 @@ class Capacity:
             self.waiting += 1
 
     def leave(self, job: Job) -> None:
-        """Count ``job`` as waiting no more."""
+        """Count ``job`` as no longer waiting."""
         if job.has_place:
             job.has_place = False
             self.waiting -= 1
 
     def retry_after(self, operation: Operation) -> int:
-        """Return the seconds until a place is likely to be free: 1 to 60."""
+        """Return the seconds until a place is likely to be free, from 1 to 60."""
         seconds = (operation.service_time.mean or 0.0) * self.waiting
         return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
 
 
 class JobQueue(asyncio.Queue[Job]):
-    """An ``asyncio.Queue`` of a queue for each operation, bounded by a shared ``Capacity``.
+    """An ``asyncio.Queue`` with one queue per operation, bounded by a shared ``Capacity``.
 
-    ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Without priorities
-    jobs are in the order of admission. With them, jobs of higher priority overtake, up to a
+    ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Without priorities,
+    jobs are in order of admission. With them, jobs of higher priority overtake others, up to a
     point: a normal job is overtaken by fewer later ones than the capacity, a low job by fewer
-    than twice as many, a high one by none. So none starves. Background jobs are of low priority,
+    than twice as many, a high one by none. So none starves. Background jobs have low priority,
     with priorities or without. Belongs to the event loop.
     """
 
@@ -64,7 +64,6 @@ class JobQueue(asyncio.Queue[Job]):
         priorities: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Share ``capacity`` with the engine's other queues."""
         super().__init__()
         self._capacity = capacity
         self._priorities = priorities
@@ -72,7 +71,7 @@ class JobQueue(asyncio.Queue[Job]):
 
     @property
     def by_operation(self) -> Collection[OperationQueue]:
-        """The queue of each operation that had a job yet."""
+        """The queue of each operation that has had a job."""
         return self._queues.values()
 
     def qsize(self) -> int:
@@ -80,18 +79,18 @@ class JobQueue(asyncio.Queue[Job]):
         return sum(map(len, self._queues.values()))
 
     def empty(self) -> bool:
-        """Return whether none does."""
+        """Return whether no job is queued."""
         return not any(self._queues.values())
 
     def full(self) -> bool:
-        """Return whether as many jobs wait as may."""
+        """Return whether the maximum number of jobs is waiting, in all queues together."""
         return self._capacity.waiting >= self._capacity.limit
 
     def reserve(self, job: Job) -> None:
-        """Give ``job`` its place, to be queued when it is prepared.
+        """Give ``job`` its place; it is queued once it is prepared.
 
         Raises:
-            asyncio.QueueFull: as many jobs wait as may.
+            asyncio.QueueFull: the maximum number of jobs is waiting.
 
         """
         if self.full():
@@ -100,18 +99,18 @@ class JobQueue(asyncio.Queue[Job]):
         self._capacity.enter(job)
 
     def put_reserved(self, job: Job) -> None:
-        """Queue ``job``, which has its place."""
+        """Queue ``job``, for which a place is reserved."""
         self._capacity.leave(job)
         self.put_nowait(job)
 
     def discard(self, job: Job) -> None:
-        """Take ``job`` out, wherever it waits."""
+        """Free the place of ``job``, and take it out of the queue if it is queued."""
         self._capacity.leave(job)
         if job.is_queued:
             self._queues[job.operation].remove(job)
 
     def pop(self, queue: OperationQueue) -> Job:
-        """Take the first job out of ``queue``, which has one."""
+        """Take the first job out of ``queue``, which must not be empty."""
         job = queue.pop()
         job.has_place = False
         self._capacity.waiting -= 1

@@ -3,15 +3,15 @@
 __all__ = ["ServiceTime"]
 
 SMOOTHING = 0.1  # weight of the newest measurement in the mean
-RISE = 1.05  # the floor rises by this factor where a measurement lies above it
+RISE = 1.05  # the floor rises by at most this factor per measurement above it
 
 
 class ServiceTime:
     """Running figures of how long a job takes, in seconds.
 
-    ``mean`` is an exponentially weighted mean: what a caller has to wait. ``floor`` follows the
-    shortest measurements: what the work itself takes, free of the time that a thread spends
-    waiting for the GIL, which a mean cannot tell apart. Both are None before the first job.
+    ``mean`` is an exponentially weighted mean: how long a caller has to wait. ``floor`` follows the
+    shortest measurements: how long the work itself takes, without the time that a thread spends
+    waiting for the GIL, which a mean cannot separate. Both are None before the first job.
 
     Written by the one thread that runs the jobs; read from any.
     """
@@ -19,12 +19,11 @@ class ServiceTime:
     __slots__ = ("floor", "mean")
 
     def __init__(self) -> None:
-        """Start with nothing measured."""
         self.mean: float | None = None
         self.floor: float | None = None
 
     def add(self, seconds: float) -> None:
-        """Take one measurement in."""
+        """Add one measurement."""
         mean, floor = self.mean, self.floor
         if mean is None or floor is None:
             self.mean = self.floor = seconds

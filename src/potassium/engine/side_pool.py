@@ -1,4 +1,4 @@
-"""Threads for what need not hold the GPU: preparing arguments and finishing results."""
+"""Threads for work that need not hold the GPU: preparing arguments and finishing results."""
 
 import queue
 import threading
@@ -15,9 +15,14 @@ __all__ = ["SidePool"]
 class SidePool:
     """Runs the steps of jobs before and after the GPU thread, several at a time.
 
-    ``prepare``, ``finish`` and ``stop`` may be called from any thread. ``prepared`` and
-    ``finished`` are called on the loop with each job that is through a step; where the step
-    raised, the job's outcome is a ``Failure``.
+    ``prepare``, ``finish`` and ``stop`` may be called from any thread. If a step raises, the job's
+    outcome is a ``Failure``.
+
+    Args:
+        threads: how many threads the pool has; ``run`` must be called on each of them.
+        prepared: called on the loop with each job whose ``prepare`` step has ended.
+        finished: called on the loop with each job whose ``finish`` step has ended.
+
     """
 
     def __init__(
@@ -29,36 +34,35 @@ class SidePool:
         finished: Callable[[Job], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare a pool of ``threads``; ``run`` has yet to be called on each."""
         self.threads = threads
         self._prepared = Bridge(tell_loop, prepared)
         self._finished = Bridge(tell_loop, finished)
         self._clock = clock
-        self._at: dict[int, tuple[Job, float]] = {}  # what each thread is at, and since when
+        self._at: dict[int, tuple[Job, float]] = {}  # each thread's current job, and since when
         self._inbox: queue.SimpleQueue[tuple[Callable[[Job], None], Job] | None] = (
             queue.SimpleQueue()
         )
 
     @property
     def oldest(self) -> tuple[Job, float] | None:
-        """The job that a thread has been at for the longest, and since when."""
+        """The job that a thread has been working on for the longest, and since when."""
         return min(tuple(self._at.values()), key=lambda at: at[1], default=None)
 
     def prepare(self, job: Job) -> None:
-        """Make the argument that the job's operation runs with, and find out what it costs."""
+        """Make the argument that the job's operation runs with, and compute its cost."""
         self._inbox.put((self._prepare, job))
 
     def finish(self, job: Job) -> None:
-        """Make the job's outcome out of what its operation returned."""
+        """Make the job's outcome from what its operation returned."""
         self._inbox.put((self._finish, job))
 
     def stop(self) -> None:
-        """Let ``run`` return on each thread once everything asked for before is done."""
+        """Let ``run`` return on each thread once everything requested before is done."""
         for _ in range(self.threads):
             self._inbox.put(None)
 
     def run(self) -> None:
-        """Do what comes into the inbox until ``stop``; blocks the thread it is called on."""
+        """Do the steps in the inbox until ``stop``; blocks the thread that it is called on."""
         thread = threading.current_thread()
         name, thread.name = thread.name, "potassium-pool"
         try:
@@ -85,7 +89,7 @@ class SidePool:
 
     def _finish(self, job: Job) -> None:
         finish = job.operation.finish
-        assert finish is not None  # noqa: S101 - else there was nothing to come here for
+        assert finish is not None  # noqa: S101 - otherwise the job would not be here
         if job.called_off is None:
             try:
                 job.outcome = finish(job, job.outcome)

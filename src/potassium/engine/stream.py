@@ -1,4 +1,4 @@
-"""What a job sends piece by piece, on its way from the thread to the caller."""
+"""The chunks of a job that streams, on their way from its thread to its caller."""
 
 import asyncio
 import threading
@@ -12,40 +12,40 @@ from potassium.errors import PotassiumError
 
 __all__ = ["AsyncSteps", "Steps", "Stream"]
 
-# What may lie between thread and caller. A text of any usual length fits whole, so that its
-# generator is through however slowly it is read.
+# The buffer between thread and caller. A text of any usual length fits as a whole, so that its
+# generator can finish however slowly the text is read.
 BUFFER = 1024 * 1024  # bytes
-# What a handler that pushes may be ahead by: it cannot step aside, and all others wait for it.
+# How far a handler that pushes may be ahead: it cannot step aside, and all others wait for it.
 PUSH_BUFFER = 16 * BUFFER  # bytes
-CHUNK_OVERHEAD = 64  # bytes that a chunk takes beyond its own
+CHUNK_OVERHEAD = 64  # bytes that a chunk takes in addition to its content
 
 
 class Steps:
-    """The rest of a call that streams: each ``next`` runs it up to its next chunk."""
+    """The rest of a call that streams; each ``next`` runs it up to its next chunk."""
 
     def __next__(self) -> bytes:
-        """Return the next chunk as it goes over the wire; runs on the GPU thread.
+        """Return the next chunk, encoded for the wire; runs on the GPU thread.
 
         Raises:
-            StopIteration: there is none.
+            StopIteration: there are no more chunks.
             BaseException: whatever the handler raises.
 
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the call early; runs on the GPU thread, once, unless it has ended by itself."""
+        """End the call early; runs on the GPU thread, once, unless the call ended by itself."""
         raise NotImplementedError
 
 
 class AsyncSteps:
-    """The same for a call that runs on the event loop."""
+    """The rest of a call that streams and runs on the event loop."""
 
     async def next(self) -> bytes:
         """Return the next chunk.
 
         Raises:
-            StopAsyncIteration: there is none.
+            StopAsyncIteration: there are no more chunks.
             BaseException: whatever the handler raises.
 
         """
@@ -57,7 +57,7 @@ class AsyncSteps:
 
 
 class Streaming(Protocol):
-    """What a stream needs of its job."""
+    """What a stream needs from its job."""
 
     @property
     def called_off(self) -> PotassiumError | None:
@@ -65,18 +65,23 @@ class Streaming(Protocol):
 
     @property
     def interrupt(self) -> Callable[[], object] | None:
-        """What makes the writer look again, where it has to be told."""
+        """Makes the writer look again; None if it need not be called."""
 
 
 JobT = TypeVar("JobT", bound=Streaming)
 
 
 class Stream(Generic[JobT]):
-    """A bounded buffer of chunks between the thread that is at a job and the job's caller.
+    """A bounded buffer of chunks between the thread that runs a job and the job's caller.
 
-    One side writes: ``push`` and ``end``, on the GPU thread or, for async handlers, on the loop.
-    The other side reads on the loop: ``take``. Each side counts for itself what it has pushed or
-    taken, so that neither needs a lock.
+    The writer calls ``push`` and ``end``, on the GPU thread or, for async handlers, on the loop.
+    The reader calls ``take`` on the loop. Each side counts for itself what it has pushed or taken,
+    so that neither needs a lock.
+
+    Args:
+        bridge: notifies the loop that the stream has something for its reader.
+        on_progress: called on the writing thread when it goes on after waiting for the reader.
+
     """
 
     __slots__ = (
@@ -107,26 +112,21 @@ class Stream(Generic[JobT]):
         *,
         on_progress: Callable[[], object] | None = None,
     ) -> None:
-        """Open a stream of ``job``.
-
-        ``bridge`` tells the loop that it has something; ``on_progress`` is called on the writing
-        thread when it goes on after it has waited for its reader.
-        """
         self.job = job
-        self.steps: Steps | None = None  # of a generator
-        self.spent = 0.0  # seconds that the steps took
-        self.has_stalled = False  # it has left its turns to others, until there is room
+        self.steps: Steps | None = None  # set for a generator only
+        self.spent = 0.0  # seconds that its steps took
+        self.has_stalled = False  # it gets no turns until there is room
         self.has_ended = False  # nothing more will be pushed
-        self.failure: Failure | None = None  # what it ended with
-        self.is_over = False  # the reader has all of it, or takes no more
-        self.is_waiting = False  # its writer, for the reader
+        self.failure: Failure | None = None  # what it ended with, if it failed
+        self.is_over = False  # the reader has all of it, or has stopped reading
+        self.is_waiting = False  # its writer is blocked until the reader takes something
         self.on_called_off: Callable[[], object] | None = None  # interrupts a reader that is busy
         self._on_progress = on_progress
         self._bridge = bridge
         self._chunks: deque[bytes] = deque()
         self._pushed = 0  # bytes; the writer counts
         self._taken = 0  # bytes; the reader counts
-        self._is_noted = False  # the reader has been told of something that it has not taken
+        self._is_noted = False  # the reader was notified of something that it has not taken
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._room: threading.Event | None = None
@@ -142,25 +142,25 @@ class Stream(Generic[JobT]):
         return self._pushed > 0
 
     def push(self, chunk: bytes) -> None:
-        """Add a chunk; never blocks. For the writer."""
+        """Add a chunk; never blocks. Called by the writer."""
         self._chunks.append(chunk)
         self._pushed += len(chunk) + CHUNK_OVERHEAD
         self._tell()
 
     def end(self, failure: Failure | None = None) -> None:
-        """Note that there is no more; ``failure`` says why, where not all of it came."""
+        """Note that no more chunks follow; ``failure`` says why, if the stream is incomplete."""
         self.failure = failure
         self.has_ended = True
         self._tell()
 
     def wait_for_room(self) -> None:
-        """Block the writing thread where it is too far ahead, until the job is called off."""
+        """Block the writing thread while it is too far ahead and the job is not called off."""
         if self._pushed - self._taken < PUSH_BUFFER:
             return
         if self._room is None:
             self._room = threading.Event()
         while True:
-            self._room.clear()  # before the look: what makes room later sets it again
+            self._room.clear()  # before the check: whatever makes room later sets it again
             ahead = self._pushed - self._taken
             if ahead < PUSH_BUFFER or self.job.called_off is not None:
                 break
@@ -171,24 +171,24 @@ class Stream(Generic[JobT]):
             self._on_progress()
 
     async def room(self) -> None:
-        """Wait on the loop while the buffer is full and the job not called off."""
+        """Wait on the loop while the buffer is full and the job is not called off."""
         while self.is_full and self.job.called_off is None:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
 
     async def take(self) -> list[bytes] | None:
-        """Wait for chunks and return all that have piled up; None where it has ended.
+        """Wait for chunks and return all that have piled up; None once the stream has ended.
 
-        For the reader. Cancellation takes nothing.
+        Called by the reader. Cancellation takes no chunks.
 
         Raises:
-            PotassiumError: the job was called off, or failed.
+            PotassiumError: the job was called off, or it failed.
 
         """
         while True:
             if self.job.called_off is not None:
                 raise self.job.called_off
-            ended = self.has_ended  # before the chunks: the last ones come before it
+            ended = self.has_ended  # before the chunks: the last ones are pushed before it is set
             if self._chunks:
                 return self._take_all()
             if ended:
@@ -200,7 +200,7 @@ class Stream(Generic[JobT]):
             await self._reader
 
     def wake(self) -> None:
-        """Let reader and writer look again."""
+        """Make the reader and the writer look again."""
         self._is_noted = False
         for waiting in (self._reader, self._writer):
             if waiting is not None and not waiting.done():

@@ -1,4 +1,4 @@
-"""Which streams take turns on the GPU thread, and what waits for a place among them."""
+"""Which streams take turns on the GPU thread, and which jobs wait for a slot."""
 
 from collections.abc import Iterator
 
@@ -10,62 +10,61 @@ __all__ = ["StreamSlots"]
 
 
 class StreamSlots:
-    """The places of streams, for each operation as many as it may have open.
+    """The slots for streams: each operation has ``Operation.streams`` of them.
 
-    What would be one more is parked until one of them leaves. A stream whose reader does not keep
-    up leaves as well, and comes back when there is room: it holds what it holds anyway, so it
-    need not wait for a place again. Belongs to the GPU thread.
+    A job that would open one more is parked until one of them leaves. A stream whose reader does
+    not keep up also leaves, and comes back when there is room: it keeps its memory all the while,
+    so it need not wait for a slot again. Belongs to the GPU thread.
 
     Attributes:
-        active: the streams that make a step in each round, in the order in which they came.
-        parked: jobs that may stream, and wait until a stream of theirs leaves.
+        active: the streams that make a step in each round, in the order in which they entered.
+        parked: jobs that may stream and wait until a stream of their operation leaves.
 
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
         self.active: list[Stream[Job]] = []
         self.parked: list[Job] = []
         self._stalled: set[Stream[Job]] = set()
 
     def __iter__(self) -> Iterator[Stream[Job]]:
-        """Return all streams that are open."""
+        """Return an iterator over all open streams."""
         return iter([*self.active, *self._stalled])
 
     def is_taken(self, operation: Operation) -> bool:
-        """Return whether as many streams of ``operation`` take turns as may."""
+        """Return whether all slots of ``operation`` are taken."""
         turns = sum(stream.job.operation is operation for stream in self.active)
         return turns >= operation.streams
 
     def enter(self, stream: Stream[Job]) -> None:
-        """Give ``stream`` its turns."""
+        """Give ``stream`` turns from now on."""
         stream.job.operation.open_streams += 1
         self.active.append(stream)
 
     def leave(self, stream: Stream[Job]) -> None:
-        """Give it none any more."""
+        """Give ``stream`` no more turns."""
         self.active.remove(stream)
         stream.job.operation.open_streams -= 1
 
     def stall(self, stream: Stream[Job]) -> None:
-        """Give it none until it comes back."""
+        """Give ``stream`` no turns until it comes back."""
         self.leave(stream)
         self._stalled.add(stream)
 
     def come_back(self, stream: Stream[Job]) -> None:
-        """Give it turns again, if it has stalled."""
+        """Give ``stream`` turns again if it has stalled."""
         if stream in self._stalled:
             self._stalled.remove(stream)
             stream.has_stalled = False
             self.enter(stream)
 
     def park(self, job: Job) -> None:
-        """Let ``job`` wait for a place."""
+        """Let ``job`` wait for a slot."""
         job.operation.open_streams += 1
         self.parked.append(job)
 
     def unparked(self) -> Iterator[Job]:
-        """Yield the jobs, one by one, that have a place now, or need none any more."""
+        """Yield, one by one, the parked jobs that can have a slot now or no longer need one."""
         for job in tuple(self.parked):
             if job.called_off is not None or not self.is_taken(job.operation):
                 self.parked.remove(job)

@@ -10,17 +10,20 @@ __all__ = ["Threads"]
 
 
 class Threads:
-    """Starts threads and waits for their ends.
+    """Starts threads and waits for them to end.
 
-    They are anyio's worker threads, so that ``anyio.from_thread`` works in what they run. Belongs
+    They are worker threads of anyio, so that ``anyio.from_thread`` works in what they run. Belongs
     to the event loop.
+
+    Args:
+        tell_loop: schedules a callback on the loop, from any thread.
+
     """
 
     def __init__(self, tell_loop: Callable[[Callable[[], object]], None]) -> None:
-        """Begin with none; ``tell_loop`` makes the loop call something soon, from any thread."""
         self._tell_loop = tell_loop
         self._hosts: list[asyncio.Task[None]] = []
-        self._left_behind = False  # one is in a call that does not come back
+        self._left_behind = False  # a thread is in a call that does not return
 
     def __bool__(self) -> bool:
         """Return whether any was started."""
@@ -29,13 +32,13 @@ class Threads:
     def start(
         self, name: str, run: Callable[[], None], stop: Callable[[], None]
     ) -> asyncio.Task[None]:
-        """Call ``run`` on a thread of its own, which ends after ``stop``; return its host."""
+        """Call ``run`` on a new thread, which ends after ``stop``; return the task hosting it."""
         host = asyncio.create_task(self._host(run, stop), name=name)
         self._hosts.append(host)
         return host
 
     async def wait(self, others: Iterable[asyncio.Task[None]], within: float | None) -> None:
-        """Wait until the threads have ended and ``others`` are done, for ``within`` seconds.
+        """Wait until the threads have ended and ``others`` are done, at most ``within`` seconds.
 
         A thread that has not ended by then is left behind; it ends when its call returns.
         """
@@ -60,7 +63,7 @@ class Threads:
         try:
             await anyio.to_thread.run_sync(live, limiter=anyio.CapacityLimiter(1))
         except asyncio.CancelledError:
-            # The event loop is being torn down and cancels whatever it finds; the thread is
+            # The event loop is being torn down and cancels every task it finds; the thread is
             # still there, and ends when it has run what it was given.
             stop()
             if begun and not self._left_behind:

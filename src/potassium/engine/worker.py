@@ -1,8 +1,7 @@
 """The GPU thread: the only thread that touches a model.
 
-It goes in rounds. In each, every open stream makes one step, in the order in which they began, and
-then one group or batch is run, where one was handed over. See ``turns`` for how many streams there
-are.
+It works in rounds. In each, every open stream makes one step, in the order in which they began, and
+then one group or batch is run, if one was handed over. ``stream_slots`` limits the open streams.
 """
 
 import logging
@@ -20,7 +19,7 @@ from potassium.errors import DeadlineExceeded, UsageError, WorkerFailed
 
 __all__ = ["Worker"]
 
-# Jobs that are done are reported at the latest after this time, even in the middle of a group,
+# Jobs that are done are reported after this time at the latest, even in the middle of a group,
 # so that a job that turns out slow does not hold back the answers of those before it.
 REPORT_INTERVAL = 0.001  # seconds
 
@@ -30,10 +29,16 @@ logger = logging.getLogger("potassium")
 class Worker:
     """Runs groups of jobs, batches and streams, in the order in which they were handed over.
 
-    ``run`` is the thread's whole life. ``hand_over``, ``resume`` and ``stop`` may be called from
-    any thread. ``report`` is called on the GPU thread, with the jobs that have their outcome and
-    with whether their group ends there: once a group, more often where a group turns out slow.
-    Jobs that stream are not reported, but for the group's end: ``streams`` tells of them.
+    ``run`` is all that the thread does. ``hand_over``, ``resume`` and ``stop`` may be called from
+    any thread.
+
+    Args:
+        report: called on the GPU thread with the jobs that have their outcome, and with whether
+            their group ends there: once per group, more often if a group turns out slow. Jobs
+            that stream are not reported, only the end of their group.
+        streams: notifies the loop of the jobs that stream.
+        is_fatal: returns whether an error means that the thread can run nothing any more.
+
     """
 
     def __init__(
@@ -44,15 +49,11 @@ class Worker:
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Set the thread's inbox up; ``run`` has yet to be called on the thread.
-
-        ``is_fatal`` tells errors after which the thread can run nothing any more.
-        """
         self.started = False
         self.fatal: BaseException | None = None  # the error after which it runs nothing
-        self.current: Job | None = None  # the job that the thread is at
-        self.since = clock()  # when it began with that one, or with having nothing to do
-        self.busy = 0.0  # seconds spent running groups and steps that have ended
+        self.current: Job | None = None  # the job that the thread is running
+        self.since = clock()  # when it began to run that one, or to be idle
+        self.busy = 0.0  # seconds spent on the groups and steps that have ended
         self._is_fatal = is_fatal
         self._report = report
         self._streams = streams
@@ -70,14 +71,11 @@ class Worker:
         self._inbox.put(stream)
 
     def stop(self) -> None:
-        """Let ``run`` return once everything handed over before has been run.
-
-        Streams that are open by then are closed.
-        """
+        """Let ``run`` return once all that was handed over has been run; closes open streams."""
         self._inbox.put(None)
 
     def run(self) -> None:
-        """Run what comes into the inbox until ``stop``; blocks the thread it is called on."""
+        """Run what is in the inbox until ``stop``; blocks the thread that it is called on."""
         self.started = True
         thread = threading.current_thread()
         name, thread.name = thread.name, "potassium-gpu"
@@ -113,7 +111,7 @@ class Worker:
         self._report(done, ends)
 
     def _run_each(self, group: Sequence[Job], now: float) -> tuple[list[Job], float]:
-        """Run jobs one by one; return those not reported yet, and the time."""
+        """Run jobs one by one; return those not yet reported, and the time."""
         clock = self._clock
         reported = now
         done: list[Job] = []
@@ -123,14 +121,14 @@ class Worker:
                 if operation.may_stream and self._slots.is_taken(operation):
                     self._slots.park(job)
                     continue
-                self.since = now  # before current: who sees a job must not see an older time
+                self.since = now  # before current: whoever sees a job must not see an older time
                 self.current = job
                 self._run(job)
                 began, now = now, clock()
                 if job.stream is None or job.stream.steps is None:
                     operation.service_time.add(now - began)
                 else:
-                    job.stream.spent += now - began  # what it takes is known at its end
+                    job.stream.spent += now - began  # its total is known at its end
                 if job.stream is not None:
                     continue
             done.append(job)
@@ -140,7 +138,7 @@ class Worker:
         return done, now
 
     def _is_called_for(self, job: Job, now: float) -> bool:
-        """Return whether ``job`` is to be run; otherwise it has its outcome, if it needs one."""
+        """Return whether to run ``job``; if not, give it an outcome unless it needs none."""
         if self.fatal is not None:
             job.outcome = Failure(WorkerFailed())
         elif not job.is_unwanted(now):
@@ -150,7 +148,7 @@ class Worker:
         return False
 
     def _run(self, job: Job) -> None:
-        """Run one job and keep what comes of it: its outcome, or its stream."""
+        """Run one job and keep its outcome or its stream."""
         try:
             outcome = job.operation.run(job)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
@@ -159,17 +157,17 @@ class Worker:
             stream = job.stream or self._new_stream(job)
             stream.steps = outcome
             self._slots.enter(stream)
-        elif job.stream is not None:  # it was pushed into
+        elif job.stream is not None:  # the handler has pushed chunks
             job.stream.end(outcome if isinstance(outcome, Failure) else self._lateness(job))
         else:
             job.outcome = outcome
 
     def _lateness(self, job: Job) -> Failure | None:
-        """Return the failure of a call that has seen its deadline pass, and so ended early."""
+        """Return the failure of a call that saw its deadline pass and so ended early, or None."""
         return Failure(DeadlineExceeded()) if job.is_unwanted(self._clock()) else None
 
     def _failure(self, error: BaseException) -> Failure:
-        # Without our own frame, which holds the job and so would make a cycle of them.
+        # Without our own frame, which holds the job and so would create a reference cycle.
         traceback = error.__traceback__
         failure = Failure(error.with_traceback(traceback and traceback.tb_next))
         if self._is_fatal(error):
@@ -177,7 +175,7 @@ class Worker:
         return failure
 
     def _run_batch(self, batch: Sequence[Job], now: float) -> tuple[list[Job], float]:
-        """Run jobs in one; return those not reported yet, and the time."""
+        """Run jobs as one batch; return those not yet reported, and the time."""
         operation = batch[0].operation
         jobs = [job for job in batch if self._is_called_for(job, now)]
         done = [job for job in batch if job not in jobs]
@@ -209,17 +207,19 @@ class Worker:
     # Streams.
 
     def open_stream(self, job: Job) -> Stream[Job]:
-        """Open the stream of the job that the thread is at, for what that pushes itself.
+        """Return the stream of the running job, opened for a handler that pushes chunks itself.
 
         Raises:
-            UsageError: it is at another one, or at none.
+            UsageError: the thread is not running ``job``, or the job is part of a batch.
 
         """
-        with self._opening:  # threads of the handler's own may all be about to send
+        with self._opening:  # several threads of the handler may be about to send
             if job.stream is not None:
                 return job.stream
             if self.current is not job or job.operation.batching is not None:
-                raise UsageError("request.send() is for plain handlers, while they run.")
+                raise UsageError(
+                    "request.send() works only in a plain handler, while it is running."
+                )
             return self._new_stream(job)
 
     def _new_stream(self, job: Job) -> Stream[Job]:
@@ -236,12 +236,12 @@ class Worker:
             self._step(stream)
 
     def _step(self, stream: Stream[Job]) -> None:
-        """Let a stream make a step, or leave where it has to."""
+        """Let a stream make a step, or leave its slot if it has to."""
         job, steps = stream.job, stream.steps
         assert steps is not None  # noqa: S101 - only generators take turns
         if job.called_off is None and self.fatal is None and stream.is_full:
             stream.has_stalled = True
-            if stream.is_full:  # still: the reader now sees that it has to call
+            if stream.is_full:  # still: the reader now sees that it has to call ``job.interrupt``
                 self._slots.stall(stream)
                 self._report_place()
                 return
@@ -279,13 +279,13 @@ class Worker:
             self._run_group([job], ends=False)
 
     def _rest(self, started: float, now: float) -> None:
-        """Note that the thread is at no job any more, after it was at some from ``started`` on."""
+        """Note that the thread is idle, after it was busy from ``started`` to ``now``."""
         self.current = None
         self.since = now
         self.busy += now - started
 
     def _close(self, stream: Stream[Job]) -> None:
-        """End a stream's call early; what it raises then concerns no caller."""
+        """End a stream's call early; whatever it raises then concerns no caller."""
         try:
             if stream.steps is not None:
                 stream.steps.close()

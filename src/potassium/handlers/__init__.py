@@ -1,3 +1,3 @@
-"""One registered function: how its input binds, and what runs it."""
+"""Handlers: the registered functions, how their input is bound, and how they run."""
 
 __all__: list[str] = []

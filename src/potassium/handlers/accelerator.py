@@ -1,4 +1,4 @@
-"""What the errors of an accelerator mean, and freeing its memory. Never imports torch."""
+"""Classifies an accelerator's errors and frees its memory. Never imports torch."""
 
 import gc
 import re
@@ -10,8 +10,8 @@ from typing import Any
 __all__ = ["Modes", "free_memory", "is_fatal", "is_out_of_memory", "to_host"]
 
 # The CUDA driver marks these errors as sticky: every later call in the process returns them again
-# (CUDA Runtime API, cudaError_t: "the process must be terminated and relaunched"). What is not
-# listed, such as an invalid launch configuration, leaves the context usable.
+# (CUDA Runtime API, cudaError_t: "the process must be terminated and relaunched"). Other errors,
+# such as an invalid launch configuration, leave the context usable.
 STICKY = re.compile(
     r"device-side assert"
     r"|illegal memory access"
@@ -35,10 +35,10 @@ NO_MEMORY = re.compile(
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Return whether ``error`` means that the accelerator is of no use to this process any more.
+    """Return whether ``error`` means that this process can no longer use the accelerator.
 
-    Looked at are torch's errors, and what was raised from or during one: a handler may have
-    wrapped it.
+    Looks for torch's errors in ``error`` and in its causes and contexts, because a handler may
+    have wrapped one.
     """
     return any(
         _is_of_torch(one) and STICKY.search(str(one)) is not None and not is_out_of_memory(one)
@@ -47,7 +47,7 @@ def is_fatal(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether ``error`` means that memory did not suffice, on whatever device."""
+    """Return whether ``error`` means that memory ran out, on any device."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
@@ -55,15 +55,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what torch keeps of the device's memory without using it."""
-    gc.collect()  # tensors in reference cycles, as tracebacks make them
+    """Release the device memory that torch holds in its cache but does not use."""
+    gc.collect()  # tensors in reference cycles, which tracebacks create
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def to_host(value: Any) -> Any:
-    """Return ``value`` with the tensors in it, also in lists, tuples and dicts, in host memory."""
+    """Return ``value`` with its tensors, nested in lists, tuples and dicts too, in host memory."""
     torch = sys.modules.get("torch")
     if torch is None:
         return value
@@ -78,25 +78,24 @@ def to_host(value: Any) -> Any:
 
 
 class Modes:
-    """Keeps torch's modes of one generator from everything else that runs on its thread.
+    """Isolates one generator's torch modes from everything else that runs on its thread.
 
     ``torch.inference_mode()``, ``torch.no_grad()`` and ``torch.autocast()`` around a ``yield``
-    stay in force while the generator is suspended. Each step is made inside of this context: what
-    the step leaves in force at its end is put aside, and is in force again at the beginning of
-    the next. Other contexts of torch's, such as ``torch.device()``, do not belong around a
-    ``yield``.
+    stay in force while the generator is suspended. Each step therefore runs inside this context
+    manager: the modes in force at the end of a step are set aside, and restored at the beginning
+    of the next. Other torch contexts, such as ``torch.device()``, are not handled and must not be
+    used around a ``yield``.
     """
 
     __slots__ = ("_aside", "_before", "_guard")
 
     def __init__(self) -> None:
-        """Begin with nothing put aside."""
         self._aside: _TorchModes | None = None
         self._before: _TorchModes | None = None
-        self._guard: Any = None  # to leave it brings back the inference mode that is put aside
+        self._guard: Any = None  # exiting it restores the inference mode that was set aside
 
     def __enter__(self) -> None:
-        """Bring back what the last step left in force."""
+        """Restore the modes that the last step left in force."""
         torch = sys.modules.get("torch")
         if torch is None:
             return
@@ -113,7 +112,7 @@ class Modes:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Put aside what this step left in force."""
+        """Set aside the modes that this step left in force."""
         torch, before = sys.modules.get("torch"), self._before
         if torch is None or before is None:
             return
@@ -138,7 +137,7 @@ def _modes_of(torch: Any) -> _TorchModes:
 
 
 def _set_modes(torch: Any, modes: _TorchModes) -> None:
-    """Set all but the inference mode, which only a guard can."""
+    """Set all modes except the inference mode, which only a guard can set."""
     _, grad, autocast = modes
     torch.set_grad_enabled(grad)
     for device, enabled, dtype in autocast:
@@ -147,12 +146,12 @@ def _set_modes(torch: Any, modes: _TorchModes) -> None:
 
 
 def _is_of_torch(error: BaseException) -> bool:
-    """Return whether torch may have raised this: a RuntimeError in a process that has torch."""
+    """Return whether torch may have raised this: a RuntimeError, in a process with torch."""
     return "torch" in sys.modules and isinstance(error, RuntimeError)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from or during, once each."""
+    """Yield an error, then its causes and contexts, each once."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:

@@ -1,4 +1,4 @@
-"""Running a batched handler, so that one item's fault is that item's alone."""
+"""Runs a batched handler so that an item that fails does not fail the others."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from math import inf
@@ -10,7 +10,7 @@ from potassium.handlers.accelerator import free_memory, is_fatal, is_out_of_memo
 
 __all__ = ["BatchRun", "WrongCountError"]
 
-NO_LISTS = (Mapping, set, frozenset, str, bytes)  # of any length, but no result for each item
+NO_LISTS = (Mapping, set, frozenset, str, bytes)  # sized, but not one result per item
 
 Outcome = tuple[int, Any]  # an item's index, and its result or Failure
 
@@ -20,13 +20,23 @@ class WrongCountError(Exception):
 
 
 class BatchRun:
-    """One batch on its way through a handler.
+    """One run of a batch through a handler.
 
-    The handler returns as many results as it was given items, in their order, or yields them. An
-    exception in the place of a result is that item's failure. If it raises, the items are run
-    again in halves, and a half that fails in halves again: the culprit is found within log2(n)
-    more rounds, and fails alone. Where the accelerator's memory does not suffice, the same
-    halving finds what fits, and ``ceiling`` keeps it in mind.
+    The handler returns or yields one result for each item, in order. An exception in place of a
+    result is that item's failure. If the handler raises, the items are run again in halves, and a
+    half that fails in halves again: the culprit is found within log2(n) more rounds, and fails
+    alone. If the accelerator runs out of memory, the same halving finds what fits, and
+    ``ceiling`` records it.
+
+    Args:
+        function: the handler; called with a list of items.
+        items: the batch.
+        weight: called with the indices of some items; returns their weight, a measure of the
+            memory that they take.
+        ceiling: the largest weight that fits, as known so far.
+        is_wanted: called with an item's index; returns whether its caller still waits. If not, the
+            item is not run again.
+
     """
 
     def __init__(
@@ -38,22 +48,17 @@ class BatchRun:
         ceiling: Ceiling,
         is_wanted: Callable[[int], bool] = lambda _: True,
     ) -> None:
-        """Prepare to call ``function`` with ``items``.
-
-        ``weight`` tells what the items of some indices take of the memory, and ``is_wanted``
-        whether somebody still waits for one: if not, it is not run again.
-        """
         self._function = function
         self._items = items
         self._weight = weight
         self._ceiling = ceiling
         self._is_wanted = is_wanted
-        self._fatal: Failure | None = None  # to those who come after what has poisoned the device
-        self._fits = 0.0  # the largest weight that did
+        self._fatal: Failure | None = None  # for items after one that has poisoned the device
+        self._fits = 0.0  # the largest weight that fitted
         self._overflows = inf  # the smallest weight that did not
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Run the batch and yield the outcome of each item that is wanted, as it is known."""
+        """Run the batch and yield the outcome of each wanted item as soon as it is known."""
         yield from self._solve(list(range(len(self._items))))
         if self._overflows < inf:
             self._ceiling.overflowed(self._fits or self._overflows / 2)
@@ -61,9 +66,9 @@ class BatchRun:
             self._ceiling.fitted(self._fits)
 
     def _solve(self, part: list[int], *, fails: bool = False) -> Generator[Outcome, None, bool]:
-        """Yield the outcomes of ``part``, and return whether all of it ran in one.
+        """Yield the outcomes of ``part``, and return whether all of it ran in one call.
 
-        Of one that ``fails`` it is known that a run of it raises.
+        ``fails`` says that a run of ``part`` is already known to raise.
         """
         wanted = [index for index in part if self._is_wanted(index)]
         if not wanted:
@@ -85,7 +90,7 @@ class BatchRun:
                 return False
         middle = (len(wanted) + 1) // 2
         first_half_ran = yield from self._solve(wanted[:middle])
-        # One of the two raised: where the first did not, the second will.
+        # The whole raised, so one of the halves does: if the first did not, the second will.
         yield from self._solve(wanted[middle:], fails=first_half_ran and not no_memory)
         return False
 
@@ -101,7 +106,7 @@ class BatchRun:
             self._fatal = Failure(WorkerFailed())
         elif is_out_of_memory(failure.error):
             free_memory()
-            if len(part) > 1:  # what does not fit alone says little of others
+            if len(part) > 1:  # an item that does not fit alone says little about others
                 self._overflows = min(self._overflows, self._weight(part))
         return failure
 
@@ -121,7 +126,7 @@ class BatchRun:
         ]
 
     def _again(self, part: list[int]) -> Any:
-        """Run one item that memory did not suffice for once more, now that some was freed."""
+        """Run the one item that ran out of memory once more, now that memory has been freed."""
         try:
             return self._run(part)[0][1]
         except BaseException as error:  # noqa: BLE001 - as above
@@ -136,7 +141,7 @@ class BatchRun:
 
 
 def _has_length(results: Any) -> bool:
-    """Return whether there are some; of a tensor or array without dimensions there are none."""
+    """Return whether ``results`` has a length; a zero-dimensional tensor or array has none."""
     try:
         len(results)
     except TypeError:

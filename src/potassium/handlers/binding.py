@@ -1,4 +1,4 @@
-"""How a request becomes a handler's second argument, decided once from its signature."""
+"""How a request is bound to a handler's second argument, determined once from its signature."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from potassium.errors import InvalidInput, MalformedJSON, UsageError
 from potassium.http.message import Message
-from potassium.http.request import Request
+from potassium.http.request import Request, request_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -18,8 +18,8 @@ __all__ = ["Bind", "argument_of", "binding_of", "check_prepared"]
 
 Bind = Callable[[Message], Any]
 
-# Stands for the request itself, which is made where the job runs: made before, it would refer to
-# the job that refers to it.
+# Stands for the request itself, which is built where the job runs. Built earlier, it and the job
+# would refer to each other.
 WHOLE_REQUEST: Final = object()
 
 RIGHT_FORM = """\
@@ -49,14 +49,16 @@ def binding_of(
 ) -> Bind:
     """Return the function that turns a request into the second argument of ``function``.
 
-    ``batched`` if that is a list with an input in it for each of many requests, ``is_step`` if
-    it is the function's last argument, whether or not the cache comes before it.
+    The argument's annotation decides: none or ``dict`` takes the JSON object, ``Request`` the
+    whole request, ``bytes`` the raw body, anything else the JSON value validated by pydantic.
 
-    The annotation decides: none or ``dict`` takes the JSON object, ``Request`` the whole
-    request, ``bytes`` the raw body, anything else the JSON value that pydantic made of it.
+    Args:
+        function: a handler, or a step that prepares its input.
+        batched: whether the argument is a list of inputs, one for each request in the batch.
+        is_step: whether to bind the last argument instead, with or without the cache before it.
 
     Raises:
-        UsageError: the signature is none of these; the message shows the right form.
+        UsageError: the signature has none of these forms; the message shows the right one.
 
     """
     with _right_form(function, batched=batched, is_step=is_step):
@@ -65,17 +67,17 @@ def binding_of(
 
 
 def argument_of(job: "Job") -> Any:
-    """Return what the function gets that runs for ``job``."""
-    return Request.of(job) if job.argument is WHOLE_REQUEST else job.argument
+    """Return the argument for the function that runs for ``job``."""
+    return request_of(job) if job.argument is WHOLE_REQUEST else job.argument
 
 
 def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:
-    """Check the signature of a function whose input is what a step before it returns.
+    """Check the signature of a handler whose input is what its ``prepare`` step returns.
 
-    No request is bound to its annotation, so that may be anything.
+    No request is bound to the handler's annotation, so it may be anything.
 
     Raises:
-        UsageError: it does not take the cache and an input, or a list of them if ``batched``.
+        UsageError: it does not take the cache and an input, or a list of inputs if ``batched``.
 
     """
     with _right_form(function, batched=batched):
@@ -88,7 +90,7 @@ def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:
 def _right_form(
     function: Callable[..., Any], *, batched: bool = False, is_step: bool = False
 ) -> Iterator[None]:
-    """Show the right form where ``function`` turns out unusable."""
+    """Raise a UsageError that shows the right form if ``function`` turns out to be unusable."""
     form = STEP_FORM if is_step else BATCH_FORM if batched else RIGHT_FORM
     try:
         yield
@@ -129,7 +131,7 @@ def _json_object(message: Message) -> dict[str, Any]:
 
 
 def _validated(annotation: Any) -> Bind:
-    import pydantic  # noqa: PLC0415 - half as costly to import as the whole rest
+    import pydantic  # noqa: PLC0415 - costs half as much to import as everything else
 
     try:
         adapter: TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
@@ -141,7 +143,7 @@ def _validated(annotation: Any) -> Bind:
         try:
             return adapter.validate_json(message.body)
         except pydantic.ValidationError as error:
-            if error.errors()[0]["type"] == "json_invalid":  # nested deeper than its parser takes
+            if error.errors()[0]["type"] == "json_invalid":  # nested deeper than its parser allows
                 raise MalformedJSON("The body is nested too deeply.") from None
             faults = error.errors(include_url=False, include_context=False, include_input=False)
             raise InvalidInput(
@@ -156,7 +158,7 @@ def _validated(annotation: Any) -> Bind:
 
 
 def _annotation(function: Callable[..., Any], *, least: int) -> Any:
-    """Return the annotation of the last of two parameters, or of ``least`` where it takes fewer."""
+    """Return the annotation of the last of ``least`` parameters, or of two if it requires two."""
     try:
         signature = inspect.signature(function, eval_str=True)
     except NameError as error:
@@ -174,7 +176,7 @@ def _annotation(function: Callable[..., Any], *, least: int) -> Any:
 
 
 def _of_items(annotation: Any) -> Any:
-    """Return the annotation of one item of a list."""
+    """Return the annotation of the items of a list."""
     if annotation in (inspect.Parameter.empty, list):
         return dict
     if get_origin(annotation) not in (list, Sequence):

@@ -1,4 +1,4 @@
-"""What ``init`` has loaded."""
+"""The cache: what ``init`` has loaded."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["Cache"]
 class Cache:
     """Holds the dict that handlers get as their first argument.
 
-    It may be replaced at any time, from any thread; the next call sees the new one.
+    The dict may be replaced at any time, on any thread; the next call sees the new one.
 
     Attributes:
         contents: the dict itself.
@@ -21,10 +21,10 @@ class Cache:
         self.contents: dict[str, Any] = {}
 
     def replace(self, contents: dict[str, Any]) -> None:
-        """Let the next call see ``contents``.
+        """Make ``contents`` the dict that the next call sees.
 
         Raises:
-            TypeError: it is not a dict.
+            TypeError: ``contents`` is not a dict.
 
         """
         if not isinstance(contents, dict):

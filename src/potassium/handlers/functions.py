@@ -1,4 +1,4 @@
-"""What can be told of an app's function without calling it."""
+"""Inspects an app's functions without calling them."""
 
 import inspect
 from collections.abc import Callable
@@ -17,10 +17,10 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return what messages call a function; partials and instances have no name of their own."""
+    """Return a function's name for messages; for partials and instances, that of their class."""
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def yields(function: Callable[..., Any]) -> bool:
-    """Return whether ``function`` is a generator, so that every answer of it is a stream."""
+    """Return whether ``function`` is a generator function, so that all its responses stream."""
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

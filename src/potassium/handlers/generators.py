@@ -1,4 +1,4 @@
-"""What a handler's generator does in each of its turns."""
+"""Runs a handler's generator step by step."""
 
 import contextvars
 import traceback
@@ -14,10 +14,12 @@ __all__ = ["AsyncGeneratorSteps", "GeneratorSteps"]
 
 
 class GeneratorSteps(Steps):
-    """The steps of a plain generator, each in the context and the modes that it left."""
+    """The steps of a plain generator, each in the context and torch modes that the last one left.
+
+    The chunks are encoded by ``form``, on the GPU thread.
+    """
 
     def __init__(self, iterator: Iterator[Any], form: StreamFormat) -> None:
-        """Step through ``iterator``; its chunks are encoded by ``form``, on the GPU thread."""
         self._iterator = iterator
         self._form = form
         self._context = contextvars.copy_context()
@@ -28,12 +30,12 @@ class GeneratorSteps(Steps):
         try:
             return self._context.run(self._advance)
         except BaseException:
-            # It has ended, unless it was its chunk that could not be sent, or it is a file.
+            # It has ended already, unless its chunk could not be encoded or it is a file.
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the generator: ``GeneratorExit`` is raised where it stands."""
+        """Close the generator: ``GeneratorExit`` is raised where it is suspended."""
         close = getattr(self._iterator, "close", None)
         if close is not None:
             with self._modes:
@@ -53,10 +55,9 @@ class GeneratorSteps(Steps):
 
 
 class AsyncGeneratorSteps(AsyncSteps):
-    """The steps of an async generator."""
+    """The steps of an async generator; the chunks are encoded by ``form``."""
 
     def __init__(self, iterator: AsyncIterator[Any], form: StreamFormat) -> None:
-        """Step through ``iterator``; its chunks are encoded by ``form``."""
         self._iterator = iterator
         self._form = form
 

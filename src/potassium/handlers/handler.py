@@ -1,4 +1,4 @@
-"""One registered function: where it is called, how its argument binds, what runs it."""
+"""One registered function: its path, how its argument is bound, and what runs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A function of the user's that answers ``POST path``.
+    """A user's function that answers ``POST path``.
 
     Attributes:
-        path: in its normal form, see ``normal_path``.
-        function: as the user wrote it.
-        bind: turns a request into the argument of the function, or of what prepares that, on the
-            event loop.
+        path: the path in its normal form, see ``normal_path``.
+        function: the function as the user wrote it.
+        bind: turns a request into the argument of the function, or of its ``prepare`` step; called
+            on the event loop.
         operation: what the engine runs; it returns the encoded ``Reply``, or opens a stream.
-        yields: whether every answer of it is a stream.
-        options: those it was registered with.
-        is_background: whether every call of it is run in the background.
-        webhook_url: where the returned JSON is posted to as well, or None.
+        yields: whether every response is a stream.
+        options: the options that it was registered with.
+        is_background: whether every call runs in the background.
+        webhook_url: the URL to which the returned JSON is posted too, or None.
 
     """
 
@@ -81,10 +81,10 @@ class Handler:
 
 
 def normal_path(path: str) -> str:
-    """Return ``path`` with one slash in front and none behind: ``"foo"`` becomes ``"/foo"``.
+    """Return ``path`` with one leading slash and no trailing one: ``"foo"`` becomes ``"/foo"``.
 
     Raises:
-        UsageError: it cannot be a handler's path.
+        UsageError: the path is reserved, or it is not a fixed path.
 
     """
     normal = "/" + path.strip("/")
@@ -92,7 +92,7 @@ def normal_path(path: str) -> str:
         raise UsageError(f"{normal} is one of the server's own pages; take another path.")
     if "{" in normal or "?" in normal or "#" in normal:
         raise UsageError(
-            f"{normal} has parameters in it; a handler has a fixed path, and what varies goes "
-            "into the JSON body."
+            f"{normal} has parameters; the path of a handler is fixed. Put what varies into the "
+            "JSON body."
         )
     return normal

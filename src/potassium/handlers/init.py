@@ -14,21 +14,22 @@ logger = logging.getLogger("potassium")
 
 
 class Init:
-    """The app's ``init`` function, if it has one, and where what it returns goes."""
+    """Runs the app's ``init`` function, if it has one, and puts its result into the cache."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._function: Callable[[], Any] | None = None
 
     def register(self, function: Callable[[], Any]) -> None:
-        """Run ``function`` at the start.
+        """Run ``function`` when the app starts.
 
         Raises:
-            UsageError: there is one already, or it cannot be called without arguments.
+            UsageError: there is an ``init`` already, or ``function`` is async or cannot be called
+                without arguments.
 
         """
         if self._function is not None:
-            raise UsageError("There is an @app.init already; an app has one. Put both into one.")
+            raise UsageError("An app has only one @app.init; merge the two functions into one.")
         if inspect.iscoroutinefunction(function):
             raise UsageError("init runs on the GPU thread: write def, not async def.")
         try:
@@ -40,11 +41,11 @@ class Init:
         self._function = function
 
     def run(self, _: object = None) -> None:
-        """Load the model, on the thread that this is called on.
+        """Load the model, on the calling thread.
 
         Raises:
-            TypeError: the function returned something other than a dict.
-            BaseException: whatever it raised.
+            TypeError: the function returned something other than a dict or None.
+            BaseException: whatever the function raised.
 
         """
         if self._function is None:
@@ -54,5 +55,5 @@ class Init:
         if contents is not None:
             self._cache.replace(contents)
         elif self._cache.contents is before and not before:
-            # It may have loaded globals, so no warning.
+            # It may have loaded the model into globals, so this is not a warning.
             logger.info("init returned nothing and set no cache: handlers get an empty dict")

@@ -1,4 +1,4 @@
-"""What a call of a handler comes to, on the thread or the loop that runs it."""
+"""Makes a handler an operation, which the engine runs on the GPU thread or the event loop."""
 
 import inspect
 import time
@@ -16,22 +16,22 @@ from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
 from potassium.handlers.options import HandlerOptions
 from potassium.http.reply import Reply, reply_to, wire_headers
-from potassium.http.request import CURRENT, Request
+from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
 
 __all__ = ["operation_of"]
 
-NO_STREAM = "batch=: a batched handler returns, it does not stream."
+NO_STREAM = "batch=: a batched handler must return its results; it cannot stream."
 
-Function = Callable[[Any], Any]  # a handler, or a step beside it, with its cache given
+Function = Callable[[Any], Any]  # a handler or one of its steps, already given the cache
 
 
 def operation_of(
     name: str, function: Callable[..., Any], options: HandlerOptions, cache: Cache
 ) -> Operation:
-    """Return what the engine runs for calls of ``function``.
+    """Return the operation that the engine runs for calls of ``function``.
 
-    The ``origin`` of its jobs is a ``Message``; the argument is what binding has made of that.
+    The ``origin`` of its jobs is a ``Message``; their argument is what was bound from it.
 
     Raises:
         UsageError: ``prepare`` or ``finish`` takes neither one argument nor the cache and one.
@@ -50,7 +50,7 @@ def operation_of(
     if finish is not None:
         finished = _step("finish", finish, cache)
     elif batching is not None:
-        finished = _as_it_is  # encoding a batch's results need not hold the GPU up
+        finished = _as_it_is  # encoding a batch's results need not hold up the GPU
     return Operation(
         name,
         _run(handle, answer) if batching is None else _run_batch(handle, answer, batching),
@@ -74,7 +74,7 @@ def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job],
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if job.stream is not None:  # running it again would send it all again
+                if job.stream is not None:  # a second run would send everything again
                     raise _out_of_memory() from error
                 traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             free_memory()
@@ -92,7 +92,7 @@ def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job],
 
 def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
     async def run(job: Job) -> Any:
-        CURRENT.set(job)  # each call has a task, and so a context, of its own
+        CURRENT.set(job)  # each call has its own task, and so its own context
         _tell_begun(job)
         result = handle(argument_of(job))
         if inspect.isawaitable(result):
@@ -135,12 +135,12 @@ def _run_batch(
 
 
 def _answer(job: Job, result: Any) -> Any:
-    """Return what the engine is to make of a handler's result: a reply, or a stream's steps."""
+    """Return a handler's result as the engine takes it: a reply, a stream's steps, or None."""
     was_sent_to = job.stream is not None
     if type(result) is dict and not was_sent_to:
         return reply_to(result)
     if was_sent_to and type(result) is Response:
-        raise UsageError("A Response after request.send(): its status and headers come too late.")
+        raise UsageError("A Response after request.send() is too late: the headers are sent.")
     body = _open_body(job, result)
     if body is not None:
         if not hasattr(type(body), "__next__"):
@@ -149,19 +149,19 @@ def _answer(job: Job, result: Any) -> Any:
     if not was_sent_to:
         return reply_to(result)
     if result is not None:
-        Request.of(job).send(result)
+        request_of(job).send(result)
     return None
 
 
 def _keep(job: Job, result: Any) -> Any:
-    """Keep a result for the step that finishes it, off the GPU thread."""
+    """Return a result in host memory, for the step that finishes it off the GPU thread."""
     if _open_body(job, result) is not None:
         raise UsageError("finish= is for handlers that return; this one returned a generator.")
     return to_host(result)
 
 
 def _open_body(job: Job, result: Any) -> Any:
-    """Return the iterator that a result streams from, or None where it does not."""
+    """Return the iterator from which a result streams, or None if it does not stream."""
     kind = type(result)
     if kind is Response:
         body = result.body
@@ -193,7 +193,7 @@ def _finish(step: Function) -> Callable[[Job, Any], Reply]:
         try:
             finished = step(result)
             if _open_body(job, finished) is not None:
-                raise UsageError("finish= returns the answer, it does not stream.")
+                raise UsageError("finish= must return the answer; it cannot stream.")
             return reply_to(finished)
         finally:
             CURRENT.reset(token)
@@ -211,7 +211,7 @@ def _as_it_is(result: Any) -> Any:
 
 
 def _step(name: str, function: Callable[..., Any], cache: Cache) -> Function:
-    """Return a step of one argument, whether or not the app's function wants the cache."""
+    """Return a step of one argument, whether or not the app's function takes the cache."""
     signature = inspect.signature(function)
     for arguments in ((None,), (None, None)):
         try:

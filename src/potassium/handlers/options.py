@@ -1,4 +1,4 @@
-"""The options of a handler: one list of them, from which all else comes."""
+"""The options of a handler: the one list from which checks and documentation are derived."""
 
 import inspect
 from collections.abc import Callable
@@ -23,27 +23,28 @@ def _function(name: str, value: object) -> None:
 
 
 class HandlerOptions(TypedDict, total=False):
-    """What ``@app.handler`` and ``@app.background`` take beside the path.
+    """The options that ``@app.handler`` and ``@app.background`` take in addition to the path.
 
-    Each is declared with its type and with what checks a value that is not None.
+    Each is declared with its type, and with the function that checks a value other than None.
 
     Attributes:
-        timeout: seconds for queueing and running together, after which the caller gets 504;
-            ``Limits.timeout`` where not given. Of a background job, seconds for each attempt,
-            from its beginning; no limit where not given.
-        concurrency: for ``async def``: how many calls run at a time; 1 where not given.
+        timeout: maximum seconds for waiting in the queue and running together, after which the
+            caller gets 504; defaults to ``Limits.timeout``. For a background job, maximum seconds
+            for each attempt, from its start; no limit by default.
+        concurrency: for ``async def`` only: how many calls run at a time; 1 by default.
         streams: how many streams of this handler may be open at a time; they take turns on the
-            GPU thread, a step each.
-        batch: call the function with a list of inputs, of several calls, for which it returns as
-            many results.
-        prepare: called with the input, or with cache and input, in a thread of a pool, before the
-            call waits for the GPU thread; what it returns is the handler's input. Its annotation,
-            and not the handler's, says what the input is.
-        finish: called likewise with what the handler returned, after that; what it returns is the
-            result.
-        attempts: how many times a background job that fails is tried, for clients that send
-            ``Prefer: respond-async`` too; ``Jobs.attempts`` where not given.
-        backoff: seconds from its first failure to the next attempt; they double with each.
+            GPU thread, one step each. 1 by default.
+        batch: call the function with a list of inputs from several calls; it returns one result
+            for each, in order.
+        prepare: called with the input, or with the cache and the input, in a pool thread, before
+            the call waits for the GPU thread; its return value is the handler's input. The
+            request is bound to its annotation, not to the handler's.
+        finish: called with the handler's return value, or with the cache and that value, in a pool
+            thread, after the handler; its return value is the result.
+        attempts: maximum number of attempts at a background job that fails, including jobs that
+            clients request with ``Prefer: respond-async``; defaults to ``Jobs.attempts``.
+        backoff: seconds from the first failure to the next attempt; doubled for each further one.
+            Defaults to ``Jobs.backoff``.
 
     """
 
@@ -57,15 +58,15 @@ class HandlerOptions(TypedDict, total=False):
     backoff: Annotated[float | None, check_seconds]
 
 
-PLACEHOLDER = "    options: those of ``HandlerOptions``."  # in the docstring of a decorator
+PLACEHOLDER = "    options: those of ``HandlerOptions``."  # in a decorator's docstring
 DECLARED = get_type_hints(HandlerOptions, include_extras=True)
 
 
 def check_each(decorator: str, given: HandlerOptions) -> None:
-    """Check the options that ``decorator`` was given, each by itself.
+    """Check each of the options given to ``decorator`` on its own.
 
     Raises:
-        UsageError: there is no such option, or its value is invalid.
+        UsageError: an option does not exist, or its value is invalid.
 
     """
     check_options(decorator, given, DECLARED)
@@ -76,10 +77,10 @@ def check_each(decorator: str, given: HandlerOptions) -> None:
 
 
 def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:
-    """Check that all options together suit ``function``.
+    """Check that the options suit ``function`` and each other.
 
     Raises:
-        UsageError: one does not.
+        UsageError: an option does not.
 
     """
     on_loop = is_async(function)
@@ -100,13 +101,15 @@ def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:
         if callable(step) and is_async(step):
             raise UsageError(f"{name}= runs in a thread of the pool: write def, not async def.")
     if steps["finish"] is not None and inspect.isgeneratorfunction(function):
-        raise UsageError("finish= is for handlers that return; a generator yields as it goes.")
+        raise UsageError("finish= is for handlers that return a result, not for generators.")
     if batch is not None and streams != 1:
-        raise UsageError("streams= and batch=: a batched handler returns, it does not stream.")
+        raise UsageError(
+            "streams= and batch=: a batched handler must return its results; it cannot stream."
+        )
 
 
 def documented(decorator: Callable[..., Any]) -> Callable[..., Any]:
-    """Let ``help()`` show the options of ``decorator``: in its signature, and as its arguments."""
+    """Show the options of ``decorator`` in ``help()``: in its signature and under ``Args:``."""
     known = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=get_args(declared)[0])
         for name, declared in DECLARED.items()

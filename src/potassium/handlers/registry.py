@@ -14,18 +14,15 @@ __all__ = ["Registry"]
 
 
 class Registry:
-    """Handlers by path, and the webhooks of functions that are no handlers yet.
+    """Handlers by path, and the webhooks of functions that are not handlers yet.
 
-    Decorators may stand in any order, so a function's webhook may be named before or after it
-    becomes a handler; a handler that is there already is replaced by one that has it.
+    Decorators may be applied in any order, so a function may get its webhook before or after it
+    becomes a handler. In the latter case, a copy with the webhook replaces the handler.
 
-    Attributes:
-        handlers: by path, in the order of registration.
-
+    All handlers share ``cache``.
     """
 
     def __init__(self, cache: Cache) -> None:
-        """Begin with none; all of them get ``cache``."""
         self._cache = cache
         self._handlers: dict[str, Handler] = {}
         self._unclaimed: dict[Callable[..., Any], str] = {}
@@ -46,8 +43,8 @@ class Registry:
         """Answer ``POST path`` with ``function``.
 
         Raises:
-            UsageError: the path is taken, the options do not suit the function, or it cannot be
-                bound.
+            UsageError: the path is taken or invalid, the options do not suit the function, or its
+                signature cannot be bound.
 
         """
         handler = Handler.of(
@@ -61,15 +58,15 @@ class Registry:
         if handler.path in self._handlers:
             other = name_of(self._handlers[handler.path].function)
             raise UsageError(
-                f"POST {handler.path} is answered by {other} already; give this one a path of its "
-                'own: @app.handler("/other").'
+                f"POST {handler.path} is already answered by {other}; give this one its own path: "
+                '@app.handler("/other").'
             )
         self._unclaimed.pop(function, None)
         self._handlers[handler.path] = handler
         return handler
 
     def post_results(self, function: Callable[..., Any], url: str) -> None:
-        """Post to ``url`` what ``function`` returns, under each path that it answers or will."""
+        """Post to ``url`` what ``function`` returns, on every path it handles now or later."""
         paths = [path for path, one in self._handlers.items() if one.function is function]
         for path in paths:
             self._handlers[path] = replace(self._handlers[path], webhook_url=url)
@@ -77,10 +74,10 @@ class Registry:
             self._unclaimed[function] = url
 
     def check(self, *, has_jobs: bool) -> None:
-        """Check that what was registered is complete, in an app that has jobs or has none.
+        """Check that the registration is complete; ``has_jobs`` says whether the app has jobs.
 
         Raises:
-            UsageError: a function has a webhook and is no handler, or an option needs jobs.
+            UsageError: a function has a webhook but is not a handler, or an option requires jobs.
 
         """
         for handler in self._handlers.values():

@@ -1,4 +1,4 @@
-"""Torch modules, found without importing torch."""
+"""Finds torch modules without importing torch."""
 
 import sys
 from typing import Any
@@ -7,10 +7,10 @@ __all__ = ["module_of"]
 
 
 def module_of(model: Any) -> Any:
-    """Return the ``torch.nn.Module`` that ``model`` is, or holds as its ``model``.
+    """Return ``model`` or its ``model`` attribute, whichever is a ``torch.nn.Module``.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: neither is one.
 
     """
     torch = sys.modules.get("torch")

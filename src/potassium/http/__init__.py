@@ -1,3 +1,3 @@
-"""HTTP, as handlers and jobs need it: requests, answers, JSON, streams. Knows nothing of jobs."""
+"""HTTP: requests, responses, JSON, streams. Knows nothing about background jobs."""
 
 __all__: list[str] = []

@@ -1,7 +1,7 @@
-"""Between JSON in UTF-8 and Python values.
+"""Conversion between Python values and JSON in UTF-8.
 
-numpy, torch and pydantic are recognised by what the app itself has imported: a value of one of
-their classes cannot exist otherwise.
+numpy, torch and pydantic are never imported here, only looked up among the modules that the app
+has imported: without them, no value of their classes can exist.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ from potassium.errors import MalformedJSON, UnserializableOutput
 __all__ = ["decode", "encode"]
 
 FAST = orjson.OPT_SERIALIZE_NUMPY
-# Slower: keys that are no strings, and arrays of any memory layout, as lists.
+# Slower: takes keys that are not strings, and arrays of any memory layout, as lists.
 THOROUGH = orjson.OPT_NON_STR_KEYS
 
-DEEPEST = 254  # levels of nesting that orjson encodes
-NAME = re.compile(r"[^\W\d]\w{0,63}")  # a key that may be shown; others may be anybody's data
+DEEPEST = 254  # levels of nesting that orjson can encode
+NAME = re.compile(r"[^\W\d]\w{0,63}")  # a key that may be shown; others may be user data
 
 
 def decode(body: bytes) -> Any:
     """Return the value of a JSON document (RFC 8259) in UTF-8.
 
     Raises:
-        MalformedJSON: it is none; ``NaN`` and ``Infinity``, numbers that no double can hold and
-            nesting over 1024 levels included.
+        MalformedJSON: ``body`` is not valid JSON. This includes ``NaN`` and ``Infinity``, numbers
+            that no double can hold, and more than 1024 levels of nesting.
 
     """
     try:
@@ -44,13 +44,13 @@ def decode(body: bytes) -> Any:
 def encode(value: Any) -> bytes:
     """Return ``value`` as a JSON document in UTF-8.
 
-    Takes what JSON knows, and: dataclasses, pydantic models, datetimes, UUIDs, enums, named
-    tuples, sets, numpy arrays and scalars, torch tensors (moved to host memory, of any shape).
-    NaN and the infinities become ``null``.
+    Beyond the types of JSON, it accepts dataclasses, pydantic models, datetimes, UUIDs, enums,
+    named tuples, sets, numpy arrays and scalars, and torch tensors of any shape (moved to host
+    memory). NaN and the infinities become ``null``.
 
     Raises:
-        UnserializableOutput: there is something else in it, or an integer of over 64 bits, or
-            nesting over 254 levels; the message says where.
+        UnserializableOutput: ``value`` contains anything else, an integer of more than 64 bits, or
+            more than 254 levels of nesting; the message says where.
 
     """
     try:
@@ -66,14 +66,14 @@ def encode(value: Any) -> bytes:
 
 
 def _culprit(value: Any, error: TypeError) -> tuple[str, TypeError]:
-    """Return where in ``value`` what raised ``error`` is, and what it raises by itself.
+    """Return the path to the part of ``value`` that raised ``error``, and that part's own error.
 
-    Encodes what leads there once more for each level of nesting. The path, such as
-    ``outputs[3].score``, shows names and indices alone: ``[...]`` stands for other keys.
+    Encodes the parts along the path once more at each level of nesting. The path, such as
+    ``outputs[3].score``, shows only names and indices: ``[...]`` stands for any other key.
     """
     path = ""
     if "recursion" in str(error).lower():
-        return path, error  # too deep, or a cycle: no place in it is to blame
+        return path, error  # too deep, or a cycle: no single part is to blame
     for _ in range(DEEPEST):
         for step, inner in _parts(value):
             try:
@@ -87,14 +87,14 @@ def _culprit(value: Any, error: TypeError) -> tuple[str, TypeError]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the values inside of one, in the order in which they are encoded."""
+    """Yield the path step and value of each part of ``value``, in encoding order."""
     if dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
-            if not field.name.startswith("_"):  # orjson leaves those out
+            if not field.name.startswith("_"):  # orjson omits private fields
                 yield f".{field.name}", getattr(value, field.name, None)
         return
     if not isinstance(value, dict | list | tuple):
-        with suppress(Exception):  # of the classes that the value is made of, or of torch
+        with suppress(Exception):  # raised by the value's class, or by torch
             value = _plain(value)
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -109,14 +109,14 @@ def _step(key: object) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Turn one value that orjson does not know into one that it does."""
+    """Convert a value that orjson does not support into one that it does."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return _array(value.detach().cpu(), torch)
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
-        # Not contiguous, or of a dtype that orjson has no writer for; of long double, which
-        # Python has no number for either, tolist() makes nothing else.
+        # Not contiguous, or of a dtype that orjson cannot write. Python has no number type for a
+        # long double either: its tolist() returns a long double again.
         return float(value) if isinstance(value, numpy.longdouble) else value.tolist()
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
@@ -129,7 +129,7 @@ def _plain(value: Any) -> Any:
 
 
 def _array(tensor: Any, torch: Any) -> Any:
-    """Return a tensor in host memory as a numpy array, or as lists where numpy has no such."""
+    """Return a tensor in host memory as a numpy array, or as lists if numpy cannot represent it."""
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
     if tensor.dtype is torch.bfloat16:

@@ -1,4 +1,4 @@
-"""A request as it has arrived."""
+"""A request as it was received."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,25 +17,26 @@ JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/
 
 
 class BackgroundRun(Protocol):
-    """What a call needs of the background job that it is an attempt at."""
+    """What a call reports to its background job; the call is one attempt at the job."""
 
     def began(self) -> None:
-        """Note that the handler has begun; any thread may call it, more than once too."""
+        """Record that the handler has begun; may be called on any thread, and more than once."""
 
     def progress(self, share: float | None, message: str | None) -> None:
-        """Note how far the handler is: ``share`` of 1, and in words; any thread may call it."""
+        """Record the progress: ``share`` from 0 to 1, and a text; may be called on any thread."""
 
 
 class Message:
-    """One request, read to its end, and the form in which it wants its chunks.
+    """One request, read completely, and the format in which it wants a stream.
 
-    A job is admitted for a message; what its handler sees of both together is a ``Request``.
+    A job is admitted for a message. Its handler sees both of them as a ``Request``. Without
+    ``form``, the request's ``Accept`` header determines the stream format.
 
     Attributes:
         id: the request's id.
         raw_headers: the ASGI list, names in lower case.
-        body: as it came.
-        background: the background job that it is an attempt at; None for a direct call.
+        body: the raw body.
+        background: the background job of which the call is one attempt; None for a direct call.
 
     """
 
@@ -50,7 +51,6 @@ class Message:
         background: BackgroundRun | None = None,
         form: StreamFormat | None = None,
     ) -> None:
-        """Describe a request; where no ``form`` is given, its ``Accept`` decides."""
         self.id = request_id
         self.raw_headers = headers
         self.body = body
@@ -60,18 +60,18 @@ class Message:
 
     @property
     def headers(self) -> "Headers":
-        """The headers: a mapping whose keys are case-insensitive."""
+        """The headers, a mapping with case-insensitive keys."""
         from starlette.datastructures import Headers  # noqa: PLC0415 - the hot path needs none
 
         return Headers(raw=self.raw_headers)
 
     @property
     def json(self) -> Any:
-        """The body's JSON value, decoded once.
+        """The body's JSON value, decoded only once.
 
         Raises:
-            UnsupportedMediaType: the request says that it is something else.
-            MalformedJSON: it is none.
+            UnsupportedMediaType: the request's ``Content-Type`` is not JSON.
+            MalformedJSON: the body is not valid JSON.
 
         """
         if self._json is NOT_GIVEN:
@@ -82,13 +82,13 @@ class Message:
 
     @property
     def form(self) -> StreamFormat:
-        """The form in which chunks go out."""
+        """The format in which chunks are sent."""
         if self._form is None:
             self._form = stream_format(self.raw_headers)
         return self._form
 
     def answer_with(self, status: int, headers: WireHeaders) -> StreamFormat:
-        """Return the form for a stream whose status and headers the app has given."""
+        """Return the format for a stream whose status and headers the app has set."""
         self._form = self.form.set_by_app(status, headers)
         return self._form
 
@@ -100,6 +100,6 @@ class Message:
 
 
 def _is_json_type(content_type: bytes) -> bool:
-    """Return whether a media type is JSON: ``application/json`` or any ``+json`` (RFC 6839)."""
+    """Return whether a media type is ``application/json`` or any ``+json`` type (RFC 6839)."""
     media_type = content_type.partition(b";")[0].strip().lower()
     return media_type == b"application/json" or media_type.endswith(b"+json")

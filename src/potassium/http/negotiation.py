@@ -1,4 +1,4 @@
-"""Which form of stream a request asks for."""
+"""Which stream format a request asks for."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,9 +11,9 @@ FORMS: Mapping[bytes, type[StreamFormat]] = {EVENTS: ServerSentEvents, JSON_LINE
 
 
 def stream_format(headers: Iterable[tuple[bytes, bytes]]) -> StreamFormat:
-    """Return the form that a request's ``Accept`` asks for (RFC 9110, section 12.5.1).
+    """Return the format that a request's ``Accept`` asks for (RFC 9110, section 12.5.1).
 
-    Of the two that have a name the preferred one; raw where it names neither.
+    Of server-sent events and JSON lines, the preferred one; raw chunks if it names neither.
     """
     best: tuple[float, type[StreamFormat]] = (0.0, RawChunks)
     for name, value in headers:

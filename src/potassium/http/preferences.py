@@ -1,4 +1,4 @@
-"""How long a call is wanted, and how urgently: by the server and by the client."""
+"""A call's deadline, priority and other client preferences, read from the request headers."""
 
 import re
 import time
@@ -9,7 +9,7 @@ from potassium.engine import Priority
 
 __all__ = ["deadline_of", "priority_of", "wait_of", "wants_job"]
 
-# delta-seconds of the "wait" preference (RFC 7240, section 4.3), fractions allowed.
+# delta-seconds of the "wait" preference (RFC 7240, section 4.3); fractions are allowed.
 WAIT = re.compile(
     rb"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9}(?:\.\d{1,9})?)\"?\s*(?:[,;]|$)", re.IGNORECASE
 )
@@ -21,10 +21,10 @@ PRIORITIES = {priority.name.lower().encode(): priority for priority in Priority}
 
 
 def deadline_of(scope: Scope, timeout: float | None) -> float | None:
-    """Return the deadline of a request that has just come, in monotonic seconds, or None.
+    """Return the deadline of a request that has just arrived, in monotonic seconds, or None.
 
-    ``Prefer: wait=SECONDS`` may shorten the handler's ``timeout``, never lengthen it. What is no
-    number of seconds is ignored, as RFC 7240 wants of preferences that are not understood.
+    ``Prefer: wait=SECONDS`` can shorten the handler's ``timeout``, but not extend it. A value that
+    is not a number of seconds is ignored, as RFC 7240 requires of unrecognized preferences.
     """
     wait = wait_of(scope)
     if wait is not None:
@@ -33,7 +33,7 @@ def deadline_of(scope: Scope, timeout: float | None) -> float | None:
 
 
 def wait_of(scope: Scope) -> float | None:
-    """Return for how many seconds the client wants to wait, or None where it does not say."""
+    """Return how many seconds the client wants to wait, or None if it does not say."""
     wait = None
     for name, value in scope["headers"]:
         if name == b"prefer" and (match := WAIT.search(value)):
@@ -42,14 +42,14 @@ def wait_of(scope: Scope) -> float | None:
 
 
 def wants_job(scope: Scope) -> bool:
-    """Return whether the client would rather have the call run in the background."""
+    """Return whether the client prefers the call to run in the background."""
     return any(
         name == b"prefer" and RESPOND_ASYNC.search(value) for name, value in scope["headers"]
     )
 
 
 def priority_of(scope: Scope) -> Priority:
-    """Return what ``X-Priority`` asks for: normal where it asks for nothing that there is."""
+    """Return the priority in ``X-Priority``; normal if it is missing or unknown."""
     for name, value in scope["headers"]:
         if name == b"x-priority":
             return PRIORITIES.get(value.strip().lower(), Priority.NORMAL)

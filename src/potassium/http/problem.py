@@ -24,7 +24,7 @@ __all__ = ["PROBLEM", "explained", "failure_reply", "internal", "problem_documen
 
 PROBLEM = (b"content-type", b"application/problem+json")
 
-# Where HTTP's own phrase is not the code: we have one, or Python's releases do not agree on it.
+# Codes not derived from HTTP's phrase: we have our own, or Python releases disagree on the phrase.
 CODES = {
     413: "body_too_large",
     414: "uri_too_long",
@@ -34,14 +34,14 @@ CODES = {
 
 
 def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> Reply:
-    """Return the answer to a request that ended with ``error``.
+    """Return the response to a request that failed with ``error``.
 
-    ``code`` and ``request_id`` are members of our own. ``debug`` adds the traceback of what a
-    handler raised; without it none leaves the server.
+    ``code`` and ``request_id`` are our own extension members. ``debug`` adds the traceback of what
+    a handler raised; without it, no traceback leaves the server.
     """
     if isinstance(error, HTTPException):
         status, detail = error.status_code, str(error.detail)
-        # Whoever raised it may have written numbers.
+        # The code that raised it may have given numbers.
         headers: Mapping[str, str] = {str(a): str(b) for a, b in (error.headers or {}).items()}
         code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
         members: dict[str, Any] = {}
@@ -66,30 +66,30 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     sent = [(name, value) for name, value in wire_headers(headers) if name != PROBLEM[0]]
     try:
         body = encode(document)
-    except UnserializableOutput:  # what the app put into its own error
+    except UnserializableOutput:  # the app put something into its own error that JSON cannot hold
         body = encode({**document, "detail": "", **dict.fromkeys(members)})
     return Reply(status, b"" if status in EMPTY else body, PROBLEM, *sent)
 
 
 def problem_document(error: PotassiumError, request_id: str) -> bytes:
-    """Return the document alone of an error, as JSON."""
+    """Return only the problem document of an error, as JSON."""
     return problem_reply(error, request_id).body
 
 
 def explained(
     error: HTTPException, method: str, path: str, handlers: Collection[str] = ()
 ) -> HTTPException:
-    """Return a 404 or 405 of the router's with a detail that says what to do instead.
+    """Return the router's 404 or 405 with a detail that says what to do instead.
 
-    ``handlers`` are paths to name, where they are everybody's business. An error with a detail of
-    its own is returned as it is.
+    The detail names the paths in ``handlers``, given only if clients may see them. An error that
+    already has its own detail is returned unchanged.
     """
     detail, headers = str(error.detail), error.headers or {}
     if detail != _title(error.status_code):
         return error
     if error.status_code == HTTPStatus.NOT_FOUND:
         where = f"at {', '.join(handlers)}" if handlers else "each at a path of its own"
-        detail = f"Nothing is at {path}. Handlers answer POST, {where}."
+        detail = f"There is nothing at {path}. Handlers answer POST, {where}."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
         allowed = " or ".join(sorted(headers["Allow"].split(", ")))
         detail = f"This path takes {allowed}, not {method}."
@@ -99,20 +99,20 @@ def explained(
 def _title(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
-    except ValueError:  # not registered with IANA, as 499 is not
+    except ValueError:  # not registered with IANA, such as 499
         return f"Status {status}"
 
 
-SENDABLE = range(200, 600)  # final statuses of HTTP
+SENDABLE = range(200, 600)  # the final HTTP statuses
 
 
 logger = logging.getLogger("potassium")
 
 
 def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: bool) -> Reply:
-    """Return the answer to a failed call of the handler at ``path``, and log what it may not say.
+    """Return the response to a failed call of the handler at ``path``; log what it must not say.
 
-    An ``HTTPException`` of Starlette's that the handler raised is answered as such.
+    Starlette's ``HTTPException``, if the handler raised it, keeps its status, detail and headers.
     """
     cause = error.__cause__
     if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
@@ -131,7 +131,7 @@ def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: b
 
 
 def internal(cause: Exception) -> PotassiumError:
-    """Return an error for what nobody meant to raise: of a validator of the app's, or our own."""
+    """Return an error for an unexpected exception, from one of the app's validators or our code."""
     error = PotassiumError("The server failed to process the request.")
     error.__cause__ = cause
     return error

@@ -1,4 +1,4 @@
-"""An answer ready for the wire, and how it gets there."""
+"""A response ready for the wire, and how it is sent."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,16 +17,15 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
 class Reply:
-    """Status, headers and body of an answer, all of them encoded.
+    """The encoded status, headers and body of a response.
 
-    It is built where the handler ran, so that no value of the user's, and no tensor, leaves the
-    GPU thread.
+    It is built where the handler ran, so that none of the user's values, tensors included, leaves
+    the GPU thread. The ``Content-Length`` is added here, and the request id by ``send``.
     """
 
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-        """Keep the encoded parts; ``headers`` lacks the length and the request's id."""
         self.status = status
         self.body = body
         self.headers = [*headers]
@@ -35,11 +34,11 @@ class Reply:
 
     @property
     def is_json(self) -> bool:
-        """Return whether the body is a JSON document."""
+        """Whether the body is a JSON document."""
         return JSON in self.headers
 
     async def send(self, request_id: str, send: Send) -> None:
-        """Send the answer, with the request's id, over ASGI."""
+        """Send the response over ASGI, with the request's id."""
         await send(
             {
                 "type": "http.response.start",
@@ -51,18 +50,18 @@ class Reply:
 
 
 class OwnReply(Reply):
-    """An answer whose body the app has written itself: it may be anything."""
+    """A response whose body the app itself has written; it may be anything."""
 
     __slots__ = ()
 
 
 def reply_to(result: Any) -> Reply:
-    """Return the answer that a handler's ``result`` stands for.
+    """Return the response for a handler's ``result``.
 
-    ``bytes`` go out as they are, a ``Response`` as it says, anything else as JSON.
+    ``bytes`` are sent unchanged, a ``Response`` as it specifies, anything else as JSON.
 
     Raises:
-        UnserializableOutput: the result cannot be sent.
+        UnserializableOutput: the result cannot be encoded.
 
     """
     kind = type(result)
@@ -87,9 +86,9 @@ def _reply_to_response(response: Response) -> Reply:
 
 
 def wire_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers of the app's as ASGI sends them.
+    """Return the app's headers as ASGI sends them.
 
-    Those that the server sets itself, and what no header can be, are left out.
+    Headers that the server sets itself and invalid headers are left out.
     """
     return [
         (name.lower().encode("ascii"), value.encode("latin-1"))

@@ -1,4 +1,4 @@
-"""What a handler sees of a request, and of the call that serves it."""
+"""A handler's view of a request, and of the call that serves it."""
 
 import time
 from contextvars import ContextVar
@@ -13,44 +13,41 @@ if TYPE_CHECKING:
 
     from potassium.engine import Stream
 
-__all__ = ["CURRENT", "Request", "current_request"]
+__all__ = ["CURRENT", "Request", "current_request", "request_of"]
 
 CURRENT: ContextVar[Job] = ContextVar("current_job")
-"""The job that the running code serves; its ``origin`` is a ``Message``."""
+"""The job that the running code works on; its ``origin`` is a ``Message``."""
 
-NOT_RUNNING = "request.send() is for plain handlers, while they run."
+NOT_RUNNING = "request.send() works only in a plain handler, while it is running."
 
 
 class Request:
-    """One call of a handler: what the client sent, and whether it still waits for the answer.
+    """One call of a handler: what the client sent, and whether it still waits for the response.
 
-    A ``Request("id", [], b"{}")`` made by hand, as a unit test makes it, belongs to no call: it
-    has no deadline, is never cancelled, and cannot send.
+    A ``Request("id", [], b"{}")`` that you construct yourself, as in a unit test, does not belong
+    to a call: it has no deadline, is never cancelled, and cannot send.
+
+    Args:
+        request_id: the request's id.
+        headers: the ASGI list of headers, names in lower case.
+        body: the raw body.
+
     """
 
     __slots__ = ("__weakref__", "_job", "_message")
 
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Make a request by hand; ``headers`` is the ASGI list, names in lower case."""
         self._message = Message(request_id, headers, body)
         self._job: Job | None = None
 
-    @classmethod
-    def of(cls, job: Job) -> "Request":
-        """Return the request that ``job`` serves."""
-        request = cls.__new__(cls)
-        request._message = job.origin  # noqa: SLF001 - it is being built
-        request._job = job  # noqa: SLF001
-        return request
-
     @property
     def id(self) -> str:
-        """The client's ``X-Request-Id``, or a UUID; not unique where clients choose it."""
+        """The client's ``X-Request-Id``, or a UUID; not unique if clients choose it."""
         return self._message.id
 
     @property
     def headers(self) -> "Headers":
-        """The headers: a mapping whose keys are case-insensitive."""
+        """The headers, a mapping with case-insensitive keys."""
         return self._message.headers
 
     @property
@@ -63,8 +60,8 @@ class Request:
         """The body's JSON value.
 
         Raises:
-            UnsupportedMediaType: the request says that it is something else.
-            MalformedJSON: it is none.
+            UnsupportedMediaType: the request's ``Content-Type`` is not JSON.
+            MalformedJSON: the body is not valid JSON.
 
         """
         return self._message.json
@@ -76,38 +73,38 @@ class Request:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the result any more; cheap enough to ask at every token.
+        """Whether nobody waits for the result any more; cheap enough to check at every token.
 
-        It turns true when the client has left, the deadline has passed, or the server's time to
-        stop is over.
+        It becomes true when the client disconnects, the deadline passes, or the server's grace
+        period ends.
         """
         return self._job is not None and self._job.is_unwanted(time.monotonic())
 
     def raise_if_cancelled(self) -> None:
-        """Leave the handler where nobody waits for its result any more.
+        """Raise, to leave the handler, if nobody waits for its result any more.
 
         Raises:
-            ClientLeft: the client has left.
+            ClientLeft: the client has disconnected.
             DeadlineExceeded: the deadline has passed.
-            Draining: the server's time to stop is over.
+            Draining: the server's grace period is over.
 
         """
         if self.cancelled and self._job is not None:
             raise self._job.called_off or DeadlineExceeded()
 
     def send(self, chunk: Any) -> None:
-        """Send ``chunk`` to the caller now, from inside a plain handler that goes on.
+        """Send ``chunk`` to the caller now, from inside a plain handler that keeps running.
 
-        What the handler returns is the last chunk; None is none. Blocks while the caller has not
-        taken what was sent before, beyond 16 MiB. May be called on any thread while the
-        handler runs.
+        The handler's return value is sent as the last chunk, unless it is None. Blocks while the
+        caller has 16 MiB or more still to read. May be called on any thread while the handler
+        runs.
 
         Raises:
-            UsageError: no plain handler runs for this request.
-            UnserializableOutput: it cannot be sent.
-            ClientLeft: the client has left.
+            UsageError: no plain handler is running for this request, or it has ``finish=``.
+            UnserializableOutput: the chunk cannot be encoded.
+            ClientLeft: the client has disconnected.
             DeadlineExceeded: the deadline has passed.
-            Draining: the server's time to stop is over.
+            Draining: the server's grace period is over.
 
         """
         stream = self._stream()
@@ -119,13 +116,13 @@ class Request:
         self.raise_if_cancelled()
 
     def progress(self, share: float, message: str | None = None) -> None:
-        """Report how far the call is: ``share`` from 0 to 1, and optionally in words.
+        """Report the call's progress: ``share`` from 0 to 1, and optionally a ``message``.
 
-        A background job shows it, and its stream of events tells it; the caller of a direct call
-        does not see it. Never blocks, and may be called on any thread, and at every step.
+        It appears in the background job's document and event stream; the caller of a direct call
+        does not see it. Never blocks. May be called on any thread, and at every step.
 
         Raises:
-            UsageError: the share is not from 0 to 1, or the message is not text.
+            UsageError: ``share`` is not a number from 0 to 1, or ``message`` is not valid text.
 
         """
         try:
@@ -133,7 +130,9 @@ class Request:
         except (TypeError, ValueError):
             share = -1.0
         if not 0 <= share <= 1 or not _is_text(message):
-            raise UsageError('request.progress(0.4, "epoch 2"): a number from 0 to 1, and a text.')
+            raise UsageError(
+                'request.progress(0.4, "epoch 2") takes a number from 0 to 1, and a text.'
+            )
         if self._message.background is not None:
             self._message.background.progress(share, message)
 
@@ -143,29 +142,36 @@ class Request:
             raise UsageError(NOT_RUNNING)
         if job.operation.finish is not None:
             raise UsageError(
-                "request.send() is for plain handlers without finish=, which makes the answer of "
-                "what they return."
+                "request.send() works only in a plain handler without finish=, which makes the "
+                "answer from what it returns."
             )
         return job.stream or job.open_stream(job)
 
 
-def current_request() -> Request:
-    """Return the request that the calling handler serves.
+def request_of(job: Job) -> Request:
+    """Return the request that ``job`` serves; the ``origin`` of the job is a ``Message``."""
+    request = Request.__new__(Request)
+    request._message, request._job = job.origin, job  # noqa: SLF001 - it is being built
+    return request
 
-    For handlers that do not take a ``Request`` themselves, and for what they call.
+
+def current_request() -> Request:
+    """Return the request that the running handler serves.
+
+    For handlers that do not take a ``Request`` themselves, and for functions that they call.
 
     Raises:
-        UsageError: it was called outside a handler.
+        UsageError: it is called outside a handler.
 
     """
     try:
-        return Request.of(CURRENT.get())
+        return request_of(CURRENT.get())
     except LookupError:
         raise UsageError("current_request() was called outside a handler.") from None
 
 
 def _is_text(message: object) -> bool:
-    """Return whether a message can be stored and sent: half of a surrogate pair cannot."""
+    """Return whether a message can be stored and sent; half of a surrogate pair cannot."""
     if not isinstance(message, str):
         return message is None
     try:

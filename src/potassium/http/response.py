@@ -1,4 +1,4 @@
-"""Full control over the response."""
+"""``Response``: full control over what is sent."""
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -11,20 +11,25 @@ __all__ = ["EMPTY", "FIELD_VALUE", "NOT_GIVEN", "TOKEN", "Response"]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
-EMPTY = (204, 205, 304)  # no content comes with these (RFC 9110, section 6.4.1)
-NOT_GIVEN: Final = object()  # None is JSON too
+EMPTY = (204, 205, 304)  # statuses without content (RFC 9110, section 6.4.1)
+NOT_GIVEN: Final = object()  # not None, which is valid JSON
 
 
 class Response:
-    """An answer in full: ``Response(status=201, json={"id": 7}, headers={"X-Model": "a"})``.
+    """A complete response: ``Response(status=201, json={"id": 7}, headers={"X-Model": "a"})``.
+
+    Nothing is sent until the handler returns it.
 
     Attributes:
         status: the HTTP status, 200 to 599.
-        json: sent as JSON, whatever a handler may return, where ``body`` is not given.
-        body: sent as it is; ``str`` in UTF-8; a generator's chunks as a stream. The content type
-            is ``application/octet-stream`` for bytes and ``text/plain`` for str where ``headers``
-            does not name one.
-        headers: sent beside those that the server sets.
+        json: sent as JSON unless ``body`` is given; any value that a handler may return.
+        body: ``bytes`` are sent unchanged, ``str`` in UTF-8, a generator's chunks as a stream.
+            Unless ``headers`` sets one, the content type is ``application/octet-stream`` for bytes
+            and ``text/plain`` for str.
+        headers: sent in addition to those that the server sets.
+
+    Raises:
+        UsageError: both ``json`` and ``body`` were given, or the status or a header is invalid.
 
     """
 
@@ -37,13 +42,6 @@ class Response:
         headers: Mapping[str, str] | None = None,
         body: bytes | str | Iterator[Any] | AsyncIterator[Any] | None = None,
     ) -> None:
-        """Describe the answer; nothing is sent before the handler returns it.
-
-        Raises:
-            UsageError: both ``json`` and ``body`` were given, or the status or a header is not
-                one that can be sent.
-
-        """
         if json is not NOT_GIVEN and body is not None:
             raise UsageError(
                 "Response(json=..., body=...): give one of the two. json= is encoded for you, "
@@ -68,10 +66,10 @@ class Response:
 
 
 def _check_header(name: str, value: str) -> None:
-    """Refuse what no HTTP header can be (RFC 9110, section 5).
+    """Check that a header is valid (RFC 9110, section 5).
 
     Raises:
-        UsageError: a name that is no token, or a value with control characters in it.
+        UsageError: the name is not a token, or the value is not printable Latin-1 text.
 
     """
     if not isinstance(name, str) or not TOKEN.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): their framing, all of it."""
+"""Server-sent events (WHATWG HTML, section 9.2): all of their framing."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 class ServerSentEvents(StreamFormat):
-    """The form of a stream whose chunks are events: ``str`` as it is, anything else as JSON.
+    """A stream whose chunks are events: ``str`` is sent unchanged, anything else as JSON.
 
     Each chunk is an event with an ``id`` that counts up from 1. The last event is ``end``, or
     ``error`` with the problem document.
@@ -31,7 +31,7 @@ class ServerSentEvents(StreamFormat):
         self._count = 0
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the event that stands for ``chunk``."""
+        """Return ``chunk`` as an event."""
         if isinstance(chunk, BUFFERS):
             chunk = as_text(chunk)
         data = _lines(chunk) if isinstance(chunk, str) else b"data: %b\n" % encode(chunk)
@@ -39,12 +39,12 @@ class ServerSentEvents(StreamFormat):
         return b"id: %d\n%b\n" % (self._count, data)
 
     def error(self, problem: bytes) -> bytes:
-        """Return the event that ends a stream which failed, with the problem document."""
+        """Return the event that ends a failed stream, with the problem document."""
         return b"event: error\ndata: %b\n\n" % problem
 
 
 def event(number: int, kind: str, data: bytes) -> bytes:
-    """Return the event of a ``kind``; ``data`` is one line, ``number`` its id."""
+    """Return an event of type ``kind`` with the id ``number``; ``data`` is a single line."""
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind.encode(), data)
 
 

@@ -1,4 +1,4 @@
-"""How the chunks of a stream go over the wire: as lines of JSON, or as they are."""
+"""How the chunks of a stream are encoded: as lines of JSON, or raw."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -26,15 +26,15 @@ BUFFERS = (bytes, bytearray, memoryview)
 
 
 class StreamFormat(ABC):
-    """Encodes one stream's chunks, one after the other, and knows its status and headers.
+    """Encodes one stream's chunks in order, and holds its status and headers.
 
     Attributes:
         status: the HTTP status.
-        headers: what the app set itself.
-        media_type: the content type, where the app has not set its own.
-        defaults: other headers that are sent where the app has not set its own.
-        end: what is sent after the last chunk.
-        keep_alive: what may be sent while there is no chunk; None where nothing may.
+        headers: the headers that the app has set.
+        media_type: the content type, unless the app has set its own.
+        defaults: other headers to send, unless the app has set its own.
+        end: the bytes to send after the last chunk.
+        keep_alive: bytes that may be sent while there is no chunk; None if the format has none.
 
     """
 
@@ -42,7 +42,7 @@ class StreamFormat(ABC):
     end = b""
     keep_alive: bytes | None = None
     defaults: tuple[tuple[bytes, bytes], ...] = (
-        (b"x-accel-buffering", b"no"),  # proxies would collect an answer before they pass it on
+        (b"x-accel-buffering", b"no"),  # otherwise proxies buffer the response and pass it on late
     )
 
     def __init__(self) -> None:
@@ -51,17 +51,17 @@ class StreamFormat(ABC):
 
     @abstractmethod
     def encode(self, chunk: Any) -> bytes:
-        """Return the bytes that stand for ``chunk``.
+        """Return ``chunk`` encoded.
 
         Raises:
-            UnserializableOutput: there are none.
+            UnserializableOutput: the chunk cannot be encoded.
 
         """
 
     def set_by_app(self, status: int, headers: WireHeaders) -> "StreamFormat":
-        """Return the form for an answer whose status and headers the app has given.
+        """Return the format for a response whose status and headers the app has set.
 
-        With a content type of its own it sends its chunks as they are.
+        If the headers set a content type, the chunks are sent raw.
         """
         form = RawChunks() if any(name == b"content-type" for name, _ in headers) else self
         form.status = status
@@ -69,26 +69,26 @@ class StreamFormat(ABC):
         return form
 
     def error(self, problem: bytes) -> bytes | None:  # noqa: ARG002 - for those that can tell
-        """Return what tells of a failure in mid-stream; None where the form has no way to."""
+        """Return the bytes that report a failure mid-stream; None if the format cannot."""
         return None
 
     def head(self) -> WireHeaders:
-        """Return the headers to send; complete once the first chunk was encoded."""
+        """Return the headers to send; complete once the first chunk is encoded."""
         own = {name for name, _ in self.headers}
         defaults = [*self.defaults, (b"content-type", self.media_type)]
         return self.headers + [header for header in defaults if header[0] not in own]
 
 
 class RawChunks(StreamFormat):
-    """``str`` in UTF-8, ``bytes`` as they are, anything else as a line of JSON.
+    """Sends ``str`` in UTF-8, ``bytes`` unchanged, anything else as a line of JSON.
 
-    The first chunk decides on the content type, where the app has not.
+    The first chunk determines the content type, unless the app has set one.
     """
 
     media_type = b""
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the bytes that stand for ``chunk``."""
+        """Return ``chunk`` encoded."""
         if isinstance(chunk, str):
             data, media_type = utf8(chunk), b"text/plain; charset=utf-8"
         elif isinstance(chunk, BUFFERS):
@@ -105,24 +105,24 @@ class RawChunks(StreamFormat):
 
 
 class JsonLines(StreamFormat):
-    """A JSON value in each line (ndjson); ``bytes`` must be text in UTF-8."""
+    """Sends one JSON value per line (ndjson); ``bytes`` must be text in UTF-8."""
 
     media_type = JSON_LINES
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the line that stands for ``chunk``."""
+        """Return ``chunk`` as a line of JSON."""
         return encode(as_text(chunk) if isinstance(chunk, BUFFERS) else chunk) + b"\n"
 
 
 class JsonChunks(JsonLines):
-    """A JSON value for each chunk, whatever the app says: how a background job keeps them."""
+    """One JSON value per chunk, whatever the app sets: how a background job stores its stream."""
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the value that stands for ``chunk``."""
+        """Return ``chunk`` as a JSON value."""
         return super().encode(chunk)[:-1]
 
     def set_by_app(self, status: int, headers: WireHeaders) -> StreamFormat:  # noqa: ARG002
-        """Return this form: nobody sees the status and the headers of a job's answer."""
+        """Return this format: nobody sees the status and headers of a job's response."""
         return self
 
 
@@ -130,7 +130,7 @@ def utf8(text: str) -> bytes:
     """Return ``text`` in UTF-8.
 
     Raises:
-        UnserializableOutput: there is half of a surrogate pair in it.
+        UnserializableOutput: ``text`` contains half of a surrogate pair.
 
     """
     try:
@@ -140,16 +140,16 @@ def utf8(text: str) -> bytes:
 
 
 def as_text(chunk: bytes | bytearray | memoryview) -> str:
-    """Return ``chunk`` as the text in UTF-8 that it holds.
+    """Return the text of ``chunk``, decoded from UTF-8.
 
     Raises:
-        UnserializableOutput: it is no such text.
+        UnserializableOutput: ``chunk`` is not valid UTF-8.
 
     """
     try:
         return str(chunk, "utf-8")
     except UnicodeDecodeError:
         raise UnserializableOutput(
-            "A chunk of bytes is not text in UTF-8, which this form of stream needs; ask for the "
-            "raw form, with Accept: */*."
+            "A chunk of bytes is not UTF-8 text, which this stream format requires; request the "
+            "raw format with Accept: */*."
         ) from None

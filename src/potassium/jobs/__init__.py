@@ -1,3 +1,3 @@
-"""Background jobs: kept in a store, run when there is time, told of by webhooks."""
+"""Background jobs: stored, run when there is capacity, and reported by webhooks."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""One attempt at a job, from the claim to what comes of it."""
+"""One attempt at a job, from its claim to its outcome."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,29 +15,31 @@ from potassium.jobs.watch import Watch
 
 __all__ = ["Attempt", "status_event"]
 
-PROGRESS_PAUSE = 0.05  # seconds between two of its events, so that a job leaves no millions
-MOST_UNSAVED = 1000  # events; a stream that is ahead of the store by more waits for it
+PROGRESS_PAUSE = 0.05  # seconds between two progress events, so that a job does not store millions
+MOST_UNSAVED = 1000  # events; a stream that is further ahead of the store waits for it
 
 
 class Attempt:
-    """One attempt at a job: what its handler tells on the way, and who wants it to end.
+    """One attempt at a job: what its handler reports, and requests to end it.
 
     ``began`` and ``progress`` may be called from any thread, everything else belongs to the event
-    loop. What is told is stored in the background, all that has piled up at a time.
+    loop. Reports are stored in the background; one write stores all that have piled up.
+
+    Args:
+        last_event: the id of the job's last event; new events follow it.
 
     Attributes:
         job: as it was claimed.
-        on_cancel: called when the job is to end early.
-        on_put_off: called when its handler is not to begin any more: the server stops.
+        on_cancel: called when the job should end early.
+        on_put_off: called when the handler should no longer begin, as the server stops.
         on_begin: called on the loop when the handler has begun, one after the other.
-        is_cancelled: whether it is to end early.
-        has_begun: whether its handler has begun.
-        is_over: whether what comes of it is known, so that it cannot be cancelled any more.
+        is_cancelled: whether the job should end early.
+        has_begun: whether the handler has begun.
+        is_over: whether the outcome is known, so that the job can no longer be cancelled.
 
     """
 
     def __init__(self, job: StoredJob, store: JobStore, watch: Watch, last_event: int) -> None:
-        """Begin after the job's event of number ``last_event``."""
         self.job = job
         self.on_cancel: Callable[[], object] | None = None
         self.on_put_off: Callable[[], object] | None = None
@@ -54,33 +56,34 @@ class Attempt:
         self._has_progress = False
         self._latest: tuple[float | None, str | None] = (None, None)
         self._paced_until = 0.0
-        self._is_noted = False  # the loop is about to look at the latest
+        self._is_noted = False  # the loop is about to look at _latest
         self._saving: asyncio.Task[None] | None = None
         self._saved = asyncio.Event()
-        self._has_more = asyncio.Event()  # something else than progress, or the end
+        self._has_more = asyncio.Event()  # something other than progress, or the end
         self.is_over = False
 
     def began(self) -> None:
-        """Note that the handler has begun; calls after the first count for nothing."""
+        """Report that the handler has begun; later calls do nothing."""
         if not self.has_begun:
             self.has_begun = True
             self._on_loop(self._begin)
 
     def progress(self, share: float | None, message: str | None) -> None:
-        """Note how far the handler is: ``share`` of 1, and in words."""
+        """Report progress: a ``share`` from 0 to 1, and a message; None leaves the last one."""
         before = self._latest
         self._latest = (
             before[0] if share is None else share,
             before[1] if message is None else message,
         )
-        if not self._is_noted:  # one wake-up for all that is told until the loop comes to it
+        if not self._is_noted:  # one wake-up for all that is reported until the loop comes to it
             self._is_noted = True
             self._on_loop(self._note_progress)
 
     async def chunk(self, data: bytes) -> None:
-        """Note a chunk of the result, as JSON; wait for the store where it is far behind.
+        """Report a chunk of the result, as JSON; wait for the store if it is far behind.
 
-        Not for one that fails: what it lacks is stored when it works, or at the end.
+        Does not wait for a store that fails: what it lacks is stored when it works again, or at
+        the end.
         """
         self._add("chunk", data)
         while len(self._events) >= MOST_UNSAVED and self._saving is not None:
@@ -88,25 +91,25 @@ class Attempt:
             await self._saved.wait()
 
     def cancel(self) -> None:
-        """Ask the handler to end, where it has not yet."""
+        """Ask the handler to end, if it has not ended."""
         self.is_cancelled = True
         if self.on_cancel is not None:
             self.on_cancel()
 
     def put_off(self) -> None:
-        """Leave the handler to the next server, where it has not begun."""
+        """Leave the job to the next server, if its handler has not begun."""
         if not self.has_begun and self.on_put_off is not None:
             self.on_put_off()
 
     @property
     def told(self) -> StoredJob:
-        """The job with the progress that its handler has told last."""
+        """The job with the progress and message that its handler last reported."""
         return replace(self.job, progress=self._progress, message=self._message)
 
     async def finish(self, status: dict[str, Any]) -> Sequence[Event]:
-        """Return the events that are not stored yet, the last one telling ``status``.
+        """Return the events that are not stored yet, and a last one with ``status``.
 
-        Nothing is stored of this run any more but by the caller.
+        From then on, only the caller stores anything of this attempt.
         """
         self.is_over = True
         self._has_more.set()
@@ -117,7 +120,7 @@ class Attempt:
         return self._events
 
     def _on_loop(self, call: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the loop is closed, and nobody is left to be told
+        with suppress(RuntimeError):  # the loop is closed, and nobody is left to hear it
             self._loop.call_soon_threadsafe(call)
 
     def _begin(self) -> None:
@@ -127,7 +130,7 @@ class Attempt:
                 call()
 
     def _note_progress(self) -> None:
-        self._is_noted = False  # before the look: what is told later comes here again
+        self._is_noted = False  # before the look: what is reported later comes here again
         if not self.is_over:
             self._progress, self._message = self._latest
             self._has_progress = True
@@ -158,7 +161,7 @@ class Attempt:
             while (self._events or self._has_progress) and not self.is_over:
                 await self._pace()
                 if self.is_over:
-                    return  # the end brings it along
+                    return  # finish() returns the rest
                 self._take_progress()
                 if not await self._note():
                     return
@@ -167,7 +170,7 @@ class Attempt:
             self._saved.set()
 
     async def _pace(self) -> None:
-        """Wait until it is time for more progress, unless there is something else to store."""
+        """Wait until the next progress may be stored, unless there is something else to store."""
         left = self._paced_until - self._loop.time()
         if left > 0 and not self._events:
             with suppress(TimeoutError):
@@ -178,7 +181,7 @@ class Attempt:
             self._paced_until = self._loop.time() + PROGRESS_PAUSE
 
     async def _note(self) -> bool:
-        """Store what has piled up; return False where it stays for the next time, or the end."""
+        """Store what has piled up; return False if it stays for the next time, or for the end."""
         events, self._events = self._events, []
         try:
             await self._store.note(
@@ -193,5 +196,5 @@ class Attempt:
 
 
 def status_event(status: str, attempts: int) -> bytes:
-    """Return what the event stream tells of a job that has come to a new status."""
+    """Return the data of the event that reports a job's new status."""
     return orjson.dumps({"status": status, "attempts": attempts})

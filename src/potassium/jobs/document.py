@@ -13,7 +13,7 @@ __all__ = ["document", "rfc3339"]
 def document(
     job: StoredJob, *, position: int | None = None, with_output: bool = True
 ) -> dict[str, Any]:
-    """Return what a job's page shows, ready to be encoded as JSON."""
+    """Return the job document, ready to be encoded as JSON."""
     shown: dict[str, Any] = {
         "id": job.id,
         "handler": job.handler,

@@ -1,4 +1,4 @@
-"""How a background job becomes a call of its handler, and what the call comes to."""
+"""Runs background jobs as calls of their handlers on the engine."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,11 +30,11 @@ from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outco
 
 __all__ = ["Executor"]
 
-LONGEST_OUTPUT = 500_000_000  # bytes; SQLite keeps no value of 1e9, and never would
+LONGEST_OUTPUT = 500_000_000  # bytes; SQLite would reject 1e9 bytes at every attempt
 
-FULL = 0.05  # seconds until a queue that direct calls have filled is asked again
+FULL = 0.05  # seconds until the next try, if direct calls have filled the queue
 
-# Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take so
+# Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take this
 # long together.
 AHEAD = 0.2  # seconds
 MOST_AHEAD = 64  # jobs
@@ -45,22 +45,29 @@ SLACK = 0.001  # seconds
 class Executor:
     """Runs jobs on the engine, among the direct calls.
 
-    Jobs wait in the store. Of those that have not begun only a few wait in the engine's queue: what
-    fills a batch, or a fraction of a second of short ones. There they are of low priority: a direct
-    call goes before them, until as many have as the queue takes. So a direct call waits for no more
-    than the job that runs, or its own batch, and a job that has come so far for no more than that
-    many direct calls.
+    Jobs wait in the store. Of those that have not begun, only a few wait in the engine's queue:
+    enough to fill a batch, or a fraction of a second of short ones. There they have low priority:
+    direct calls overtake them, but no more of them than the queue holds. So a direct call waits
+    only for the job that runs, or for its own batch, and a job in the engine's queue waits for no
+    more direct calls than the queue holds.
+
+    Args:
+        handlers: the handlers of the jobs, by path.
+        debug: whether error documents show tracebacks.
+
+    Attributes:
+        lanes: the jobs that it runs, by what they wait for.
+
     """
 
     def __init__(self, engine: Engine, handlers: Mapping[str, Handler], *, debug: bool) -> None:
-        """Run jobs of ``handlers``, by path, on ``engine``."""
         self.lanes: Sequence[Lane] = _lanes(handlers.values())
         self._engine = engine
         self._handlers = handlers
         self._debug = debug
 
     async def run(self, attempt: Attempt) -> Outcome:
-        """Run a job to its end; never raises for what the handler does."""
+        """Run a job and return its outcome; never raise because of the handler."""
         job = attempt.job
         handler = self._handlers[job.handler]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
@@ -113,7 +120,7 @@ class Executor:
         return job
 
     def _limit(self, job: Job, seconds: float) -> Callable[[], object]:
-        """Return what gives a job so many seconds from when it is called."""
+        """Return a callback that starts the timeout of a job, ``seconds`` from its call."""
         loop = asyncio.get_running_loop()
 
         def begin() -> None:
@@ -123,7 +130,7 @@ class Executor:
         return begin
 
     async def _collect(self, stream: Stream[Job], attempt: Attempt) -> bytes:
-        """Return a list of all chunks as JSON; each is told of as it comes."""
+        """Return a JSON list of all chunks; report each one as it arrives."""
         chunks: list[bytes] = []
         try:
             while (some := await stream.take()) is not None:
@@ -141,16 +148,16 @@ class _Lane:
         self._operations = [handler.operation for handler in handlers]
 
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
-        """Return how many more may be claimed."""
+        """Return how many more jobs may be claimed."""
         first = self._operations[0]
         if first.batching is not None:
             return first.batching.rule.max_size - waiting
         means = [operation.service_time.mean for operation in self._operations]
         slowest = max((mean for mean in means if mean is not None), default=inf)
         ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
-        # The loop may take many times as long to get to this as the job takes, where it is loaded.
+        # Under load, the loop may take many times as long to get here as the job takes.
         if quiet > (2 * slowest + SLACK if claimed else AHEAD):
-            ahead = 0  # what runs is none of the short ones, or may be none
+            ahead = 0  # what runs is not a short job, or may not be one
         return max(ahead - waiting, (first.concurrency or 1) - claimed)
 
 
@@ -167,7 +174,9 @@ def _lanes(handlers: Iterable[Handler]) -> list[_Lane]:
 
 def _done(reply: Reply) -> Done:
     if reply.status >= HTTPStatus.BAD_REQUEST:
-        error = internal(HTTPException(reply.status, f"The handler answered {reply.status}."))
+        error = internal(
+            HTTPException(reply.status, f"The handler returned status {reply.status}.")
+        )
         raise error
     if not reply.body:
         return Done(b"null")
@@ -184,7 +193,7 @@ def _done(reply: Reply) -> Done:
 
 
 def _may_retry(error: PotassiumError, reply: Reply) -> bool:
-    """Return whether the same call may come to a better end another time."""
+    """Return whether the same call may succeed another time."""
     if isinstance(error, UnserializableOutput):
         return False
     return isinstance(error, OutOfMemory) or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -1,4 +1,4 @@
-"""Jobs kept in memory: they are gone when the process is."""
+"""A job store in memory, which ends with the process."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,10 +14,9 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(MemoryDeliveries):
-    """A ``JobStore`` of this process alone, for development and tests."""
+    """A ``JobStore`` in the memory of one process, for development and tests."""
 
     def __init__(self) -> None:
-        """Begin with no job."""
         super().__init__()
         self._jobs: dict[str, StoredJob] = {}  # in order of submission
         self._keys: dict[tuple[str, str], str] = {}
@@ -27,13 +26,13 @@ class MemoryStore(MemoryDeliveries):
         self._submitted = 0
 
     async def open(self) -> None:
-        """Do nothing: it is ready."""
+        """Do nothing: the store is always ready."""
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
     async def submit(self, job: NewJob) -> StoredJob:
-        """Keep a new job, queued; return it, or the one that its idempotency key names already."""
+        """Queue a new job and return it, or return the job that has its idempotency key already."""
         if job.idempotency_key is not None:
             key = (job.handler, job.idempotency_key)
             if (known := self._keys.get(key)) is not None:
@@ -45,13 +44,13 @@ class MemoryStore(MemoryDeliveries):
         return stored
 
     async def get(self, job_id: str) -> StoredJob | None:
-        """Return a job, or None where there is none."""
+        """Return a job, or None if it does not exist."""
         return self._jobs.get(job_id)
 
     async def find(
         self, *, status: Status | None = None, limit: int, after: str | None = None
     ) -> Sequence[StoredJob]:
-        """Return up to ``limit`` jobs, the newest first; those submitted before job ``after``."""
+        """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it."""
         before = self._submitted + 1
         if after is not None:
             known = self._jobs.get(after)
@@ -64,7 +63,7 @@ class MemoryStore(MemoryDeliveries):
         return list(islice(fitting, limit))
 
     async def position(self, job: StoredJob) -> int:
-        """Return the place of a queued job among those of its handler, from 1 on."""
+        """Return the position of a queued job among those of its handler, from 1."""
         return self._lines[job.handler].before(job) + 1
 
     async def count(self, status: Status, handler: str | None = None) -> int:
@@ -74,7 +73,7 @@ class MemoryStore(MemoryDeliveries):
         return sum(jobs for (one, _), jobs in self._counts.items() if one is status)
 
     async def waiting(self) -> Collection[str]:
-        """Return the handlers that queued jobs are for."""
+        """Return the handlers that have queued jobs."""
         return [
             handler
             for (status, handler), jobs in self._counts.items()
@@ -84,7 +83,7 @@ class MemoryStore(MemoryDeliveries):
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
     ) -> Sequence[StoredJob]:
-        """Let up to ``limit`` queued jobs of ``handlers`` run: those that are next and due."""
+        """Claim up to ``limit`` queued jobs of ``handlers``: the next ones that are due."""
         first = [
             job
             for handler in set(handlers)
@@ -94,7 +93,7 @@ class MemoryStore(MemoryDeliveries):
         return [self._set(job.claimed(now)) for job in first[:limit]]
 
     async def next_job(self, handlers: Collection[str]) -> float | None:
-        """Return when the next queued job of ``handlers`` is due; None where there is none."""
+        """Return when the next queued job of ``handlers`` is due, or None if there is none."""
         due = (job.due_at for handler in handlers for job in self._queued(handler))
         return min(due, default=None)
 
@@ -103,7 +102,7 @@ class MemoryStore(MemoryDeliveries):
         return ()
 
     async def left_behind(self) -> Sequence[StoredJob]:
-        """Return nothing: a claimant that died took all jobs with it."""
+        """Return nothing: a process that dies takes all its jobs with it."""
         return ()
 
     async def end(  # noqa: PLR0913 - as in the interface
@@ -117,7 +116,7 @@ class MemoryStore(MemoryDeliveries):
         events: Iterable[Event] = (),
         deliveries: Iterable[Delivery] = (),
     ) -> bool:
-        """Bring a job to its end; False where it is not as ``job`` says any more."""
+        """End a job; return False if its status or attempts are no longer those of ``job``."""
         current = self._same(job, Status.QUEUED, Status.RUNNING)
         if current is None:
             return False
@@ -147,7 +146,7 @@ class MemoryStore(MemoryDeliveries):
         counts: bool = True,
         crashed: bool = False,
     ) -> bool:
-        """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``."""
+        """Queue a running job again at its old position; return False as ``end`` does."""
         current = self._same(job, Status.RUNNING)
         if current is None:
             return False
@@ -168,9 +167,9 @@ class MemoryStore(MemoryDeliveries):
     async def retry(
         self, job: StoredJob, *, attempts_limit: int, now: float, events: Iterable[Event] = ()
     ) -> bool:
-        """Queue a failed job again, in its old place; False as for ``end``.
+        """Queue a failed job again at its old position; return False as ``end`` does.
 
-        It does not expire any more: it had begun in time.
+        The job no longer expires, as it began in time.
         """
         current = self._same(job, Status.FAILED)
         if current is None:
@@ -196,7 +195,7 @@ class MemoryStore(MemoryDeliveries):
         message: str | None,
         events: Iterable[Event] = (),
     ) -> None:
-        """Keep the progress and events of a running job; nothing where the claim is lost."""
+        """Store the progress and events of a running job; do nothing if the claim is lost."""
         current = self._same(job, Status.RUNNING)
         if current is None:
             return
@@ -210,12 +209,12 @@ class MemoryStore(MemoryDeliveries):
         self._events[job.id] += events
 
     async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Return up to ``limit`` events of a job, from the one after ``after`` on."""
+        """Return up to ``limit`` events of a job, starting after the event ``after``."""
         later = (event for event in self._events.get(job_id, ()) if event.id > after)
         return list(islice(later, limit))
 
     async def last_event(self, job_id: str) -> int:
-        """Return the number of a job's last event, 0 where it has none."""
+        """Return the id of a job's last event, or 0 if it has none."""
         events = self._events.get(job_id)
         return events[-1].id if events else 0
 
@@ -230,7 +229,7 @@ class MemoryStore(MemoryDeliveries):
         return sorted(expired, key=lambda job: (job.expires_at, job.seq))[:limit]
 
     async def delete_ended(self, *, before: float, limit: int) -> int:
-        """Delete up to ``limit`` jobs that ended before a time; return how many it were."""
+        """Delete up to ``limit`` jobs that ended before ``before``; return how many."""
         ended = [
             job
             for job in self._jobs.values()
@@ -247,7 +246,7 @@ class MemoryStore(MemoryDeliveries):
         return (self._jobs[job_id] for job_id in self._lines[handler])
 
     def _same(self, job: StoredJob, *statuses: Status) -> StoredJob | None:
-        """Return the job as it is now, if it is in one of ``statuses`` and as ``job`` says."""
+        """Return the stored job if it has one of ``statuses`` and still matches ``job``."""
         current = self._jobs.get(job.id)
         if current is None or current.status not in statuses:
             return None
@@ -255,7 +254,7 @@ class MemoryStore(MemoryDeliveries):
         return current if is_same else None
 
     def _set(self, job: StoredJob) -> StoredJob:
-        """Put a job in place of what it was, in its line and the counts too."""
+        """Replace the stored job, and update its handler's queue and the counts."""
         former = self._jobs.get(job.id)
         if former is not None:
             self._leave(former)

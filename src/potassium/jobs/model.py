@@ -1,14 +1,14 @@
-"""A background job as it is stored, and the states it goes through.
+"""A background job as it is stored, and the states that it goes through.
 
     queued ──claim──> running ──> succeeded
-      │  ^               │ ├────> failed ──retry by hand──> queued
+      │  ^               │ ├────> failed ──retry──> queued
       │  └─put back──────┘ └────> cancelled
       ├──> cancelled
       └──> expired
 
-``claim``, ``put back`` and the ends of a running job belong to the runner; ``cancel`` and ``retry``
-to whoever asks over HTTP; ``expired`` to the sweeper. Every transition names the state it starts
-from, so that of two at once one comes to nothing.
+The runner claims jobs, puts them back, and ends running ones. Clients cancel and retry jobs over
+HTTP. The sweeper expires them. Every transition names the state that it starts from, so only one of
+two simultaneous transitions takes effect.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,17 @@ __all__ = ["Event", "NewJob", "Status", "StoredJob", "queued", "same_or_refused"
 
 
 class Status(StrEnum):
-    """Where a job stands."""
+    """The state of a job.
+
+    Attributes:
+        QUEUED: it waits for its first attempt, or for the next one.
+        RUNNING: it is claimed; its handler runs, or is about to.
+        SUCCEEDED: it has an output.
+        FAILED: it ended with an error, and is not tried again unless a client asks for it.
+        CANCELLED: it was cancelled before it had another outcome.
+        EXPIRED: it did not begin before its ``expires_at``.
+
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -32,28 +42,28 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing happens to the job any more by itself."""
+        """Whether the job has ended and does not change again by itself."""
         return self not in (Status.QUEUED, Status.RUNNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A call that is to be run in the background. Times are in seconds since the epoch.
+    """A call to run in the background. Times are in seconds since the epoch.
 
     Attributes:
-        id: unguessable; who knows it may read and cancel the job.
+        id: unguessable; whoever knows it may read and cancel the job.
         handler: the path of the handler.
-        body: of the request, as it came.
-        headers: of the request, names in lower case, without those that hold credentials.
-        request_id: of the request that submitted it.
+        body: the request body, unchanged.
+        headers: the request headers, names in lower case, without those that hold credentials.
+        request_id: the ID of the request that submitted the job.
         priority: 0 low, 1 normal, 2 high.
-        attempts_limit: how often it may be tried.
-        created_at: when it was submitted.
-        expires_at: when it is of no use any more, if it has not begun by then; None for never.
-        webhook_url: where the client wants the job document posted when it has ended.
-        idempotency_key: names the job for its client; the same key for the same handler is the
-            same job.
-        fingerprint: a hash of what was asked for; the same key with another one is a mistake.
+        attempts_limit: the maximum number of attempts.
+        created_at: when the job was submitted.
+        expires_at: when the job expires if it has not begun; None for never.
+        webhook_url: where the client wants the job document posted when the job has ended.
+        idempotency_key: chosen by the client; the same key for the same handler means the same
+            job.
+        fingerprint: a hash of the content; the same key with another fingerprint is an error.
 
     """
 
@@ -73,22 +83,22 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredJob(NewJob):
-    """A job as the store has it at one moment.
+    """A job as it is stored at one moment.
 
     Attributes:
-        seq: its place in the order of submission, from 1 on.
+        seq: its position in the order of submission, from 1.
         status: see ``Status``.
         due_at: when it may be claimed, while it is queued.
         started_at: when the last attempt began.
-        finished_at: when it came to its end.
-        attempts: how often it was claimed. Of a running job it is the fencing token too: who
-            claimed it before has an older one, and cannot change it any more.
-        crashes: how often the process died that was at it.
-        progress: 0 to 1, as the handler has told last.
-        message: what the handler has told last, beside the progress.
-        output: JSON, of one that has succeeded.
-        error: a problem document (RFC 9457) as JSON, of one that has not; while it is queued
-            again, of its last attempt.
+        finished_at: when it ended.
+        attempts: how often it was claimed. For a running job this is also the fencing token: an
+            earlier claimant has an older one, and can no longer change the job.
+        crashes: how often the process died while it ran the job.
+        progress: 0 to 1, as last reported by the handler.
+        message: the text last reported by the handler, along with the progress.
+        output: the result as JSON, if it succeeded.
+        error: a problem document (RFC 9457) as JSON, if it did not succeed; while it is queued
+            again, the error of its last attempt.
 
     """
 
@@ -105,7 +115,7 @@ class StoredJob(NewJob):
     error: bytes | None = None
 
     def claimed(self, now: float) -> "StoredJob":
-        """Return the job as it is once it was claimed: one more attempt, with no progress yet."""
+        """Return the job as claimed at ``now``: running, with one more attempt and no progress."""
         return replace(
             self,
             status=Status.RUNNING,
@@ -118,10 +128,10 @@ class StoredJob(NewJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to a job, as its event stream tells it.
+    """One thing that happened to a job, as sent in its event stream.
 
     Attributes:
-        id: counts up from 1 within the job.
+        id: counts up from 1 within each job.
         kind: ``status``, ``progress`` or ``chunk``.
         data: JSON.
 
@@ -136,7 +146,7 @@ _GIVEN = [field.name for field in fields(NewJob) if field.name != "headers"]
 
 
 def queued(job: NewJob, seq: int) -> StoredJob:
-    """Return a new job as it is stored: the how-manieth of all, due at once."""
+    """Return a new job as it is stored: number ``seq`` of all jobs, and due at once."""
     return StoredJob(
         **{name: getattr(job, name) for name in _GIVEN},
         headers=tuple((name, value) for name, value in job.headers),
@@ -147,10 +157,10 @@ def queued(job: NewJob, seq: int) -> StoredJob:
 
 
 def same_or_refused(known: StoredJob, job: NewJob) -> StoredJob:
-    """Return the job that an idempotency key names already.
+    """Return ``known``, the job that already has the idempotency key of ``job``.
 
     Raises:
-        IdempotencyKeyReused: it was submitted with other content.
+        IdempotencyKeyReused: ``known`` was submitted with different content.
 
     """
     if known.fingerprint != job.fingerprint:

@@ -8,19 +8,18 @@ from potassium.jobs.store import PRIORITY_STEP
 
 __all__ = ["JobOrder", "rank"]
 
-HIGHEST = 2  # priority; those below count as submitted later
+HIGHEST = 2  # priority; jobs of lower priority count as submitted later
 
 
 def rank(job: StoredJob) -> int:
-    """Return what a job is ordered by, and keeps for life; of two the one with less is next."""
+    """Return the sort key of a job, which never changes; the job with the lowest key is next."""
     return job.seq + (HIGHEST - job.priority) * PRIORITY_STEP
 
 
 class JobOrder:
-    """The queued jobs of one handler, in order; in memory."""
+    """The queued jobs of one handler in memory, in the order in which they run."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._places: list[tuple[int, int, str]] = []
 
     def __iter__(self) -> Iterator[str]:
@@ -28,15 +27,15 @@ class JobOrder:
         return (job_id for _, _, job_id in self._places)
 
     def enter(self, job: StoredJob) -> None:
-        """Put a job into its place."""
+        """Insert a job at its position."""
         insort(self._places, _place(job))
 
     def leave(self, job: StoredJob) -> None:
-        """Take a job out."""
+        """Remove a job."""
         del self._places[bisect_left(self._places, _place(job))]
 
     def before(self, job: StoredJob) -> int:
-        """Return how many jobs are before this one."""
+        """Return how many jobs run before this one."""
         return bisect_left(self._places, _place(job))
 
 

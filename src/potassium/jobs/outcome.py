@@ -1,4 +1,4 @@
-"""What an attempt at a job comes to, and what makes attempts."""
+"""The outcomes of an attempt at a job, and the interfaces of what runs attempts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ __all__ = ["Cancelled", "Done", "Failed", "Lane", "NotDone", "Outcome", "Work"]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It has succeeded, with this JSON."""
+    """The attempt succeeded, with this JSON."""
 
     output: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It has failed, with this problem document; where it ``may_retry``, it may do better later."""
+    """The attempt failed, with this problem document; ``may_retry`` if another one may succeed."""
 
     error: bytes
     may_retry: bool
@@ -27,41 +27,49 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """It was cancelled, with this problem document."""
+    """The attempt was cancelled, with this problem document."""
 
     error: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class NotDone:
-    """The server stopped before it came to an end."""
+    """The server stopped before the attempt ended."""
 
 
 Outcome = Done | Failed | Cancelled | NotDone
 
 
 class Lane(Protocol):
-    """Jobs that wait for one another: those of the GPU thread, of one batch, of one async handler.
+    """Jobs that wait for one another: on the GPU thread, in one batch, or in one async handler.
 
     Attributes:
-        handlers: whose jobs they are.
+        handlers: the paths of the handlers whose jobs they are.
 
     """
 
     handlers: Sequence[str]
 
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
-        """Return how many more may be claimed.
+        """Return how many more jobs may be claimed.
 
-        ``claimed`` are, and have not come to an outcome; ``waiting`` of them have not begun. For
-        ``quiet`` seconds none has begun or come to one.
+        Args:
+            waiting: how many of the claimed jobs have not begun.
+            claimed: how many jobs are claimed and have no outcome yet.
+            quiet: seconds since a job last began or had its outcome.
+
         """
 
 
 class Work(Protocol):
-    """What runs jobs."""
+    """Runs jobs.
+
+    Attributes:
+        lanes: the jobs that it runs, by what they wait for.
+
+    """
 
     lanes: Sequence[Lane]
 
     async def run(self, attempt: "Attempt") -> Outcome:
-        """Run a job to its end; never raises for what the handler does."""
+        """Run a job and return its outcome; never raise because of the handler."""

@@ -1,4 +1,4 @@
-"""The pages of background jobs."""
+"""The HTTP endpoints of background jobs."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import groupby
@@ -24,14 +24,18 @@ AT_ONCE = 32  # events; they may be large
 
 
 class JobRoutes:
-    """What clients ask of background jobs, each by its id, which nobody can guess."""
+    """Answers requests about background jobs, which clients name by unguessable ids.
+
+    Args:
+        service: returns the job service; it may have to start the app first.
+
+    """
 
     def __init__(self, service: Callable[[], Awaitable[JobService]]) -> None:
-        """Ask ``service`` for the jobs; it may have to start the app first."""
         self._service = service
 
     def routes(self) -> list[Route]:
-        """Return a route for each page."""
+        """Return a route for each endpoint."""
         return [
             Route("/jobs", self.find, methods=["GET"], name="jobs"),
             Route("/jobs/{id}", self.get, methods=["GET"], name="job"),
@@ -42,10 +46,10 @@ class JobRoutes:
         ]
 
     async def find(self, request: Request) -> Response:
-        """List jobs, the newest first; ``next`` is what to give as ``after`` for those that follow.
+        """List jobs, newest first; the ``next`` of one page is the ``after`` of the next page.
 
         Raises:
-            InvalidInput: ``status``, ``limit`` or ``after`` cannot be.
+            InvalidInput: ``status``, ``limit`` or ``after`` is invalid.
 
         """
         service = await self._service()
@@ -63,7 +67,7 @@ class JobRoutes:
         return _json({"jobs": [document(job, with_output=False) for job in shown], "next": more})
 
     async def get(self, request: Request) -> Response:
-        """Show a job, with ``Prefer: wait`` once it has ended or the time is over."""
+        """Show a job; with ``Prefer: wait``, once it has ended or the time is over."""
         service = await self._service()
         wait, job_id = wait_of(request.scope), request.path_params["id"]
         if wait is None:
@@ -75,21 +79,21 @@ class JobRoutes:
         )
 
     async def cancel(self, request: Request) -> Response:
-        """Cancel a job: at once where it waits, as soon as its handler sees it where it runs."""
+        """Cancel a job: at once if it is queued, or as soon as its handler notices if it runs."""
         service = await self._service()
         job = await service.cancel(request.path_params["id"])
         return _json(await service.document(job), 200 if job.status.is_final else 202)
 
     async def retry(self, request: Request) -> Response:
-        """Run a job that has failed once more."""
+        """Queue a failed job again."""
         service = await self._service()
         return _json(await service.document(await service.retry(request.path_params["id"])), 202)
 
     async def events(self, request: Request) -> Response:
-        """Stream what happens to a job (WHATWG HTML, section 9.2), from ``Last-Event-ID`` on.
+        """Stream the events of a job (WHATWG HTML, section 9.2) that follow ``Last-Event-ID``.
 
         Raises:
-            InvalidInput: that is no number.
+            InvalidInput: ``Last-Event-ID`` is not a number.
 
         """
         service = await self._service()
@@ -104,7 +108,7 @@ class JobRoutes:
         )
 
     async def deliveries(self, request: Request) -> Response:
-        """Show every attempt to post what tells of a job."""
+        """Show every attempt to deliver a webhook about a job."""
         service = await self._service()
         attempts = await service.deliveries(request.path_params["id"])
         by_delivery = sorted(attempts, key=lambda attempt: attempt.delivery_id)
@@ -131,13 +135,13 @@ class JobRoutes:
 
 
 async def _stream(service: JobService, job_id: str, last: int) -> AsyncIterator[bytes]:
-    """Yield events after number ``last``, until the job has come to its end and all are told."""
+    """Yield the events after number ``last``, until the job has ended and all are sent."""
     if last == 0:
         last = 1
         yield _event(Event(id=1, kind="status", data=b'{"status":"queued","attempts":0}'))
     with service.watch.over(job_id) as change:
         while True:
-            job = await service.store.get(job_id)  # before the events: the last come with the end
+            job = await service.store.get(job_id)  # before the events: the end stores the last ones
             while events := await service.store.events(job_id, after=last, limit=AT_ONCE):
                 last = events[-1].id
                 yield b"".join(map(_event, events))

@@ -1,4 +1,4 @@
-"""Runs queued jobs as there is room for them."""
+"""Claims queued jobs and runs them as there is room for them."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from potassium.jobs.watch import Watch
 
 __all__ = ["Runner"]
 
-PAUSE = 0.01  # seconds; what is due but has expired is nobody's to claim until it is swept
+PAUSE = 0.01  # seconds; prevents a busy loop while a due job that has expired awaits the sweeper
 
 logger = logging.getLogger("potassium.jobs")
 
@@ -26,7 +26,7 @@ class Runner:
     """Claims jobs, lets ``Work`` run them, and owns their tasks. Belongs to the event loop.
 
     Attributes:
-        is_draining: whether it claims none any more.
+        is_draining: whether it has stopped claiming jobs.
 
     """
 
@@ -39,7 +39,6 @@ class Runner:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepare to run what is in ``store``; what it comes to goes to ``settlement``."""
         self._store = store
         self._work = work
         self._settlement = settlement
@@ -55,7 +54,7 @@ class Runner:
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Take up what a process that died has left, and begin to claim.
+        """Requeue the jobs that a process that died left running, and begin to claim.
 
         Raises:
             StoreFailed: the store cannot be read.
@@ -66,11 +65,11 @@ class Runner:
         self._loop = asyncio.create_task(self._claim_on(), name="potassium-jobs")
 
     def wake(self) -> None:
-        """Look for jobs to run: there may be one, or room for one."""
+        """Look for jobs to run: there may be a new one, or room for one."""
         self._again.set()
 
     def drain(self) -> None:
-        """Claim no more, and put off what is claimed and has not begun."""
+        """Claim no more jobs, and put off the claimed ones that have not begun."""
         self.is_draining = True
         self._settlement.is_patient = False
         for attempt in self._attempts.values():
@@ -79,7 +78,10 @@ class Runner:
         self._watch.tell_all()
 
     async def close(self) -> None:
-        """Wait until all that ran is stored; what ran it has ended, or has given up on it."""
+        """Wait until the outcomes of all claimed jobs are stored.
+
+        Call this once ``Work`` has finished the jobs or given up on them.
+        """
         self.drain()
         if self._loop is not None:
             await self._loop
@@ -87,7 +89,7 @@ class Runner:
             await asyncio.wait(self._tasks)
 
     def cancel(self, job_id: str) -> bool:
-        """Ask a running job to end; return whether it runs here, and has not ended."""
+        """Ask a running job to end; return whether it runs here and has not ended."""
         attempt = self._attempts.get(job_id)
         if attempt is None or attempt.is_over:
             return False
@@ -96,7 +98,7 @@ class Runner:
 
     @property
     def running(self) -> Sequence[str]:
-        """The ids of the jobs that are claimed."""
+        """The ids of the claimed jobs."""
         return list(self._attempts)
 
     async def _claim_on(self) -> None:
@@ -108,7 +110,7 @@ class Runner:
             except StoreFailed as error:
                 logger.error("background jobs cannot be claimed: %s", error.detail)  # noqa: TRY400
                 next_due = self._clock() + RETRY_STORE
-            except Exception:  # whatever it is, there are others to run
+            except Exception:  # whatever it is, there are other jobs to run
                 logger.exception("background jobs cannot be claimed")
                 next_due = self._clock() + RETRY_STORE
             try:
@@ -120,7 +122,7 @@ class Runner:
                 pass
 
     async def _claim(self, lane: Lane) -> float | None:
-        """Start what there is room for; return when the next is due, where there is room yet."""
+        """Start as many jobs as there is room for; return when the next is due, if room is left."""
         while (room := self._room(lane)) > 0:
             now = self._clock()
             jobs = await self._store.claim(handlers=lane.handlers, limit=room, now=now)
@@ -166,16 +168,18 @@ class Runner:
             self._attempts[job.id] = attempt
             try:
                 outcome = await self._outcome(attempt)
-                leave()  # the next one need not wait until this one is stored
+                leave()  # the next job need not wait until this one is stored
                 if isinstance(outcome, NotDone) and not (self.is_draining or attempt.is_cancelled):
-                    self.drain()  # what runs jobs has failed for good, and would refuse them all
+                    self.drain()  # Work has failed for good, and would refuse every job
                 if await self._settlement.settle(attempt, outcome):
                     self.wake()
             finally:
                 del self._attempts[job.id]
         except StoreFailed as error:
-            logger.error(  # noqa: TRY400 - the store has told what failed
-                "job %s was not stored and will run again: %s", job.id, error.detail
+            logger.error(  # noqa: TRY400 - the store has logged what failed
+                "the outcome of job %s was not stored; the job will run again: %s",
+                job.id,
+                error.detail,
             )
         finally:
             leave()
@@ -188,7 +192,7 @@ class Runner:
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
             return await self._work.run(attempt)
-        except Exception:  # a job that nobody ends would be running for ever
+        except Exception:  # a job that nobody ends would stay running for ever
             logger.exception("job %s failed because of an error in the server", attempt.job.id)
             error = PotassiumError("The server failed to process the request.")
             return Failed(problem_document(error, attempt.job.request_id), may_retry=True)

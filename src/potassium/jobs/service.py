@@ -1,4 +1,4 @@
-"""Background jobs as the rest of the server sees them: submitted, asked for, cancelled."""
+"""The service of background jobs: submit, get, wait, cancel and retry."""
 
 import asyncio
 import hashlib
@@ -36,25 +36,31 @@ from potassium.webhooks.service import WebhookService
 
 __all__ = ["JobService"]
 
-# What a handler may see of the request again, whenever its job runs; what lets in is not kept.
+# Credentials are not stored. A handler sees all other headers when its job runs.
 CREDENTIALS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
 )
-LONGEST_WAIT = 300.0  # seconds that a client may wait for a job; who has left is not noticed
+LONGEST_WAIT = 300.0  # seconds that a client may wait for a job; a disconnect is not noticed
 LONGEST_KEY = 255  # characters
-BETWEEN = 2.0  # seconds that a job may be between two states before its cancellation is given up
+BETWEEN = 2.0  # seconds that a job may be between two states before cancel() gives up
 
 logger = logging.getLogger("potassium.jobs")
 
 
 class JobService:
-    """Owns what background jobs need: the runner, the sweeper, and who waits for what.
+    """Owns the runner and the sweeper of background jobs, and the watch over jobs.
 
-    The store is its caller's, who opens it before and closes it after. Belongs to the event loop.
+    The caller owns the store, and must open it before and close it after. Belongs to the event
+    loop.
+
+    Args:
+        handlers: the handlers of the jobs, by path.
+        work: runs the jobs.
+        webhooks: posts about jobs that have ended.
 
     Attributes:
         store: keeps the jobs.
-        watch: who waits for which one.
+        watch: wakes whoever waits for a job.
 
     """
 
@@ -66,10 +72,6 @@ class JobService:
         work: Work,
         webhooks: WebhookService,
     ) -> None:
-        """Serve jobs of ``handlers``, by path, run by ``work``.
-
-        ``webhooks`` posts what is to be told of those that have ended.
-        """
         self.store = store
         self.watch = Watch()
         self._expire_after = options.expire_after
@@ -80,7 +82,7 @@ class JobService:
         self._sweeper = Sweeper(store, self._runner, self._settlement, keep_for=options.keep_for)
 
     async def start(self) -> None:
-        """Take up what was left, and begin to run jobs.
+        """Requeue the jobs that a process that died left running, and begin to run jobs.
 
         Raises:
             StoreFailed: the store cannot be read.
@@ -97,15 +99,15 @@ class JobService:
         self._sweeper.start()
 
     def drain(self) -> None:
-        """Begin no more jobs; who waits for one that has not begun waits in vain."""
+        """Begin no more jobs; ``wait`` returns early for those that have not begun."""
         self._runner.drain()
 
     def has_rest(self, job: StoredJob) -> bool:
-        """Return whether nothing will happen to a job before this server ends."""
+        """Return whether nothing more will happen to a job before this server stops."""
         return job.status.is_final or (self._runner.is_draining and job.status is Status.QUEUED)
 
     async def close(self) -> None:
-        """Wait until what ran is stored."""
+        """Wait until the outcomes of the jobs that ran are stored; stop the engine first."""
         await self._sweeper.close()
         await self._runner.close()
 
@@ -118,13 +120,14 @@ class JobService:
         idempotency_key: str | None,
         webhook_url: str | None,
     ) -> tuple[StoredJob, int | None]:
-        """Store a call that is to be run in the background; it is safe when this returns.
+        """Store a call to run in the background; return the job and its position in the queue.
 
-        Returns the job, and its place in line where it is queued.
+        The job is stored when this returns. The position is None if the job is not queued, or if
+        the position cannot be read.
 
         Raises:
-            InvalidInput: the idempotency key is too long.
-            IdempotencyKeyReused: it belongs to a job of other content.
+            InvalidInput: the idempotency key is empty or too long.
+            IdempotencyKeyReused: the key belongs to a job with different content.
             StoreFailed: the job is not stored.
 
         """
@@ -147,23 +150,23 @@ class JobService:
             idempotency_key=idempotency_key,
             fingerprint=hashlib.sha256(message.body).digest(),
         )
-        # At once, so that both are done in one transaction.
+        # Concurrently, so that both are done in one transaction.
         job, queued = await asyncio.gather(
             self.store.submit(new), self.store.count(Status.QUEUED, handler.path)
         )
         self._runner.wake()
         if job.id == job_id and priority <= Priority.NORMAL:
-            return job, queued  # it is the last of them, but for some of low priority
+            return job, queued  # it is the last one, except for some of low priority
         try:
             return job, await self.position(job)
         except StoreFailed:
-            return job, None  # it is kept all the same
+            return job, None  # the job is stored all the same
 
     async def get(self, job_id: str) -> StoredJob:
         """Return a job.
 
         Raises:
-            JobNotFound: there is none of this id.
+            JobNotFound: no job has this id.
             StoreFailed: the store cannot be read.
 
         """
@@ -173,10 +176,10 @@ class JobService:
         return job
 
     async def wait(self, job_id: str, seconds: float) -> StoredJob:
-        """Return a job when it has ended, or as it is after so many seconds, or at the drain.
+        """Return a job once it has ended, or as it is after ``seconds`` or when the server drains.
 
         Raises:
-            JobNotFound: there is none of this id.
+            JobNotFound: no job has this id.
             StoreFailed: the store cannot be read.
 
         """
@@ -189,16 +192,16 @@ class JobService:
                     return job
 
     async def document(self, job: StoredJob) -> dict[str, Any]:
-        """Return what a job's page shows."""
+        """Return the job document with the job's position in the queue."""
         return document(job, position=await self.position(job))
 
     async def cancel(self, job_id: str) -> StoredJob:
-        """End a job that waits; ask one that runs to end.
+        """End a queued job, or ask a running one to end.
 
         Raises:
-            JobHasEnded: it has ended already.
-            JobNotFound: there is none of this id.
-            Draining: the next server will run it, as this one could not store what came of it.
+            JobHasEnded: the job has already ended.
+            JobNotFound: no job has this id.
+            Draining: the next server will run the job, as this one could not store its outcome.
             StoreFailed: the store cannot be written.
 
         """
@@ -213,7 +216,7 @@ class JobService:
                 if self._runner.is_draining:
                     raise Draining("The server is stopping.")
                 if time.monotonic() > give_up_at:
-                    raise StoreFailed("The end of the job cannot be stored at the moment.")
+                    raise StoreFailed("The outcome of the job cannot be stored at the moment.")
                 await asyncio.sleep(0.001)  # it is about to begin, or has just ended
                 continue
             error = problem_document(JobCancelled(), job.request_id)
@@ -221,11 +224,11 @@ class JobService:
                 return await self.get(job_id)
 
     async def retry(self, job_id: str) -> StoredJob:
-        """Queue a job that has failed again.
+        """Queue a failed job again.
 
         Raises:
-            JobHasEnded: it has not failed.
-            JobNotFound: there is none of this id.
+            JobHasEnded: the job has not failed.
+            JobNotFound: no job has this id.
             StoreFailed: the store cannot be written.
 
         """
@@ -243,10 +246,10 @@ class JobService:
         return await self.get(job_id)
 
     async def deliveries(self, job_id: str) -> Sequence[DeliveryAttempt]:
-        """Return every attempt to post what tells of a job.
+        """Return every attempt to deliver a webhook about a job.
 
         Raises:
-            JobNotFound: there is none of this id.
+            JobNotFound: no job has this id.
             StoreFailed: the store cannot be read.
 
         """
@@ -254,7 +257,7 @@ class JobService:
         return await self.store.attempts_of(job_id)
 
     async def position(self, job: StoredJob) -> int | None:
-        """Return the place of a job in its line, from 1 on, where it is queued.
+        """Return the position of a job in its handler's queue, from 1; None if it is not queued.
 
         Raises:
             StoreFailed: the store cannot be read.

@@ -1,4 +1,4 @@
-"""Storing what attempts at jobs come to."""
+"""Stores the outcomes of attempts at jobs."""
 
 import asyncio
 import logging
@@ -30,13 +30,13 @@ logger = logging.getLogger("potassium.jobs")
 
 
 class Settlement:
-    """Ends jobs and queues them again, with their events and what is to be posted about them.
+    """Ends jobs or queues them again, and stores their events and the deliveries about them.
 
     Belongs to the event loop.
 
     Attributes:
         is_patient: whether a store that fails is asked until it works; otherwise a job that
-            cannot be stored is left as it is, to be run again by the next server.
+            cannot be stored is left as it is, for the next server to run again.
 
     """
 
@@ -49,7 +49,6 @@ class Settlement:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Store in ``store``; tell ``watch`` of each job, ``webhooks`` of what is to be posted."""
         self.is_patient = True
         self._store = store
         self._terms = terms
@@ -58,10 +57,10 @@ class Settlement:
         self._clock = clock
 
     async def settle(self, attempt: Attempt, outcome: Outcome) -> bool:
-        """Store what an attempt has come to; return whether the job is queued again.
+        """Store the outcome of an attempt; return whether the job is queued again.
 
         Raises:
-            StoreFailed: it cannot be stored, and it is time to leave.
+            StoreFailed: the outcome cannot be stored, and the server is stopping.
 
         """
         job = attempt.job
@@ -90,10 +89,10 @@ class Settlement:
         error: bytes | None = None,
         events: Sequence[Event] | None = None,
     ) -> bool:
-        """Bring a job to its end; return False where it is not in the state of ``job`` any more.
+        """End a job; return False if it is no longer in the state of ``job``.
 
         Raises:
-            StoreFailed: that cannot be stored.
+            StoreFailed: the end cannot be stored.
 
         """
         now = self._clock()
@@ -117,20 +116,20 @@ class Settlement:
         return did
 
     async def expire(self, job: StoredJob) -> None:
-        """End a job that has not begun in time.
+        """End a job that did not begin in time.
 
         Raises:
-            StoreFailed: that cannot be stored.
+            StoreFailed: the end cannot be stored.
 
         """
         error = DeadlineExceeded("The job did not begin in time.")
         await self.end(job, Status.EXPIRED, error=problem_document(error, job.request_id))
 
     async def take_up(self, job: StoredJob) -> None:
-        """Queue a job again whose server has died, unless that has happened too often.
+        """Queue a job again after its server died, or fail it if that has happened too often.
 
         Raises:
-            StoreFailed: that cannot be stored.
+            StoreFailed: the change cannot be stored.
 
         """
         if job.crashes + 1 < max(job.attempts_limit, CRASHES):
@@ -139,17 +138,17 @@ class Settlement:
                 job, due_at=self._clock(), error=None, events=[queued], crashed=True
             )
             return
-        error = Interrupted(f"The server died in {job.crashes + 1} attempts.")
+        error = Interrupted(f"The server died during {job.crashes + 1} attempts at this job.")
         await self.end(job, Status.FAILED, error=problem_document(error, job.request_id))
 
     async def last_event(self, job: StoredJob) -> int:
-        """Return the number of a job's last event, however long the store takes to work.
+        """Return the id of a job's last event; ask a store that fails until it works.
 
         Raises:
-            StoreFailed: it cannot be read, and it is time to leave.
+            StoreFailed: the id cannot be read, and the server is stopping.
 
         """
-        # The first event of all is that it was queued; nothing else is told of before it ran.
+        # The first event says that the job was queued; no other comes before its first attempt.
         return 1 if job.attempts <= 1 else await self._insist(lambda: self._last_event(job))
 
     async def _end(
@@ -183,7 +182,10 @@ class Settlement:
         return max(1, await self._store.last_event(job.id))
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the store until it works, or it is time to leave: then the job is run again."""
+        """Ask the store until it works.
+
+        Once the server is stopping, a failure is raised instead: the next server runs the job.
+        """
         while True:
             try:
                 return await ask()
@@ -195,7 +197,7 @@ class Settlement:
 
 
 def _cancelled(attempt: Attempt, outcome: Outcome) -> bytes:
-    """Return the problem document of an attempt that was cancelled, whatever it has come to."""
+    """Return the problem document of a cancelled attempt, whatever its outcome."""
     if isinstance(outcome, Cancelled):
         return outcome.error
     return problem_document(JobCancelled(), attempt.job.request_id)

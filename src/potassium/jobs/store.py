@@ -1,4 +1,4 @@
-"""What keeps background jobs: the interface that every store has."""
+"""The interface of every store of background jobs."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
@@ -8,79 +8,78 @@ from potassium.webhooks.model import Delivery, DeliveryStore
 
 __all__ = ["JobStore"]
 
-PRIORITY_STEP = 256  # jobs submitted later that one of the next higher priority may overtake
+PRIORITY_STEP = 256  # each lower level of priority counts as submitted this many jobs later
 
 
 class JobStore(DeliveryStore, Protocol):
-    """Keeps jobs, their events, and the deliveries that tell of them.
+    """Keeps jobs, their events, and the deliveries about them.
 
-    Made so that many servers can share one. A claimed job is a lease: the claimant shows that it
-    is alive with ``keep``, and each of its writes names the claim (``StoredJob.attempts`` is the
-    fencing token), so that one who lost a job cannot end it any more.
+    The interface allows many servers to share one store. A claim is a lease: the claimant renews
+    it with ``keep``, and each of its writes names the claim (``StoredJob.attempts`` is the fencing
+    token), so a claimant that has lost a job can no longer end it.
 
-    Once a method that writes has returned, a store that is durable keeps what it wrote whatever
-    happens to the process; what was not written whole was not written at all. Any method may
-    raise ``StoreFailed``; nothing has changed then. Cancellation of a write leaves open whether
-    it happens.
+    Once a method that writes has returned, a durable store keeps what it wrote whatever happens to
+    the process. Writes are atomic. Any method may raise ``StoreFailed``; nothing has changed then.
+    If a write is cancelled, it may or may not happen.
     """
 
     async def open(self) -> None:
         """Make the store ready.
 
         Raises:
-            UsageError: it is in use by another process, or is none of ours.
+            UsageError: another process uses the store, or it is not a store of Potassium.
 
         """
 
     async def close(self) -> None:
-        """Write what is under way, and let go of everything."""
+        """Finish the writes under way, and release everything."""
 
     async def submit(self, job: NewJob) -> StoredJob:
-        """Keep a new job, queued; return it, or the one that its idempotency key names already.
+        """Queue a new job and return it, or return the job that has its idempotency key already.
 
         Raises:
-            IdempotencyKeyReused: that one has another fingerprint.
+            IdempotencyKeyReused: that job has another fingerprint.
 
         """
 
     async def get(self, job_id: str) -> StoredJob | None:
-        """Return a job, or None where there is none."""
+        """Return a job, or None if it does not exist."""
 
     async def find(
         self, *, status: Status | None = None, limit: int, after: str | None = None
     ) -> Sequence[StoredJob]:
-        """Return up to ``limit`` jobs, the newest first; those submitted before job ``after``.
+        """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it.
 
-        Without their bodies and outputs. Of an unknown ``after`` there is nothing after.
+        Their bodies and outputs are left out. Nothing comes after an unknown ``after``.
         """
 
     async def position(self, job: StoredJob) -> int:
-        """Return the place of a queued job in its line, from 1 on."""
+        """Return the position of a queued job among those of its handler, from 1."""
 
     async def count(self, status: Status, handler: str | None = None) -> int:
-        """Return how many jobs have a status, of all handlers or of one; at once."""
+        """Return how many jobs have a status, of all handlers or of one, without a scan."""
 
     async def waiting(self) -> Collection[str]:
-        """Return the handlers that queued jobs are for; at once."""
+        """Return the handlers that have queued jobs, without a scan."""
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
     ) -> Sequence[StoredJob]:
-        """Let up to ``limit`` queued jobs of ``handlers`` run: those that are next and due.
+        """Claim up to ``limit`` queued jobs of ``handlers``: the next ones that are due.
 
-        Next is who was submitted first; one of lower priority counts as submitted
-        ``PRIORITY_STEP`` jobs later for each level, so that none starves. They are running from
-        now on, with one more attempt, started at ``now``; expired ones are left out.
+        The job submitted first is next. For each level below the highest priority, a job counts
+        as submitted ``PRIORITY_STEP`` jobs later, so that none starves. Claimed jobs are running,
+        with one more attempt, started at ``now``. Expired jobs are left out.
         """
 
     async def next_job(self, handlers: Collection[str]) -> float | None:
-        """Return when the next queued job of ``handlers`` is due; None where there is none."""
+        """Return when the next queued job of ``handlers`` is due, or None if there is none."""
 
     async def keep(self, job_ids: Collection[str]) -> Collection[str]:
-        """Show that these claims are alive; return those that are not the caller's any more."""
+        """Renew the claims on these jobs; return the ids of those that the caller has lost."""
 
     async def left_behind(self) -> Sequence[StoredJob]:
-        """Return the running jobs whose claimant is gone: of a process that died."""
+        """Return the running jobs whose claimant is gone because its process died."""
 
     async def end(  # noqa: PLR0913 - all of it in one transaction
         self,
@@ -93,10 +92,10 @@ class JobStore(DeliveryStore, Protocol):
         events: Iterable[Event] = (),
         deliveries: Iterable[Delivery] = (),
     ) -> bool:
-        """Bring a job to its end, with its last events and what is to be posted about it.
+        """End a job, and store its last events and the deliveries about it.
 
-        The progress and message of ``job`` are kept, where it has any. Returns False, and changes
-        nothing, where the job's status or attempts are not those of ``job`` any more.
+        The progress and message of ``job`` are stored unless they are None. Returns False, and
+        changes nothing, if the job's status or attempts are no longer those of ``job``.
         """
 
     async def put_back(  # noqa: PLR0913 - all of it in one transaction
@@ -109,18 +108,26 @@ class JobStore(DeliveryStore, Protocol):
         counts: bool = True,
         crashed: bool = False,
     ) -> bool:
-        """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``.
+        """Queue a running job again at its old position, due at ``due_at``.
 
-        It does not expire any more: it had begun in time. Where the attempt does not ``count``, it
-        may be tried once more than before. ``crashed`` says that the process died that was at it.
+        The job no longer expires, as it began in time. Returns False as ``end`` does.
+
+        Args:
+            job: as it was claimed.
+            due_at: when it may be claimed again, in seconds since the epoch.
+            error: the error of the attempt, if it had one.
+            events: stored with the change.
+            counts: whether the attempt counts; otherwise the limit of attempts is raised by one.
+            crashed: whether the process that ran the job died.
+
         """
 
     async def retry(
         self, job: StoredJob, *, attempts_limit: int, now: float, events: Iterable[Event] = ()
     ) -> bool:
-        """Queue a failed job again, in its old place; False as for ``end``.
+        """Queue a failed job again at its old position; return False as ``end`` does.
 
-        It may be tried until it was tried ``attempts_limit`` times in all.
+        ``attempts_limit`` is its new limit, and includes the attempts already made.
         """
 
     async def note(
@@ -131,22 +138,22 @@ class JobStore(DeliveryStore, Protocol):
         message: str | None,
         events: Iterable[Event] = (),
     ) -> None:
-        """Keep the progress and events of a running job; nothing where the claim is lost.
+        """Store the progress and events of a running job; do nothing if the claim is lost.
 
-        A progress or message of None leaves what was there.
+        A progress or message of None leaves the stored one unchanged.
         """
 
     async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Return up to ``limit`` events of a job, from the one after ``after`` on."""
+        """Return up to ``limit`` events of a job, starting after the event ``after``."""
 
     async def last_event(self, job_id: str) -> int:
-        """Return the number of a job's last event, 0 where it has none."""
+        """Return the id of a job's last event, or 0 if it has none."""
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
         """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
 
     async def delete_ended(self, *, before: float, limit: int) -> int:
-        """Delete up to ``limit`` jobs that ended before a time; return how many it were.
+        """Delete up to ``limit`` jobs that ended before ``before``; return how many.
 
-        With their events and deliveries. A job with deliveries yet to be tried stays.
+        Their events and deliveries are deleted too. A job with pending deliveries is kept.
         """

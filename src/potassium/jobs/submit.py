@@ -1,4 +1,4 @@
-"""Taking a call in as a background job: 202, or its result where the client waits that long."""
+"""Accepts calls as background jobs: 202, or its result if the client waits long enough."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,19 +24,20 @@ ACCEPTED = 202
 
 
 class Submissions:
-    """Answers calls that are to be run in the background.
+    """Answers calls to run in the background.
 
-    ``Prefer: respond-async`` and ``wait`` are RFC 7240's; ``Idempotency-Key`` is that of the IETF's
-    draft of this name.
+    ``Prefer: respond-async`` and ``wait`` are defined in RFC 7240, ``Idempotency-Key`` in the IETF
+    draft of that name.
+
+    Args:
+        check_url: returns a client's webhook URL as it will be posted to, or raises if it refuses
+            the URL. None if clients may not name webhook URLs.
+
     """
 
     def __init__(
         self, service: JobService, check_url: Callable[[str], Awaitable[str]] | None
     ) -> None:
-        """Submit to ``service``; ``check_url`` returns a client's webhook URL as it is to be used.
-
-        It raises for one that cannot be. Clients may not name any where it is None.
-        """
         self._service = service
         self._check_url = check_url
 
@@ -45,11 +46,11 @@ class Submissions:
     ) -> Reply:
         """Submit a call and return the answer to it.
 
-        Cancellation leaves a job that was stored to run.
+        Once the job is stored, it runs even if this is cancelled.
 
         Raises:
-            WebhookUrlRefused: the client named a webhook that may not be.
-            PotassiumError: what ``JobService.submit`` raises.
+            WebhookUrlRefused: the client's webhook URL is not permitted.
+            PotassiumError: whatever ``JobService.submit`` raises.
 
         """
         job, position = await self._service.submit(
@@ -62,7 +63,7 @@ class Submissions:
         wait = wait_of(scope)
         if wait is not None:
             wait = min(wait, LONGEST_WAIT)
-            with suppress(StoreFailed, JobNotFound):  # it was kept, and that is what matters
+            with suppress(StoreFailed, JobNotFound):  # the job is stored, and that is what matters
                 job = await self._service.wait(job.id, wait)
                 position = await self._service.position(job)
         location = f"{scope.get('root_path', '')}/jobs/{job.id}"
@@ -86,7 +87,7 @@ class Submissions:
 
 
 def _ended(job: StoredJob, headers: list[tuple[bytes, bytes]]) -> Reply:
-    """Return what a direct call of the handler would have been answered with."""
+    """Return the reply that a direct call of the handler would have received."""
     if job.status is Status.SUCCEEDED:
         return Reply(200, job.output or b"null", JSON, *headers)
     error = job.error or b"{}"

@@ -1,4 +1,4 @@
-"""What has to happen to jobs because time has passed."""
+"""Periodic work on jobs: expiry, deletion, and the renewal of claims."""
 
 import asyncio
 import logging
@@ -12,15 +12,21 @@ from potassium.jobs.store import JobStore
 
 __all__ = ["Sweeper"]
 
-PAUSE = 1.0  # seconds between two looks
-LONGEST_LATENESS = 60.0  # seconds that an old job may be deleted late; a tenth of its time at most
-AT_ONCE = 500  # jobs; so that nobody waits for long behind a sweep
+PAUSE = 1.0  # seconds between two sweeps
+LONGEST_LATENESS = 60.0  # seconds by which a deletion may be late; at most a tenth of keep_for
+AT_ONCE = 500  # jobs; so that no other call waits long behind a sweep
 
 logger = logging.getLogger("potassium.jobs")
 
 
 class Sweeper:
-    """Ends jobs that have waited too long, deletes old ones, and keeps claims alive."""
+    """Expires jobs that have waited too long, deletes old ones, and renews claims.
+
+    Args:
+        keep_for: seconds after its end until a job is deleted.
+        clock: returns seconds since the epoch.
+
+    """
 
     def __init__(
         self,
@@ -31,7 +37,6 @@ class Sweeper:
         keep_for: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepare to sweep ``store``; jobs are deleted ``keep_for`` seconds after their end."""
         self._store = store
         self._runner = runner
         self._settlement = settlement
@@ -41,11 +46,11 @@ class Sweeper:
         self._next_deletion = 0.0
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to sweep."""
         self._task = asyncio.create_task(self._sweep_on(), name="potassium-job-sweeper")
 
     async def close(self) -> None:
-        """Stop."""
+        """Stop sweeping."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -56,12 +61,12 @@ class Sweeper:
                 await self.sweep()
             except StoreFailed as error:
                 logger.error("background jobs cannot be swept: %s", error.detail)  # noqa: TRY400
-            except Exception:  # whatever it is, the next sweep may do better
+            except Exception:  # whatever it is, the next sweep may succeed
                 logger.exception("background jobs cannot be swept")
             await asyncio.sleep(PAUSE)
 
     async def sweep(self) -> None:
-        """Do what is due.
+        """Do what is due now.
 
         Raises:
             StoreFailed: the store cannot be read or written.
@@ -71,7 +76,7 @@ class Sweeper:
         running = self._runner.running
         if running:
             for job_id in await self._store.keep(running):
-                self._runner.cancel(job_id)  # somebody else has the claim by now
+                self._runner.cancel(job_id)  # somebody else has the claim
         for job in await self._store.overdue(now=now, limit=AT_ONCE):
             await self._settlement.expire(job)
         if now >= self._next_deletion:

@@ -1,4 +1,4 @@
-"""What holds for the jobs of a handler: how often they are tried, and what is posted about them."""
+"""The terms for jobs of each handler: attempts, back-off, and webhook deliveries."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,25 +16,25 @@ MOST_DOUBLINGS = 20  # of the back-off
 
 
 class Terms:
-    """The options of handlers, and what ``Jobs`` says where they say nothing."""
+    """The options of each handler, with the defaults of ``Jobs``."""
 
     def __init__(self, handlers: Mapping[str, Handler], options: Jobs) -> None:
         self._handlers = handlers
         self._options = options
 
     def attempts(self, path: str) -> int:
-        """Return how many times a job of the handler at ``path`` is tried."""
+        """Return the maximum number of attempts at a job of the handler at ``path``."""
         handler = self._handlers.get(path)
         return (handler and handler.options.get("attempts")) or self._options.attempts
 
     def backoff(self, job: StoredJob) -> float:
-        """Return the seconds until a job that has just failed is tried again."""
+        """Return the seconds until the next attempt at a job that has just failed."""
         handler = self._handlers.get(job.handler)
         first = (handler and handler.options.get("backoff")) or self._options.backoff
         return first * 2.0 ** min(job.attempts - 1, MOST_DOUBLINGS)
 
     def deliveries(self, job: StoredJob, now: float) -> Sequence[Delivery]:
-        """Return what is to be posted about a job that has ended, from ``now`` on."""
+        """Return the deliveries about a job that has ended, due at ``now``."""
         posts = []
         if job.webhook_url is not None:
             posts.append((job.webhook_url, encode(document(job)), True))

@@ -8,18 +8,17 @@ __all__ = ["Change", "Watch"]
 
 
 class Change:
-    """Tells one watcher that something has happened since it last asked."""
+    """Signals to one watcher that something has happened since its last ``wait``."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._happened = asyncio.Event()
 
     def happen(self) -> None:
-        """Let the watcher go on."""
+        """Wake the watcher."""
         self._happened.set()
 
     async def wait(self, seconds: float | None) -> bool:
-        """Return True once something happens, False where nothing has for so long."""
+        """Return True once something happens, or False if nothing does for ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
                 await self._happened.wait()
@@ -30,25 +29,24 @@ class Change:
 
 
 class Watch:
-    """Who waits for which job. Belongs to the event loop."""
+    """The watchers of each job. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        """Begin with nobody."""
         self._changes: dict[str, set[Change]] = {}
 
     def tell(self, job_id: str) -> None:
-        """Let those who watch a job look again."""
+        """Wake the watchers of a job."""
         for change in self._changes.get(job_id, ()):
             change.happen()
 
     def tell_all(self) -> None:
-        """Let everybody look again."""
+        """Wake all watchers."""
         for job_id in list(self._changes):
             self.tell(job_id)
 
     @contextmanager
     def over(self, job_id: str) -> Iterator[Change]:
-        """Watch a job: what happens to it from now on is noticed by the next ``wait``."""
+        """Watch a job: the next ``wait`` notices anything that happens to it from now on."""
         change = Change()
         self._changes.setdefault(job_id, set()).add(change)
         try:

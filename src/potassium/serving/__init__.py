@@ -1,3 +1,3 @@
-"""What answers requests while the server runs, and what starts and stops it."""
+"""Answers requests while the server runs; starts and stops the engine and all around it."""
 
 __all__: list[str] = []

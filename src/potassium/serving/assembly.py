@@ -1,4 +1,4 @@
-"""What an app is put together from, decorator by decorator, until it starts."""
+"""Assembles an app, decorator by decorator, until it starts."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,14 +26,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Assembly:
-    """Makes handlers out of functions, and endpoints and routes out of handlers.
+    """Turns functions into handlers, and handlers into endpoints and routes.
 
     Attributes:
-        cache: what ``init`` loads.
+        cache: holds what ``init`` loads.
         runtime: starts and stops what serves the handlers.
-        handlers: by path, in the order of registration.
-        endpoints: what answers each of them, by path.
-        limits: what the server takes on.
+        handlers: the handlers by path, in the order of registration.
+        endpoints: the endpoint of each handler, by path.
+        limits: how much work the server accepts.
 
     """
 
@@ -55,11 +55,11 @@ class Assembly:
         self.endpoints: dict[str, Endpoint] = {}
 
     def load_with(self, function: Callable[[], Any]) -> None:
-        """Call ``function`` to load the model.
+        """Register ``function`` to load the model when the app starts.
 
         Raises:
-            UsageError: there is an init already, it cannot be called without arguments, or the
-                app has started.
+            UsageError: there is an init already, ``function`` is async or cannot be called without
+                arguments, or the app has started.
 
         """
         self._check_open("@app.init")
@@ -68,9 +68,9 @@ class Assembly:
     def decorator(
         self, name: str, path: str, options: HandlerOptions, routes: list[BaseRoute]
     ) -> Callable[[Function], Function]:
-        """Return what makes a handler of a function; ``name`` is the public decorator's.
+        """Return a decorator that makes a function a handler; ``name`` is its public name.
 
-        The handler's route goes into ``routes``, before all that are no handlers.
+        The handler's route is inserted into ``routes``, before all routes that are not handlers'.
 
         Raises:
             UsageError: the path or an option is invalid.
@@ -107,7 +107,7 @@ class Assembly:
         self._registry.post_results(function, url)
 
     def keep_jobs(self, jobs: Jobs, routes: list[BaseRoute]) -> None:
-        """Keep background jobs as ``jobs`` say; their pages go behind all other ``routes``."""
+        """Keep background jobs as ``jobs`` says, and append the routes for them to ``routes``."""
         from potassium.jobs.routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
 
         async def service() -> "JobService":
@@ -119,7 +119,7 @@ class Assembly:
         routes += JobRoutes(service).routes()
 
     def check_complete(self) -> None:
-        """Check what only shows once all decorators have run.
+        """Check what can only be checked once all decorators have run.
 
         Raises:
             UsageError: something is missing.

@@ -1,4 +1,4 @@
-"""API keys: who may call."""
+"""Authentication with API keys."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ from potassium.serving.request_ids import request_id_of
 
 __all__ = ["ApiKeys", "check_keys"]
 
-# What a load balancer asks; it has no key.
+# For load balancers, which have no key.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/_k/warmup"})
 
 KEY_HEADERS = (b"x-api-key", b"x-banana-api-key")
@@ -22,13 +22,12 @@ KEY_HEADERS = (b"x-api-key", b"x-banana-api-key")
 class ApiKeys:
     """ASGI middleware that answers 401 to requests without one of the keys.
 
-    A key is taken from ``Authorization: Bearer`` (RFC 6750), ``X-Api-Key`` or
-    ``X-Banana-Api-Key``, and compared in constant time. What needs none is decided on the
-    ASGI path, which is what the router goes by.
+    A key is read from ``Authorization: Bearer`` (RFC 6750), ``X-Api-Key`` or
+    ``X-Banana-Api-Key``, and compared in constant time. Whether a path requires a key is decided
+    by the ASGI path, which the router goes by too.
     """
 
     def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
-        """Let ``app`` be called with any of ``keys``."""
         self._app = app
         self._digests = [_digest(key.encode()) for key in keys]
 
@@ -51,7 +50,7 @@ class ApiKeys:
 
     def _is_key(self, key: bytes) -> bool:
         digest = _digest(key)
-        # All are compared, so that the time tells nothing of which one it was.
+        # Compare all of them, so that the timing does not reveal which one matched.
         return any([hmac.compare_digest(digest, other) for other in self._digests])  # noqa: C419
 
 
@@ -59,7 +58,7 @@ def check_keys(keys: Iterable[str]) -> list[str]:
     """Return the keys as a list.
 
     Raises:
-        UsageError: one of them cannot be sent in a header, or they are one string.
+        UsageError: a key cannot be sent in a header, or ``keys`` is a single string.
 
     """
     if isinstance(keys, str):
@@ -86,5 +85,5 @@ def _keys_in(scope: Scope) -> list[bytes]:
 
 
 def _digest(key: bytes) -> bytes:
-    """Return a hash of a key: all of one length, which a comparison would otherwise tell."""
+    """Return a hash of a key; hashes have equal lengths, so comparing them reveals no length."""
     return hashlib.sha256(key).digest()

@@ -1,4 +1,4 @@
-"""Reading requests' bodies, bounded in size and in time."""
+"""Reads request bodies, within limits on size and time."""
 
 import asyncio
 from typing import Any, cast
@@ -10,7 +10,7 @@ from potassium.errors import BodyTimeout, BodyTooLarge
 
 __all__ = ["Bodies"]
 
-# How much later than its limit a body may be given up, as a share of the limit.
+# How long past the time limit a body may be given up, as a fraction of the limit.
 SLACK = 0.05
 LONGEST_LENGTH = 18  # digits of a Content-Length: an exabyte
 
@@ -18,26 +18,25 @@ LONGEST_LENGTH = 18  # digits of a Content-Length: an exabyte
 class Bodies:
     """Reads bodies, and gives up those that take too long.
 
-    A timer for each request would cost a tenth of a short call, so all those under way share
-    one, and a body is given up at most 5 % later than ``Limits.body_timeout``.
+    A timer for each request would cost a tenth of a short call, so all reads in progress share
+    one timer, and a body is given up at most 5 % later than ``Limits.body_timeout``.
     """
 
     def __init__(self, limits: Limits) -> None:
-        """Read under ``limits``."""
         self._size = limits.body_size
         self._time = limits.body_timeout
-        self._under_way: dict[asyncio.Task[Any], float] = {}  # since when; the oldest first
+        self._under_way: dict[asyncio.Task[Any], float] = {}  # when each began; oldest first
         self._late: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Return the whole body, or None where the client left before it was through.
+        """Return the whole body, or None if the client disconnected before sending all of it.
 
         Raises:
-            BodyTooLarge: the body has more bytes than it may, by its Content-Length before
-                anything is read, or by what has arrived.
-            BodyTimeout: it has not arrived in time.
+            BodyTooLarge: the body is larger than ``Limits.body_size``, by its ``Content-Length``
+                before anything is read, or by the bytes that have arrived.
+            BodyTimeout: the body did not arrive within ``Limits.body_timeout``.
 
         """
         for name, value in scope["headers"]:
@@ -78,7 +77,7 @@ class Bodies:
         return b"".join(parts)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Interrupt those that are late, and look again while any are under way."""
+        """Interrupt the reads that are late, and look again while any are in progress."""
         self._timer = None
         late = loop.time() - self._time
         for task, since in self._under_way.items():
@@ -91,7 +90,7 @@ class Bodies:
             self._timer = loop.call_later(self._time * SLACK, self._look, loop)
 
     def _is_over(self, length: bytes) -> bool:
-        # int() refuses thousands of digits, and not every server refuses them before.
+        # int() refuses thousands of digits, and not every server refuses them first.
         return len(length) > LONGEST_LENGTH or int(length) > self._size
 
     def _too_large(self) -> BodyTooLarge:

@@ -1,4 +1,4 @@
-"""From an HTTP request to a handler's answer: a bare ASGI callable."""
+"""Answers HTTP requests with a handler: a bare ASGI callable."""
 
 import logging
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ logger = logging.getLogger("potassium")
 
 
 class Endpoint:
-    """Answers ``POST`` requests on one path.
+    """Answers ``POST`` requests on one path, with the handler that ``handlers`` has for it.
 
-    No Starlette request or response is built on the way: on calls of microseconds they would
-    cost more than everything else here.
+    No Starlette request or response is built on the way: for a call that takes microseconds, they
+    would cost more than everything else here.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class Endpoint:
         *,
         debug: bool,
     ) -> None:
-        """Serve the handler that ``handlers`` have for ``path``, on what ``runtime`` runs."""
         self._path = path
         self._handlers = handlers
         self._runtime = runtime
@@ -56,7 +55,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request.
 
-        A client that leaves, or the request's cancellation, calls its job off.
+        The job is called off if the client disconnects or the request is cancelled.
         """
         handler = self._handlers[self._path]
         request_id = request_id_of(scope)
@@ -92,7 +91,7 @@ class Endpoint:
                         await sender.send_all(outcome)
                 finally:
                     engine.release(outcome)
-        except Exception as error:  # noqa: BLE001 - of a validator of the user's, or our own
+        except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
             await self._fail(error, sender, request_id, send)
             return
         reply: Reply | None = None if type(outcome) is Stream else outcome
@@ -109,7 +108,7 @@ class Endpoint:
         scope: Scope,
         send: Send,
     ) -> None:
-        """Answer a call that is run in the background, where it is safe by now."""
+        """Submit a call as a background job, and answer it once the job is stored."""
         if self._runtime.lifecycle.state is not State.READY:
             raise refusal(self._runtime.lifecycle.state)
         reply = await submissions.answer(handler, message, scope, priority_of(scope))
@@ -118,7 +117,7 @@ class Endpoint:
     async def _fail(
         self, raised: Exception, sender: StreamSender | None, request_id: str, send: Send
     ) -> None:
-        """Answer a failed call; where its answer has begun already, in the midst of that."""
+        """Answer a failed call; if its stream has begun, report the failure in the stream."""
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
         problem = failure_reply(error, self._path, request_id, debug=self._debug)
         if sender is None or not sender.has_begun:
@@ -134,7 +133,7 @@ class Endpoint:
             raise StreamBroken(error.detail) from None
 
     def _post(self, services: "Services", url: str, reply: "Reply | None", request_id: str) -> None:
-        """Post a result onward, once its caller has it."""
+        """Post a result to its webhook, once its caller has it."""
         if reply is not None and reply.is_json:
             services.webhooks.outbox.post(url, reply.body, request_id)
             return
@@ -146,7 +145,7 @@ class Endpoint:
 
 
 async def _keep_alive(sender: StreamSender, engine: Engine, job: Job) -> None:
-    """Show signs of life until ``job`` has something to send; where that fails, abandon it."""
+    """Send keep-alives until ``job`` has something to send; if that fails, abandon the job."""
     try:
         await sender.keep_alive_until(job.future)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Errors of routes that are no handlers, in the shape of all others."""
+"""Answers errors of routes that are not handlers with problem documents too."""
 
 from collections.abc import Collection
 from typing import Any
@@ -16,9 +16,9 @@ __all__ = ["error_answers"]
 
 
 def error_answers(handlers: Collection[str], *, debug: bool) -> dict[Any, ExceptionHandler]:
-    """Return what answers each kind of error with a problem document.
+    """Return exception handlers that answer each kind of error with a problem document.
 
-    ``debug`` adds tracebacks, and names the paths of ``handlers`` where nothing was found.
+    ``debug`` adds tracebacks, and lists the paths in ``handlers`` if a path is not found.
     """
 
     async def answer(request: Request, error: Exception) -> Response:

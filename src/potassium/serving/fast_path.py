@@ -1,4 +1,4 @@
-"""The way in: handlers straight away, everything else through Starlette."""
+"""Routes requests: directly to handlers, everything else through Starlette."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,12 @@ __all__ = ["FastPath", "path_below_mount"]
 
 
 class FastPath:
-    """Sends a POST on a handler's path right to it, and the rest to ``rest``.
+    """Routes a POST on a path in ``endpoints`` directly to its endpoint, the rest to ``rest``.
 
-    The way through Starlette's middleware and router takes longer than the whole endpoint.
+    Going through Starlette's middleware and router takes longer than the whole endpoint.
     """
 
     def __init__(self, endpoints: Mapping[str, ASGIApp], rest: ASGIApp) -> None:
-        """Look POST requests up in ``endpoints``, by path."""
         self._endpoints = endpoints
         self._rest = rest
 
@@ -27,7 +26,7 @@ class FastPath:
 
 
 def path_below_mount(scope: Scope) -> str:
-    """Return the path without the prefix under which the app is mounted (ASGI ``root_path``)."""
+    """Return the path without the prefix where the app is mounted (ASGI ``root_path``)."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):

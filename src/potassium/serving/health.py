@@ -1,4 +1,4 @@
-"""What operators and load balancers ask: is it alive, is it ready, what is it doing."""
+"""Liveness, readiness, warm-up and status, for operators and load balancers."""
 
 import time
 from datetime import UTC, datetime
@@ -15,10 +15,9 @@ __all__ = ["Health"]
 
 
 class Health:
-    """The server's own pages. None of them waits for the GPU thread, but for warm-up."""
+    """The server's own pages. None of them waits for the GPU thread, except warm-up."""
 
     def __init__(self, name: str, runtime: Runtime) -> None:
-        """Report on ``runtime``."""
         self._name = name
         self._runtime = runtime
 
@@ -33,15 +32,15 @@ class Health:
         ]
 
     async def live(self, _: Request) -> Response:
-        """Answer 200 while the process can be trusted to recover by itself."""
+        """Answer 200 as long as the process can recover by itself, otherwise 503."""
         state = self._runtime.lifecycle.state
         return JSONResponse({"state": state.value}, 503 if state is State.FAILED else 200)
 
     async def ready(self, _: Request) -> Response:
-        """Answer 200 while a call would be admitted.
+        """Answer 200 if a call would be admitted now, otherwise 503.
 
-        Begins to start an app that nobody has started: what waits for readiness before it sends
-        the first call would wait for ever.
+        Begins to start the app if nothing has: a client that waits for readiness before it sends
+        the first call would otherwise wait forever.
         """
         self._runtime.begin()
         state, services = self._runtime.lifecycle.state, self._runtime.services
@@ -52,7 +51,7 @@ class Health:
         return JSONResponse({"ready": False, "reason": state.value}, 503)
 
     async def warmup(self, _: Request) -> Response:
-        """Answer once ``init`` is done; starts the app where nobody has.
+        """Answer once ``init`` is done; starts the app if nothing has.
 
         Raises:
             Unavailable: ``init`` has failed, or the app is stopping.
@@ -62,7 +61,7 @@ class Health:
         return JSONResponse({"warm": True})
 
     async def status(self, _: Request) -> Response:
-        """Tell what the server is doing. Times are in milliseconds unless they say otherwise."""
+        """Report what the server is doing. Durations are in milliseconds."""
         engine = self._runtime.services and self._runtime.services.engine
         now = time.monotonic()
         job = engine.worker.current if engine else None
@@ -83,7 +82,7 @@ class Health:
                 "running": {"handler": job.operation.name, "for": spent} if job else None,
                 "counts": {name: getattr(counts, name) for name in Counts.__slots__},
                 "service_time": self._service_times(),
-                # What the original server told: its GPU is "available" while it runs nothing.
+                # As in the original server: the GPU is "available" while nothing runs.
                 "gpu_available": not (job or streams)
                 and self._runtime.lifecycle.state is State.READY,
                 "sequence_number": counts.succeeded + counts.failed,
@@ -93,7 +92,7 @@ class Health:
         )
 
     def _service_times(self) -> dict[str, Any]:
-        """Return the mean time of each handler that has run."""
+        """Return the mean service time, in milliseconds, of each handler that has run."""
         return {
             operation.name: round(operation.service_time.mean * 1000, 3)
             for operation in self._runtime.operations()

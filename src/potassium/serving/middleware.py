@@ -1,4 +1,4 @@
-"""What every connection goes through before it reaches a route, or a handler."""
+"""The middleware that every connection passes before it reaches a route or a handler."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +15,12 @@ __all__ = ["middleware_stack"]
 def middleware_stack(
     rest: ASGIApp, endpoints: Mapping[str, ASGIApp], *, api_keys: Sequence[str]
 ) -> ASGIApp:
-    """Return the app as a server calls it: keys first, then the fast path, then all the rest.
+    """Return the app as a server calls it: API keys first, then the fast path, then the rest.
 
     Args:
         rest: Starlette's own stack, down to the routes.
-        endpoints: those that are called without it, by path.
-        api_keys: a call must carry one of them; where there are none, anybody may call.
+        endpoints: the endpoints to call without that stack, by path.
+        api_keys: a call must carry one of them; if there are none, anybody may call.
 
     """
     app: ASGIApp = FastPath(endpoints, StartupErrors(RequestIds(rest)))

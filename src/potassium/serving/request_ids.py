@@ -1,4 +1,4 @@
-"""Which request a line of log, an answer and a webhook belong to."""
+"""Request ids, which link log lines, responses and webhooks to a request."""
 
 import os
 import random
@@ -21,9 +21,9 @@ SCOPE_KEY = "potassium.request_id"
 
 
 def request_id_of(scope: Scope) -> str:
-    """Return the id of a request: always the same one for one scope.
+    """Return the id of a request, always the same one for the same scope.
 
-    The client's own ``X-Request-Id`` or ``X-Banana-Request-Id``, where it is 1 to 128 visible
+    It is the client's ``X-Request-Id`` or ``X-Banana-Request-Id`` if that is 1 to 128 visible
     ASCII characters, otherwise a new UUID (RFC 9562, version 4).
     """
     known: str | None = scope.get(SCOPE_KEY)
@@ -46,10 +46,9 @@ def _new_id() -> str:
 
 
 class RequestIds:
-    """ASGI middleware that gives every response an ``X-Request-Id`` that has none yet."""
+    """ASGI middleware that adds an ``X-Request-Id`` to every response that lacks one."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap ``app``."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Brings the engine up and down, whoever asks for it: a lifespan, or the first request."""
+"""Starts and stops the services: for a lifespan, or for the first request without one."""
 
 import asyncio
 import contextvars
@@ -22,18 +22,17 @@ logger = logging.getLogger("potassium")
 
 
 class Runtime:
-    """Starts and stops what serves the handlers.
+    """Starts and stops what serves the handlers that ``plan`` holds at the time of the start.
 
-    Belongs to the event loop that started it. Stopped, it can be started again.
+    Belongs to the event loop that started it. Can be started again after a stop.
 
     Attributes:
-        lifecycle: the state that everybody reads.
-        services: None before the start is through and after the stop.
+        lifecycle: the server's state, for all to read.
+        services: what serves the handlers; None until the start is complete and after the stop.
 
     """
 
     def __init__(self, plan: Plan) -> None:
-        """Prepare to serve what ``plan`` holds by the time of the start."""
         self.lifecycle = Lifecycle()
         self.services: Services | None = None
         self._plan = plan
@@ -45,20 +44,20 @@ class Runtime:
 
     @property
     def was_entered(self) -> bool:
-        """Whether the app has been started at any time."""
+        """Whether the app has ever been started."""
         return self._loop is not None
 
     def operations(self) -> list[Operation]:
-        """Return what every handler runs."""
+        """Return the operation of every handler."""
         return [handler.operation for handler in self._plan.handlers.values()]
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Run the engine for as long as the context lasts.
+        """Run the services while the context is open.
 
         Raises:
-            UsageError: it runs already.
-            WorkerFailed: it ran before, and failed.
+            UsageError: the app is running already.
+            WorkerFailed: the app ran before, and failed.
             BaseException: whatever ``init`` raised.
 
         """
@@ -83,17 +82,17 @@ class Runtime:
             self._leave()
 
     async def started(self, deadline: float | None = None) -> Services:
-        """Return what runs; start it first where nobody has.
+        """Return the running services; start them first if nothing has.
 
         ``deadline`` is in monotonic seconds.
 
-        However many ask at once, it is started once. The one that asks first does not own it:
-        it ends with the event loop. Cancellation leaves the start running.
+        They are started only once, however many callers there are. The first caller does not own
+        them: they end with the event loop. Cancellation leaves the start running.
 
         Raises:
-            Starting: the deadline has passed, or more wait for the start already than may.
+            Starting: the deadline has passed, or too many callers wait for the start already.
             Draining: the app is stopping or has stopped.
-            WorkerFailed: ``init`` has failed.
+            WorkerFailed: ``init`` or the GPU thread has failed.
 
         """
         if self.services is None:
@@ -115,11 +114,11 @@ class Runtime:
         return self.services
 
     def begin(self) -> None:
-        """Start the engine in the background, unless somebody has begun to already."""
+        """Start the services in the background, unless they have been started already."""
         if self._entered or self.lifecycle.state is State.FAILED:
             return
         if self._loop is asyncio.get_running_loop():
-            return  # it ran on this loop before: what comes now comes late
+            return  # it ran on this loop before: this request comes too late
         logger.warning(
             "this app's lifespan was not entered, so its first request starts it and waits for "
             "init; to load the model earlier, give the parent app lifespan=app.lifespan, or "
@@ -129,18 +128,18 @@ class Runtime:
         self._lazy = asyncio.create_task(
             self._run_until_the_loop_ends(),
             name="potassium-lazy",
-            context=contextvars.Context(),  # what the first request set is not for all others
+            context=contextvars.Context(),  # what the first request set must not leak into others
         )
-        self._lazy.add_done_callback(self._leave)  # also where it never came to its first step
+        self._lazy.add_done_callback(self._leave)  # also if it never ran its first step
 
     def drain(self) -> None:
-        """Admit nothing any more; what was admitted has the grace period to end in."""
+        """Stop admitting calls; those admitted have the grace period to finish."""
         if self.services is not None:
             self.services.drain()
 
     @property
     def was_cut_off(self) -> bool:
-        """Whether the end of the grace period took calls from those who waited."""
+        """Whether the grace period ended with callers still waiting for their calls."""
         return self.services is not None and self.services.engine.cut_off > 0
 
     @property

@@ -1,4 +1,4 @@
-"""What lives from the start of an app to its stop, and in which order it comes and goes."""
+"""What lives from an app's start to its stop, and the order of starting and stopping it."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -25,15 +25,15 @@ __all__ = ["Plan", "Services"]
 
 @dataclass(kw_only=True)
 class Plan:
-    """What an app is made of, complete by the time of its start.
+    """The parts of an app, complete when it starts.
 
     Attributes:
-        handlers: by path.
-        init: what loads the model.
-        limits: what the server takes on.
-        jobs: where background jobs are kept; None where there are none.
-        webhooks: how results are posted onward.
-        debug: whether clients are sent tracebacks.
+        handlers: the handlers by path.
+        init: the operation that loads the model.
+        limits: how much work the server accepts.
+        jobs: where background jobs are kept; None if the app has none.
+        webhooks: how results are posted to webhooks.
+        debug: whether tracebacks are sent to clients.
 
     """
 
@@ -46,19 +46,18 @@ class Plan:
 
 
 class Services:
-    """The engine of an app that runs, and everything around it.
+    """The engine of a running app, and everything around it.
 
     Attributes:
         engine: runs the calls.
-        disconnects: watches who is still waiting for them.
-        webhooks: posts results onward.
-        jobs: the background jobs; None where the app has none.
-        submissions: takes calls in as background jobs; likewise.
+        disconnects: notices that a call's client has disconnected.
+        webhooks: posts results to webhooks.
+        jobs: the background jobs; None if the app has none.
+        submissions: accepts calls as background jobs; None if the app has none.
 
     """
 
     def __init__(self, plan: Plan, lifecycle: Lifecycle) -> None:
-        """Prepare; ``start`` has yet to be called."""
         self._plan = plan
         self._lifecycle = lifecycle
         self._store: JobStore | None = None
@@ -69,7 +68,7 @@ class Services:
         self.webhooks: WebhookService
 
     async def start(self) -> None:
-        """Open the store, load the model, and begin to run jobs and to deliver.
+        """Open the store, load the model, and begin to run jobs and deliver webhooks.
 
         Raises:
             UsageError: the store cannot be opened.
@@ -83,7 +82,7 @@ class Services:
                 undo.push_async_callback(self._store.close)
             self.webhooks = self._new_webhooks()
             undo.push_async_callback(self.webhooks.close)  # init may have posted something
-            OUTBOX.set(self.webhooks.outbox)  # the threads and tasks that begin now have it
+            OUTBOX.set(self.webhooks.outbox)  # the threads and tasks that start from now on have it
             self.engine = Engine(
                 [handler.operation for handler in plan.handlers.values()],
                 limits=plan.limits,
@@ -91,7 +90,7 @@ class Services:
                 is_fatal=is_fatal,
             )
             await self.engine.start(plan.init)
-            # An error for each: one raised again and again keeps the frames of all its raises.
+            # A new error for each job: one raised repeatedly keeps the frames of every raise.
             self.disconnects = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
             undo.pop_all()
         if self._store is not None and plan.jobs is not None:
@@ -102,13 +101,13 @@ class Services:
                 raise
 
     def drain(self) -> None:
-        """Admit nothing any more, and begin no job."""
+        """Stop admitting calls, and begin no more jobs."""
         self.engine.drain()
         if self.jobs is not None:
             self.jobs.drain()
 
     async def stop(self) -> None:
-        """Let what was admitted end, then stop the threads, the deliveries and the store."""
+        """Let admitted calls end, then stop the threads, the jobs, the deliveries and the store."""
         self.drain()
         self.disconnects.close()
         async with AsyncExitStack() as rest:
@@ -137,7 +136,7 @@ class Services:
         if plan.webhooks.client_urls:
             check = _url_check(plan.webhooks)
         self.submissions = Submissions(self.jobs, check)
-        self.webhooks.wake()  # what was left of the last time
+        self.webhooks.wake()  # deliveries that were left over when the app last stopped
         await self.jobs.start()
 
 
@@ -156,7 +155,7 @@ async def _open(options: Jobs) -> "JobStore":
 
 
 def _url_check(options: Webhooks) -> Callable[[str], Awaitable[str]]:
-    """Return what checks clients' URLs: it returns what may be posted to, or raises."""
+    """Return a check for a client's URL: it returns the URL to post to, or raises."""
     from potassium.webhooks.addresses import PermittedAddresses  # noqa: PLC0415
     from potassium.webhooks.client_urls import checked_url  # noqa: PLC0415 - imports httpx
     from potassium.webhooks.resolver import Resolver  # noqa: PLC0415

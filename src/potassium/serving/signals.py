@@ -1,4 +1,4 @@
-"""Hearing of the signals that stop a server, before the server acts on them."""
+"""Notices the signals that stop a server, before the server acts on them."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def before_signals(callback: Callable[[], None]) -> Iterator[None]:
     """Call ``callback`` on the running event loop when a signal is about to stop the server.
 
-    A server that has a handler for the signal keeps it, behind ours, but a second signal ends the
-    process at once. Where there is no handler, or outside of the main thread, nothing is changed.
+    The server's own signal handler stays in use: ours calls it. A second signal, though, ends the
+    process at once. If there is no handler, or outside the main thread, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,7 +32,7 @@ def before_signals(callback: Callable[[], None]) -> Iterator[None]:
         nonlocal signalled
         servers[signal.Signals(sig)](sig, frame)
         if signalled:
-            # Not every server ends at once then, nor could it: the GPU thread may be anywhere.
+            # Not every server exits at once then, nor could it: the GPU thread may be anywhere.
             os._exit(128 + sig)
         signalled = True
         loop.call_soon_threadsafe(callback)

@@ -1,4 +1,4 @@
-"""What the log shows of a failed start: the user's own lines, without ours and the server's."""
+"""Logs a failed start with only the user's own lines, without ours and the server's."""
 
 import traceback
 from types import TracebackType
@@ -14,8 +14,8 @@ __all__ = ["StartupErrors", "trace_below"]
 def trace_below(error: BaseException) -> TracebackType | None:
     """Return the traceback of ``error`` from the app's own ``init`` onwards.
 
-    Of an error that came from elsewhere it is the whole, except for a ``UsageError``: its message
-    says what to do.
+    For an error from elsewhere, it is the whole traceback, or None for a ``UsageError``, whose
+    message says what to do.
     """
     trace = error.__traceback__
     while trace is not None:
@@ -26,7 +26,7 @@ def trace_below(error: BaseException) -> TracebackType | None:
 
 
 class StartupErrors:
-    """ASGI middleware that has the server log a failed start by ``trace_below``."""
+    """ASGI middleware that makes the server log a failed start with ``trace_below``."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,7 +50,7 @@ class StartupErrors:
         except BaseException as error:
             if failed is not None:
                 trace = trace_below(error)
-                # What a mistake was found out by says nothing beyond its message.
+                # The exception that revealed a mistake says nothing beyond its message.
                 lines = traceback.format_exception(
                     type(error), error, trace, chain=trace is not None
                 )

@@ -1,4 +1,4 @@
-"""Sending a stream over ASGI, piece by piece."""
+"""Sends a stream over ASGI, piece by piece."""
 
 import asyncio
 
@@ -12,36 +12,37 @@ from potassium.http.stream_formats import StreamFormat
 
 __all__ = ["StreamSender"]
 
-# Of a client that takes its stream slowly, progress is seen each time that it has taken as much.
+# The progress of a client that reads its stream slowly is noticed after each piece of this size.
 PIECE = 64 * 1024  # bytes
 
 
 class StreamSender:
-    """Sends what a stream holds, in the form that ``form`` gives it.
+    """Sends a stream's chunks, in the format of ``form``, through ASGI's ``send``.
+
+    ``stall_timeout`` is how many seconds the client may read nothing.
 
     Attributes:
-        has_begun: whether the response's head is sent, so that an error has to be told in it.
+        has_begun: whether the head was sent, so that an error must be reported in the stream.
 
     """
 
     def __init__(
         self, form: StreamFormat, request_id: str, send: Send, stall_timeout: float
     ) -> None:
-        """Prepare to send over ``send``; a client may take nothing for ``stall_timeout``."""
         self.has_begun = False
         self._form = form
         self._request_id = request_id
         self._send = send
         self._stall_timeout = stall_timeout
         self._sending: asyncio.Timeout | None = None
-        self._is_stuck = False  # what was sent last was not taken
+        self._is_stuck = False  # the client did not read what was sent last
 
     async def send_all(self, stream: Stream[Job]) -> None:
-        """Send chunks as they come, all that have piled up at a time, until the stream ends.
+        """Send chunks as they come, all that have piled up at once, until the stream ends.
 
         Raises:
             PotassiumError: the stream's job was called off, or failed.
-            StreamBroken: the client has taken nothing for too long.
+            StreamBroken: the client has read nothing for ``stall_timeout``.
 
         """
         stream.on_called_off = self._interrupt
@@ -51,7 +52,7 @@ class StreamSender:
         await self._send_data(self._form.end, more=False)
 
     async def begin(self) -> None:
-        """Send the head, unless it was sent."""
+        """Send the status and headers, unless they have been sent."""
         if self.has_begun:
             return
         self.has_begun = True
@@ -62,15 +63,15 @@ class StreamSender:
         )
 
     async def keep_alive(self) -> None:
-        """Show that the connection is alive, to whatever lies between here and the client."""
+        """Send a keep-alive, so that proxies and the client see that the connection is alive."""
         await self.begin()
         await self._send_data(self._form.keep_alive or b"")
 
     async def keep_alive_until(self, ready: asyncio.Future[object]) -> None:
-        """Do so until ``ready`` is done; only wait where the form has nothing to show.
+        """Send keep-alives until ``ready`` is done; only wait if the format has none.
 
         Raises:
-            StreamBroken: the client has taken nothing for too long.
+            StreamBroken: the client has read nothing for ``stall_timeout``.
 
         """
         interval = None if self._form.keep_alive is None else sse.KEEP_ALIVE_INTERVAL
@@ -78,9 +79,9 @@ class StreamSender:
             await self.keep_alive()
 
     async def fail(self, error: PotassiumError, problem: Reply) -> bool:
-        """Tell the client that what it has is not all; return whether that could be told.
+        """Tell the client that its stream is incomplete; return whether that was possible.
 
-        Where it could not, there is no way but to break the connection.
+        If not, the connection must be broken instead.
         """
         if isinstance(error, ClientLeft):
             return True
@@ -121,6 +122,6 @@ class StreamSender:
             self._sending = None
 
     def _interrupt(self) -> None:
-        """Wait no longer for a client that does not take what was sent."""
+        """Stop waiting for a client that does not read what was sent."""
         if self._sending is not None:
             self._sending.reschedule(asyncio.get_running_loop().time())

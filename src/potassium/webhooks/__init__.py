@@ -1,6 +1,6 @@
-"""Results that are posted onward: kept, signed, and tried again until they have arrived.
+"""Webhooks: results are stored, signed, posted, and retried until they have arrived.
 
-Nothing is imported here: the stores of jobs keep deliveries too, and have no need of httpx.
+Nothing is imported here: the job stores keep deliveries too, and do not need httpx.
 """
 
 __all__: list[str] = []

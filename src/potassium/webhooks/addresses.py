@@ -1,11 +1,11 @@
-"""Which IP addresses a request may go to whose URL a client has chosen."""
+"""The IP addresses that requests to clients' webhook URLs may go to."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 __all__ = ["PermittedAddresses"]
 
-# Written out, because what ``ipaddress.is_global`` says depends on the version of Python.
+# Written out, because the result of ``ipaddress.is_global`` depends on the version of Python.
 # https://www.iana.org/assignments/iana-ipv4-special-registry
 NOT_PUBLIC_4 = [
     IPv4Network(network)
@@ -15,7 +15,7 @@ NOT_PUBLIC_4 = [
         "100.64.0.0/10",  # shared behind carriers' NAT
         "127.0.0.0/8",  # loopback
         "168.63.129.16/32",  # in Azure, the host that each machine runs on
-        "169.254.0.0/16",  # link-local, and where clouds tell machines their credentials
+        "169.254.0.0/16",  # link-local, and where clouds give machines their credentials
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments
         "192.0.2.0/24",  # documentation
@@ -24,15 +24,15 @@ NOT_PUBLIC_4 = [
         "192.88.99.0/24",  # 6to4 relays
         "192.168.0.0/16",  # private
         "192.175.48.0/24",  # AS112
-        "198.18.0.0/15",  # benchmarks of networks
+        "198.18.0.0/15",  # network benchmarks
         "198.51.100.0/24",  # documentation
         "203.0.113.0/24",  # documentation
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, and broadcast
     )
 ]
-# Nothing outside of it is public: not loopback, link-local, unique-local, site-local, multicast,
-# NAT64, nor any kind of address that has an IPv4 address in its last half.
+# Nothing outside it is public: not loopback, link-local, unique-local, site-local, multicast or
+# NAT64 addresses, nor any kind of address with an IPv4 address in its last half.
 # https://www.iana.org/assignments/ipv6-address-space
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 # https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -51,14 +51,18 @@ NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 
 
 class PermittedAddresses:
-    """The public addresses, and those of some networks beside."""
+    """The public addresses, and those of some other networks.
+
+    Args:
+        allow: the other networks that are permitted, such as ``10.1.0.0/16``.
+
+    """
 
     def __init__(self, allow: Iterable[str] = ()) -> None:
-        """Permit what is public, or in one of the networks ``allow``, such as ``10.1.0.0/16``."""
         self._allowed = [ip_network(network) for network in allow]
 
     def permits(self, address: str) -> bool:
-        """Return whether a request may go to ``address``; never to what is no plain address."""
+        """Return whether a request may go to ``address``; False if it is not a plain address."""
         if "%" in address:  # an IPv6 zone: the address means nothing beyond one link
             return False
         try:
@@ -77,7 +81,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _same_as(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
-    """Return an address, and the IPv4 address in it that a packet to it would go to."""
+    """Return an address, and any IPv4 address in it that a packet to it would go to."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return [address, address.ipv4_mapped]

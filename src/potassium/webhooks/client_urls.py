@@ -1,4 +1,4 @@
-"""Webhook URLs that clients choose: which ones are taken on."""
+"""Checks the webhook URLs that clients choose."""
 
 import asyncio
 import re
@@ -16,22 +16,23 @@ LONGEST = 2048  # characters
 LOOKUP_TIME = 3.0  # seconds
 
 WITH_HOST = re.compile(r"https?://[^/?#@]+([/?#].*)?", re.IGNORECASE)
-# A name in ASCII, or an IPv6 address: nothing that another parser takes for the host's end.
+# A name in ASCII, or an IPv6 address: nothing that another parser takes for the end of the host.
 HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
-# What ends in a number is no name (https://url.spec.whatwg.org/#ends-in-a-number-checker), and
-# resolvers read 2130706433, 0x7f.1 and 0177.0.0.1 as addresses.
+# A host that ends in a number is not a name, see
+# https://url.spec.whatwg.org/#ends-in-a-number-checker, and resolvers read 2130706433, 0x7f.1 and
+# 0177.0.0.1 as addresses.
 ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 
 
 async def checked_url(url: str, permitted: PermittedAddresses, resolve: Resolve) -> str:
-    """Return ``url`` as it is to be posted to: its host in ASCII, so that nobody reads it anew.
+    """Return ``url`` as it will be posted to, with its host in ASCII so that nobody reparses it.
 
-    The name is looked up, for ``LOOKUP_TIME`` at most. What it leads to later is checked when
-    something is posted.
+    The name is looked up, for ``LOOKUP_TIME`` seconds at most. The addresses that it leads to later
+    are checked at each delivery.
 
     Raises:
-        WebhookUrlRefused: it cannot be, or may lead to an address that is not ``permitted``. The
-            detail repeats nothing of the URL, which may hold credentials.
+        WebhookUrlRefused: the URL is invalid, or may lead to an address that is not ``permitted``.
+            The detail repeats nothing of the URL, which may hold credentials.
 
     """
     parsed = _parse(url)
@@ -57,14 +58,15 @@ async def checked_url(url: str, permitted: PermittedAddresses, resolve: Resolve)
 
 
 def _parse(url: str) -> httpx.URL:
-    """Return ``url`` as the client that posts to it reads it."""
+    """Return ``url`` as parsed by the HTTP client that posts to it."""
     if len(url) > LONGEST:
         raise WebhookUrlRefused(f"The webhook URL is longer than {LONGEST} characters.")
     if " " in url or not url.isprintable():
         raise WebhookUrlRefused("The webhook URL contains whitespace or control characters.")
     if not WITH_HOST.fullmatch(url):
         raise WebhookUrlRefused(
-            "The webhook URL must be http:// or https:// and a host, without user information."
+            "The webhook URL must start with http:// or https:// and a host, without user "
+            "information."
         )
     try:
         parsed = httpx.URL(url)

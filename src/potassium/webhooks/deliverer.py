@@ -1,4 +1,4 @@
-"""Deliveries, from the store to their receivers, one by one until each has arrived."""
+"""Takes deliveries from the store and posts each one until it has arrived."""
 
 import asyncio
 import logging
@@ -19,30 +19,36 @@ from potassium.webhooks.store_backoff import StoreBackoff
 __all__ = ["Deliverer", "Posting"]
 
 MOST_AT_ONCE = 64  # attempts under way, to all hosts together
-SHORTEST_SLEEP = 0.01  # seconds; what becomes due meanwhile is not asked for in a busy loop
-LONGEST_SLEEP = 60.0  # seconds; others may use the store, and clocks are set
-HOST_BUSY_SLEEP = 1.0  # seconds; the store does not tell what is due next to any other host
-CLOSE_TIME = 1.0  # seconds to take leave of receivers, once nobody waits for them any more
+SHORTEST_SLEEP = 0.01  # seconds; no busy loop asks for what becomes due meanwhile
+LONGEST_SLEEP = 60.0  # seconds; others may use the store, and clocks may be set
+HOST_BUSY_SLEEP = 1.0  # seconds; the store does not say what is due next to other hosts
+CLOSE_TIME = 1.0  # seconds for connections to close, once nobody waits for an answer
 
 logger = logging.getLogger("potassium.webhooks")
 
 
 class Posting(Protocol):
-    """What tries to deliver; it raises nothing, and is closed at the end."""
+    """Makes delivery attempts; raises nothing, and is closed at the end."""
 
     async def __call__(self, delivery: Delivery) -> DeliveryAttempt:
-        """Try once."""
+        """Make one attempt."""
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
 
 
 class Deliverer:
-    """Takes what is due from a store and posts it, each in a task of its own.
+    """Takes due deliveries from a store and posts each one in its own task.
 
-    At most ``Webhooks.per_host`` go to one host at a time, so that a slow one keeps the places of
-    the others free. What fails is tried again when the schedule says, and a store that fails is
-    asked again later. Belongs to one event loop, and is started and closed once.
+    At most ``Webhooks.per_host`` go to one host at a time, so that a slow host does not take the
+    places of others. A delivery that fails is retried on schedule, and a store that fails is asked
+    again after a back-off. Belongs to one event loop, and is started and closed once.
+
+    Args:
+        is_durable: whether the store still has the deliveries after a restart.
+        clock: returns seconds since the epoch.
+        post: makes the attempts; a ``Poster`` by default.
+
     """
 
     def __init__(
@@ -54,11 +60,6 @@ class Deliverer:
         clock: Callable[[], float] = time.time,
         post: Posting | None = None,
     ) -> None:
-        """Deliver what is in ``store``.
-
-        ``is_durable`` says whether the store still has it after a restart. ``clock`` tells
-        seconds since the epoch.
-        """
         self._store = store
         self._per_host = options.per_host
         self._is_durable = is_durable
@@ -71,27 +72,27 @@ class Deliverer:
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to deliver; call it on the event loop, before anything else but ``add``."""
+        """Begin to deliver. Call it on the event loop, before any method other than ``add``."""
         self._loop = asyncio.create_task(self._run(), name="potassium-deliverer")
 
     async def add(self, delivery: Delivery) -> None:
-        """Keep a new delivery, and see to it.
+        """Store a new delivery, and deliver it.
 
         Raises:
-            StoreFailed: it could not be kept.
+            StoreFailed: the delivery was not stored.
 
         """
         await self._store.add(delivery)
         self.wake()
 
     def wake(self) -> None:
-        """Look into the store: something new may be due. Call it on the event loop."""
+        """Look for due deliveries: there may be a new one. Call it on the event loop."""
         self._woken.set()
 
     async def close(self, within: float) -> None:
-        """Let what is due by now be tried, for ``within`` seconds at most, and end.
+        """Try what is due now, for ``within`` seconds at most, and stop.
 
-        The rest stays in the store; what a store that is not durable loses is logged.
+        The rest stays in the store; if the store is not durable, the number lost is logged.
         Cancellation ends all attempts at once.
         """
         self._closing_at = self._clock()
@@ -127,7 +128,7 @@ class Deliverer:
                     await self._woken.wait()
 
     async def _turn(self) -> float:
-        """Begin what is due; return the seconds until more may be, unless something wakes us."""
+        """Begin what is due; return the seconds until more may be due, unless woken before."""
         now = self._clock() if self._closing_at is None else self._closing_at
         while True:
             busy, limit = self._places()
@@ -145,9 +146,9 @@ class Deliverer:
         return min(max(due_at - self._clock(), shortest), LONGEST_SLEEP)
 
     def _places(self) -> tuple[list[str], int]:
-        """Return the hosts that have enough, and how many more may be begun to any others.
+        """Return the hosts that have enough, and how many more deliveries may begin to others.
 
-        That is no more than one host may have, since all that are taken may go to the same.
+        Every other host has at least that many places left: all that are taken may go to one host.
         """
         counts = Counter(delivery.host for delivery in self._under_way.values())
         busy = [host for host, count in counts.items() if count >= self._per_host]
@@ -173,11 +174,11 @@ class Deliverer:
             await self._keep(lambda: self._store.stop(job_id))
 
     async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write to the store, over and over until it has been written."""
+        """Write to the store, over and over until the write succeeds."""
         while True:
             try:
                 await write()
-            except Exception as error:  # noqa: BLE001 - what came of it must not be forgotten
+            except Exception as error:  # noqa: BLE001 - the outcome must not be lost
                 await asyncio.sleep(self._faults.came(error))
             else:
                 return

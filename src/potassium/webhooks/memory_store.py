@@ -1,4 +1,4 @@
-"""Deliveries kept in memory: they are gone when the process is."""
+"""A delivery store in memory, which ends with the process."""
 
 import heapq
 from collections import defaultdict
@@ -12,29 +12,28 @@ __all__ = ["MemoryDeliveries"]
 
 
 class MemoryDeliveries:
-    """A ``DeliveryStore`` of this process alone.
+    """A ``DeliveryStore`` in the memory of one process.
 
-    What comes of a direct call is forgotten when it has ended, as nobody can ask for it. What
-    tells of a job stays with its attempts.
+    A delivery from a direct call is forgotten once it has arrived or was given up, as nobody can
+    ask for it. A delivery about a job stays, with its attempts.
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._deliveries: dict[str, Delivery] = {}
         self._attempts: defaultdict[str, list[DeliveryAttempt]] = defaultdict(list)
         self._of_job: defaultdict[str, list[str]] = defaultdict(list)
-        # By time. Those that are taken are not among them; those given up since are skipped.
+        # By due time. Taken deliveries are not in it; those given up since are skipped.
         self._waiting: list[tuple[float, int, Delivery]] = []
         self._order = count()
 
     async def add(self, delivery: Delivery) -> None:
-        """Keep a new delivery."""
+        """Store a new delivery."""
         self._add(delivery)
 
     async def take_due(
         self, *, now: float, limit: int, without_hosts: Collection[str]
     ) -> Sequence[Delivery]:
-        """Return up to ``limit`` deliveries that are due, the one due first before others."""
+        """Return up to ``limit`` deliveries that are due, in order of their due time."""
         taken: list[Delivery] = []
         passed_over = []
         while len(taken) < limit and (first := self._first()) and first[0] <= now:
@@ -48,18 +47,18 @@ class MemoryDeliveries:
         return taken
 
     async def next_due(self) -> float | None:
-        """Return when the next delivery is due that nobody has taken; None where none ever is."""
+        """Return when the next delivery that nobody has taken is due, or None if there is none."""
         first = self._first()
         return None if first is None else first[0]
 
     async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
-        """Keep what came of a delivery that was taken, and give it back."""
+        """Store an attempt at a delivery that was taken, and give the delivery back."""
         kept = self._deliveries.get(delivery.id)
         if kept is None:
             return
         if kept.job_id is not None:
             self._attempts[kept.id].append(attempt)
-        # One that was given up meanwhile stays so.
+        # A delivery that was given up meanwhile stays given up.
         self._keep(kept.tried(None if kept.due_at is None else attempt.next_at))
 
     async def stop(self, job_id: str) -> None:
@@ -68,7 +67,7 @@ class MemoryDeliveries:
             self._deliveries[delivery.id] = replace(delivery, due_at=None)
 
     async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
-        """Return every attempt to deliver what tells of a job, in order of time."""
+        """Return every attempt to deliver a webhook about a job, in order of time."""
         attempts = [
             attempt
             for delivery in self._deliveries_of(job_id)

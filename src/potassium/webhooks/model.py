@@ -1,4 +1,4 @@
-"""What is to be posted, what came of it, and where both are kept."""
+"""Deliveries of webhooks, the attempts at them, and the interface of their store."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ class Delivery:
 
     Attributes:
         id: the ``webhook-id``, the same in each attempt.
-        url: where it goes.
+        url: where it is posted.
         body: the JSON document.
-        request_id: of the call that it comes from.
-        job_id: the background job that it tells of; None where it comes from a direct call.
+        request_id: the ID of the request that it comes from.
+        job_id: the background job that it is about; None if it comes from a direct call.
         is_guarded: whether the URL came from a client, so that it must not lead into private
             networks.
-        created_at: when it came to be.
-        attempts: how often it was tried.
-        due_at: when it is tried next; None where it never is again.
+        created_at: when it was created.
+        attempts: how many attempts were made.
+        due_at: when the next attempt is due; None if it has arrived or was given up.
 
     """
 
@@ -38,32 +38,32 @@ class Delivery:
 
     @property
     def host(self) -> str:
-        """Host and port of the receiver: what a limit of simultaneous deliveries counts by."""
+        """Host and port of the receiver; simultaneous deliveries are limited for each."""
         return _parts(self.url)[1].lower()
 
     @property
     def shown_url(self) -> str:
-        """The URL without query or user, which may be credentials."""
+        """The URL without its query and user information, which may be credentials."""
         return "".join(_parts(self.url))
 
     def tried(self, due_at: float | None) -> "Delivery":
-        """Return the delivery after one more attempt."""
+        """Return the delivery after one more attempt; the next one is due at ``due_at``."""
         return replace(self, attempts=self.attempts + 1, due_at=due_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryAttempt:
-    """What came of one try to deliver.
+    """One attempt at a delivery, and its outcome.
 
     Attributes:
-        delivery_id: which one was tried.
-        url: where it went, without query or user, which may be credentials.
-        number: the how-manieth try, from 1 on.
+        delivery_id: the delivery that was tried.
+        url: where it was posted, without query and user information, which may be credentials.
+        number: the number of the attempt, from 1.
         at: when it began, in seconds since the epoch.
-        duration: seconds it took.
-        status: the HTTP status of the answer; None where there was none.
-        error: why it failed; None where it did not.
-        next_at: when it is tried again; None where it is not.
+        duration: how long it took, in seconds.
+        status: the HTTP status of the answer; None if there was none.
+        error: why it failed; None if it succeeded.
+        next_at: when the next attempt is due; None if there is none.
 
     """
 
@@ -78,7 +78,7 @@ class DeliveryAttempt:
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    """Return scheme with its slashes, host with port, and path; of no URL whatever raises."""
+    """Return scheme with its slashes, host with port, and path; never raise for any URL."""
     scheme, slashes, rest = url.partition("?")[0].partition("#")[0].partition("://")
     if not slashes:
         return "", "", ""
@@ -87,46 +87,46 @@ def _parts(url: str) -> tuple[str, str, str]:
 
 
 class DeliveryStore(Protocol):
-    """Keeps deliveries until they have arrived, or are given up.
+    """Keeps deliveries until they have arrived or are given up.
 
-    Any method may raise ``StoreFailed``. Once ``add`` has returned, a store that is durable keeps
-    the delivery whatever happens to the process.
+    Any method may raise ``StoreFailed``. Once ``add`` has returned, a durable store keeps the
+    delivery whatever happens to the process.
     """
 
     async def add(self, delivery: Delivery) -> None:
-        """Keep a new delivery."""
+        """Store a new delivery."""
 
     async def take_due(
         self, *, now: float, limit: int, without_hosts: Collection[str]
     ) -> Sequence[Delivery]:
-        """Return up to ``limit`` deliveries that are due, the one due first before others.
+        """Return up to ``limit`` deliveries that are due, in order of their due time.
 
-        They are the caller's own until it has told what came of them with ``tried``: nobody else
-        gets them meanwhile. None goes to one of ``without_hosts``.
+        Deliveries to ``without_hosts`` are left out. The others are taken: nobody else gets them
+        until the caller reports an attempt with ``tried``.
         """
 
     async def next_due(self) -> float | None:
-        """Return when the next delivery is due that nobody has taken; None where none ever is."""
+        """Return when the next delivery that nobody has taken is due, or None if there is none."""
 
     async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
-        """Keep what came of a delivery that was taken, and give it back.
+        """Store an attempt at a delivery that was taken, and give the delivery back.
 
-        It is due again at ``attempt.next_at``; where that is None it has arrived or was given up.
+        It is due again at ``attempt.next_at``; if that is None, it has arrived or was given up.
         """
 
     async def stop(self, job_id: str) -> None:
         """Give up all deliveries of a job that have not arrived."""
 
     async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
-        """Return every attempt to deliver what tells of a job, in order of time."""
+        """Return every attempt to deliver a webhook about a job, in order of time."""
 
 
 def is_http_url(url: object) -> bool:
-    """Return whether ``url`` is one of http or https, with a host."""
+    """Return whether ``url`` is an http or https URL with a host."""
     if not isinstance(url, str):
         return False
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that cannot be
+    except ValueError:  # an invalid port or IPv6 address
         return False

@@ -1,4 +1,4 @@
-"""Handing over what is to be posted: to the store first, from where it is delivered."""
+"""Accepts what is to be posted, and stores it for the deliverer."""
 
 import asyncio
 import logging
@@ -12,10 +12,10 @@ from potassium.webhooks.model import Delivery, DeliveryStore
 
 __all__ = ["OUTBOX", "Outbox", "new_id"]
 
-# Of the app that the current handler belongs to; every thread of the app has it.
+# The outbox of the app that the current handler belongs to; set in every thread of the app.
 OUTBOX: ContextVar["Outbox"] = ContextVar("outbox")
 
-# On their way to the store; more would only pile up in memory.
+# The most that may be on its way to the store; more would only pile up in memory.
 MOST_PENDING = 256 * 1024 * 1024  # bytes
 OVERHEAD = 4096  # bytes that a delivery takes beyond its body
 
@@ -23,7 +23,13 @@ logger = logging.getLogger("potassium.webhooks")
 
 
 class Outbox:
-    """Stores deliveries behind the back of whoever posts. Belongs to the event loop."""
+    """Stores deliveries in the background. Belongs to the event loop.
+
+    Args:
+        stored: called after each delivery is stored.
+        clock: returns seconds since the epoch.
+
+    """
 
     def __init__(
         self,
@@ -32,7 +38,6 @@ class Outbox:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Put deliveries into ``store``, and call ``stored`` after each."""
         self._store = store
         self._stored = stored
         self._clock = clock
@@ -41,14 +46,14 @@ class Outbox:
         self._pending = 0  # bytes
 
     def post(self, url: str, body: bytes, request_id: str) -> None:
-        """Post ``body``, a JSON document, to ``url`` soon; returns at once."""
+        """Post ``body``, a JSON document, to ``url`` in the background; return at once."""
         now = self._clock()
         delivery = Delivery(
             id=new_id(), url=url, body=body, request_id=request_id, created_at=now, due_at=now
         )
         size = len(body) + OVERHEAD
         if self._pending + size > MOST_PENDING:
-            self._lost(delivery, f"{len(self._tasks)} are on their way already")
+            self._lost(delivery, f"{len(self._tasks)} deliveries are already waiting to be stored")
             return
         self._pending += size
         task = asyncio.create_task(self._add(delivery), name="potassium-webhook")
@@ -56,11 +61,11 @@ class Outbox:
         task.add_done_callback(lambda _: self._arrived(task, size))
 
     def post_from_thread(self, url: str, body: bytes, request_id: str) -> None:
-        """Do the same from any thread."""
+        """Do the same as ``post``, from any thread."""
         self._loop.call_soon_threadsafe(self.post, url, body, request_id)
 
     async def close(self) -> None:
-        """Wait until all that was posted is stored."""
+        """Wait until everything that was posted is stored."""
         await asyncio.sleep(0)  # what threads have posted may not have got here yet
         while self._tasks:
             await asyncio.wait(self._tasks)

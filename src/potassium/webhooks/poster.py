@@ -1,4 +1,4 @@
-"""One attempt to deliver: a POST to a receiver that may do anything."""
+"""One delivery attempt: a POST to a receiver that may do anything."""
 
 import asyncio
 import random
@@ -21,14 +21,20 @@ __all__ = ["Poster"]
 
 LONGEST_ANSWER = 20_000  # bytes read of an answer's body
 LONGEST_REASON = 200  # characters
-GONE = 410  # the receiver wants nothing of this any more
+GONE = 410  # the receiver wants no more of these
 
 
 class Poster:
-    """Posts deliveries, over one client for the app's own URLs and another for those of clients.
+    """Posts deliveries, with one HTTP client for the app's own URLs and one for clients' URLs.
 
-    Each client is opened when it is first needed; none takes proxies or credentials from the
-    environment, keeps cookies, or follows a redirect. Belongs to one event loop.
+    Each HTTP client is opened when it is first needed. Neither takes proxies or credentials from
+    the environment, keeps cookies, or follows redirects. Belongs to one event loop.
+
+    Args:
+        clock: returns seconds since the epoch.
+        random: returns numbers from 0 to 1.
+        guarded: returns the transport for clients' URLs; a ``GuardedTransport`` by default.
+
     """
 
     def __init__(
@@ -39,11 +45,6 @@ class Poster:
         random: Callable[[], float] = random.random,
         guarded: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        """Post as ``options`` say.
-
-        ``clock`` tells seconds since the epoch; ``guarded`` makes what goes to the URLs of
-        clients.
-        """
         self._options = options
         self._clock = clock
         self._random = random
@@ -51,10 +52,10 @@ class Poster:
         self._clients: dict[bool, httpx.AsyncClient] = {}
 
     async def __call__(self, delivery: Delivery) -> DeliveryAttempt:
-        """Try to deliver, for ``Webhooks.timeout`` at most; return what came of it.
+        """Try to deliver, for ``Webhooks.timeout`` seconds at most; return the attempt.
 
-        It has arrived if the receiver answered 2xx, whatever follows in the body. Nothing that a
-        receiver does is raised. After cancellation it may have arrived or not.
+        A delivery has arrived if the receiver answers 2xx, whatever follows in the body. Nothing
+        that a receiver does raises. After cancellation the delivery may or may not have arrived.
         """
         at, start = self._clock(), time.monotonic()
         answer: httpx.Response | None = None
@@ -69,7 +70,7 @@ class Poster:
             if answer is None:
                 error = self._reason(failure)
         if answer is not None and not answer.is_success:
-            error = f"it answered {answer.status_code}"
+            error = f"the receiver answered {answer.status_code}"
         number = delivery.attempts + 1
         return DeliveryAttempt(
             delivery_id=delivery.id,
@@ -83,7 +84,7 @@ class Poster:
         )
 
     async def aclose(self) -> None:
-        """Close the clients."""
+        """Close the HTTP clients."""
         for client in self._clients.values():
             await client.aclose()
 
@@ -117,16 +118,16 @@ class Poster:
         return GuardedTransport(PermittedAddresses(self._options.allow), Resolver().addresses)
 
     def _reason(self, error: Exception) -> str:
-        """Return why there was no answer; some messages have the whole URL in them."""
+        """Return why there was no answer; leave out messages that may contain the whole URL."""
         if isinstance(error, (TimeoutError, httpx.TimeoutException)):
-            return f"it did not answer within {self._options.timeout:g} s"
+            return f"the receiver did not answer within {self._options.timeout:g} s"
         if isinstance(error, httpx.TransportError) and str(error):
             return str(error)[:LONGEST_REASON]
         return type(error).__name__
 
 
 async def _read_out(answer: httpx.Response) -> None:
-    """Read an answer that nobody asked for, so that its connection can be used again."""
+    """Read an answer's body, which nobody needs, so that its connection can be reused."""
     async for _ in answer.aiter_raw():
         if answer.num_bytes_downloaded > LONGEST_ANSWER:
             return

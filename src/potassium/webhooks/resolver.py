@@ -1,4 +1,4 @@
-"""Names of hosts, looked up where a slow name server holds nobody else up."""
+"""Looks up host names so that a slow name server delays nobody else."""
 
 import asyncio
 import socket
@@ -14,24 +14,23 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class Resolver:
-    """Looks names up, each in a thread of its own.
+    """Looks up names, each in a thread of its own.
 
-    Not in the event loop's threads: those are few, a lookup cannot be called off, and whoever
+    The event loop's threads are not used: they are few, a lookup cannot be cancelled, and whoever
     chooses the names could fill them all with slow ones. Belongs to one event loop. The threads
-    are daemons: the end of the process does not wait for a name server.
+    are daemons, so that the end of the process does not wait for a name server.
     """
 
     def __init__(self) -> None:
-        """Have nothing looked up yet."""
         self._free = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def addresses(self, name: str) -> Sequence[str]:
-        """Return the addresses of ``name``, the one to try first before others; at least one.
+        """Return the addresses of ``name``, at least one, in the order in which to try them.
 
-        Cancellation leaves the lookup to end by itself.
+        If this is cancelled, the lookup ends by itself.
 
         Raises:
-            OSError: there are none, or nobody can tell.
+            OSError: the name has no address, or the lookup failed.
 
         """
         await self._free.acquire()
@@ -54,9 +53,9 @@ class Resolver:
 
         try:
             threading.Thread(target=look_up, name="potassium-name", daemon=True).start()
-        except RuntimeError:  # the system gives no more threads
+        except RuntimeError:  # the system cannot start another thread
             self._free.release()
-            raise OSError("no thread left to look the name up") from None
+            raise OSError("no thread left to look up the name") from None
         addresses: Sequence[str] = await found
         return addresses
 

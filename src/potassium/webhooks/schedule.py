@@ -9,7 +9,7 @@ __all__ = ["ATTEMPTS", "next_attempt"]
 MINUTE = 60.0
 HOUR = 60 * MINUTE
 
-# Seconds before each attempt, after the one before it.
+# Seconds before each attempt, counted from the one before it.
 DELAYS = [0.0, 5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR]
 ATTEMPTS = len(DELAYS)
 JITTER = 0.2  # share of a delay by which it may be shorter or longer
@@ -19,11 +19,11 @@ LONGEST_WAIT = 24 * HOUR  # that a receiver may ask for
 def next_attempt(
     failed: int, *, now: float, retry_after: str | None, random: Callable[[], float]
 ) -> float | None:
-    """Return when to try again after attempt number ``failed``, from 1 on; None for never.
+    """Return when to try again after attempt number ``failed``, counted from 1; None for never.
 
-    Times are in seconds since the epoch. Delays vary, so that those that failed together do not
-    come back together; ``random`` returns numbers from 0 to 1. ``retry_after``, the header of the
-    receiver's answer, makes it later, but not earlier.
+    Times are in seconds since the epoch. Delays vary, so that deliveries that failed together are
+    not retried together; ``random`` returns numbers from 0 to 1. ``retry_after``, the header of the
+    receiver's answer, can make the next attempt later, but not earlier.
     """
     if failed >= ATTEMPTS:
         return None
@@ -32,7 +32,7 @@ def next_attempt(
 
 
 def _asked_for(retry_after: str | None, now: float) -> float:
-    """Return the seconds that ``Retry-After`` (RFC 9110, section 10.2.3) asks to wait."""
+    """Return the seconds to wait that ``Retry-After`` (RFC 9110, section 10.2.3) asks for."""
     if retry_after is None:
         return 0.0
     text = retry_after.strip()
@@ -40,7 +40,7 @@ def _asked_for(retry_after: str | None, now: float) -> float:
         return min(float(text), LONGEST_WAIT)
     try:
         date = parsedate_to_datetime(text)
-        if date.tzinfo is None:  # one of the forms that name no zone; all are in UTC
+        if date.tzinfo is None:  # a form that names no zone; all of these are in UTC
             date = date.replace(tzinfo=UTC)
         seconds = date.timestamp() - now
     except (ValueError, TypeError, OverflowError, IndexError):

@@ -1,4 +1,4 @@
-"""Posting from inside of a handler."""
+"""Posts webhooks from inside a handler."""
 
 from typing import Any
 
@@ -12,14 +12,15 @@ __all__ = ["send_webhook"]
 
 
 def send_webhook(url: str, json: Any) -> None:
-    """Post ``json`` to ``url`` soon: signed and retried as results are; returns at once.
+    """Post ``json`` to ``url`` in the background, signed and retried as results are.
 
-    For handlers of any kind, what prepares and finishes their calls, and ``init``; on their own
-    threads. The URL is the app's own, and may be local.
+    Returns at once. Call it in handlers of any kind, in the functions that prepare and finish their
+    calls, and in ``init``, on the threads that they run on. The URL is the app's own, and may be
+    local.
 
     Raises:
-        UsageError: the URL is none of http or https, or no app runs this code.
-        UnserializableOutput: ``json`` cannot be sent.
+        UsageError: the URL is not an http or https URL, or no app runs this code.
+        UnserializableOutput: ``json`` cannot be encoded as JSON.
 
     """
     if not is_http_url(url):
@@ -27,8 +28,7 @@ def send_webhook(url: str, json: Any) -> None:
     outbox = OUTBOX.get(None)
     if outbox is None:
         raise UsageError(
-            "send_webhook() works only in the handlers of a running app, on the threads that they "
-            "run on."
+            "send_webhook() works only in the handlers of a running app, on their own threads."
         )
     job = CURRENT.get(None)
     outbox.post_from_thread(url, encode(json), "" if job is None else job.origin.id)

@@ -1,4 +1,4 @@
-"""Webhooks as the rest of the server sees them: what is handed over is posted in time."""
+"""The webhook service: stores what it is given, and posts it in the background."""
 
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 
 __all__ = ["WebhookService"]
 
-LAST_DELIVERIES = 10.0  # seconds that deliveries under way have to end in, when all else has
+LAST_DELIVERIES = 10.0  # seconds that deliveries have to end in, once everything else has ended
 
 
 class WebhookService:
-    """Owns what posts results onward; begins with the first thing to post. Of one event loop.
+    """Owns the outbox, and the deliverer, which starts when there is something to post.
 
-    The store is its caller's, who opens it before and closes it after.
+    The caller owns the store, and must open it before and close it after. Belongs to one event
+    loop.
+
+    Args:
+        is_durable: whether the store still has the deliveries after a restart.
 
     Attributes:
         outbox: takes what is to be posted.
@@ -25,7 +29,6 @@ class WebhookService:
     """
 
     def __init__(self, store: DeliveryStore, options: Webhooks, *, is_durable: bool) -> None:
-        """Deliver what is in ``store``, which still has it after a restart if ``is_durable``."""
         self._store = store
         self._options = options
         self._is_durable = is_durable
@@ -33,7 +36,7 @@ class WebhookService:
         self._deliverer: Deliverer | None = None
 
     def wake(self) -> None:
-        """Look for what is to be delivered; the first time, begin to."""
+        """Look for due deliveries; the first call starts the deliverer."""
         if self._deliverer is None:
             from potassium.webhooks.deliverer import Deliverer  # noqa: PLC0415 - imports httpx
 
@@ -42,7 +45,7 @@ class WebhookService:
         self._deliverer.wake()
 
     async def close(self) -> None:
-        """Store what was handed over, try what is due, and end; in about ten seconds at most."""
+        """Store what was handed over, try what is due, and stop; in about ten seconds at most."""
         await self.outbox.close()
         if self._deliverer is not None:
             await self._deliverer.close(LAST_DELIVERIES)

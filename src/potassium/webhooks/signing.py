@@ -1,6 +1,6 @@
-"""Signatures by which a receiver knows who posts to it.
+"""Signatures that let a receiver verify who posts to it.
 
-After Standard Webhooks 1.0: https://github.com/standard-webhooks/standard-webhooks
+As specified by Standard Webhooks 1.0: https://github.com/standard-webhooks/standard-webhooks
 """
 
 import base64
@@ -14,10 +14,10 @@ __all__ = ["signing_headers"]
 def signing_headers(
     delivery_id: str, body: bytes, *, at: float, keys: Iterable[bytes]
 ) -> dict[str, str]:
-    """Return the headers that name and sign what is posted at a time, in seconds since the epoch.
+    """Return the headers that identify and sign ``body``, posted ``at`` seconds since the epoch.
 
-    There is one signature for each key, so that a receiver can change from one key to the next
-    whenever it wants. Without a key there is no signature.
+    There is one signature for each key, so that a receiver can change from one key to the next at
+    any time. Without a key there is no signature.
     """
     timestamp = str(int(at))
     signed = b".".join((delivery_id.encode(), timestamp.encode(), body))

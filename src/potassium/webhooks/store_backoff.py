@@ -1,4 +1,4 @@
-"""A store that fails: told of now and then, and asked again later and later."""
+"""The back-off for a store that fails; its failures are logged only now and then."""
 
 import logging
 from collections.abc import Callable
@@ -9,22 +9,26 @@ __all__ = ["StoreBackoff"]
 
 FIRST_PAUSE = 1.0  # seconds; it doubles with each failure
 LONGEST_PAUSE = 30.0  # seconds
-LOG_EVERY = 60.0  # seconds; a disk that is full fails at everything
+LOG_EVERY = 60.0  # seconds; on a full disk everything fails
 
 logger = logging.getLogger("potassium.webhooks")
 
 
 class StoreBackoff:
-    """How long to leave a store alone that has failed."""
+    """How long to wait before a store that failed is asked again.
+
+    Args:
+        clock: returns seconds.
+
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Have seen no failure; ``clock`` tells seconds."""
         self._clock = clock
         self._in_a_row = 0
         self._logged_at: float | None = None
 
     def came(self, error: Exception) -> float:
-        """Note a failure; return the seconds to wait before the store is asked again."""
+        """Record a failure; return the seconds to wait before the store is asked again."""
         now = self._clock()
         if self._logged_at is None or not 0 <= now - self._logged_at < LOG_EVERY:
             self._logged_at = now
@@ -38,5 +42,5 @@ class StoreBackoff:
         return pause
 
     def over(self) -> None:
-        """Note that the store works."""
+        """Record that the store works."""
         self._in_a_row = 0

@@ -1,4 +1,4 @@
-"""Requests to URLs that clients choose: only ever to an address that was checked."""
+"""Sends requests to URLs that clients choose, only to addresses that were checked."""
 
 import httpx
 
@@ -11,12 +11,16 @@ MOST_TRIED = 4  # addresses of one name
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Looks each request's host up, and connects to the very address that it has checked.
+    """Looks up each request's host, and connects to the very address that it has checked.
 
-    Nobody looks the name up a second time, so a name server that answers something else then
-    has no say. The receiver sees the name all the same: in ``Host``, and in TLS, where its
-    certificate has to be for the name. Connections are not kept: one that was made for a name
-    is not used for another of the same address.
+    The name is not looked up a second time, so a name server that then answers something else has
+    no effect. The receiver still sees the name: in ``Host``, and in TLS, where its certificate must
+    be for the name. Connections are not kept, so that one made for a name is not used for another
+    name with the same address.
+
+    Args:
+        transport: sends the requests; it must not keep connections. By default one is created.
+
     """
 
     def __init__(
@@ -26,7 +30,6 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Send over ``transport``, which must not keep connections, or over one of its own."""
         self._permitted = permitted
         self._resolve = resolve
         self._transport = transport or httpx.AsyncHTTPTransport(
@@ -37,8 +40,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """Send a request to the first address of its host that can be reached.
 
         Raises:
-            httpx.ConnectError: the name does not resolve, or one of its addresses is not
-                permitted, or none can be reached.
+            httpx.ConnectError: the name does not resolve, one of its addresses is not permitted,
+                or none can be reached.
             httpx.TransportError: the request failed in another way.
 
         """
@@ -55,7 +58,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         raise AssertionError  # pragma: no cover - there is at least one address
 
     async def aclose(self) -> None:
-        """Close the transport below."""
+        """Close the underlying transport."""
         await self._transport.aclose()
 
     async def _addresses(self, name: str, request: httpx.Request) -> list[str]:
@@ -64,13 +67,13 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         except OSError:
             raise httpx.ConnectError("its name does not resolve", request=request) from None
         if not addresses or not all(self._permitted.permits(address) for address in addresses):
-            # Which one is nobody's business: the client may read this.
+            # Do not say which one: the client may read this.
             raise httpx.ConnectError("its address is not public", request=request)
         return list(addresses[:MOST_TRIED])
 
 
 def _sent_to(address: str, name: str, request: httpx.Request, addresses: int) -> httpx.Request:
-    """Return ``request`` with an address for its host, and a share of the time to connect."""
+    """Return ``request`` with ``address`` as its host, and a share of the connect timeout."""
     extensions = dict(request.extensions)
     if address != name:
         extensions["sni_hostname"] = name.removesuffix(".")
@@ -81,7 +84,7 @@ def _sent_to(address: str, name: str, request: httpx.Request, addresses: int) ->
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
-        headers=request.headers,  # among them Host, with the name
+        headers=request.headers,  # they include Host, with the name
         stream=request.stream,
         extensions=extensions,
     )

@@ -108,7 +108,7 @@ async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
         other.execute("CREATE TABLE jobs (id)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=r"other\.db is the database of another program"):
+    with pytest.raises(UsageError, match=r"other\.db belongs to another program"):
         await SqliteStore(path).open()
     assert path.read_bytes() == before
 

@@ -1,4 +1,4 @@
-"""Opening the file of ``SqliteStore``, for this process alone."""
+"""Opens the file of ``SqliteStore`` for this process alone."""
 
 import os
 import sqlite3
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "identity"]
 
-# The first transaction after the first of these locks the file until it is closed; beside that,
-# what others would share with us lies in memory. Temporary tables hold what dies with us.
+# The first transaction after the first of these locks the file until it is closed. What processes
+# would otherwise share lies in memory. Temporary tables hold what ends with the process.
 SETTINGS = """
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
@@ -34,11 +34,11 @@ CREATE TEMP TABLE left_behind AS SELECT seq, attempts FROM jobs WHERE status = '
 async def connect(path: Path) -> "Connection":
     """Return a connection to the database at ``path``, with all tables, in autocommit mode.
 
-    Makes the file and its folder where they are missing.
+    Creates the file and its folder if they are missing.
 
     Raises:
-        UsageError: aiosqlite is not installed; the file is in use, or cannot be opened, or holds
-            something else, or is of a newer version.
+        UsageError: aiosqlite is not installed; or the file is in use, cannot be opened, holds
+            something else, or was written by a newer version.
 
     """
     try:
@@ -67,7 +67,7 @@ async def connect(path: Path) -> "Connection":
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells the file at ``path`` from any other, or None where there is none."""
+    """Return what identifies the file at ``path``, or None if it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -76,29 +76,29 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def _make_ready(path: Path) -> None:
-    """Make the folder; raise OSError where the file cannot be written.
+    """Create the folder; raise OSError if the file cannot be written.
 
-    aiosqlite does not wait for its thread where opening fails, so that is found out before.
+    aiosqlite does not wait for its thread if opening fails, so this is checked before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
-        raise IsADirectoryError("it is a folder")
+        raise IsADirectoryError("it is a directory")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError("it is not writable")
 
 
 async def _refuse_foreign(connection: "Connection", path: Path) -> None:
-    """Raise where the file is another program's; reads only, so that nothing in it changes."""
+    """Raise if the file is another program's. This only reads, so nothing in it changes."""
     is_ours = await _pragma(connection, "application_id") == schema.APPLICATION_ID
     if not is_ours and await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"):
-        raise UsageError(f"{path} is the database of another program; name another file for jobs.")
+        raise UsageError(f"{path} belongs to another program; choose another file for jobs.")
 
 
 async def _migrate(connection: "Connection", path: Path) -> None:
     version = await _pragma(connection, "user_version")
     if version > len(schema.MIGRATIONS):
         raise UsageError(
-            f"{path} was written by a newer version of Potassium; install that version, or name "
+            f"{path} was written by a newer version of Potassium; install that version, or choose "
             "another file for jobs."
         )
     for number, script in enumerate(schema.MIGRATIONS[version:], start=version + 1):
@@ -121,5 +121,5 @@ def _refused(path: Path, error: Exception) -> UsageError:
             "jobs."
         )
     if code == sqlite3.SQLITE_NOTADB:
-        return UsageError(f"{path} is not an SQLite database; name another file for jobs.")
+        return UsageError(f"{path} is not an SQLite database; choose another file for jobs.")
     return UsageError(f"{path} cannot be opened for jobs: {error}")

@@ -1,4 +1,4 @@
-"""Deliveries kept in an SQLite database, beside the jobs that they tell of."""
+"""Deliveries kept in an SQLite database, beside the jobs that they are about."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -38,7 +38,7 @@ NEXT_DUE = """
     ORDER BY due_at LIMIT 1
 """
 
-# One that was given up meanwhile stays so.
+# A delivery that was given up meanwhile stays given up.
 TRIED = """
     UPDATE deliveries SET attempts = attempts + 1,
         due_at = CASE WHEN due_at IS NULL THEN NULL ELSE :next_at END
@@ -59,7 +59,7 @@ ATTEMPTS = (
 class SqliteDeliveries:
     """The half of ``SqliteStore`` that is a ``DeliveryStore``.
 
-    Which deliveries are taken is in a temporary table: it is rolled back with the rest, costs no
+    A temporary table lists the deliveries that are taken: it is rolled back with the rest, costs no
     write to the disk, and is gone with the process, so that they are due again.
     """
 
@@ -72,13 +72,13 @@ class SqliteDeliveries:
         return self._commits
 
     async def add(self, delivery: Delivery) -> None:
-        """Keep a new delivery."""
+        """Store a new delivery."""
         await self._open.run(lambda db: db.execute(ADD_DELIVERY, row_of(delivery)))
 
     async def take_due(
         self, *, now: float, limit: int, without_hosts: Collection[str]
     ) -> Sequence[Delivery]:
-        """Return up to ``limit`` deliveries that are due, the one due first before others."""
+        """Return up to ``limit`` deliveries that are due, in order of their due time."""
         hosts = json.dumps(list(without_hosts))
 
         async def take(db: "Connection") -> Sequence[Delivery]:
@@ -91,12 +91,12 @@ class SqliteDeliveries:
         return await self._open.run(take)
 
     async def next_due(self) -> float | None:
-        """Return when the next delivery is due that nobody has taken; None where none ever is."""
+        """Return when the next delivery that nobody has taken is due, or None if there is none."""
         rows = await self._open.run(lambda db: db.execute_fetchall(NEXT_DUE))
         return next((row["due_at"] for row in rows), None)
 
     async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
-        """Keep what came of a delivery that was taken, and give it back."""
+        """Store an attempt at a delivery that was taken, and give the delivery back."""
 
         async def keep(db: "Connection") -> None:
             await db.execute("DELETE FROM taken WHERE delivery_id = ?", (delivery.id,))
@@ -114,6 +114,6 @@ class SqliteDeliveries:
         await self._open.run(lambda db: db.execute(STOP, (job_id,)))
 
     async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
-        """Return every attempt to deliver what tells of a job, in order of time."""
+        """Return every attempt to deliver a webhook about a job, in order of time."""
         rows = await self._open.run(lambda db: db.execute_fetchall(ATTEMPTS, (job_id,)))
         return [attempt_of(row) for row in rows]

@@ -1,4 +1,4 @@
-"""What many callers want of one database at a time, done in one transaction."""
+"""Runs the operations of many simultaneous callers in one transaction."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger("potassium.jobs")
 
 
 class _Work:
-    """What one caller waits for: an operation, or that a new job is kept."""
+    """What one caller waits for: an operation, or a new job to be stored."""
 
     def __init__(self, wanted: Operation[Any] | StoredJob) -> None:
         self.wanted = wanted
@@ -38,19 +38,20 @@ class _Work:
 
 
 class GroupCommit:
-    """Runs operations on the one connection, all that wait at a time in one transaction.
+    """Runs operations on the one connection; all that wait at a time share one transaction.
 
-    So a hundred simultaneous callers wait for one write to the disk, not for a hundred. Reading
-    goes the same way: nothing is ever shown that could still be lost. An operation that is
-    cancelled while it waits is not begun; one that has begun harms none of the others.
+    So a hundred simultaneous callers wait for one write to the disk, not for a hundred. Reads go
+    the same way: nothing is ever shown that could still be lost. An operation that is cancelled
+    while it waits is not begun; one that has begun harms none of the others.
+
+    Args:
+        connection: in autocommit mode; it is closed at the end.
+        is_there: returns whether the file is still where it was opened. What is written to a file
+            that nobody finds again is not kept.
+
     """
 
     def __init__(self, connection: "Connection", is_there: Callable[[], bool]) -> None:
-        """Begin; the connection is in autocommit mode, and is closed at the end.
-
-        ``is_there`` tells whether the file still is where it was opened. What is written to a file
-        that nobody finds again is not kept.
-        """
         self._connection = connection
         self._is_there = is_there
         self._waiting: list[_Work] = []
@@ -60,31 +61,31 @@ class GroupCommit:
         self._task = asyncio.create_task(self._run(), name="potassium-jobs-commits")
 
     async def run(self, operation: Operation[T]) -> T:
-        """Run ``operation``; return what it does when that is durable.
+        """Run ``operation``; return its result once what it has written is durable.
 
         It may raise a ``PotassiumError`` of its own as long as it has not written anything.
 
         Raises:
-            StoreFailed: nothing of it was kept.
+            StoreFailed: nothing that it wrote was kept.
 
         """
         result: T = await self._queue(operation)
         return result
 
     async def add(self, job: StoredJob) -> None:
-        """Keep a new job, before all that waits beside it.
+        """Store a new job, before all operations that wait beside it.
 
         Raises:
-            StoreFailed: it was not kept.
+            StoreFailed: the job was not stored.
 
         """
         await self._queue(job)
 
     async def share(self, name: str, operation: Operation[T]) -> T:
-        """Do as ``run`` after all that waits beside it, once for all that ask by one ``name``.
+        """Run ``operation`` after all others that wait, once for all callers with this ``name``.
 
         Raises:
-            StoreFailed: it could not be done.
+            StoreFailed: the operation failed.
 
         """
         work = self._shared.get(name)
@@ -92,11 +93,11 @@ class GroupCommit:
             self._refuse_if_closing()
             work = self._shared[name] = _Work(operation)
             self._has_work.set()
-        result: T = await asyncio.shield(work.future)  # it is not one caller's to cancel
+        result: T = await asyncio.shield(work.future)  # one caller must not cancel it for others
         return result
 
     async def close(self) -> None:
-        """Finish what waits, then close the connection. Goes on when cancelled."""
+        """Finish what waits, then close the connection; cancellation does not stop this."""
         self._is_closing = True
         self._has_work.set()
         await asyncio.wait([self._task])
@@ -113,7 +114,7 @@ class GroupCommit:
             raise StoreFailed("The store of background jobs is closed.")
 
     def _take(self) -> list[_Work]:
-        """Return what waits, and wait for more."""
+        """Return all work that waits, and begin new collections."""
         taken = [*self._waiting, *self._shared.values()]
         self._waiting, self._shared = [], {}
         return taken
@@ -144,7 +145,7 @@ class GroupCommit:
                 for work in batch:
                     work.settle(_failed(error))
             else:
-                # One of them asked for what cannot be; that must not be the others' end.
+                # One of them asked for something invalid; the others must not fail with it.
                 for work in batch:
                     await self._commit([work])
         except BaseException:
@@ -157,7 +158,7 @@ class GroupCommit:
 
     async def _transaction(self, batch: Sequence[_Work]) -> Sequence[object]:
         if not self._is_there():
-            raise sqlite3.OperationalError("the file is gone")
+            raise sqlite3.OperationalError("the database file was removed or replaced")
         await self._connection.execute("BEGIN IMMEDIATE")
         jobs = [work.wanted for work in batch if isinstance(work.wanted, StoredJob)]
         if jobs:
@@ -178,7 +179,7 @@ class GroupCommit:
     async def _roll_back(self) -> None:
         try:
             await self._connection.rollback()
-        except sqlite3.Error:  # the next BEGIN tells whether the disk is back
+        except sqlite3.Error:  # the next BEGIN shows whether the disk is back
             logger.exception("a transaction of background jobs could not be rolled back")
 
 

@@ -62,29 +62,29 @@ ADD_ATTEMPT = _insert("attempts", _ATTEMPT)
 
 
 def job_row(job: StoredJob) -> Mapping[str, Any]:
-    """Return the state of a new job, which is due."""
+    """Return the row of the state of a new job, which is due."""
     row = {name: getattr(job, name) for name in _STATE}
     return {**row, "status": job.status.value, "rank": rank(job), "is_due": True}
 
 
 def input_row(job: StoredJob) -> Mapping[str, Any]:
-    """Return what a job was submitted with."""
+    """Return the row of the headers and body that a job was submitted with."""
     return {"job": job.seq, "headers": json.dumps(job.headers), "body": job.body}
 
 
 def event_rows(job: StoredJob, events: Iterable[Event]) -> list[Mapping[str, Any]]:
-    """Return the events of a job."""
+    """Return the rows of events of a job."""
     return [{"job": job.seq, "id": e.id, "kind": e.kind, "data": e.data} for e in events]
 
 
 def row_of(item: Delivery | DeliveryAttempt) -> Mapping[str, Any]:
-    """Return a delivery with its host, or an attempt."""
+    """Return the row of a delivery, with its host, or of an attempt."""
     row = {field.name: getattr(item, field.name) for field in fields(item)}
     return {**row, "host": item.host} if isinstance(item, Delivery) else row
 
 
 def job_of(row: Row) -> StoredJob:
-    """Return the job of a row of ``JOB``."""
+    """Return the job in a row of ``JOB``."""
     values = dict(row)
     values["status"] = Status(values["status"])
     values["headers"] = tuple((name, value) for name, value in json.loads(values["headers"]))
@@ -92,12 +92,12 @@ def job_of(row: Row) -> StoredJob:
 
 
 def delivery_of(row: Row) -> Delivery:
-    """Return the delivery of a row of ``DELIVERY``."""
+    """Return the delivery in a row of ``DELIVERY``."""
     values = dict(row)
     values["is_guarded"] = bool(values["is_guarded"])
     return Delivery(**values)
 
 
 def attempt_of(row: Row) -> DeliveryAttempt:
-    """Return the attempt of a row of ``ATTEMPT``."""
+    """Return the attempt in a row of ``ATTEMPT``."""
     return DeliveryAttempt(**dict(row))

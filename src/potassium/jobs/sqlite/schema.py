@@ -1,6 +1,6 @@
-"""The tables of ``SqliteStore``, and how those of older versions become those of this one.
+"""The tables of ``SqliteStore``, and the migrations from older versions.
 
-A job's state is in a row of its own, apart from its input: SQLite writes a row anew, whole, when
+A job's state is in a row of its own, apart from its input, because SQLite rewrites a whole row when
 anything in it changes. All times are in seconds since the epoch; headers, events and errors are
 JSON.
 """
@@ -106,6 +106,6 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_delivery ON attempts (delivery_id);
 """
 
-# Number n makes version n out of version n - 1; version 0 is an empty file. What was released is
-# never changed any more.
+# Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
+# once it is released.
 MIGRATIONS = [_FIRST]

@@ -1,7 +1,7 @@
-"""What ``SqliteStore`` asks of its tables.
+"""The SQL statements of ``SqliteStore``.
 
-Each statement goes by an index of ``schema.py``, so that none is slower for a long queue, except
-``BEFORE``, which counts.
+Each uses an index of ``schema.py``, so that none is slower for a long queue, except ``BEFORE``,
+which counts.
 """
 
 from potassium.jobs.sqlite.rows import JOB, LIGHT_JOB
@@ -102,7 +102,7 @@ LEFT_BEHIND = JOB + (
     "ORDER BY seq"
 )
 
-# Whoever changes a job names its status and attempts as they were; otherwise it is not theirs.
+# A change names the job's status and attempts as they were; if they differ now, it does nothing.
 _SAME = "WHERE seq = :seq AND id = :id AND status = :was AND attempts = :attempts "
 
 END = (

@@ -1,4 +1,4 @@
-"""Jobs kept in an SQLite database: a file that survives the process."""
+"""A job store in an SQLite file, which survives the process."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,23 +32,26 @@ __all__ = ["SqliteStore"]
 
 
 class SqliteStore(SqliteDeliveries):
-    """A ``JobStore`` in a file, of one process at a time.
+    """A ``JobStore`` in a file, used by one process at a time.
 
     What a method has written is on the disk when it returns. See ``GroupCommit`` for how
     simultaneous calls share the wait for that. Belongs to the event loop that opened it.
+
+    Args:
+        path: the SQLite file; nothing is done with it before ``open``.
+
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Name the file; nothing is done with it before ``open``."""
         self._path = Path(path)
         self._submitted = 0
 
     async def open(self) -> None:
-        """Lock the file, and make or renew its tables.
+        """Lock the file, and create or migrate its tables.
 
         Raises:
-            UsageError: it is in use by another process, or is none of ours; or aiosqlite is not
-                installed.
+            UsageError: another process uses the file, it is not a store of Potassium, or
+                aiosqlite is not installed.
 
         """
         connection = await connect(self._path)
@@ -58,12 +61,12 @@ class SqliteStore(SqliteDeliveries):
         self._commits = GroupCommit(connection, lambda: identity(self._path) == opened)
 
     async def close(self) -> None:
-        """Write what is under way, and close the file; goes on where it is cancelled."""
+        """Finish the writes under way, then close the file; cancellation does not stop this."""
         if self._commits is not None:
             await self._commits.close()
 
     async def submit(self, job: NewJob) -> StoredJob:
-        """Keep a new job, queued; return it, or the one that its idempotency key names already."""
+        """Queue a new job and return it, or return the job that has its idempotency key already."""
         if job.idempotency_key is None:
             stored = self._number(job)
             await self._open.add(stored)
@@ -81,22 +84,22 @@ class SqliteStore(SqliteDeliveries):
         return await self._open.run(submit)
 
     async def get(self, job_id: str) -> StoredJob | None:
-        """Return a job, or None where there is none."""
+        """Return a job, or None if it does not exist."""
         return next(iter(await self._jobs(statements.BY_ID, (job_id,))), None)
 
     async def find(
         self, *, status: Status | None = None, limit: int, after: str | None = None
     ) -> Sequence[StoredJob]:
-        """Return up to ``limit`` jobs, the newest first; those submitted before job ``after``."""
+        """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it."""
         parameters: dict[str, Any] = {"limit": limit, "after": after}
         if status is None:
             return await self._jobs(statements.FIND, parameters)
         return await self._jobs(statements.FIND_STATUS, {**parameters, "status": status.value})
 
     async def position(self, job: StoredJob) -> int:
-        """Return the place of a queued job among those of its handler, from 1 on.
+        """Return the position of a queued job among those of its handler, from 1.
 
-        Takes the longer the more are before it: milliseconds for 100 000.
+        Takes longer the more jobs are before it: milliseconds for 100 000.
         """
         place = {"handler": job.handler, "rank": rank(job), "seq": job.seq}
         return int(await self._value(statements.BEFORE, place)) + 1
@@ -112,14 +115,14 @@ class SqliteStore(SqliteDeliveries):
         return await self._open.share(f"count {status} {handler}", count)
 
     async def waiting(self) -> Collection[str]:
-        """Return the handlers that queued jobs are for."""
+        """Return the handlers that have queued jobs."""
         rows = await self._open.run(lambda db: db.execute_fetchall(statements.WAITING))
         return [row["handler"] for row in rows]
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
     ) -> Sequence[StoredJob]:
-        """Let up to ``limit`` queued jobs of ``handlers`` run: those that are next and due."""
+        """Claim up to ``limit`` queued jobs of ``handlers``: the next ones that are due."""
         wanted = {"handlers": json.dumps(sorted(set(handlers))), "now": now, "limit": limit}
 
         async def claim(db: "Connection") -> Sequence[StoredJob]:
@@ -136,7 +139,7 @@ class SqliteStore(SqliteDeliveries):
         return await self._open.run(claim)
 
     async def next_job(self, handlers: Collection[str]) -> float | None:
-        """Return when the next queued job of ``handlers`` is due; None where there is none."""
+        """Return when the next queued job of ``handlers`` is due, or None if there is none."""
         due: float | None = await self._value(
             statements.NEXT_JOB, {"handlers": json.dumps(list(handlers))}
         )
@@ -147,7 +150,7 @@ class SqliteStore(SqliteDeliveries):
         return ()
 
     async def left_behind(self) -> Sequence[StoredJob]:
-        """Return the jobs that were running when the file was opened, as far as they still are."""
+        """Return the jobs that were running when the file was opened and still are."""
         return await self._jobs(statements.LEFT_BEHIND)
 
     async def end(  # noqa: PLR0913 - as in the interface
@@ -161,7 +164,7 @@ class SqliteStore(SqliteDeliveries):
         events: Iterable[Event] = (),
         deliveries: Iterable[Delivery] = (),
     ) -> bool:
-        """Bring a job to its end; False where it is not as ``job`` says any more."""
+        """End a job; return False if its status or attempts are no longer those of ``job``."""
         told = {"progress": job.progress, "message": job.message}
         end = {"status": status.value, "now": now, "output": output, "error": error, **told}
         return await self._change(job, statements.END, end, events, deliveries)
@@ -176,16 +179,16 @@ class SqliteStore(SqliteDeliveries):
         counts: bool = True,
         crashed: bool = False,
     ) -> bool:
-        """Queue a running job again, in its old place, from ``due_at`` on; False as for ``end``."""
+        """Queue a running job again at its old position; return False as ``end`` does."""
         values = {"due_at": due_at, "error": error, "more": not counts, "crashed": crashed}
         return await self._change(job, statements.PUT_BACK, values, events)
 
     async def retry(
         self, job: StoredJob, *, attempts_limit: int, now: float, events: Iterable[Event] = ()
     ) -> bool:
-        """Queue a failed job again, in its old place; False as for ``end``.
+        """Queue a failed job again at its old position; return False as ``end`` does.
 
-        It does not expire any more: it had begun in time.
+        The job no longer expires, as it began in time.
         """
         return await self._change(
             job, statements.RETRY, {"attempts_limit": attempts_limit, "now": now}, events
@@ -199,18 +202,18 @@ class SqliteStore(SqliteDeliveries):
         message: str | None,
         events: Iterable[Event] = (),
     ) -> None:
-        """Keep the progress and events of a running job; nothing where the claim is lost."""
+        """Store the progress and events of a running job; do nothing if the claim is lost."""
         note = {"progress": progress, "message": message}
         await self._change(job, statements.NOTE, note, events)
 
     async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Return up to ``limit`` events of a job, from the one after ``after`` on."""
+        """Return up to ``limit`` events of a job, starting after the event ``after``."""
         wanted = {"job_id": job_id, "after": after, "limit": limit}
         rows = await self._open.run(lambda db: db.execute_fetchall(statements.EVENTS, wanted))
         return [Event(**dict(row)) for row in rows]
 
     async def last_event(self, job_id: str) -> int:
-        """Return the number of a job's last event, 0 where it has none."""
+        """Return the id of a job's last event, or 0 if it has none."""
         return int(await self._value(statements.LAST_EVENT, (job_id,)))
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
@@ -218,7 +221,7 @@ class SqliteStore(SqliteDeliveries):
         return await self._jobs(statements.OVERDUE, (now, limit))
 
     async def delete_ended(self, *, before: float, limit: int) -> int:
-        """Delete up to ``limit`` jobs that ended before a time; return how many it were."""
+        """Delete up to ``limit`` jobs that ended before ``before``; return how many."""
 
         async def delete(db: "Connection") -> int:
             ended = list(await db.execute_fetchall(statements.ENDED, (before, limit)))
@@ -252,7 +255,7 @@ class SqliteStore(SqliteDeliveries):
         events: Iterable[Event],
         deliveries: Iterable[Delivery] = (),
     ) -> bool:
-        """Change a job that is still as ``job`` says; return whether it was."""
+        """Change a job if it still matches ``job``; return whether it did."""
         same = {"seq": job.seq, "id": job.id, "was": job.status.value, "attempts": job.attempts}
         added = [
             (ADD_EVENT, event_rows(job, events)),
