@@ -113,9 +113,9 @@ async def test_a_file_serves_one_server_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is in use by another process"):
             async with second.lifespan():
                 pass
-        async with asyncio.timeout(5):
-            while not set(threading.enumerate()) <= before:  # the store's own is about to end
-                await asyncio.sleep(0.001)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(5)  # the store's own is about to end
+        assert set(threading.enumerate()) <= before
     assert not loaded
     async with second.lifespan():
         assert loaded
