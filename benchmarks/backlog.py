@@ -1,4 +1,4 @@
-"""A file of many queued jobs, and what became of the jobs in a file."""
+"""A database file with many queued jobs, and a count of a file's jobs by status."""
 
 import asyncio
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 from potassium.jobs.model import NewJob
 from potassium.jobs.sqlite.store import SqliteStore
 
-AT_ONCE = 1000  # jobs that share a transaction
+AT_ONCE = 1000  # jobs per transaction
 HEADERS = [("host", "127.0.0.1:8000"), ("content-type", "application/json")]
 
 
@@ -35,14 +35,14 @@ async def _fill(path: Path, jobs: int, handler: str, body: str) -> None:
 
 
 def fill(path: Path, jobs: int, *, handler: str, body: str) -> float:
-    """Queue so many jobs in a new file, through the store itself; return how many a second."""
+    """Queue ``jobs`` jobs in a new file, through the store itself; return the jobs per second."""
     began = time.perf_counter()
     asyncio.run(_fill(path, jobs, handler, body))
     return jobs / (time.perf_counter() - began)
 
 
 def count(path: Path, status: str) -> int:
-    """Return how many jobs have a status in a file that no server has open."""
+    """Return how many jobs in the file have the status; no server may have the file open."""
     with closing(sqlite3.connect(path)) as db:
         ((jobs,),) = db.execute("SELECT count(*) FROM jobs WHERE status = ?", (status,))
         return int(jobs)

@@ -1,19 +1,20 @@
-"""What batches come to: MiniLM behind Potassium, mosec and LitServe, and called directly.
+"""Measure what batching gains: MiniLM behind Potassium, mosec and LitServe, and called directly.
 
-Run with ``nox -s batching``. Servers and load run in processes of their own, one server at a time;
-torch has two threads in each. All run the same model code and tokenizer (minilm.py), and each text
-is a request of its own, in a closed loop:
+Run with ``nox -s batching``. Servers and load generators run in their own processes, one server at
+a time; torch has two threads in each. All servers run the same model code and tokenizer
+(minilm.py). Each text is a separate request, in a closed loop:
 
 - equal lengths: 12 tokens each;
-- mixed lengths: log-normal, median 24 tokens, sigma 0.8, cut to 3..256, from a fixed seed.
+- mixed lengths: log-normal, median 24 tokens, sigma 0.8, clamped to 3..256, from a fixed seed.
 
-Potassium batches by tokens (``max_size=32``, padded tokens up to ``--max-cost``), with ``prepare``
-for the tokenizer. The peers batch what comes, at the best of the sizes 1, 4, 8, 16 and 32: all are
-tried for a short while at the least number of connections, and the two best measured in full at
-each. mosec: one worker, ``max_wait_time=1`` (10 was no better under backlog, and worse for a lone
-caller). LitServe: ``workers_per_device=1``, ``fast_queue=True``, ``batch_timeout=0`` (either
-queue with 0, 2, 10 or 50 ms came to the same under backlog, within noise, and 0 is best for a lone
-caller). Both answer with bytes that orjson made of numpy's rows.
+Potassium batches by tokens (``max_size=32``, padded tokens up to ``--max-cost``) and tokenizes in
+``prepare``. The peers batch whatever arrives, at the best of the sizes 1, 4, 8, 16 and 32: all
+sizes are tried briefly at the lowest number of connections, and the best two are measured in full
+at every number of connections. mosec: one worker, ``max_wait_time=1`` (10 was no better under a
+backlog, and worse for a lone caller). LitServe: ``workers_per_device=1``, ``fast_queue=True``,
+``batch_timeout=0`` (under a backlog, either queue with 0, 2, 10 or 50 ms gave the same result
+within noise, and 0 is best for a lone caller). Both peers answer with bytes that orjson makes from
+numpy rows.
 """
 
 import argparse
@@ -34,13 +35,13 @@ from report import machine, row, table
 from serving import Server
 
 SIZES = (1, 4, 8, 16, LARGEST)
-BEST = 2  # sizes that are measured in full
+BEST = 2  # sizes to measure in full
 QUIETLY = {"mosec": ("--log-level", "error"), "litserve": ()}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure, for how many seconds each time."""
+    """What to measure, and for how many seconds each time."""
 
     lengths: list[str]
     connections: list[int]
@@ -65,7 +66,7 @@ def peer(name: str, size: int) -> Iterator[Server]:
 
 
 def search(sent: Texts, plan: Plan) -> dict[Key, list[int]]:
-    """Try the peers' batch sizes for a short while; return the best ones for each lengths."""
+    """Try the peers' batch sizes briefly; return the best sizes for each peer and lengths."""
     connections = min(plan.connections)
     columns = (f"{lengths} lengths, requests/s" for lengths in plan.lengths)
     table(f"peer, {connections} connections", "batch size", *columns)
@@ -94,7 +95,7 @@ def measure(sent: Texts, plan: Plan, server: Server, wanted: list[str]) -> Figur
 
 
 def measure_peers(sent: Texts, plan: Plan, best: dict[Key, list[int]]) -> Servers:
-    """Measure the peers at their best sizes, and at the largest with mixed lengths."""
+    """Measure the peers at their best sizes, and with mixed lengths also at the largest size."""
     servers = {}
     for name in peers.PEERS:
         for size in SIZES:
@@ -110,7 +111,7 @@ def measure_peers(sent: Texts, plan: Plan, best: dict[Key, list[int]]) -> Server
 
 
 def alone(sent: Texts, server: Server, rounds: int, seconds: float) -> None:
-    """Print what a lone caller pays for batching."""
+    """Print what batching costs a lone caller."""
     routes = {"/single": "no batching", "/simple": "batching", "/embed": "by tokens, prepare"}
     seen: dict[str, list[Measured]] = {route: [] for route in routes}
     for _ in range(rounds):

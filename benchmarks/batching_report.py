@@ -1,4 +1,4 @@
-"""The tables of batching.py: rates beside what they are held against."""
+"""The tables of batching.py: each rate beside the rates it is compared with."""
 
 import statistics
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ LENGTHS = ("equal", "mixed")
 OURS = "potassium"
 LARGEST = 32
 
-Direct = tuple[dict[str, float], float]  # rates by lengths, and the others' share meanwhile
+Direct = tuple[dict[str, float], float]  # rates by lengths, and the share that others took
 Key = tuple[str, str]  # peer and lengths
 Figures = dict[tuple[str, int], Measured]  # by lengths and connections
 Servers = dict[tuple[str, int], Figures]  # by name and batch size
 Beside = dict[tuple[str, int], Measured]  # by name and batch size, under the same load
 
-# At least so many times the rate, where it hangs on them by connections.
+# The lowest ratios of Potassium's rate to aim at; a dict gives them by number of connections.
 OF_DIRECT = 0.95
 OF_MOSEC = 1.0
 OF_LITSERVE = 2.0
@@ -28,7 +28,10 @@ MORE_FOR_LONE = 0.001  # seconds
 
 @dataclass(frozen=True)
 class Reference:
-    """A rate to be held against, and the least ratio to it; others disturbed it by a share."""
+    """A rate to compare with, and the lowest ratio to aim at.
+
+    ``others`` is the share of the machine that other processes took meanwhile.
+    """
 
     name: str
     rate: float
@@ -37,21 +40,21 @@ class Reference:
 
 
 def _loads(servers: Servers) -> Iterator[tuple[str, int, Beside]]:
-    """Yield lengths, connections, and what came of them with each server."""
+    """Yield lengths, connections, and each server's measurement under that load."""
     for lengths, connections in servers[OURS, LARGEST]:
         load = lengths, connections
         yield *load, {name: figures[load] for name, figures in servers.items() if load in figures}
 
 
 def _best(servers: Beside, *names: str) -> Measured:
-    """Return the measurement with the highest rate, out of those of some servers."""
+    """Return the measurement with the highest rate among the named servers."""
     return max(
         (one for (name, _), one in servers.items() if name in names), key=lambda one: one.rate
     )
 
 
 def rates(servers: Servers, direct: list[Direct]) -> None:
-    """Print what was measured, each rate with the ratio of Potassium's to it."""
+    """Print every measurement, with the ratio of Potassium's rate to its rate."""
     table(
         "lengths", "connections", "server", "batch size", "potassium / it", "tokens alike",
         "requests/s", "tokens/s", "median", "p99", "padding", "model busy", "batches by rows",
@@ -84,7 +87,7 @@ def rates(servers: Servers, direct: list[Direct]) -> None:
 
 
 def aims(servers: Servers, direct: list[Direct]) -> None:
-    """Print the ratios that were aimed at."""
+    """Print the measured ratios beside their aims."""
     table("Potassium's rate, as a ratio to", "connections", "measured", "aim", "")
     for lengths, connections, beside in _loads(servers):
         ours = _best(beside, OURS)
@@ -112,7 +115,7 @@ def aims(servers: Servers, direct: list[Direct]) -> None:
 
 
 def _equal(servers: Beside, direct: list[Direct]) -> list[Reference]:
-    """Return what the rate with equal lengths is held against."""
+    """Return what to compare the rate with equal lengths with."""
     called = statistics.mean(seen["equal"] for seen, _ in direct)
     disturbed = max(others for _, others in direct)
     mosec, litserve = _best(servers, "mosec"), _best(servers, "litserve")
@@ -124,7 +127,7 @@ def _equal(servers: Beside, direct: list[Direct]) -> list[Reference]:
 
 
 def _mixed(servers: Beside, connections: int) -> list[Reference]:
-    """Return what the rate with mixed lengths is held against."""
+    """Return what to compare the rate with mixed lengths with."""
     largest = {name: one for name, one in servers.items() if name[1] == LARGEST}
     compared = [("both", largest, f"batch size {LARGEST}", OF_BOTH_AT_LARGEST)]
     if connections in OF_THE_BETTER:
@@ -137,7 +140,7 @@ def _mixed(servers: Beside, connections: int) -> list[Reference]:
 
 
 def alone(seen: dict[str, list[Measured]]) -> None:
-    """Print the latency of one caller, and how much more it is than without batching."""
+    """Print a lone caller's latency, and how much batching adds to it."""
     table("handler, 1 connection", "median", "more than without batching", "aim", "")
     (_, without), *_ = seen.items()
     for name, of in seen.items():

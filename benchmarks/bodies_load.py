@@ -1,8 +1,8 @@
-"""A closed loop through a list of bodies, in a process of its own: prepared bytes over protocols.
+"""Send a list of bodies in a closed loop, as prepared bytes over asyncio protocols.
 
-Each connection sends the next body of the list as soon as it is answered. What is counted begins
-after as many answers as there are connections, and ends with an answer, so that the rate is not
-that of half a batch.
+Runs in its own process. Each connection sends the next body of the list as soon as it has its
+answer. Counting begins after as many answers as there are connections and ends with an answer, so
+that the rate does not include half a batch.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from typing import cast
 
 import uvloop
 
-LIMIT = 120.0  # seconds for all
-LEAST = 2  # answers that count
+LIMIT = 120.0  # seconds for the whole run
+LEAST = 2  # answers to count at least
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request's bytes, and how many tokens it has."""
+    """A request's bytes, and its number of tokens."""
 
     tokens: int
     request: bytes
@@ -31,7 +31,7 @@ class Call:
 
 @dataclass
 class Seen:
-    """What was answered: when, after how many seconds, and how many tokens there were."""
+    """The answers: when each came, after how many seconds, and the tokens of its request."""
 
     warm_up: int  # answers
     warm: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,7 +49,7 @@ class Client(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -77,7 +77,7 @@ class Client(asyncio.Protocol):
 
 
 def read(path: Path, route: str) -> Iterator[Call]:
-    """Return the calls of a file over and over: a JSON list of pairs, tokens and body."""
+    """Return the calls of a file in an endless cycle: a JSON list of pairs, tokens and body."""
     calls = [
         Call(
             tokens,

@@ -1,4 +1,4 @@
-"""What the servers of streaming.py stream: the time of each chunk's yield, and a mark."""
+"""The chunks that streaming.py's servers stream: the time of each chunk's yield, and a mark."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ MARK = ";"
 
 
 def chunks(count: int, delay: float) -> Iterator[str]:
-    """Yield chunks, each after ``delay`` seconds of work where there is any."""
+    """Yield ``count`` chunks, each after ``delay`` seconds of work, or at once if that is 0."""
     for _ in range(count):
         if delay:
             time.sleep(delay)

@@ -1,4 +1,4 @@
-"""Clients good and bad, over raw sockets; each is one visit, from connecting to leaving."""
+"""Good and bad clients over raw sockets; each coroutine is one visit, from connect to leave."""
 
 import asyncio
 import random
@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import Self
 
 CHANCE = random.Random(1)  # noqa: S311 - jitter
-PATIENCE = 20.0  # seconds until an answer counts as none
+PATIENCE = 20.0  # seconds after which an answer counts as missing
 
-# What a call may be answered that finds the queue full.
+# A call that finds the queue full may be answered with one of these.
 MAYBE = frozenset({503})
 
 
 class Unexpected(Exception):
-    """A client was answered something else than it should be."""
+    """A client got an answer that it did not expect."""
 
 
 class Visit:
@@ -33,7 +33,7 @@ class Visit:
             await self.writer.wait_closed()
 
     def send(self, path: str, body: bytes, *headers: str, method: str = "POST") -> None:
-        """Send a request; a Content-Length in ``headers`` takes the place of the true one."""
+        """Send a request; a Content-Length in ``headers`` replaces the true one."""
         head = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]
         if not any(header.startswith("Content-Type") for header in headers):
             head.append("Content-Type: application/json")
@@ -51,7 +51,7 @@ class Visit:
         """Return an answer's body.
 
         Raises:
-            Unexpected: the status is none of ``expected``.
+            Unexpected: the status is not one of ``expected``.
 
         """
         async with asyncio.timeout(PATIENCE):
@@ -62,12 +62,12 @@ class Visit:
         return body
 
     def reset(self) -> None:
-        """Leave at once, without a good-bye."""
+        """Abort the connection."""
         self.writer.transport.abort()
 
 
 async def good(port: int) -> None:
-    """Call a few times on one connection."""
+    """Make some good calls on one connection."""
     async with Visit(port) as visit:
         for _ in range(5):
             visit.send("/", b'{"x": 1.0}')
@@ -79,7 +79,7 @@ async def good(port: int) -> None:
 
 
 async def malformed(port: int) -> None:
-    """Send what is no JSON, what is none of the right kind, and what is nobody's."""
+    """Send malformed JSON, a wrong media type, an unknown path and a wrong method."""
     async with Visit(port) as visit:
         visit.send("/", CHANCE.choice((b"", b'{"x": ', b"NaN", b"\xff", b"[" * 20_000)))
         await visit.answer(400)
@@ -92,7 +92,7 @@ async def malformed(port: int) -> None:
 
 
 async def wrong_types(port: int) -> None:
-    """Send JSON that is not what the handler takes."""
+    """Send JSON of the wrong types."""
     async with Visit(port) as visit:
         visit.send("/item", b'{"name": 1, "count": "many"}')
         await visit.answer(422)
@@ -101,14 +101,14 @@ async def wrong_types(port: int) -> None:
 
 
 async def too_large(port: int) -> None:
-    """Announce more than the server takes, and read its answer."""
+    """Announce a body over the limit, and read the answer."""
     async with Visit(port) as visit:
         visit.send("/", b"{", "Content-Length: 10000000")
         await visit.answer(413)
 
 
 async def leaving(port: int) -> None:
-    """Leave while the call waits or runs, with a good-bye or without."""
+    """Leave while the call waits or runs, by closing or by aborting the connection."""
     async with Visit(port) as visit:
         visit.send(CHANCE.choice(("/long", "/long", "/loop")), b"{}")
         await visit.writer.drain()
@@ -118,7 +118,7 @@ async def leaving(port: int) -> None:
 
 
 async def half(port: int) -> None:
-    """Send half of a body, wait, and leave."""
+    """Send half a body, wait, and leave."""
     async with Visit(port) as visit:
         visit.send("/", b'{"x": ', "Content-Length: 1000")
         await visit.writer.drain()
@@ -128,7 +128,7 @@ async def half(port: int) -> None:
 
 
 async def slow_reader(port: int) -> None:
-    """Read two megabytes in small sips, and leave halfway at times."""
+    """Read two megabytes in small pieces, and sometimes leave halfway."""
     async with Visit(port) as visit:
         visit.send("/large", b"{}")
         status, left = await visit.head()
@@ -148,14 +148,14 @@ async def failing(port: int) -> None:
 
 
 async def impatient(port: int) -> None:
-    """Give a call less time than it takes."""
+    """Give a call less time than it needs."""
     async with Visit(port) as visit:
         visit.send("/long", b"{}", "Prefer: wait=0.01")
         await visit.answer(200, 504, *MAYBE)
 
 
 async def burst(port: int) -> None:
-    """Call more often at once than the queue has room for."""
+    """Make more calls at once than the queue has room for."""
 
     async def one() -> None:
         async with Visit(port) as visit:
@@ -165,7 +165,7 @@ async def burst(port: int) -> None:
     await asyncio.gather(*(one() for _ in range(40)))
 
 
-# How many of each begin a second.
+# How many visits of each kind begin per second.
 KINDS: dict[Callable[[int], Awaitable[None]], float] = {
     good: 4,
     malformed: 4,

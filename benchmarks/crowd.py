@@ -1,4 +1,4 @@
-"""Many clients that keep asking, refused or not; a process of its own for overload.py."""
+"""Many clients that keep calling, refused or not; overload.py runs this as its own process."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ REQUEST = (
     b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 )
-AT_A_TIME = 100  # connections being opened: a server's backlog is finite
+AT_A_TIME = 100  # connections to open at a time: a server's backlog is finite
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Seen:
 
 
 class Client(asyncio.Protocol):
-    """A keep-alive connection that asks again at once when served, after a while when refused."""
+    """A keep-alive connection that calls again: at once if served, after a while if refused."""
 
     def __init__(self, seen: Seen, think: float, chance: random.Random) -> None:
         self._seen = seen
@@ -41,13 +41,13 @@ class Client(asyncio.Protocol):
         self._sent = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses
 
     def connection_lost(self, _: Exception | None) -> None:
         self._seen.lost += self._seen.open
 
     def start(self) -> None:
-        """Ask for the first time, some time within the time to think."""
+        """Send the first call at a random moment within the think time."""
         self._loop.call_later(self._chance.uniform(0, self._think), self._send)
 
     def data_received(self, data: bytes) -> None:
@@ -80,7 +80,7 @@ class Client(asyncio.Protocol):
 
 
 async def main(port: int, connections: int, seconds: float, think: float) -> None:
-    """Connect, print one line, ask for ``seconds``, and print one line of JSON."""
+    """Connect, print one line, call for ``seconds``, and print one line of JSON."""
     loop = asyncio.get_running_loop()
     seen = Seen()
     chance = random.Random(1)  # noqa: S311 - jitter
@@ -105,7 +105,7 @@ async def main(port: int, connections: int, seconds: float, think: float) -> Non
         "lost": seen.lost,
         "refusals": seen.refusals,
     }
-    # The reader measures the server's memory before it lets the connections go.
+    # The parent process measures the server's memory before it lets us close the connections.
     print(json.dumps(result), flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     for transport, _ in clients:

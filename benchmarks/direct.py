@@ -1,7 +1,7 @@
-"""The model of batching.py called directly, with nothing around it; prints one line of JSON.
+"""Call the model of batching.py directly, with nothing around it; print one line of JSON.
 
-Equal lengths: full batches. Mixed lengths: sorted by length and filled up to so many tokens,
-padding included, which is what no server can do, as it does not know what is to come.
+Equal lengths: full batches. Mixed lengths: sorted by length, each batch filled up to a number of
+tokens, padding included. No server can do that, because it does not know what is to come.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from minilm import MiniLM, tokenizer
 
 
 def filled(by_length: list[tuple[int, str]], max_cost: int) -> Iterator[list[str]]:
-    """Yield batches of texts that come sorted by length, the longest first."""
+    """Yield batches of the texts, which must be sorted by length, longest first."""
     while by_length:
         size = max(1, max_cost // by_length[0][0])
         yield [text for _, text in by_length[:size]]
@@ -24,7 +24,7 @@ def filled(by_length: list[tuple[int, str]], max_cost: int) -> Iterator[list[str
 
 
 def rate(model: MiniLM, batches: Iterator[list[str]], seconds: float) -> float:
-    """Return how many texts a second are embedded, until the batches or the time is over."""
+    """Return how many texts per second are embedded until the batches or the seconds run out."""
     done = 0
     began = time.perf_counter()
     for batch in batches:

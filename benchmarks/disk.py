@@ -1,19 +1,19 @@
-"""What a disk takes when every write has to be on it before the next one."""
+"""Measure how fast a disk is if every write must be on it before the next one."""
 
 import os
 import time
 from pathlib import Path
 
-RECORD = os.urandom(512)  # about what a job of a small body comes to
+RECORD = os.urandom(512)  # about the size of a job with a small body
 
 
 def synced(folder: Path, *, together: int, seconds: float) -> float:
-    """Return how many records a second are appended to a file, each on the disk when counted.
+    """Return how many records per second are appended to a file, counted once they are on the disk.
 
     Args:
-        folder: where the file is made, and deleted.
-        together: records that one ``fsync`` is for.
-        seconds: for how long.
+        folder: where the file is created and deleted.
+        together: records per ``fsync``.
+        seconds: how long to measure.
 
     """
     path = folder / "synced"

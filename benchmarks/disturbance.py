@@ -1,7 +1,7 @@
-"""Measuring while others leave the machine alone.
+"""Measure while other processes leave the machine alone.
 
-Two threads of torch wait for each other all the time: a third process that wants one of two cores
-makes them many times slower, whatever is being measured.
+The two threads of torch wait for each other all the time. A third process that wants one of the two
+cores makes them many times slower, whatever is being measured.
 """
 
 import resource
@@ -14,17 +14,19 @@ import psutil
 
 Result = TypeVar("Result")
 
-# Where others take more of the machine than this, a figure is no figure.
+# If other processes take a larger share of the machine than this, a figure does not count.
 TOLERATED = 0.05
 
 LOOK = 0.5  # seconds
 
 
 class Others:
-    """What neither this process, nor those it waited for, nor some others took, since it was made.
+    """The CPU time that other processes have taken since this object was created.
+
+    This process and the children that it has waited for are not counted.
 
     Args:
-        ours: processes that are not others, with their children.
+        ours: more processes that are not counted, including their children.
 
     """
 
@@ -34,7 +36,7 @@ class Others:
         self._taken = self._by_all() - self._by_us()
 
     def share(self) -> float:
-        """Return their share of the time of all cores."""
+        """Return the other processes' share of the time of all cores."""
         all_there_was = (time.monotonic() - self._began) * (psutil.cpu_count() or 1)
         return max(0.0, (self._by_all() - self._by_us() - self._taken) / all_there_was)
 
@@ -55,10 +57,10 @@ class Others:
 
 
 class Patience:
-    """Waits until others leave the machine alone, and measures once more where they did not.
+    """Waits until other processes leave the machine alone, and measures again if they did not.
 
     Args:
-        seconds: for all of that in all.
+        seconds: the total time for waiting and for measuring again.
 
     """
 
@@ -66,7 +68,7 @@ class Patience:
         self._left = seconds
 
     def measure(self, take: Callable[[], Result], *ours: psutil.Process) -> tuple[Result, float]:
-        """Return what was taken in the least disturbed try, and the others' share meanwhile."""
+        """Return the least disturbed result, and the share that other processes took meanwhile."""
         tries: list[tuple[Result, float]] = []
         while True:
             began = time.monotonic()

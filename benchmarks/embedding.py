@@ -1,4 +1,4 @@
-"""Texts sent to a server that embeds them, and what came of it."""
+"""Send texts to a server that embeds them, and measure it."""
 
 import json
 import os
@@ -20,7 +20,10 @@ LOAD = str(Path(__file__).with_name("bodies_load.py"))
 
 @dataclass(frozen=True)
 class Measured:
-    """A server under load. Latencies are in seconds; others took a share of the machine."""
+    """A server's measurements under load.
+
+    Latencies are in seconds; ``others`` is the share of the machine that other processes took.
+    """
 
     rate: float
     token_rate: float
@@ -40,7 +43,7 @@ class Measured:
 class Texts:
     """Texts of equal and of mixed lengths, in files for the load generator.
 
-    From now on, servers that are started leave a log of their batches.
+    Servers started after this object is created write a log of their batches.
     """
 
     def __init__(self, folder: Path, patience: Patience) -> None:
@@ -56,10 +59,10 @@ class Texts:
     def send(
         self, server: Server, lengths: str, connections: int, seconds: float, route: str = "/embed"
     ) -> Measured:
-        """Send them to a server for so many seconds, after a warm-up that is not counted.
+        """Send the texts to a server for ``seconds``, after a warm-up that does not count.
 
         Raises:
-            SystemExit: one was not embedded.
+            SystemExit: a text was not embedded.
 
         """
         arguments = (server.port, route, self._folder / lengths, connections, seconds)

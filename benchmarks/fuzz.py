@@ -1,8 +1,9 @@
-"""Random requests to an app over bare ASGI, in this process, and what must hold for each.
+"""Send random requests to an app over bare ASGI, in this process, and check every answer.
 
-Never an exception out of the app, never a 500 that no handler asked for, never a request without
-an end; each answer with a request id, each error a problem document; and nothing waits when all
-have been answered. Input N of a seed is always the same one: ``--seed S --only N`` repeats it.
+The app must never raise an exception, never answer 500 unless a handler asked for it, and never
+leave a request without an end. Each answer must have a request id, and each error must be a problem
+document. Nothing may wait once all requests have been answered. Input N of a seed is always the
+same: ``--seed S --only N`` repeats it.
 """
 
 import argparse
@@ -24,14 +25,14 @@ from fuzz_input import Input, Message, make
 
 from potassium import Potassium
 
-TIME_LIMIT = 10.0  # seconds for the inputs that are under way together
-AT_A_TIME = 24  # three times the queue, so that some are refused
-ENOUGH = 10  # failures
+TIME_LIMIT = 10.0  # seconds for the inputs that are in flight together
+AT_A_TIME = 24  # three times the queue size, so that some are refused
+ENOUGH = 10  # failures after which to stop
 
 
 @dataclass
 class Findings:
-    """What came of the inputs."""
+    """How the inputs were answered, and which of them failed."""
 
     statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
@@ -48,7 +49,7 @@ async def call(app: Potassium, given: Input) -> list[Message]:
                 return message
             await asyncio.sleep(message)
         if given.leaves:
-            return {"type": "http.disconnect"}  # servers repeat it
+            return {"type": "http.disconnect"}  # servers repeat this message
         await asyncio.Event().wait()
         return None
 
@@ -60,7 +61,7 @@ async def call(app: Potassium, given: Input) -> list[Message]:
 
 
 async def attempt(app: Potassium, number: int, given: Input, findings: Findings) -> None:
-    """Send one input and note what came of it."""
+    """Send one input and record the outcome."""
     try:
         sent = await call(app, given)
         fault = faults(given, sent)
@@ -75,7 +76,7 @@ async def attempt(app: Potassium, number: int, given: Input, findings: Findings)
 
 
 async def waiting(app: Potassium) -> int:
-    """Return how many calls the app says are waiting."""
+    """Return how many calls wait, as the app reports."""
     scope = {"type": "http", "method": "GET", "path": "/_k/status", "headers": []}
     _, body = await call(app, Input(scope=scope, messages=[], body=b"", leaves=True, complete=True))
     length: int = orjson.loads(body["body"])["queue"]["length"]
@@ -83,7 +84,7 @@ async def waiting(app: Potassium) -> int:
 
 
 async def together(app: Potassium, seed: int, numbers: list[int], findings: Findings) -> bool:
-    """Send some inputs at once; return whether all ended and nothing is left of them."""
+    """Send some inputs at once; return whether all have ended and no call still waits."""
     tasks = {
         asyncio.ensure_future(attempt(app, number, make(seed, number), findings)): number
         for number in numbers
@@ -105,7 +106,7 @@ async def together(app: Potassium, seed: int, numbers: list[int], findings: Find
 
 
 def groups(seed: int, inputs: int) -> Iterator[list[int]]:
-    """Yield the numbers of the inputs that go together."""
+    """Yield the numbers of the inputs that are sent together."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     number = 0
     while number < inputs:
@@ -115,18 +116,18 @@ def groups(seed: int, inputs: int) -> Iterator[list[int]]:
 
 
 async def run(seed: int, batches: Iterator[list[int]]) -> Findings:
-    """Send all inputs to one app, or stop where enough of them have failed."""
+    """Send all inputs to one app; stop early if inputs do not end or enough of them have failed."""
     app, findings = build(), Findings()
     async with app.lifespan():
         tasks = len(asyncio.all_tasks())
         for numbers in batches:
-            # A loop that hangs cannot tell: this is another thread, which shows where it hangs.
+            # A loop that hangs cannot say so: this is another thread, which shows where it hangs.
             faulthandler.dump_traceback_later(4 * TIME_LIMIT, exit=True)
             usable = await together(app, seed, numbers, findings)
             if not usable or len(findings.failures) >= ENOUGH:
                 break
         faulthandler.cancel_dump_traceback_later()
-        await asyncio.sleep(0.05)  # watchers of calls that have ended end
+        await asyncio.sleep(0.05)  # lets the watchers of ended calls end
         more = len(asyncio.all_tasks()) - tasks
         if more > 0:
             findings.failures.append((0, f"{more} tasks are left"))
@@ -134,7 +135,7 @@ async def run(seed: int, batches: Iterator[list[int]]) -> Findings:
 
 
 def report(seed: int, findings: Findings, seconds: float) -> None:
-    """Print what the inputs were answered with, and each failure with its input."""
+    """Print how the inputs were answered, and each failure with its input."""
     total = findings.statuses.total()
     print(f"Seed {seed}: {total} inputs, {total / seconds:.0f} a second")
     print("| path | answers |")
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", type=int, metavar="N", help="send input N alone")
     options = parser.parse_args()
-    # The 500s that are allowed come with a traceback each.
+    # Each of the allowed 500s logs a traceback.
     logging.getLogger("potassium").setLevel(logging.CRITICAL)
     batches = iter([[options.only]]) if options.only is not None else None
     started = time.monotonic()

@@ -12,12 +12,12 @@ BODY_SIZE = 16 * 1024
 BODY_TIMEOUT = 0.02  # seconds
 
 
-# Greater ones can be read but not sent, as documented.
+# Larger ones can be read but not sent, as documented.
 Integer = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 
 
 class Item(BaseModel):
-    """Something for pydantic to check."""
+    """A model for pydantic to validate."""
 
     name: str = Field(max_length=20)
     count: Integer = 1
@@ -62,7 +62,7 @@ def build() -> Potassium:
 
     @app.handler("/slow")
     def slow(cache: dict[str, Any], body: bytes) -> int:
-        time.sleep(0.012)  # long enough for a client to be seen leaving
+        time.sleep(0.012)  # long enough for the server to see a client leave
         return len(body)
 
     return app

@@ -1,4 +1,4 @@
-"""What every answer must be, whatever the request was."""
+"""Check what every answer must satisfy, whatever the request was."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ SUCCESS = range(200, 300)
 ERRORS = range(400, 600)
 EMPTY = (204, 304)
 INTERNAL = 500
-DEEPEST_OUT = 250  # levels, or a few more
+DEEPEST_OUT = 250  # levels; the actual limit is a few more
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 VISIBLE = frozenset(range(0x21, 0x7F))
 
 
 def faults(given: Input, sent: list[Message]) -> str | None:
-    """Return what is wrong with what the app sent, or None."""
+    """Return what is wrong with the app's answer, or None."""
     if not sent:
         return None if given.leaves else "no answer"
     start, parts = sent[0], sent[1:]
@@ -64,7 +64,7 @@ def _length(given: Input, status: int, headers: dict[bytes, bytes], body: bytes)
 def _problem(given: Input, status: int, headers: dict[bytes, bytes], body: bytes) -> str | None:
     """Check an error's document (RFC 9457)."""
     if given.scope["path"].endswith("/readyz"):
-        return None  # 503 as long as the queue is full, in a shape of its own
+        return None  # 503 while the queue is full, in a format of its own
     media_type = headers.get(b"content-type")
     if media_type != b"application/problem+json":
         return f"an error of type {media_type!r}"
@@ -84,16 +84,16 @@ def _problem(given: Input, status: int, headers: dict[bytes, bytes], body: bytes
 
 
 def _is_too_deep(given: Input, code: str) -> bool:
-    """Return whether a handler could not echo what it was given, as documented.
+    """Return whether a handler could not echo its input because of its nesting, as documented.
 
-    JSON may come in nested deeper than it may go out.
+    Incoming JSON may be nested more deeply than outgoing JSON.
     """
     nested = given.body.count(b"[") + given.body.count(b"{")
     return code == "unserializable_output" and nested > DEEPEST_OUT
 
 
 def _echo(given: Input, body: bytes) -> str | None:
-    """Hold what handlers that return what they are given have answered against it."""
+    """Compare the answer of a handler that echoes its input with that input."""
     path = given.scope["path"].removeprefix("/model")
     if given.scope["method"] != "POST" or path not in PATHS:
         return None

@@ -1,4 +1,4 @@
-"""Random requests as a server would hand them on over ASGI, each from a number of its own."""
+"""Random requests as a server passes them on over ASGI, each derived from its number."""
 
 import json
 import random
@@ -130,12 +130,12 @@ class Input:
     """One request.
 
     Attributes:
-        scope: of ASGI.
-        messages: what ``receive`` returns in turn; a number is a pause in seconds. A client
-            that does not disconnect at the end stays and is silent.
-        body: the parts of the messages together.
-        leaves: the client disconnects; before its answer, where that takes a while.
-        complete: the body came to its end.
+        scope: the ASGI scope.
+        messages: what ``receive`` returns, in order; a number is a pause in seconds. A client that
+            does not disconnect at the end stays connected and silent.
+        body: the whole body, even if the messages carry only a part of it.
+        leaves: the client disconnects; before its answer, if that takes a while.
+        complete: the messages carry the whole body.
 
     """
 
@@ -147,8 +147,8 @@ class Input:
 
 
 def make(seed: int, number: int) -> Input:
-    """Return input ``number`` of the run ``seed``: always the same one."""
-    chance = Chance(f"{seed}:{number}")  # to be repeated, not to be secret
+    """Return input ``number`` of the run ``seed``, which is always the same."""
+    chance = Chance(f"{seed}:{number}")  # for repeatability, not for secrecy
     path = _path(chance)
     body = _body(chance, path)
     scope: dict[str, Any] = {
@@ -170,10 +170,10 @@ def make(seed: int, number: int) -> Input:
 
 
 class Chance(random.Random):
-    """A random generator that can be asked for something to happen at times."""
+    """A random generator that can decide by percentages."""
 
     def of(self, percent: float) -> bool:
-        """Return True so many times out of a hundred."""
+        """Return True in ``percent`` of 100 cases."""
         return self.random() * 100 < percent
 
 
@@ -259,13 +259,13 @@ def _headers(chance: Chance, body: bytes) -> list[Header]:
 
 
 def _deliver(chance: Chance, scope: dict[str, Any], body: bytes) -> Input:
-    """Cut the body into messages, with a client that may leave in the midst or afterwards."""
+    """Split the body into messages from a client that may leave halfway or afterwards."""
     cuts = sorted(chance.choices(range(len(body) + 1), k=chance.choice((0, 0, 0, 1, 3))))
     messages: list[Message | float] = []
     for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True):
         message: Message = {"type": "http.request", "body": body[start:end], "more_body": True}
         if start == end and chance.of(50):
-            del message["body"]  # ASGI lets a server leave out what is empty
+            del message["body"]  # ASGI lets a server omit an empty body
         messages.append(message)
     if chance.of(50):
         message["more_body"] = False
@@ -274,7 +274,7 @@ def _deliver(chance: Chance, scope: dict[str, Any], body: bytes) -> Input:
     complete = not chance.of(10)
     if not complete:
         messages = messages[: chance.randrange(len(messages))]
-    # Half a body and then silence lasts until the server's patience ends, so it is rare.
+    # Half a body followed by silence lasts until the server's body timeout, so it is rare.
     leaves = chance.of(95) if not complete else chance.of(30 if scope["path"] != SLOW_PATH else 60)
     if leaves:
         if chance.of(10):

@@ -1,10 +1,10 @@
-"""What background jobs cost: until they are safe, until their webhooks, and while many wait.
+"""Measure background jobs: how fast they are stored, when webhooks arrive, and a large backlog.
 
-Run with ``nox -s jobs``. The server and what submits run in processes of their own, on the same
-cores; jobs are of no-op handlers, in a file on the disk of ``--folder``, where the disk's own rate
-is measured too: appends with ``fsync``, of one record and of 64 at a time. Every server is a new
-one on a file of its own. Each figure stands beside a direct call of the same handler, or beside the
-same with an empty file, out of the same round.
+Run with ``nox -s jobs``. The server and the load generator run in their own processes, on the same
+cores. Jobs have no-op handlers and are stored in a file on the disk of ``--folder``. That disk's
+own rate is measured too: appends with ``fsync``, of one record and of 64 at a time. Every server is
+a new one with its own file. Each figure is compared with a direct call of the same handler, or with
+the same figure for an empty file, from the same round.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from serving import Server, free_port
 BODY = '{"x": 1.0}'
 CONNECTIONS = 64
 WARM_UP = 1.0  # seconds
-NOBODY = 9  # port of the discard service: no job is posted there
-STUCK, DONE = "/stuck", "/done"  # jobs that do not run, and that do
+NOBODY = 9  # port of the discard service, for servers whose results are not posted
+STUCK, DONE = "/stuck", "/done"  # jobs that never run, and jobs that do
 
 
 @contextmanager
 def serving(path: Path, receiver: int = NOBODY) -> Iterator[Server]:
-    """Run a server with the jobs in a file; it posts results to a port, where one is given."""
+    """Run a server with its jobs in a file; it posts results to the port ``receiver``."""
     server = Server("jobs_potassium", str(path), f"http://127.0.0.1:{receiver}/")
     try:
         server.wait_until_it_is_ready()
@@ -45,10 +45,10 @@ def serving(path: Path, receiver: int = NOBODY) -> Iterator[Server]:
 
 
 def submitted(server: Server, path: str, seconds: float) -> load.Load:
-    """Put load on, after a warm-up.
+    """Put load on the server, after a warm-up.
 
     Raises:
-        SystemExit: an answer was none of success.
+        SystemExit: an answer was not a success.
 
     """
     for spent in (WARM_UP, seconds):
@@ -59,7 +59,7 @@ def submitted(server: Server, path: str, seconds: float) -> load.Load:
 
 
 def accepts(folder: Path, path: str, seconds: float) -> Accepts:
-    """Measure how many submits a second are answered, and what the disk takes by itself."""
+    """Measure how many submits per second are answered, and how fast the disk is by itself."""
     one, many = (disk.synced(folder, together=count, seconds=1) for count in (1, CONNECTIONS))
     file = folder / "accepts.db"
     with serving(file) as server:
@@ -71,7 +71,7 @@ def accepts(folder: Path, path: str, seconds: float) -> Accepts:
 
 
 def webhooks(folder: Path, jobs: int) -> Webhooks:
-    """Measure how long it takes from a submit to its webhook."""
+    """Measure the time from a submit to its webhook."""
     receiver = free_port()
     synced = disk.synced(folder, together=1, seconds=1)
     with serving(folder / "webhooks.db", receiver) as server:
@@ -81,7 +81,7 @@ def webhooks(folder: Path, jobs: int) -> Webhooks:
 
 
 def start(folder: Path, filled: Path | None, seconds: float) -> Start:
-    """Measure a server that finds so many jobs in its file: its start, its rate, its memory."""
+    """Measure a server's start, rate and memory, with the jobs of the file ``filled`` if given."""
     file = folder / "start.db"
     if filled is not None:
         shutil.copy(filled, file)
@@ -94,7 +94,7 @@ def start(folder: Path, filled: Path | None, seconds: float) -> Start:
 
 
 class Rounds:
-    """Measures in a new folder each time, and when others leave the machine alone."""
+    """Measures in a new folder each time, while other processes leave the machine alone."""
 
     def __init__(self, parent: str, patience: float) -> None:
         self._parent = parent
@@ -106,7 +106,7 @@ class Rounds:
             yield Path(name)
 
     def measure(self, take: Callable[[Path], Round]) -> Round:
-        """Return what was taken in the least disturbed try."""
+        """Return the least disturbed measurement."""
 
         def in_new_folder() -> Round:
             with self.folder() as folder:

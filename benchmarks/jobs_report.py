@@ -1,4 +1,4 @@
-"""The tables of jobs.py: figures beside what they are held against, medians of the rounds."""
+"""The tables of jobs.py: medians of the rounds, beside the figures they are compared with."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import TypeVar
 from load import Load
 from report import judged, milliseconds, p99, row, table
 
-ACCEPTS = 2000  # a second, at least
+ACCEPTS = 2000  # per second, at least
 WEBHOOK = 0.025  # seconds, at most
 READY = 2.0  # seconds, at most
 RATE = 0.8  # of the rate with an empty file, at least
@@ -17,16 +17,16 @@ MEMORY = 100e6  # bytes more than with an empty file, at most
 
 @dataclass(kw_only=True)
 class Taken:
-    """What one round saw, while others took a share of the machine."""
+    """What one round measured, and the share of the machine that other processes took."""
 
     others: float = field(default=1.0)
 
 
 @dataclass(kw_only=True)
 class Accepts(Taken):
-    """Submits and direct calls, and a second's records on the disk, one by one and 64 at a time.
+    """Submits, direct calls, and the disk's records per second, one by one and 64 at a time.
 
-    So many jobs have ``ended`` a second meanwhile.
+    ``ended`` is the number of jobs that ended per second meanwhile.
     """
 
     jobs: Load
@@ -38,7 +38,7 @@ class Accepts(Taken):
 
 @dataclass(kw_only=True)
 class Webhooks(Taken):
-    """Seconds to direct answers, to 202s and to the jobs' webhooks; those of one ``fsync``."""
+    """Seconds to direct answers, to 202s and to the jobs' webhooks, and seconds per ``fsync``."""
 
     direct: list[float]
     accepted: list[float]
@@ -48,7 +48,7 @@ class Webhooks(Taken):
 
 @dataclass(kw_only=True)
 class Start(Taken):
-    """Seconds until a server was ready, submits a second, and bytes of memory."""
+    """Seconds until the server was ready, submits per second, and bytes of memory."""
 
     ready: float
     rate: float
@@ -72,7 +72,7 @@ def _others(rounds: Sequence[Taken]) -> list[float]:
 
 
 def accepts(seen: dict[str, list[Accepts]]) -> None:
-    """Print how many submits a second were answered with 202."""
+    """Print how many submits per second were answered with 202."""
     table(
         "jobs", "accepted/s", "aim", "", "/ direct calls", "/ records synced one by one",
         "/ records synced 64 at a time", "median", "p99", "jobs ended/s",
@@ -101,7 +101,7 @@ def accepts(seen: dict[str, list[Accepts]]) -> None:
 
 
 def webhooks(rounds: list[Webhooks]) -> None:
-    """Print how long it took from submits to webhooks, one after the other."""
+    """Print the time from a submit to its webhook, for jobs submitted one after the other."""
     table("from the request to", "median", "p99", "most", "/ direct answer", "aim", "")
     direct = _median(rounds, lambda one: statistics.median(one.direct))
     figures: dict[str, Callable[[Webhooks], list[float]]] = {
@@ -132,7 +132,7 @@ def webhooks(rounds: list[Webhooks]) -> None:
 
 
 def starts(empty: Sequence[Start], full: Sequence[Start], queued: int) -> None:
-    """Print what a server with many queued jobs comes to, beside one with none."""
+    """Print the figures of a server with many queued jobs, beside those of a server with none."""
     others = [*_others(empty), *_others(full)]
     pairs = list(zip(empty, full, strict=True))
     ready = _median(full, lambda one: one.ready)

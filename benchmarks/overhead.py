@@ -1,7 +1,8 @@
-"""What Potassium costs over a plain Starlette route, and over a thread hop per request.
+"""Measure what Potassium costs over a plain Starlette route, and over a thread hop per request.
 
-Run with ``nox -s bench``. Servers and load run in processes of their own; every figure is a ratio
-to a reference measured in the same rounds. Absolute figures are printed beside it for orientation.
+Run with ``nox -s bench``. Servers and load generators run in their own processes. Every figure is a
+ratio to a reference measured in the same rounds; absolute figures are printed beside it for
+orientation.
 """
 
 import argparse
@@ -23,13 +24,13 @@ Measured = dict[str, list[load.Load]]
 
 
 def ratio(ours: list[load.Load], theirs: list[load.Load], of: Callable[[load.Load], float]) -> str:
-    """Return the median of the rounds' ratios, with the least and the most."""
+    """Return the median of the rounds' ratios, with the lowest and the highest."""
     ratios = sorted(of(one) / of(other) for one, other in zip(ours, theirs, strict=True))
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
 def overhead(connections: list[int], rounds: int, seconds: float) -> None:
-    """Print throughput and latency of a no-op handler, and memory afterwards."""
+    """Print the throughput and latency of a no-op handler, and the memory afterwards."""
     table("connections", "figure", "a / b", "a / c", "a", "b", "c")
     with running(*NAMES.values()) as servers:
         ours = dict(zip(NAMES, servers, strict=True))
@@ -68,7 +69,7 @@ def overhead(connections: list[int], rounds: int, seconds: float) -> None:
 
 
 def busy_share(seconds: float) -> None:
-    """Print the share of time that the GPU thread is inside of 5 ms handlers under backlog."""
+    """Print the share of time that the GPU thread spends in 5 ms handlers under a backlog."""
     with running("busy_potassium") as (server,):
         load.post(server.port, BODY, connections=16, seconds=seconds)
         request = urllib.request.Request(
@@ -83,7 +84,7 @@ def busy_share(seconds: float) -> None:
 
 
 def import_time(rounds: int) -> None:
-    """Print what importing the package costs beside importing Starlette."""
+    """Print the time to import the package, beside the time to import Starlette."""
     times: dict[str, list[float]] = {"potassium": [], "starlette.applications": []}
     for round_ in range(rounds + 1):
         for module, taken in times.items():

@@ -1,8 +1,8 @@
-"""Far more clients than a server can serve: what they get, and what it costs.
+"""Call a server with far more clients than it can serve: what they get, and what it costs.
 
-2 000 connections ask a handler that takes 20 ms, behind a queue of 64. Beside the calls served
-stands what the handler does in a bare loop, measured in the same run. The clients and the server
-run in processes of their own; ``/healthz`` is asked from a third.
+2 000 connections call a handler that takes 20 ms, behind a queue of 64. The rate of served calls is
+compared with the handler's rate in a bare loop, measured in the same run. The clients and the
+server run in their own processes; a third process probes ``/healthz``.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from servers.slow_potassium import handler
 from serving import Server, running
 
 # Refused clients come back after 0.5 to 1 s. That is far sooner than the Retry-After they are
-# given, and makes some 2 700 tries a second of 2 000 clients, fifty for each place in the queue
-# that gets free. Without any wait the clients would keep one of two cores busy and the figures
+# given, and 2 000 clients make some 2 700 tries per second, fifty for each place in the queue that
+# becomes free. Without any wait, the clients would keep one of two cores busy, and the figures
 # would be those of the load generator.
 THINK = 1.0  # seconds
 
 CALL = {"x": 1.0}
 
-AIMS = {  # the least and the most
+AIMS = {  # the lowest and the highest value
     "served, of what the handler does alone": (0.95, math.inf),
     "refusals, p99": (0, 0.1),
     "/healthz, p99": (0, 0.05),
@@ -39,7 +39,7 @@ AIMS = {  # the least and the most
 
 
 def alone(seconds: float) -> float:
-    """Return how many calls a second the handler does by itself."""
+    """Return how many calls per second the handler does by itself."""
     calls = 0
     started = time.perf_counter()
     while (spent := time.perf_counter() - started) < seconds:
@@ -49,7 +49,7 @@ def alone(seconds: float) -> float:
 
 
 def call_once(server: Server) -> None:
-    """Warm the server up, so that its memory at rest is that of a server that has served."""
+    """Warm the server up, so that its memory at rest is that of a server that has served a call."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{server.port}/",
         data=json.dumps(CALL).encode(),
@@ -59,7 +59,7 @@ def call_once(server: Server) -> None:
 
 
 def overload(server: Server, connections: int, seconds: float) -> dict[str, Any]:
-    """Put the load on and return what was seen, memory by the time it was looked at."""
+    """Put the load on and return what was measured, with the memory at each stage."""
     call_once(server)
     resident = {"at rest": server.resident()}
     script = str(Path(__file__).with_name("crowd.py"))
@@ -72,7 +72,7 @@ def overload(server: Server, connections: int, seconds: float) -> dict[str, Any]
         if crowd.stdout.readline() != "CONNECTED\n":
             raise SystemExit("the clients could not connect")
         resident["connected"] = server.resident()
-        # By the time the clients have thought, each of them has had an answer or waits for one.
+        # After the think time, each client has had an answer or waits for one.
         latencies = probe.healthz(server.port, seconds=2 * THINK)
         resident["first answers"] = server.resident()
         latencies += probe.healthz(server.port, seconds=seconds - 2 * THINK)
@@ -87,7 +87,7 @@ def overload(server: Server, connections: int, seconds: float) -> dict[str, Any]
 
 
 def report(seen: dict[str, Any], reference: float) -> None:
-    """Print what was seen, each figure beside what it is held against."""
+    """Print each figure beside its aim."""
     served = seen["served"] / seen["seconds"]
     refused, probes, resident = seen["refusals"], seen["probes"], seen["resident"]
     growth = resident["end of load"] / resident["first answers"]
@@ -129,7 +129,7 @@ def main() -> None:
         raise SystemExit(
             f"{wanted} open files are needed, and the hard limit is {hard}: ulimit -Hn"
         )
-    # The server and the clients inherit it.
+    # The server and the clients inherit this limit.
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     print(__doc__)
     print(f"Machine: {machine()}")

@@ -1,7 +1,7 @@
-"""The peers that Potassium is measured against, each installed in an environment of its own.
+"""The peers that Potassium is compared with, each installed in its own environment.
 
-What a peer needs comes first there; torch, transformers and the model are those of the environment
-that the benchmark runs in, so that all servers compute with the same ones.
+A peer's own dependencies take precedence there. torch, transformers and the model come from the
+environment that the benchmark runs in, so that all servers compute with the same versions.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ PEERS = {"litserve": "litserve==0.2.19", "mosec": "mosec==0.9.8"}
 
 
 def python(peer: str) -> str:
-    """Return the interpreter of a peer's environment, which is made where there is none."""
+    """Return the interpreter of a peer's environment, which is created if necessary."""
     folder = FOLDER / peer
     interpreter = folder / "bin" / "python"
     made = folder / "made-for"

@@ -1,4 +1,4 @@
-"""Asking a server how it is, over and over on one connection."""
+"""Probe a server's liveness repeatedly on one connection."""
 
 import http.client
 import time
@@ -8,9 +8,9 @@ def healthz(port: int, *, seconds: float, every: float = 0.02) -> list[float]:
     """Return how long each ``GET /healthz`` took, in seconds.
 
     Args:
-        port: on 127.0.0.1.
-        seconds: for how long to ask.
-        every: seconds from an answer to the next question.
+        port: the server's port on 127.0.0.1.
+        seconds: how long to probe.
+        every: seconds from an answer to the next request.
 
     Raises:
         SystemExit: an answer was not 200.

@@ -1,8 +1,8 @@
-"""How long ``/healthz`` takes while a handler computes in pure Python.
+"""Measure how long ``/healthz`` takes while a handler computes in pure Python.
 
-The handler never releases the GIL by itself: a tight loop. Beside it stands a plain Starlette app
-whose handler does the same in ``anyio.to_thread.run_sync``, under the same uvicorn settings; what
-``app.serve()`` sets beyond those is what is measured.
+The handler is a tight loop that never releases the GIL by itself. It is compared with a plain
+Starlette app whose handler does the same in ``anyio.to_thread.run_sync``, under the same uvicorn
+settings. So the comparison measures what ``app.serve()`` sets beyond those settings.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from serving import Server, running
 
 SETTLE = 0.5  # seconds from sending the call to the first probe
 
-AIM = 0.25  # of the plain app's median
+AIM = 0.25  # of the plain app's median, at most
 
 
 def while_computing(server: Server, seconds: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""A load generator for where wrk is not installed: prepared bytes over asyncio protocols."""
+"""A load generator for machines without wrk: prepared bytes over asyncio protocols."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ class Client(asyncio.Protocol):
         self._sent = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses
         self._send()
 
     def data_received(self, data: bytes) -> None:

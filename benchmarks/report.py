@@ -1,4 +1,4 @@
-"""How the benchmarks print what they measured."""
+"""Print what the benchmarks measured."""
 
 import platform
 import statistics
@@ -36,12 +36,12 @@ def verdict(*, reached: bool) -> str:
 
 
 def judged(*others: float, reached: bool) -> str:
-    """Return a verdict, where the others' shares of the machine let it be measured."""
+    """Return a verdict, unless other processes took too much of the machine to judge."""
     return verdict(reached=reached) if max(others) <= TOLERATED else "not judged: disturbed"
 
 
 def machine() -> str:
-    """Describe what the figures were measured on."""
+    """Describe the machine that the figures were measured on."""
     return (
         f"{psutil.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
         f"{platform.python_implementation()} {platform.python_version()}"

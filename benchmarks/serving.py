@@ -1,4 +1,4 @@
-"""Servers of the benchmarks, each in a process of its own."""
+"""The servers of the benchmarks, each in its own process."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 SERVERS = Path(__file__).with_name("servers")
-PATIENCE = 60  # seconds until a server listens, or has ended
+PATIENCE = 60  # seconds for a server to listen, and to end
 
 
 def free_port() -> int:
@@ -25,12 +25,12 @@ def free_port() -> int:
 
 
 class Server:
-    """One of the scripts in ``servers/``, running on a port of its own.
+    """One of the scripts in ``servers/``, running on its own port.
 
     Args:
-        name: of the script.
-        arguments: for the script, after the port.
-        python: the interpreter, where it is a peer's.
+        name: the script's name, without the suffix.
+        arguments: the script's arguments after the port.
+        python: the interpreter; a peer needs its own.
 
     """
 
@@ -38,16 +38,16 @@ class Server:
         self.port = free_port()
         self.name = name
         command = [python, str(SERVERS / f"{name}.py"), str(self.port), *arguments]
-        # Scripts find the modules beside their folder, as they do where they are imported.
+        # Scripts find the modules in the parent folder, as they do when they are imported.
         path = os.pathsep.join([str(SERVERS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
         self.seen = psutil.Process(self.process.pid)
 
     def wait_until_it_listens(self) -> None:
-        """Return once a connection is taken, which is after the model has loaded.
+        """Return once a connection is accepted, which is after the model has loaded.
 
         Raises:
-            SystemExit: it ended, or none was taken in time.
+            SystemExit: the server ended, or accepted no connection in time.
 
         """
         end = time.monotonic() + PATIENCE
@@ -64,7 +64,7 @@ class Server:
         """Return once ``/readyz`` answers 200.
 
         Raises:
-            SystemExit: it ended, or did not answer so in time.
+            SystemExit: the server ended, or did not answer 200 in time.
 
         """
         end = time.monotonic() + PATIENCE
@@ -76,7 +76,7 @@ class Server:
         raise SystemExit(f"{self.name} does not get ready")
 
     def stop(self) -> None:
-        """End the process: first politely. Some peers leave their children behind."""
+        """Terminate the process, or kill it if it does not end. Kill children left behind."""
         children = self.seen.children(recursive=True) if self.process.poll() is None else []
         self.process.terminate()
         try:
@@ -90,14 +90,14 @@ class Server:
         psutil.wait_procs(children)
 
     def resident(self) -> int:
-        """Return the bytes of memory that the process has resident."""
+        """Return the resident memory of the process, in bytes."""
         memory: int = self.seen.memory_info().rss
         return memory
 
 
 @contextmanager
 def running(*names: str) -> Iterator[list[Server]]:
-    """Run the servers until the end of the context."""
+    """Run the servers until the context exits."""
     with ExitStack() as stack:
         servers = []
         for name in names:

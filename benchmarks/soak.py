@@ -1,10 +1,10 @@
-"""Minutes of mixed traffic, and whether the server is afterwards what it was.
+"""Send mixed traffic for minutes, and check whether the server holds more than before.
 
-Good calls, malformed ones, wrong types, too much, clients that leave, half-sent bodies, slow
-readers, failing handlers, bursts that are refused: all at a bounded rate, over raw sockets, to a
-server in a process of its own, which is looked at every second. The first minute stands beside
-the last. Both end with a pause: at rest there must not be one thread, task or socket more than
-there was.
+Good calls, malformed ones, wrong types, bodies that are too large, clients that leave, half-sent
+bodies, slow readers, failing handlers and bursts that are refused: all at a bounded rate, over raw
+sockets, to a server in its own process, which is sampled every second. The first minute is compared
+with the last. Both end with a pause: at rest there must not be one thread, task or socket more than
+before.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from report import machine, mebibytes, row, table
 from serving import Server, running
 
 SETTLE = 2.0  # seconds without any client before the server counts as at rest
-GROWTH = 1.05  # of memory, that allocators are forgiven
-SHOWN = 5  # unexpected answers
+GROWTH = 1.05  # growth of memory that is allowed, because of allocators
+SHOWN = 5  # unexpected answers to print
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ FIGURES = tuple(Sample.__dataclass_fields__)
 
 
 async def look(server: Server) -> Sample:
-    """Look at the server; the one connection that asks for its tasks is part of the picture."""
+    """Sample the server; the one connection that asks for its tasks is part of the sample."""
     async with Visit(server.port) as visit:
         visit.send("/tasks", b"", method="GET")
         tasks = json.loads(await visit.answer(200))["tasks"]
@@ -56,7 +56,7 @@ async def look(server: Server) -> Sample:
 
 
 class Traffic:
-    """Clients of every kind that come and go until they are told to stay away."""
+    """Clients of every kind that come and go for a given time."""
 
     def __init__(self, port: int) -> None:
         self.visits: Counter[str] = Counter()
@@ -65,7 +65,7 @@ class Traffic:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def send(self, seconds: float) -> None:
-        """Let clients come for a while, and wait until the last one has left."""
+        """Let clients come for ``seconds``, and wait until the last one has left."""
         end = time.monotonic() + seconds
         await asyncio.gather(*(self._keep_coming(kind, end) for kind in KINDS))
         while self._under_way:
@@ -88,7 +88,7 @@ class Traffic:
 
 
 async def sampled(server: Server, traffic: Traffic, seconds: float) -> tuple[list[Sample], Sample]:
-    """Let traffic come for a while; return what was seen each second, and then at rest."""
+    """Let clients come for ``seconds``; return a sample of each second, and one at rest."""
     samples = []
     sending = asyncio.create_task(traffic.send(seconds))
     while not sending.done():
@@ -100,9 +100,9 @@ async def sampled(server: Server, traffic: Traffic, seconds: float) -> tuple[lis
 
 
 def compare(first: tuple[list[Sample], Sample], last: tuple[list[Sample], Sample]) -> list[str]:
-    """Print the first minute beside the last, and return what has grown.
+    """Print the first minute beside the last, and return the figures that have grown.
 
-    It is judged at rest: under load, chance decides how many clients meet.
+    Only the samples at rest decide: under load, chance decides how many clients meet.
     """
     grown = []
     table("figure", "when", "first", "last", "ratio", "at most")
@@ -122,7 +122,7 @@ def compare(first: tuple[list[Sample], Sample], last: tuple[list[Sample], Sample
 
 
 async def soak(server: Server, seconds: float) -> list[str]:
-    """Run the traffic, print what was seen, and return what was not as it should be."""
+    """Run the traffic, print the samples, and return all faults."""
     minute = min(60, seconds / 3)
     traffic = Traffic(server.port)
     first = await sampled(server, traffic, minute)

@@ -1,7 +1,7 @@
-"""A client of streams, in a process of its own: it counts chunks by their content.
+"""A client of streams, in its own process, that counts chunks by their content.
 
-HTTP's chunks may be merged on their way, so each chunk ends in a mark that stands nowhere else, and
-before it stands when it was yielded, on the clock that all processes of a machine share.
+HTTP chunks may be merged on their way. So each chunk ends in a mark that occurs nowhere else.
+Before the mark stands the time of the yield, on the clock that all processes of a machine share.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Client(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses
 
     def send(self) -> None:
         self.sent = time.monotonic_ns()

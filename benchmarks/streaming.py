@@ -1,16 +1,15 @@
-"""Chunks out of a generator, over HTTP: how many a second, how soon, and to how many at once.
+"""Measure a generator's chunks over HTTP: how many per second, how soon, to how many clients.
 
-Run with ``nox -s streaming``. The generator is a plain one, the same in all servers: it yields the
-time and a mark. The client counts marks, as HTTP's chunks may be merged on their way. Servers and
-client run in processes of their own; the servers take turns in each round.
+Run with ``nox -s streaming``. All servers use the same plain generator, which yields the time and a
+mark. The client counts marks, because HTTP chunks may be merged on their way. Servers and client
+run in their own processes; the servers take turns in each round.
 
-- potassium: a handler that is a generator, with ``streams=64``; raw chunks, and as server-sent
-  events (SSE).
+- potassium: a generator handler with ``streams=64``; raw chunks, and server-sent events (SSE).
 - starlette: ``StreamingResponse`` over the generator, under uvicorn with uvloop and httptools.
 - litserve: ``predict`` and ``encode_response`` yield, ``stream=True``, ``workers_per_device=1``,
   ``fast_queue=True`` (the other queue was no faster). One worker runs one stream after the other.
 
-Ratios are medians over the rounds of the ratio within a round, with the least and the most.
+Each ratio is the median of the rounds' ratios, with the lowest and the highest.
 """
 
 import argparse
@@ -29,16 +28,16 @@ from serving import Server
 LOAD = str(Path(__file__).with_name("stream_load.py"))
 RAW, SSE = "*/*", "text/event-stream"
 
-# Chunks a second, as least ratios of Potassium's raw ones to them, and the most seconds that a
-# chunk of a slow generator may take.
+# The lowest ratios to aim at, of Potassium's raw chunks per second to the others', and the most
+# seconds that a chunk of a slow generator may take.
 LEAST = {"starlette": 5.0, "litserve": 20.0}
 MOST = 0.005
-SLOW = 0.01  # seconds for each chunk
+SLOW = 0.01  # seconds per chunk
 
 
 @dataclass(frozen=True)
 class Streams:
-    """What a client saw of some streams at once; times are in seconds from asking for them."""
+    """What a client saw of simultaneous streams; times are in seconds from the requests."""
 
     chunks: int
     first: list[float]
@@ -47,13 +46,13 @@ class Streams:
 
     @property
     def rate(self) -> float:
-        """Chunks a second, of all streams together."""
+        """Chunks per second, of all streams together."""
         return self.chunks / max(self.last)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A server, and the form in which it is asked for chunks."""
+    """A server, and the media type to ask it for."""
 
     name: str
     server: Server
@@ -66,7 +65,7 @@ class Source:
 
 
 def ratio(ours: list[Streams], theirs: list[Streams]) -> tuple[float, str]:
-    """Return the median of the rounds' ratios of rates, and how to print it."""
+    """Return the median of the rounds' ratios of rates, and its printed form."""
     ratios = sorted(one.rate / other.rate for one, other in zip(ours, theirs, strict=True))
     median = statistics.median(ratios)
     return median, f"{median:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
@@ -75,7 +74,7 @@ def ratio(ours: list[Streams], theirs: list[Streams]) -> tuple[float, str]:
 def rounds(
     sources: list[Source], count: int, read: Callable[[Source], Streams]
 ) -> dict[str, list[Streams]]:
-    """Read from each source in turn, for some rounds."""
+    """Read from each source in turn, for ``count`` rounds."""
     seen: dict[str, list[Streams]] = {source.name: [] for source in sources}
     for _ in range(count):
         for source in sources:
@@ -84,7 +83,7 @@ def rounds(
 
 
 def many_chunks(sources: list[Source], count: int, chunks: int) -> None:
-    """Print how many chunks a second one stream has."""
+    """Print how many chunks per second one stream has."""
     seen = rounds(sources, count, lambda source: source.read(1, chunks))
     ours, *_ = seen.values()
     table(f"one stream of {chunks} chunks", "chunks/s", "potassium, raw / it", "aim", "")
@@ -99,7 +98,7 @@ def many_chunks(sources: list[Source], count: int, chunks: int) -> None:
 
 
 def slow_chunks(sources: list[Source], chunks: int) -> None:
-    """Print how long after its yield a chunk is with the client, where the generator is slow."""
+    """Print how long each chunk takes from its yield to the client, if the generator is slow."""
     table(f"{chunks} chunks, {SLOW * 1000:.0f} ms each", "median", "p99", "most", "aim", "")
     for source in sources:
         delays = source.read(1, chunks, SLOW).delays
@@ -112,7 +111,7 @@ def slow_chunks(sources: list[Source], chunks: int) -> None:
 
 
 def many_streams(sources: list[Source], count: int, streams: int, chunks: int) -> None:
-    """Print how many chunks a second many streams have together, and when each begins and ends."""
+    """Print the chunks per second of many streams together, and when each begins and ends."""
     seen = rounds(sources, count, lambda source: source.read(streams, chunks))
     ours, *_ = seen.values()
     table(
@@ -162,7 +161,7 @@ def main() -> None:
         many_chunks(sources, count, options.chunks)
         slow_chunks(sources, 100 if options.quick else 500)
         many_streams(sources, min(count, 3), options.streams, 1000)
-        # Long enough for all to have begun before the first can have ended.
+        # Long enough for all streams to begin before the first can end.
         many_streams(sources[:2], min(count, 3), options.streams, options.chunks)
 
 

@@ -1,4 +1,4 @@
-"""Texts of so many tokens each, the same ones in every run."""
+"""Texts with a given number of tokens each, the same ones in every run."""
 
 import random
 from typing import Any
@@ -15,14 +15,14 @@ def equal(tokenizer: Any) -> list[tuple[int, str]]:
 
 
 def mixed(tokenizer: Any) -> list[tuple[int, str]]:
-    """Return texts of mixed lengths, as questions and paragraphs come mixed."""
+    """Return texts of mixed lengths, like a mix of questions and paragraphs."""
     chance = random.Random(4)  # noqa: S311 - to be repeated, not to be secret
     drawn = (round(MEDIAN * chance.lognormvariate(0, SIGMA)) for _ in range(COUNT))
     return _made(tokenizer, [min(max(length, LEAST), MOST) for length in drawn])
 
 
 def _made(tokenizer: Any, lengths: list[int]) -> list[tuple[int, str]]:
-    """Return texts of the given lengths, marks included, out of words that are one token each."""
+    """Return texts of the given lengths, marks included, made of words that are one token each."""
     vocabulary = sorted(tokenizer.get_vocab())
     words = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > MARKS]
     chance = random.Random(12)  # noqa: S311 - to be repeated, not to be secret

@@ -1,6 +1,6 @@
-"""Submits one job after the other and receives their webhooks, in a process of its own.
+"""Submit one job after the other and receive their webhooks, in a separate process.
 
-Before each submit stands a direct call of the same handler, over the same connection.
+Before each submit, a handler that does the same is called directly over the same connection.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ import uvloop
 LIMIT = 10.0  # seconds for one webhook
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 
-WARM_UP = 20  # jobs that are not counted
+WARM_UP = 20  # jobs that do not count
 
 
 class Messages(asyncio.Protocol):
-    """One side of a connection: hands over the first line and the body of each message."""
+    """One side of a connection: queues the first line and the body of each message."""
 
     def __init__(self, messages: "asyncio.Queue[tuple[bytes, bytes]]", answer: bytes = b"") -> None:
         self._messages = messages
@@ -26,7 +26,7 @@ class Messages(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -51,7 +51,7 @@ def request(path: str, number: int) -> bytes:
 
 
 async def main(port: int, receiver: int, jobs: int) -> None:
-    """Print one line of JSON: seconds to each answer, 202, and webhook."""
+    """Print one line of JSON: the seconds to each direct answer, 202 and webhook."""
     loop = asyncio.get_running_loop()
     answers: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue()
     webhooks: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""Start the embeddings example, compare sentences by what they mean, and stop it."""
+"""Start the embeddings example, compare sentences by meaning, and stop it."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import httpx
 from server_process import serving
 
 APP = Path(__file__).parent / "embeddings" / "app.py"
-DIMENSIONS = 384  # of a vector of this model
+DIMENSIONS = 384  # of the model's vectors
 SENTENCES = {
     "cat": "A cat is asleep on the sofa.",
     "kitten": "The kitten is taking a nap on the couch.",
@@ -37,7 +37,7 @@ def embed(http: httpx.Client, label: str) -> list[float]:
 
 
 def print_similarities(vectors: dict[str, list[float]]) -> None:
-    """Print the cosine of each pair; the vectors are of length 1, so their product is that."""
+    """Print the cosine of each pair: the vectors have length 1, so it is their dot product."""
     print("\n" + " " * 8 + "".join(f"{label:>8}" for label in vectors))
     for label, one in vectors.items():
         row = (sum(a * b for a, b in zip(one, other, strict=True)) for other in vectors.values())

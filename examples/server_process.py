@@ -1,4 +1,4 @@
-"""Run an example as a process of its own, for as long as somebody talks to it."""
+"""Run an example as a separate process until the context exits."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ STOP_TIME = 10.0  # seconds that it may take to end
 
 @contextmanager
 def serving(app_file: Path) -> Iterator[str]:
-    """Yield the server's URL once it is ready; where anything fails, print its log."""
+    """Yield the server's URL once it is ready; print its log if anything fails."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host, port = probe.getsockname()
@@ -35,7 +35,7 @@ def serving(app_file: Path) -> Iterator[str]:
             print(f"\n{log.read()}", file=sys.stderr)
             raise
         finally:
-            server.kill()  # does nothing where it has ended
+            server.kill()  # does nothing if it has ended
             server.wait()
 
 

@@ -59,7 +59,7 @@ async def test_the_second_generation_of_the_api(app: Potassium) -> None:
 
 
 async def test_the_cache_can_be_replaced_from_a_handler(app: Potassium) -> None:
-    """What a handler sets is what the next call sees, whole."""
+    """The next call sees exactly the cache that a handler has set."""
     app.set_cache({"calls": 0, "old": True})
 
     @app.handler
@@ -108,7 +108,7 @@ async def test_an_init_that_leaves_no_cache_is_told(
     init: Callable[[Potassium], Any],
     lines: list[str],
 ) -> None:
-    """A forgotten ``return`` shows on the log; it is no warning, as init may load globals."""
+    """A forgotten ``return`` shows in the log; it is not a warning, as init may load globals."""
     app.init(lambda: init(app))
     with caplog.at_level(logging.INFO, "potassium"):
         async with client(app):
@@ -148,7 +148,7 @@ async def test_a_function_can_answer_several_paths(app: Potassium) -> None:
 
 
 async def test_callables_without_a_name_are_handlers_too(app: Potassium) -> None:
-    """A partial and an instance serve, and a second one on their path is refused by name."""
+    """A partial can be a handler, and the refusal of a second one on its path names it."""
     app.handler("/partial")(functools.partial(echo))
     with pytest.raises(UsageError, match="already answered by partial"):
         app.handler("/partial")(echo)
@@ -157,7 +157,7 @@ async def test_callables_without_a_name_are_handlers_too(app: Potassium) -> None
 
 
 class Mistake:
-    """One way to misuse the app, and what the message says."""
+    """Ways to misuse the app."""
 
     @staticmethod
     def second_init(app: Potassium) -> None:
@@ -267,7 +267,7 @@ def test_mistakes_fail_when_they_are_made(app: Potassium, mistake: Any, message:
 
 
 async def test_serving_inside_of_an_event_loop_is_a_mistake(app: Potassium) -> None:
-    """The message says how to do it there."""
+    """The message says how to serve there instead."""
     app.handler(echo)
     with pytest.raises(UsageError, match="await uvicorn"):
         app.serve()
@@ -287,7 +287,7 @@ async def test_decorating_after_the_start_is_a_mistake(app: Potassium, decorate:
 
 
 def test_optimize_notes_modules_in_order(app: Potassium) -> None:
-    """Any number of modules at once, and what holds one as its model, like a pipeline."""
+    """It takes any number of modules, or what holds one as its ``model``, like a pipeline."""
 
     class Pipeline:
         def __init__(self, model: object) -> None:
@@ -301,14 +301,14 @@ def test_optimize_notes_modules_in_order(app: Potassium) -> None:
 
 @pytest.mark.parametrize("model", [None, "bert", object(), torch.ones(1)])
 def test_optimize_refuses_what_is_no_module(app: Potassium, model: object) -> None:
-    """A TypeError, and nothing is noted."""
+    """It raises TypeError, and records nothing."""
     with pytest.raises(TypeError, match=r"torch\.nn\.Module"):
         app.optimize(torch.nn.Linear(1, 1), model)
     assert app.optimized == []
 
 
 class Tag:
-    """Pure ASGI middleware that marks every request it sees."""
+    """Pure ASGI middleware that records the path of every request."""
 
     def __init__(self, app: ASGIApp, seen: list[str]) -> None:
         self.app = app
@@ -321,7 +321,7 @@ class Tag:
 
 
 async def test_middleware_sees_every_call() -> None:
-    """The short way to the handlers does not go around middleware."""
+    """The fast path to the handlers does not bypass middleware."""
     seen: list[str] = []
     app = Potassium("test", middleware=[Middleware(Tag, seen=seen)])
     app.handler(echo)
@@ -358,7 +358,7 @@ async def test_routes_of_the_users_own_work() -> None:
     ("debug", "where"), [(False, "each at a path of its own"), (True, "at /, /embed")]
 )
 async def test_a_404_says_what_is_not_there(debug: bool, where: str) -> None:
-    """The detail repeats the path, and how to call; which paths there are, under debug alone."""
+    """The detail names the path and how to call; it lists existing paths only under ``debug``."""
     app = Potassium("test", debug=debug)
     app.handler("/embed")(app.handler(echo))
     async with client(app) as http:
@@ -383,7 +383,7 @@ async def test_a_405_says_what_is_needed(
 
 
 async def test_a_404_of_the_users_own_keeps_its_detail() -> None:
-    """What a route says stays as it is."""
+    """A route's own detail stays as it is."""
 
     async def page(request: StarletteRequest) -> PlainTextResponse:
         raise HTTPException(404, "No such user.")
@@ -408,7 +408,7 @@ async def test_a_request_over_the_body_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("options", [{"attempts": 2}, {"backoff": 0.5}])
 async def test_attempts_are_for_background_jobs(app: Potassium, options: Any) -> None:
-    """Without jobs there is nothing to try again, and the start says so."""
+    """Without jobs there is nothing to retry, and the start fails with an error that says so."""
     app.handler("/train", **options)(lambda cache, json_in: json_in)
     with pytest.raises(UsageError, match=r"POST /train: attempts= and .*Potassium\(jobs=Jobs"):
         async with app.lifespan():
@@ -426,20 +426,20 @@ async def test_attempts_are_for_background_jobs(app: Potassium, options: Any) ->
 def test_attempts_that_cannot_be_fail_when_they_are_written(
     app: Potassium, decorate: str, option: str, value: Any
 ) -> None:
-    """With either decorator, and the message names the option."""
+    """This holds for both decorators, and the message names the option."""
     with pytest.raises(UsageError, match=option):
         getattr(app, decorate)("/train", **{option: value})
 
 
 @pytest.mark.parametrize("decorate", ["handler", "background"])
 def test_an_option_that_there_is_not_is_named(app: Potassium, decorate: str) -> None:
-    """With the decorator that it was given to, and what was meant."""
+    """The message also names the decorator, and the option that was meant."""
     with pytest.raises(UsageError, match=rf"@app\.{decorate}\(attempt=.*did you mean attempts"):
         getattr(app, decorate)("/train", attempt=3)
 
 
 def test_a_background_handler_brings_jobs_with_it(app: Potassium) -> None:
-    """They are kept as Jobs() does, and any handler may be run in the background then."""
+    """The app then has the defaults of ``Jobs()``, and any handler may run in the background."""
     app.background(lambda cache, json_in: json_in)
     assert app._parts._plan.jobs == Jobs()
     app.handler("/other", attempts=2)(lambda cache, json_in: json_in)
@@ -447,7 +447,7 @@ def test_a_background_handler_brings_jobs_with_it(app: Potassium) -> None:
 
 
 def test_jobs_that_were_given_stay(app: Potassium) -> None:
-    """A background handler changes nothing about where they are kept, and adds no second page."""
+    """A background handler does not change where they are kept, and adds no second page."""
     jobs = Jobs(path=None)
     app = Potassium("test", jobs=jobs)
     for path in ("/a", "/b"):

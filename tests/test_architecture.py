@@ -1,4 +1,4 @@
-"""What the package's rooms may know of one another, and how large they may be."""
+"""What the subpackages may import from one another, and how large files may be."""
 
 import ast
 import importlib
@@ -16,8 +16,8 @@ import potassium
 SOURCE = Path(potassium.__file__).parent
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 
-# Lower layers first. A file imports from its own package and from the layers below it: not from
-# the package beside it.
+# Lower layers first. A file imports from its own package and from the layers below it, not from
+# another package of its own layer.
 LAYERS = [
     {"errors"},
     {"config"},
@@ -45,7 +45,7 @@ def layer_of(package: str) -> int:
 
 
 def imported_names(file: str) -> Iterator[str]:
-    """Yield what a file imports, also inside of functions and for type checkers alone."""
+    """Yield what a file imports, also inside functions and for type checkers only."""
     for node in ast.walk(ast.parse((SOURCE / file).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -61,7 +61,7 @@ def imported_files(file: str) -> set[str]:
 
 
 def as_file(name: str) -> str:
-    """Return the file of a module, or of the module that has this name in it."""
+    """Return the file of a module, or of the module that contains this name."""
     path = name.removeprefix("potassium").removeprefix(".").replace(".", "/")
     for candidate in (f"{path}.py", f"{path}/__init__.py"):
         if candidate in FILES:
@@ -82,11 +82,11 @@ def test_imports_point_one_way(file: str) -> None:
 
 
 def test_no_files_import_each_other() -> None:
-    """There is no circle of imports, also none that only type checkers would go."""
+    """There is no circle of imports, not even one that only type checkers would follow."""
     try:
         TopologicalSorter({file: imported_files(file) for file in FILES}).prepare()
     except CycleError as error:
-        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+        pytest.fail(f"import cycle: {' <- '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("engine/")])
@@ -113,7 +113,7 @@ def test_import_brings_in_nothing_that_is_not_needed_yet() -> None:
 
 
 def test_stores_need_no_client() -> None:
-    """What keeps jobs and deliveries imports no HTTP client."""
+    """The stores of jobs and deliveries import no HTTP client."""
     code = "import sys, potassium.jobs.store; assert 'httpx' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -123,25 +123,25 @@ def test_stores_need_no_client() -> None:
     ["potassium", *(info.name for info in pkgutil.walk_packages(potassium.__path__, "potassium."))],
 )
 def test_all_is_sorted_and_true(name: str) -> None:
-    """Each module's ``__all__`` names what is there: constants, then classes, then functions."""
+    """Each module's ``__all__`` names what exists: constants, then classes, then functions."""
     module = importlib.import_module(name)
     assert module.__all__ == sorted(module.__all__, key=lambda item: (not item.isupper(), item))
     assert [item for item in module.__all__ if not hasattr(module, item)] == []
 
 
 def test_the_package_is_typed() -> None:
-    """Type checkers take the package's annotations."""
+    """Type checkers use the package's annotations."""
     assert (SOURCE / "py.typed").exists()
 
 
 def test_the_top_level_is_small() -> None:
-    """Whoever opens the package finds a handful of modules, and rooms with names."""
+    """The top level has a handful of modules; everything else is in subpackages."""
     assert len([file for file in FILES if "/" not in file]) <= MOST_AT_THE_TOP
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_is_one_idea(file: str) -> None:
-    """No file is longer than one can hold in mind, and no function longer than a screen."""
+    """No file is too long to keep in mind, and no function is longer than a screen."""
     text = (SOURCE / file).read_text()
     assert len(text.splitlines()) <= LONGEST_FILE
     long = [

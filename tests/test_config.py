@@ -13,7 +13,7 @@ from potassium import Batch, Jobs, Limits, Potassium, UsageError, Webhooks
 @pytest.mark.parametrize("field", ["queue_size", "body_size"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", None, True])
 def test_limits_are_whole_numbers_above_zero(field: str, value: object) -> None:
-    """A limit that cannot be fails when it is written, and is named."""
+    """An invalid limit fails when it is written, and the message names it."""
     with pytest.raises(UsageError, match=field):
         Limits(**{field: value})  # type: ignore[arg-type]
 
@@ -21,13 +21,13 @@ def test_limits_are_whole_numbers_above_zero(field: str, value: object) -> None:
 @pytest.mark.parametrize("field", ["body_timeout", "timeout", "grace_period", "hang_timeout"])
 @pytest.mark.parametrize("value", [0, -1, "8", True, float("inf"), float("nan")])
 def test_times_are_seconds_above_zero(field: str, value: object) -> None:
-    """A time that cannot be fails when it is written, and is named."""
+    """An invalid time fails when it is written, and the message names it."""
     with pytest.raises(UsageError, match=field):
         Limits(**{field: value})  # type: ignore[arg-type]
 
 
 def test_priorities_are_on_or_off() -> None:
-    """A level is no answer to whether there are any."""
+    """``priorities`` says whether there are levels; it is not a level itself."""
     with pytest.raises(UsageError, match="priorities"):
         Limits(priorities="high")  # type: ignore[arg-type]
 
@@ -39,7 +39,7 @@ def test_a_limit_that_there_is_not_is_named() -> None:
 
 
 def test_limits_do_not_change() -> None:
-    """A limit cannot be set afterwards."""
+    """A limit cannot be changed afterwards."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Limits().queue_size = 5  # type: ignore[misc]
 
@@ -68,18 +68,18 @@ IMPOSSIBLE: tuple[Any, ...] = (-1, "8", None, True, inf, nan)
 def test_a_batch_that_cannot_be_fails_when_it_is_written(
     options: dict[str, Any], message: str
 ) -> None:
-    """The message names the value, and says what is needed."""
+    """The message names the value, and says what is required."""
     with pytest.raises(UsageError, match=message):
         Batch(**options)
 
 
 def test_a_batch_may_wait_for_nobody() -> None:
-    """max_delay=0 is a rule that can be: only what waits already is taken together."""
+    """``max_delay=0`` is valid: only calls that are already waiting are combined."""
     assert Batch(max_delay=0).max_delay == 0
 
 
 def test_a_batch_does_not_change() -> None:
-    """A rule that handlers share cannot be set afterwards."""
+    """A rule that handlers share cannot be changed afterwards."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Batch().max_size = 5  # type: ignore[misc]
 
@@ -91,7 +91,7 @@ def test_a_batchs_defaults_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, "8", True, inf, nan])
 def test_the_time_of_a_client_that_stalls_is_seconds_above_zero(value: Any) -> None:
-    """It is checked like the others."""
+    """It is checked like the other times."""
     with pytest.raises(UsageError, match="stream_stall_timeout"):
         Limits(stream_stall_timeout=value)
 
@@ -115,14 +115,14 @@ def test_jobs_that_cannot_be_fail_when_they_are_written(
 
 
 def test_the_defaults_of_jobs_are_the_documented_ones() -> None:
-    """A file in the folder, kept for a day, never expiring, tried once."""
+    """Jobs are kept for a day in a file in .potassium, never expire, and are attempted once."""
     assert Jobs() == Jobs(
         path=".potassium/jobs.db", keep_for=86_400, expire_after=None, attempts=1, backoff=1
     )
 
 
 def secret(length: int, fill: int = 1) -> str:
-    """Return a secret of so many bytes; of these tests alone."""
+    """Return a secret of ``length`` bytes, used only in these tests."""
     return "whsec_" + b64encode(bytes([fill]) * length).decode()
 
 
@@ -168,7 +168,7 @@ def test_webhooks_that_cannot_be_fail_when_they_are_written(
     ],
 )
 def test_secrets_stand_for_keys(given: Any, keys: list[bytes]) -> None:
-    """One or several, the newest first."""
+    """There may be one or several, the newest first."""
     assert Webhooks(secret=given).keys == keys
 
 
@@ -179,7 +179,7 @@ def test_networks_may_be_of_both_versions() -> None:
 
 
 def test_the_defaults_of_webhooks_are_the_documented_ones() -> None:
-    """Unsigned, none of clients', beside the jobs, 10 s an attempt, 8 to a host."""
+    """Unsigned, no client URLs, stored with the jobs, 10 s per attempt, 8 at a time per host."""
     assert Webhooks() == Webhooks(
         secret=None, client_urls=False, allow=(), store="jobs", timeout=10, per_host=8
     )
@@ -188,6 +188,6 @@ def test_the_defaults_of_webhooks_are_the_documented_ones() -> None:
 @pytest.mark.parametrize("option", ["jobs", "webhooks"])
 @pytest.mark.parametrize("value", [True, {}, ".potassium/jobs.db", Limits()], ids=repr)
 def test_groups_of_options_are_not_mixed_up(option: str, value: Any) -> None:
-    """The message says which one is to be written."""
+    """The message says which one to write."""
     with pytest.raises(UsageError, match=f"write {option}={option.capitalize()}"):
         Potassium("test", **{option: value})

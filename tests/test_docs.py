@@ -1,4 +1,4 @@
-"""What the documents say of this repository."""
+"""What the documentation says about this repository."""
 
 import ast
 import re
@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from potassium import errors
+from potassium import Batch, Jobs, Limits, Webhooks, errors
+from potassium.handlers.options import HandlerOptions
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
 PATH = re.compile(r"`([a-z_]+(?:/[a-z_]+)*\.py)`")
-# Raised where no client is answered: into the app's own code, or when nobody listens any more.
+LINK = re.compile(r"\]\((?!https?:)([\w./#-]+)\)")
+# Never sent to a client: raised into the app's own code, or when nobody listens any more.
 NOT_ANSWERED = {"UsageError", "Unavailable", "StreamBroken", "ClientLeft"}
 TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
 def functions(file: Path) -> set[str]:
-    """Return the names of the functions at the top of a file."""
+    """Return the names of the functions at the top level of a file."""
     tree = ast.parse(file.read_text("utf-8"))
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
     return {node.name for node in tree.body if isinstance(node, kinds)}
@@ -25,7 +27,7 @@ def functions(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_a_document_names_exists(document: Path) -> None:
-    """Who is shown a test as the proof of something finds it under that name."""
+    """A test that is given as the proof of something exists under that name."""
     missing = [
         (file, name)
         for file, name in TEST.findall(document.read_text("utf-8"))
@@ -35,7 +37,7 @@ def test_every_test_that_a_document_names_exists(document: Path) -> None:
 
 
 def test_every_fault_is_shown_by_a_test() -> None:
-    """No row of the table of faults goes without one."""
+    """Every row of the table of faults names a test."""
     table = (ROOT / "docs" / "reliability.md").read_text("utf-8").partition("## Figures")[0]
     rows = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert rows
@@ -60,7 +62,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_every_error_is_in_the_contract_and_in_its_tree() -> None:
-    """Clients find each code with its status, and readers of the code find each class."""
+    """The contract has each code with its status, and the tree in ``errors`` has each class."""
     contract = (ROOT / "docs" / "contract.md").read_text("utf-8")
     rows = [line for line in contract.splitlines() if line.startswith("| ")]
     tree = (errors.__doc__ or "").partition("PotassiumError\n")[2]
@@ -70,3 +72,23 @@ def test_every_error_is_in_the_contract_and_in_its_tree() -> None:
         if name not in NOT_ANSWERED:
             status, code = f"| {error.status} ", f"`{error.code}`"
             assert [row for row in rows if code in row and status.strip("| ") in row], name
+
+
+@pytest.mark.parametrize("group", [Batch, Jobs, Limits, Webhooks, HandlerOptions])
+def test_every_option_is_in_the_documentation(group: type) -> None:
+    """Each option of a group is on the page about options or the one about batching."""
+    pages = [(ROOT / "docs" / page).read_text("utf-8") for page in ("options.md", "batching.md")]
+    shown = set(re.findall(r"`(\w+)(?:=[^`]*)?`", "".join(pages)))
+    assert set(group.__annotations__) - shown == set()
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    """It leads to a file that exists, and to a heading in it if the link names one."""
+    for target in LINK.findall((ROOT / "README.md").read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        file = ROOT / path
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings]
+            assert anchor in slugs, target

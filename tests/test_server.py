@@ -1,4 +1,4 @@
-"""Serving an app as a process of its own: what can be seen without one."""
+"""Serving an app as a process of its own, as far as that can be seen without one."""
 
 import gc
 import logging
@@ -23,7 +23,7 @@ LOGGERS = ["potassium", "uvicorn", "uvicorn.access"]
 
 @pytest.fixture
 def served(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Served]:
-    """Return a function that calls app.serve() and tells how uvicorn would have been run."""
+    """Return a function that calls app.serve() and returns how uvicorn would have been run."""
     app.handler(lambda cache, json_in: json_in)
     monkeypatch.delenv("POTASSIUM_HOST", raising=False)
     monkeypatch.delenv("POTASSIUM_PORT", raising=False)
@@ -76,7 +76,7 @@ def free_port() -> int:
 def test_the_environment_overrides_the_defaults(
     served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """POTASSIUM_HOST and POTASSIUM_PORT are where it serves unless the code says."""
+    """The app is served at POTASSIUM_HOST and POTASSIUM_PORT unless the code says otherwise."""
     port = free_port()
     monkeypatch.setenv("POTASSIUM_HOST", "127.0.0.2")
     monkeypatch.setenv("POTASSIUM_PORT", str(port))
@@ -86,7 +86,7 @@ def test_the_environment_overrides_the_defaults(
 def test_the_code_overrides_the_environment(
     served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is given to serve() counts."""
+    """Arguments of serve() take precedence."""
     port = free_port()
     monkeypatch.setenv("POTASSIUM_HOST", "127.0.0.2")
     monkeypatch.setenv("POTASSIUM_PORT", "1")
@@ -107,14 +107,14 @@ def test_a_variable_that_is_empty_counts_as_unset(
 def test_a_port_that_is_none_is_named(
     served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, port: str
 ) -> None:
-    """A typo in POTASSIUM_PORT shows as such."""
+    """The error for a typo in POTASSIUM_PORT names the variable."""
     monkeypatch.setenv("POTASSIUM_PORT", port)
     with pytest.raises(UsageError, match="POTASSIUM_PORT"):
         served()
 
 
 def test_other_options_go_to_uvicorn(served: Callable[..., Served]) -> None:
-    """Keyword arguments that are not ours are uvicorn's, and override what we set."""
+    """Keyword arguments that are not ours go to uvicorn, and override what we set."""
     config = served(port=0, timeout_keep_alive=77, access_log=True)["config"]
     assert (config.timeout_keep_alive, config.access_log) == (77, True)
 
@@ -132,7 +132,7 @@ def test_a_typo_in_an_option_is_an_error(
 
 
 def test_an_option_unlike_any_other_is_an_error(served: Callable[..., Served]) -> None:
-    """Where nothing is near, the message lists what there is."""
+    """If no option is similar, the message lists the options."""
     with pytest.raises(UsageError, match=r"serve\(model=.*host, port, "):
         served(model="bert")
 
@@ -148,7 +148,7 @@ def test_an_option_unlike_any_other_is_an_error(served: Callable[..., Served]) -
 def test_the_log_names_a_socket_that_is_no_port(
     served: Callable[..., Served], options: Any, where: str
 ) -> None:
-    """Under uds= and fd= there is no address; what is said is where uvicorn listens."""
+    """With uds= or fd= there is no address; the log says where uvicorn listens."""
     assert served(**options)["server"]._greeting.startswith(where)
 
 
@@ -159,7 +159,7 @@ def test_log_lines_have_time_level_and_message(
     logger: str,
     use_colors: bool,
 ) -> None:
-    """Each line on the log begins with when and how bad; colours are uvicorn's."""
+    """Each log line begins with the time and the level; colours are uvicorn's."""
     served(port=0, use_colors=use_colors, access_log=True)
     (handler,) = logging.getLogger(logger).handlers
     level = "\x1b[32mINFO\x1b[0m" if use_colors else "INFO"
@@ -178,12 +178,12 @@ def test_log_lines_have_time_level_and_message(
 def test_our_log_has_the_level_of_uvicorns(
     served: Callable[..., Served], given: Any, level: int
 ) -> None:
-    """log_level= holds for both."""
+    """``log_level=`` applies to both logs."""
     assert served(port=0, log_level=given)["level"] == level
 
 
 def test_the_switch_interval_is_lowered_while_serving(served: Callable[..., Served]) -> None:
-    """Only a process that serves has it changed, and only for as long."""
+    """It is lowered only in a process that serves, and only while it does."""
     before = sys.getswitchinterval()
     try:
         sys.setswitchinterval(0.003)
@@ -196,7 +196,7 @@ def test_the_switch_interval_is_lowered_while_serving(served: Callable[..., Serv
 def test_what_is_loaded_is_spared_by_collections_while_serving(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A full collection passes over the model; only while serving."""
+    """A full garbage collection skips the model, but only while serving."""
     frozen = []
     app = Potassium("app")
 
@@ -215,7 +215,7 @@ def test_what_is_loaded_is_spared_by_collections_while_serving(
 def test_a_port_that_is_taken_shows_before_the_model_is_loaded(
     served: Callable[..., Served],
 ) -> None:
-    """The message names the address and what to do about it; nothing was started."""
+    """The message names the address and what to do about it, and nothing is started."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -226,7 +226,7 @@ def test_a_port_that_is_taken_shows_before_the_model_is_loaded(
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_cannot_be_is_refused(served: Callable[..., Served], port: int) -> None:
-    """A number that is no port has a message of its own."""
+    """A number that is not a port has a message of its own."""
     with pytest.raises(SystemExit, match="Cannot serve"):
         served(port=port)
 
@@ -237,7 +237,7 @@ def test_an_ipv6_address_can_be_served(served: Callable[..., Served]) -> None:
 
 
 async def test_a_first_signal_asks_the_server_to_stop(server: uvicorn.Server) -> None:
-    """Once the app has started, SIGINT lets what was accepted end, and then closes."""
+    """Once the app has started, SIGINT lets accepted calls end before the server closes."""
     server.started = True
     assert not await server.on_tick(1)
     server.handle_exit(signal.SIGINT, None)
@@ -246,7 +246,7 @@ async def test_a_first_signal_asks_the_server_to_stop(server: uvicorn.Server) ->
 
 
 async def test_a_first_signal_drains_the_app(app: Potassium, server: uvicorn.Server) -> None:
-    """Also where the app's own lifespan is not there to hear of it."""
+    """This holds even if the server does not run the app's lifespan."""
     async with app.lifespan():
         server.started = True
         server.handle_exit(signal.SIGTERM, None)
@@ -261,7 +261,7 @@ async def test_a_first_signal_drains_the_app(app: Potassium, server: uvicorn.Ser
 def test_a_signal_that_ends_the_process_at_once(
     server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch, started: bool, signals: int
 ) -> None:
-    """Where nothing was accepted yet, or whoever asks twice, there is nothing to wait for."""
+    """Before the start, or at the second signal, there is nothing to wait for."""
     exits: list[int] = []
     monkeypatch.setattr(os, "_exit", exits.append)
     server.started = started

@@ -1,4 +1,4 @@
-"""What there is to run, and where it is told."""
+"""The nox sessions, and where they are documented."""
 
 import ast
 from pathlib import Path
@@ -13,13 +13,13 @@ def sessions() -> list[str]:
 
 
 def test_the_readme_lists_every_session() -> None:
-    """Whoever works on it finds each nox session in "Working on it"."""
+    """The section "Working on it" names each nox session."""
     _, _, told = (ROOT / "README.md").read_text().partition("## Working on it")
     assert [name for name in sessions() if f"`{name}`" not in told] == []
 
 
 def test_every_benchmark_has_a_session() -> None:
-    """What is run as a command of its own can be run from a fresh clone."""
+    """Each benchmark that is a command of its own can be run from a fresh clone."""
     commands = [
         file.stem
         for file in (ROOT / "benchmarks").glob("*.py")

@@ -1,4 +1,4 @@
-"""A 5 ms handler that notes when the GPU thread was inside of it."""
+"""A 5 ms handler that records when the GPU thread is in it."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
 
 @app.handler("/share")
 def share(cache: dict[str, Any], json_in: dict[str, Any]) -> float:
-    """Return the share of time inside of the handler, while calls were waiting."""
+    """Return the share of time spent in the handler while calls were waiting."""
     began, ended = cache["began"][100:-100], cache["ended"][100:-100]
     inside = sum(end - begin for begin, end in zip(began, ended, strict=True))
     return float(inside / (ended[-1] - began[0]))

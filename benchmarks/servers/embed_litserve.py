@@ -8,7 +8,7 @@ import litserve
 from fastapi import Response
 from minilm import MiniLM, encoded
 
-# The sizes tried include 1, for which LitServe would rather have an API without batches.
+# The sizes tried include 1, for which LitServe recommends an API without batch methods.
 warnings.filterwarnings("ignore", message=".*both batch and unbatch methods")
 
 
@@ -37,7 +37,7 @@ class Embed(litserve.LitAPI):  # type: ignore[misc]  # is Any where types are ch
 if __name__ == "__main__":
     size = int(sys.argv[2])
     litserve.LitServer(
-        # Under backlog a longer timeout than none changes nothing.
+        # Under a backlog, a longer timeout than 0 changes nothing.
         Embed(api_path="/embed", max_batch_size=size, batch_timeout=0.0),
         accelerator="cpu",
         workers_per_device=1,

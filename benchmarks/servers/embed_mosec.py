@@ -7,7 +7,7 @@ from typing import Any
 import mosec
 from minilm import MiniLM, encoded
 
-MAX_WAIT_TIME = 1  # milliseconds, the least there is; under backlog 10 are no better
+MAX_WAIT_TIME = 1  # milliseconds, the minimum; under a backlog, 10 is no better
 TIMEOUT = 120_000  # milliseconds
 
 

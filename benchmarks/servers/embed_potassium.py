@@ -1,7 +1,7 @@
 """MiniLM behind Potassium: ``embed_potassium.py PORT MAX_SIZE MAX_COST``.
 
-POST /embed batches by the number of tokens, with the tokens made beside the GPU thread; /simple
-batches as the texts come; /single does not batch.
+POST /embed batches by the number of tokens and tokenizes off the GPU thread; /simple batches the
+texts as they come; /single does not batch.
 """
 
 import sys

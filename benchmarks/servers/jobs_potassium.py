@@ -1,6 +1,6 @@
 """No-op handlers that are called directly and in the background.
 
-Takes, after the port, the file of the jobs, and where results of ``/posted`` are posted.
+Takes, after the port, the path of the jobs file and the URL that ``/posted`` posts results to.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from potassium import Jobs, Limits, Potassium
 
 _, PORT, PATH, URL = sys.argv
 
-# Whoever measures does not wait for what never ends.
+# Stopping the server must not wait for the job that never ends.
 app = Potassium("jobs", jobs=Jobs(path=PATH), limits=Limits(grace_period=0.2))
 
 
@@ -27,7 +27,7 @@ def done(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
 
 @app.background("/stuck", concurrency=1)
 async def stuck(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
-    """Let no other job of this handler run."""
+    """Never return, so that no other job of this handler runs."""
     await asyncio.Event().wait()
 
 

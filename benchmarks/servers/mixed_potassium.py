@@ -1,4 +1,4 @@
-"""Handlers of all kinds, for all kinds of clients: what soak.py runs for minutes."""
+"""Handlers of all kinds, for clients of all kinds: soak.py runs this for minutes."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""(a) A no-op handler behind Potassium, everything on."""
+"""(a) A no-op handler behind Potassium, with everything on."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""(b) The same as a plain Starlette route: no queue, no thread, no limits."""
+"""(b) The same handler as a plain Starlette route: no queue, no thread, no limits."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""(c) A bounded queue, drained by a task that hops to a thread for every request."""
+"""(c) The same handler behind a bounded queue; a task hops to a thread for every request."""
 
 import asyncio
 import sys

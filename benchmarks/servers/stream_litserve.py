@@ -1,4 +1,4 @@
-"""The same behind LitServe: ``stream_litserve.py PORT``."""
+"""The generator of chunks.py behind LitServe: ``stream_litserve.py PORT``."""
 
 import sys
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Stream(litserve.LitAPI):  # type: ignore[misc]  # is Any where types are c
     def predict(self, x: Asked) -> Iterator[str]:
         yield from chunks(*x)
 
-    def encode_response(self, output: Iterator[str]) -> Any:  # LitServe makes a schema of it
+    def encode_response(self, output: Iterator[str]) -> Any:  # LitServe makes a schema of the type
         yield from output
 
 

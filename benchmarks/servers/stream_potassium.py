@@ -1,4 +1,4 @@
-"""Chunks out of a generator behind Potassium, whose streams take turns on the GPU thread."""
+"""The generator of chunks.py behind Potassium, whose streams take turns on the GPU thread."""
 
 import sys
 from collections.abc import Iterator

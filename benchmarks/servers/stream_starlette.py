@@ -1,4 +1,4 @@
-"""The same in a plain Starlette route, whose generator is stepped in worker threads."""
+"""The generator of chunks.py in a plain Starlette route, which steps it in worker threads."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A handler in pure Python that never lets the GIL go by itself, behind Potassium."""
+"""A handler in pure Python that never releases the GIL by itself, behind Potassium."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The same in a plain Starlette app, in a worker thread, under the same uvicorn settings."""
+"""The same loop in a plain Starlette app, in a worker thread, under the same uvicorn settings."""
 
 import sys
 import time

@@ -1,6 +1,6 @@
-"""Train a small model in the background, and hear of it by webhook. Run it with ``python app.py``.
+"""Train a small model in the background and post the result. Run it with ``python app.py``.
 
-``receiver.py`` beside it is what hears of it.
+``receiver.py`` beside it receives the webhook.
 """
 
 import os

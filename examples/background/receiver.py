@@ -1,4 +1,4 @@
-"""Receive webhooks, and take none that is not signed. Run it with ``python receiver.py``."""
+"""Receive webhooks, and refuse unsigned ones. Run it with ``python receiver.py``."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ async def receive(request: Request) -> Response:
         result = Webhook(SECRET).verify(body, dict(request.headers))
     except WebhookVerificationError as error:
         return Response(str(error), 401)
-    # The same one may come twice: where the answer to the first time got lost.
+    # The same webhook may come twice, if the answer to the first delivery was lost.
     if request.headers["webhook-id"] not in seen:
         seen.add(request.headers["webhook-id"])
         print(result, flush=True)

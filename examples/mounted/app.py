@@ -1,4 +1,4 @@
-"""Tell languages apart, inside a FastAPI app that has routes of its own: ``python app.py``."""
+"""Detect languages, inside a FastAPI app with its own routes. Run it with ``python app.py``."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Calls that wait together, and the batches that come of them."""
+"""Helpers for calls that wait together, and for the batches that they form."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ from e2e.server import Server, wait_until
 from e2e.streams import send
 from e2e.wire import RECORD, Answer, answer, call, events
 
-# What the apps of these tests begin with: an input, and a handler that waits for a file.
+# The common start of these tests' apps: an input type, and a handler that waits for a file.
 APP = (
     RECORD
     + """
@@ -52,13 +52,13 @@ def ordinary(cache, json_in):
 
 
 def batches(server: Server, name: str) -> list[list[int]]:
-    """Return the numbers of the inputs of each batch that was run, in order."""
+    """Return the numbers of the inputs of each batch that ran, in order."""
     start = f"{name} batch "
     return [json.loads(line.removeprefix(start)) for line in events(server, start)]
 
 
 def items(name: str, count: int, **faults: str) -> list[dict[str, Any]]:
-    """Return so many inputs; ``_3="raises"`` gives the one of number 3 a fault."""
+    """Return ``count`` inputs; ``_3="raises"`` gives input number 3 that fault."""
     return [
         {"name": name, "number": number, "fault": faults.get(f"_{number}", "")}
         for number in range(count)
@@ -69,7 +69,7 @@ def items(name: str, count: int, **faults: str) -> list[dict[str, Any]]:
 def waiting(
     server: Server, gate: Path, path: str, bodies: Sequence[Any], *headers: str
 ) -> Iterator[list[socket.socket]]:
-    """Hold the GPU thread until the gate opens, and have a call for each of ``bodies`` wait."""
+    """Hold the GPU thread until the gate opens, with a call for each of ``bodies`` in the queue."""
     with ExitStack() as stack:
         stack.enter_context(send(server, "/hold", call("holder", gate), timeout=20))
         wait_until(lambda: not server.status()["gpu_available"], "a handler that runs")
@@ -82,7 +82,7 @@ def waiting(
 
 
 def together(server: Server, gate: Path, path: str, bodies: Sequence[Any]) -> list[Answer]:
-    """Call with all of ``bodies`` at once, behind a handler that runs; return the answers."""
+    """Call with all ``bodies`` at once, behind a running handler; return the answers."""
     with waiting(server, gate, path, bodies) as connections:
         gate.touch()
         return [answer(connection) for connection in connections]
@@ -94,5 +94,5 @@ def outcome(answered: Answer) -> Any:
 
 
 def outcomes(server: Server, gate: Path, path: str, bodies: Sequence[Any]) -> list[Any]:
-    """Call with all of ``bodies`` at once; return each one's result or error."""
+    """Call with all ``bodies`` at once; return the result or error of each call."""
     return [outcome(answered) for answered in together(server, gate, path, bodies)]

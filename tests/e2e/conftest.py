@@ -30,7 +30,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def name() -> str:
-    """Return what tells the calls of one test from those of another."""
+    """Return a unique name that tells this test's calls from those of other tests."""
     return uuid4().hex
 
 
@@ -42,7 +42,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def gate(tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Path]:
-    """Return a file that lets the waiting handlers go once it is there."""
+    """Yield a path; handlers that wait go on once a file exists there."""
     gate = tmp_path / "gate"
     yield gate
     gate.touch()

@@ -1,4 +1,4 @@
-"""An app whose background jobs meet every fault there is, and ways to bring the faults about."""
+"""An app whose background jobs meet every fault, and helpers that cause the faults."""
 
 import os
 import resource
@@ -58,7 +58,7 @@ def large(cache, json_in):
 
 
 def kill(server: Server) -> None:
-    """End the process as a lack of memory or of power does."""
+    """Kill the process, as a lack of memory or a power failure does."""
     server.process.kill()
     server.process.wait()
 
@@ -78,7 +78,7 @@ def run_to_its_end(folder: Path, *, seconds: float = 30.0) -> subprocess.Complet
 
 @contextmanager
 def full_disk(server: Server, *, room: int) -> Iterator[None]:
-    """Let the process write no file beyond its first ``room`` bytes; Linux alone can."""
+    """Stop the process from writing any file beyond its first ``room`` bytes (Linux only)."""
     pid, kind = server.process.pid, resource.RLIMIT_FSIZE
     soft, hard = resource.prlimit(pid, kind)
     resource.prlimit(pid, kind, (room, hard))

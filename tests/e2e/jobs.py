@@ -1,4 +1,4 @@
-"""Background jobs over HTTP: how a client submits them, and sees what becomes of them."""
+"""Helpers for background jobs over HTTP: submit them, and see what happens to them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from e2e.wire import RECORD
 
 FINAL = ("succeeded", "failed", "cancelled", "expired")
 
-# What the apps of these tests begin with.
+# The common start of these tests' apps.
 IMPORTS = (
     RECORD
     + """
@@ -43,7 +43,7 @@ def post(
 def submit(
     server: Server, path: str, body: Any = None, headers: Mapping[str, str] | None = None
 ) -> Document:
-    """Submit a job, and return its document as it was acknowledged."""
+    """Submit a job, and return the document that acknowledges it."""
     response = post(server, path, {} if body is None else body, headers)
     assert response.status_code == httpx.codes.ACCEPTED, response.text
     document: Document = response.json()
@@ -58,7 +58,7 @@ def get(server: Server, path: str, headers: Mapping[str, str] | None = None) -> 
 
 
 def document(server: Server, job: Document) -> Document:
-    """Return how the job stands now."""
+    """Return the job's current document."""
     response = get(server, f"/jobs/{job['id']}")
     assert response.status_code == httpx.codes.OK, response.text
     found: Document = response.json()
@@ -66,7 +66,7 @@ def document(server: Server, job: Document) -> Document:
 
 
 def reaches(server: Server, job: Document, *statuses: str, seconds: float = 10.0) -> Document:
-    """Return the job's document once it is in one of ``statuses``; fail after ``seconds``."""
+    """Return the job's document once its status is one of ``statuses``; fail after ``seconds``."""
     found: Document = {}
 
     def is_there() -> bool:
@@ -83,19 +83,19 @@ def end_of(server: Server, job: Document, *, seconds: float = 15.0) -> Document:
 
 
 def cancel(server: Server, job: Document) -> httpx.Response:
-    """Send the DELETE that cancels."""
+    """Cancel the job with a DELETE."""
     with server.client() as http:
         return http.delete(f"/jobs/{job['id']}")
 
 
 def retry(server: Server, job: Document) -> httpx.Response:
-    """Send the POST that has a failed job run again."""
+    """Run a failed job again, with a POST."""
     with server.client() as http:
         return http.post(f"/jobs/{job['id']}/retry")
 
 
 def attempts(server: Server, job: Document) -> list[Document]:
-    """Return every attempt to deliver what tells of the job, of all its webhooks."""
+    """Return all delivery attempts of all the job's webhooks."""
     deliveries = get(server, f"/jobs/{job['id']}/deliveries").json()["deliveries"]
     return [attempt for delivery in deliveries for attempt in delivery["attempts"]]
 
@@ -111,5 +111,5 @@ def open_events(server: Server, job: Document, *headers: str) -> Iterator[Stream
 
 
 def told(data: str) -> Any:
-    """Return what an event tells."""
+    """Return the JSON value of an event's data."""
     return json.loads(data)

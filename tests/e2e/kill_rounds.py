@@ -1,9 +1,9 @@
-"""Rounds of jobs that are submitted to a server which is killed, and what became of each job.
+"""Rounds of jobs that are submitted to a server that gets killed, and the outcome of each job.
 
-Every client goes on until each of its jobs is acknowledged, with the same ``Idempotency-Key``, as
-a client does whose connection broke off. Each job names a receiver of its own. Of the attempts to
-deliver about half are answered 500, each drawn by itself; an attempt that follows a refusal is
-taken, because the schedule puts the third one five minutes off.
+Every client retries with the same ``Idempotency-Key`` until each of its jobs is acknowledged, as a
+client does whose connection broke. Each job names its own receiver. About half of the delivery
+attempts are answered 500, each drawn independently. An attempt that follows a refusal is accepted,
+because the schedule puts the third attempt five minutes later.
 """
 
 import random
@@ -19,13 +19,13 @@ from e2e.receiver import SECRET, Received, Receiver, Reply, receive
 from e2e.server import Server, free_port, serve_source
 from standardwebhooks import WebhookVerificationError
 
-JOBS = 200  # of a round
+JOBS = 200  # per round
 CLIENTS = 16
-ASKED_AGAIN = 10  # the how-manieth job is submitted again at the very end, with its old key
-LATEST_KILL = 1.2  # seconds after the beginning of a round
-REFUSED_FIRST = 0.9  # of first attempts, so that of all attempts about half are
-ACCEPTED_IN = 60.0  # seconds in which a client gets its jobs acknowledged, over all kills
-ENDED_IN = 90.0  # seconds after the last restart in which all has ended and arrived
+ASKED_AGAIN = 10  # every tenth job is submitted again at the very end, with its old key
+LATEST_KILL = 1.2  # seconds after the start of a round
+REFUSED_FIRST = 0.9  # of first attempts, so that about half of all attempts are refused
+ACCEPTED_IN = 60.0  # seconds for a client to get all its jobs acknowledged, including all kills
+ENDED_IN = 90.0  # seconds after the last restart for all jobs to end and all webhooks to arrive
 SOURCE = (
     IMPORTS
     + f"""
@@ -47,17 +47,17 @@ def work(cache, json_in):
 
 @dataclass
 class Outcome:
-    """What became of all rounds.
+    """The outcome of all rounds.
 
     Attributes:
-        seed: of the random moments.
+        seed: the seed of the random moments.
         submitted: the numbers of the jobs.
-        ids: of each number, the ids that were acknowledged: one, if all is well.
-        documents: of each id, how the job stands at the very end.
-        received: of each number, what its receiver got.
-        accepted: the numbers whose receiver has answered 200 to one.
-        forged: what did not verify.
-        unfinished: at each kill, how many acknowledged jobs had not been delivered.
+        ids: for each number, the acknowledged ids: exactly one, if all is well.
+        documents: for each id, the job's document at the very end.
+        received: for each number, what its receiver got.
+        accepted: the numbers whose receiver has answered 200 to an attempt.
+        forged: the requests whose signature did not verify.
+        unfinished: for each kill, how many acknowledged jobs had not been delivered.
 
     """
 
@@ -72,7 +72,7 @@ class Outcome:
 
 
 class KillRounds:
-    """A receiver, a server on one file and one port, and clients; owns what they note down."""
+    """A receiver, clients, and a server on one file and one port; owns their records."""
 
     def __init__(self, rounds: int, seed: int) -> None:
         self.outcome = Outcome(seed, range(rounds * JOBS))
@@ -81,7 +81,7 @@ class KillRounds:
         self._refused: set[str] = set()
 
     def run(self, folder: Path) -> Outcome:
-        """Run every round, wait for the end of all jobs, and return what became of them."""
+        """Run every round, wait for the end of all jobs, and return the outcome."""
         port = free_port()
         with receive(self._answer) as receiver, ThreadPoolExecutor(CLIENTS) as pool:
             clients: list[Future[None]] = []
@@ -154,12 +154,12 @@ class KillRounds:
         deadline = time.monotonic() + ENDED_IN
         wanted = set(self.outcome.submitted)
         with server.client() as http:
-            # What has not come by then is for the tests to tell.
+            # The tests report what has not arrived by the deadline.
             while time.monotonic() < deadline and not (
                 self.outcome.accepted >= wanted and is_idle(http)
             ):
                 time.sleep(0.1)
-        time.sleep(0.5)  # for a second, wrong end of a job to be told
+        time.sleep(0.5)  # time for a second end of a job to be reported, which would be wrong
 
     def _read_documents(self, server: Server, pool: ThreadPoolExecutor) -> None:
         ids = [job_id for own in self.outcome.ids.values() for job_id in own]
@@ -173,7 +173,7 @@ class KillRounds:
 
 
 def settle(clients: list[Future[None]]) -> None:
-    """Wait until each client has had all of its jobs acknowledged; raise what it met."""
+    """Wait until each client has had all of its jobs acknowledged; raise what a client raised."""
     for client in clients:
         client.result()
 
@@ -185,12 +185,12 @@ def is_idle(http: httpx.Client) -> bool:
 
 
 def ends(outcome: Outcome, number: int) -> set[tuple[str, str, str]]:
-    """Return every end that was told of a job: by webhooks, and by its document."""
+    """Return every end that was reported for a job: by webhooks, and by its document."""
     told = [received.body for received in outcome.received.get(number, [])]
     kept = [outcome.documents[job_id] for job_id in outcome.ids[number]]
     return {(one["id"], one["status"], str(one.get("finished_at"))) for one in [*told, *kept]}
 
 
 def is_final(document: Document) -> bool:
-    """Return whether a job has come to one of its ends."""
+    """Return whether a job is in a terminal state."""
     return document.get("status") in FINAL

@@ -1,4 +1,4 @@
-"""A real receiver of webhooks: records what is posted to it, and answers as a test wants."""
+"""A real webhook receiver: it records what is posted to it, and answers as a test wants."""
 
 import json
 import queue
@@ -16,18 +16,18 @@ from standardwebhooks import Webhook
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_" + "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-SEND_BUFFER = 64 * 1024  # bytes that lie between the receiver and who reads slowly
+SEND_BUFFER = 64 * 1024  # bytes that lie between the receiver and a slow reader
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request that has reached a receiver."""
+    """One request that reached a receiver."""
 
     path: str
     headers: Mapping[str, str]  # names in lower case
     content: bytes
-    at: float  # on the clock of ``time.monotonic()``
-    number: int  # of the requests with this ``webhook-id``, from 1 on
+    at: float  # in seconds, by ``time.monotonic()``
+    number: int  # among the requests with this ``webhook-id``, from 1
 
     @property
     def id(self) -> str:
@@ -38,11 +38,11 @@ class Received:
         return json.loads(self.content)
 
     def verify(self, secret: str = SECRET) -> None:
-        """Check the signature as a receiver does.
+        """Check the signature, as a receiver does.
 
         Raises:
-            WebhookVerificationError: it is not signed with ``secret``, or not as Standard
-                Webhooks have it.
+            WebhookVerificationError: the signature does not follow the Standard Webhooks
+                specification, or was not made with ``secret``.
 
         """
         Webhook(secret).verify(self.content, dict(self.headers))
@@ -50,12 +50,12 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a receiver answers."""
+    """A receiver's answer."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0.0  # seconds before it
-    body: Iterator[bytes] | None = None  # pieces, of no length that is told
+    delay: float = 0.0  # seconds before the answer
+    body: Iterator[bytes] | None = None  # pieces of a body without a Content-Length
 
 
 Answer = Callable[[Received], Reply]
@@ -68,7 +68,7 @@ class Receiver:
     port: int
     answer: Answer
     requests: "queue.Queue[Received]" = field(default_factory=queue.Queue)
-    body_sent: int = 0  # bytes of bodies that the operating system has taken
+    body_sent: int = 0  # bytes of bodies that the operating system has accepted
     stopped: threading.Event = field(default_factory=threading.Event)
     _all: list[Received] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,11 +78,11 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}"
 
     def next(self, *, seconds: float = 5.0) -> Received:
-        """Return the next request; ``queue.Empty`` where none comes."""
+        """Return the next request; raise ``queue.Empty`` if none arrives in time."""
         return self.requests.get(timeout=seconds)
 
     def all(self, path: str = "") -> list[Received]:
-        """Return all requests so far to what begins with ``path``."""
+        """Return all requests so far whose path begins with ``path``."""
         with self._lock:
             return [received for received in self._all if received.path.startswith(path)]
 
@@ -104,7 +104,7 @@ def well(received: Received) -> Reply:
 
 @contextmanager
 def receive(answer: Answer = well, *, port: int = 0) -> Iterator[Receiver]:
-    """Receive webhooks until the end of the context."""
+    """Receive webhooks until the context exits."""
 
     class Post(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -112,7 +112,7 @@ def receive(answer: Answer = well, *, port: int = 0) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"] or 0)
             content = self.rfile.read(length)
-            if len(content) < length:  # the sender was killed in the midst of it
+            if len(content) < length:  # the sender was killed halfway
                 self.close_connection = True
                 return
             reply = receiver.answer(receiver.record(self.path, dict(self.headers), content))

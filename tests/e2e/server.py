@@ -1,4 +1,4 @@
-"""A real server process on a free port of the loopback, for tests over real sockets."""
+"""A real server process on a free loopback port, for tests over real sockets."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def log(self) -> str:
-        """Return all that the process has written to stdout and stderr."""
+        """Return everything that the process has written to stdout and stderr."""
         return self.log_file.read_text()
 
     def client(self, *, timeout: float = 20.0) -> httpx.Client:
@@ -46,7 +46,7 @@ class Server:
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        """Send one POST on a connection of its own: ``json``, or ``content`` said to be JSON."""
+        """Send one POST on its own connection: ``json``, or ``content`` declared as JSON."""
         declared = {"Content-Type": "application/json", **(headers or {})}
         with self.client() as http:
             if content is None:
@@ -66,7 +66,7 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
     def peak_memory(self) -> int:
-        """Return the most resident memory that the process has had, in bytes."""
+        """Return the peak resident memory of the process, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -90,7 +90,7 @@ def serve(  # noqa: PLR0913 - each one option of a process
     ready: str = "/readyz",  # the path to wait for
     start_time: float = START_TIME,
 ) -> Iterator[Server]:
-    """Run ``command`` until the end of the context, once ``ready`` answers 200."""
+    """Run ``command`` until the context exits; yield once ``ready`` answers 200."""
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -144,7 +144,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 5.0) -> None:
-    """Return once ``condition()`` is true; fail when it is not within ``seconds``."""
+    """Return once ``condition()`` is true; fail if it is not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

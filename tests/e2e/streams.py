@@ -1,4 +1,4 @@
-"""Streamed answers off plain sockets, read as they come."""
+"""Streamed answers from plain sockets, read as they arrive."""
 
 import json
 import socket
@@ -16,10 +16,13 @@ RAW = "Accept: */*"
 
 
 class Stream:
-    """One answer on a connection of its own, from its head to its end."""
+    """One answer on its own connection, from its head to its end.
+
+    The constructor reads the head. It raises an error if no head arrives within the socket's
+    timeout.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
-        """Read the head; a server that sends none within the socket's timeout is an error."""
         self._connection = connection
         self._response = HTTPResponse(connection, method="POST")
         try:
@@ -44,17 +47,17 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Leave as a client does that wants no more."""
+        """Leave like a client that wants no more."""
         self._response.close()
         self._connection.close()
 
     def reset(self) -> None:
-        """Leave as a client does that has crashed."""
+        """Leave like a client that has crashed."""
         self._response.close()
         reset(self._connection)
 
     def read(self) -> bytes:
-        """Return what comes next, or nothing at the proper end.
+        """Return the next piece of the body, or nothing at its proper end.
 
         Raises:
             IncompleteRead: the body broke off.
@@ -63,7 +66,7 @@ class Stream:
         return self._response.read1()
 
     def until(self, wanted: bytes) -> bytes:
-        """Read until ``wanted`` has come, and return all that came."""
+        """Read until ``wanted`` has arrived, and return everything that was read."""
         received = b""
         while wanted not in received:
             piece = self.read()
@@ -72,7 +75,7 @@ class Stream:
         return received
 
     def rest(self) -> tuple[bytes, bool]:
-        """Return what is still to come, and whether it came to its proper end."""
+        """Return the rest of the body, and whether it came to its proper end."""
         received = b""
         try:
             while piece := self.read():
@@ -90,19 +93,19 @@ class Stream:
         return self._events.pop(0)
 
     def last_events(self) -> list[Event]:
-        """Return the events that are still to come; how the body ends is not looked at."""
+        """Return the remaining events, however the body ends."""
         body, _ = self.rest()
         return [*self._events, *self._parser.feed(body)]
 
     def answer(self) -> Answer:
-        """Return an answer that is no stream."""
+        """Return an answer that is not a stream."""
         return Answer(self.status, self.headers, self._response.read())
 
 
 def send(
     server: Server, path: str, body: Any, *headers: str, timeout: float = 10.0
 ) -> socket.socket:
-    """Send a call, and wait for nothing."""
+    """Send a call without waiting for its answer."""
     connection = server.connect(timeout=timeout)
     connection.sendall(post(path, body, *headers))
     return connection
@@ -111,12 +114,12 @@ def send(
 def open_stream(
     server: Server, path: str, body: Any, *headers: str, timeout: float = 10.0
 ) -> Stream:
-    """Send a call, and wait for the head of its answer."""
+    """Send a call and wait for the head of its answer."""
     return Stream(send(server, path, body, *headers, timeout=timeout))
 
 
 def problem(event: Event) -> tuple[int, str]:
-    """Return the status and the code that an ``error`` event tells."""
+    """Return the status and the code in an ``error`` event."""
     assert event.type == "error", event
     document = json.loads(event.data)
     return document["status"], document["code"]

@@ -1,4 +1,4 @@
-"""API keys: who may call, and what needs none."""
+"""API keys: who may call, and which paths need no key."""
 
 from collections.abc import Iterator
 
@@ -56,13 +56,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("way", GOOD)
 def test_a_call_with_a_key_is_served(server: Server, way: str) -> None:
-    """Any key, in any of the three headers."""
+    """Any of the keys is accepted, in any of the three headers."""
     assert server.post("/", {}, headers=GOOD[way]).status_code == 200
 
 
 @pytest.mark.parametrize("way", BAD)
 def test_a_call_without_a_right_key_is_refused(server: Server, way: str) -> None:
-    """What is no key is answered 401, and never a server's error."""
+    """Anything but a valid key is answered 401, and never with a server error."""
     headers = {b"Content-Type": b"application/json", **BAD[way]}
     with server.client() as http:
         assert error(http.post("/", content=b"{}", headers=headers)) == (401, "unauthorized")
@@ -74,7 +74,7 @@ def test_a_refused_call_is_told_what_to_send(server: Server) -> None:
 
 
 def test_a_refused_call_never_reaches_the_handler(server: Server) -> None:
-    """Calls without a key are not counted by the handler."""
+    """A call without a valid key does not reach the handler."""
     before = server.post("/", {}, headers=GOOD["bearer"]).json()
     for _ in range(3):
         server.post("/", {})
@@ -82,7 +82,7 @@ def test_a_refused_call_never_reaches_the_handler(server: Server) -> None:
 
 
 def test_a_call_without_a_key_is_refused_before_its_body(server: Server) -> None:
-    """Who may not call need not send 10 MB first."""
+    """A caller without a key is refused before it has to send 10 MB."""
     with server.connect() as connection:
         connection.sendall(head("/", "Content-Length: 10000000"))
         assert answer(connection).error() == (401, "unauthorized")
@@ -90,13 +90,13 @@ def test_a_call_without_a_key_is_refused_before_its_body(server: Server) -> None
 
 @pytest.mark.parametrize("path", OPEN)
 def test_probes_need_no_key(server: Server, path: str) -> None:
-    """Health, readiness and warm-up are for load balancers, which have none."""
+    """Health, readiness and warm-up are open to load balancers, which have no key."""
     assert server.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("path", STATUS)
 def test_status_needs_a_key(server: Server, path: str) -> None:
-    """The status page shows what is going on, so it is for those with a key."""
+    """The status pages show what is going on, so they need a key."""
     with server.client() as http:
         statuses = [http.get(path, headers=headers).status_code for headers in ({}, GOOD["bearer"])]
     assert statuses == [401, 200]
@@ -104,7 +104,7 @@ def test_status_needs_a_key(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_an_open_path_does_not_open_another_method(server: Server, path: str) -> None:
-    """A POST to a probe's path is no way around the key."""
+    """A POST to a probe's path does not get around the key."""
     assert server.post(path, {}).status_code in (401, 405)
 
 
@@ -120,21 +120,21 @@ DISGUISES = {
 
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_a_request_in_disguise_needs_a_key(server: Server, disguise: str) -> None:
-    """Only the path that is served decides whether a key is needed."""
+    """Only the path that is served decides whether a key is required."""
     with server.connect() as connection:
         connection.sendall(DISGUISES[disguise])
         assert answer(connection).error() == (401, "unauthorized")
 
 
 def test_keys_stay_off_the_log(server: Server) -> None:
-    """Neither a right key nor a wrong one is written down."""
+    """Neither a valid key nor an invalid one is logged."""
     server.post("/", {}, headers=GOOD["bearer"])
     server.post("/", {}, headers={"X-Api-Key": "third-key"})
     assert "-key" not in server.log()
 
 
 def test_keys_may_be_given_to_the_app(start: Start) -> None:
-    """``api_keys=`` goes before the environment."""
+    """``api_keys=`` takes precedence over the environment."""
     server = start(FROM_ARGUMENT, env=KEYS)
     keys = ["argument-key", "first-key"]
     statuses = [server.post("/", {}, headers={"X-Api-Key": key}).status_code for key in keys]
@@ -142,7 +142,7 @@ def test_keys_may_be_given_to_the_app(start: Start) -> None:
 
 
 def test_a_mounted_app_keeps_its_keys(start: Start) -> None:
-    """Under a parent, the open paths are those below the prefix, and the parent's own."""
+    """In a mounted app, the open paths are those below the prefix, and the parent's own."""
     source = FROM_ENVIRONMENT + (
         "\n\nfrom fastapi import FastAPI\n"
         "parent = FastAPI(lifespan=app.lifespan)\n"

@@ -1,4 +1,4 @@
-"""One input of a batch that fails, leaves or is late; a batch that fails as a whole."""
+"""Batches in which one input fails, leaves or is late; and batches that fail as a whole."""
 
 import re
 import socket
@@ -14,7 +14,7 @@ from e2e.server import Server, Start, serve_source, wait_until
 from e2e.streams import send
 from e2e.wire import answer, events, reset
 
-TIMEOUT = 0.5  # seconds, where the handler has one
+TIMEOUT = 0.5  # seconds, for the handler that has a timeout
 FAILED = (500, "handler_error")
 MARKS = {"marked": FAILED, "unsendable": (500, "unserializable_output")}
 PROMPT = 10.0  # seconds that a process may take to end
@@ -100,18 +100,18 @@ LEAVE: dict[str, Callable[[socket.socket], None]] = {"closes": socket.socket.clo
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that is to survive all that is done to it."""
+    """A server that must survive all of these tests."""
     with serve_source(SOURCE, tmp_path_factory.mktemp("faults")) as server:
         yield server
 
 
 def tens(count: int, **others: object) -> list[object]:
-    """Return the results of so many inputs, but for ``others``."""
+    """Return the results of ``count`` inputs, except for ``others``."""
     return [others.get(f"_{number}", number * 10) for number in range(count)]
 
 
 def test_an_invalid_input_fails_alone(server: Server, name: str, gate: Path) -> None:
-    """It is told so before the batch is made, and its neighbours are served together."""
+    """An invalid input is refused before the batch is made; its neighbours are served together."""
     with waiting(server, gate, "/batch", items(name, 3)) as connections:
         with send(server, "/batch", {"name": name, "number": "many"}) as invalid:
             assert answer(invalid).error() == (422, "invalid_input")
@@ -125,7 +125,7 @@ def test_an_invalid_input_fails_alone(server: Server, name: str, gate: Path) -> 
 def test_a_marked_input_fails_alone(
     server: Server, name: str, gate: Path, path: str, fault: str
 ) -> None:
-    """An exception in place of a result, or what cannot be sent, is its caller's alone."""
+    """An exception or an unsendable value in place of a result concerns its caller alone."""
     assert outcomes(server, gate, path, items(name, 4, _2=fault)) == tens(4, _2=MARKS[fault])
     assert [len(batch) for batch in batches(server, name)] == [4]
 
@@ -134,7 +134,7 @@ def test_a_marked_input_fails_alone(
 def test_an_input_of_a_batch_cannot_be_answered_with_a_stream(
     server: Server, name: str, gate: Path, fault: str
 ) -> None:
-    """It is a mistake like another: a problem document for its caller alone."""
+    """A stream as a result is a mistake like any other: a problem document for its caller alone."""
     bodies = items(name, 3, _1=fault)
     first, wrong, last = together(server, gate, "/batch", bodies)
     assert (outcome(first), outcome(last)) == (0, 20)
@@ -142,7 +142,7 @@ def test_an_input_of_a_batch_cannot_be_answered_with_a_stream(
 
 
 def test_a_marked_input_may_have_its_own_status(server: Server, name: str, gate: Path) -> None:
-    """An ``HTTPException`` in place of a result is answered as such."""
+    """An ``HTTPException`` in place of a result is answered with its own status."""
     answers = together(server, gate, "/batch", items(name, 3, _1="marked 409"))
     assert [answered.status for answered in answers] == [200, 409, 200]
 
@@ -152,13 +152,13 @@ def test_a_marked_input_may_have_its_own_status(server: Server, name: str, gate:
 def test_a_batch_that_raises_is_split(
     server: Server, name: str, gate: Path, culprit: int, path: str
 ) -> None:
-    """The input that makes it raise fails alone, wherever it is."""
+    """The input that makes a batch raise fails alone, wherever it is in the batch."""
     bodies = items(name, 8, **{f"_{culprit}": "raises"})
     assert outcomes(server, gate, path, bodies) == tens(8, **{f"_{culprit}": FAILED})
 
 
 def test_a_culprit_is_found_by_halves(server: Server, name: str, gate: Path) -> None:
-    """Eight inputs and one culprit take the batch, and three rounds of two halves at most."""
+    """One culprit among eight inputs takes the batch and at most three rounds of two halves."""
     outcomes(server, gate, "/batch", items(name, 8, _5="raises"))
     ran = batches(server, name)
     assert len(ran[0]) == 8
@@ -166,13 +166,13 @@ def test_a_culprit_is_found_by_halves(server: Server, name: str, gate: Path) -> 
 
 
 def test_several_culprits_fail_alone(server: Server, name: str, gate: Path) -> None:
-    """Each is found."""
+    """Each culprit is found and fails alone; the other inputs get their results."""
     bodies = items(name, 8, _0="raises", _3="exits", _4="raises")
     assert outcomes(server, gate, "/batch", bodies) == tens(8, _0=FAILED, _3=FAILED, _4=FAILED)
 
 
 def test_a_batch_of_culprits_fails(server: Server, name: str, gate: Path) -> None:
-    """Where all fail, all are told, and the next batch is served."""
+    """If all inputs fail, every caller gets an error, and the next batch is served."""
     faults = {f"_{number}": "raises" for number in range(4)}
     assert outcomes(server, gate, "/batch", items(name, 4, **faults)) == [FAILED] * 4
     assert server.post("/batch", {"name": name, "number": 4}).json() == 40
@@ -182,7 +182,7 @@ def test_a_batch_of_culprits_fails(server: Server, name: str, gate: Path) -> Non
 def test_what_was_raised_is_on_the_log_under_its_request(
     server: Server, name: str, gate: Path, fault: str
 ) -> None:
-    """The traceback is found by the culprit's request id, and stays on the server."""
+    """The traceback is logged under the culprit's request id, and stays on the server."""
     bodies = items(name, 4, _1=fault)
     culprit = together(server, gate, "/batch", bodies)[1]
     assert b"hidden-4711" not in culprit.body
@@ -205,7 +205,7 @@ WRONG = [
 def test_a_wrong_number_of_results_fails_all(
     server: Server, name: str, gate: Path, fault: str
 ) -> None:
-    """Which result is whose cannot be told, so nobody gets one; the next batch is served."""
+    """If results cannot be matched to inputs, nobody gets one; the next batch is served."""
     assert outcomes(server, gate, "/batch", items(name, 5, _2=fault)) == [FAILED] * 5
     assert server.post("/batch", {"name": name, "number": 1}).json() == 10
 
@@ -214,7 +214,7 @@ def test_a_wrong_number_of_results_fails_all(
 def test_a_wrong_number_of_results_is_on_the_log(
     server: Server, name: str, gate: Path, fault: str, got: int
 ) -> None:
-    """One line says how many results were expected, and how many came."""
+    """One line says how many results were expected, and how many the handler returned."""
     before = len(server.log())
     outcomes(server, gate, "/batch", items(name, 5, _2=fault))
     numbers = [re.findall(r"\b\d+\b", line) for line in server.log()[before:].splitlines()]
@@ -224,14 +224,14 @@ def test_a_wrong_number_of_results_is_on_the_log(
 def test_a_wrong_number_of_yielded_results_swaps_none(
     server: Server, name: str, gate: Path
 ) -> None:
-    """A handler that yields too few leaves the rest an error; no result goes to another."""
+    """If a handler yields too few results, the rest are errors, and no result goes to another."""
     results = outcomes(server, gate, "/yields", items(name, 5, _2="stops"))
     assert FAILED in results
     assert all(own in (FAILED, number * 10) for number, own in enumerate(results))
 
 
 def test_a_batch_that_poisons_the_device_is_not_split(start: Start, name: str, gate: Path) -> None:
-    """Nothing more is run on a dead context: all are told, and the process ends."""
+    """Nothing more runs on a dead context: every caller gets an error, and the process ends."""
     server = start(SOURCE)
     answers = together(server, gate, "/batch", items(name, 4, _1="poisons"))
     assert {answered.status for answered in answers} <= {500, 503}
@@ -243,7 +243,7 @@ def test_a_batch_that_poisons_the_device_is_not_split(start: Start, name: str, g
 def test_a_client_that_leaves_the_queue_is_in_no_batch(
     server: Server, name: str, gate: Path, leave: str
 ) -> None:
-    """Its input is taken out of those that wait, and the others run without it."""
+    """The input of a client that leaves is taken off the queue; the others run without it."""
     with waiting(server, gate, "/batch", items(name, 4)) as connections:
         LEAVE[leave](connections.pop(1))
         wait_until(lambda: server.status()["queue"]["length"] == 3, "three in the queue")
@@ -253,7 +253,7 @@ def test_a_client_that_leaves_the_queue_is_in_no_batch(
 
 
 def test_clients_that_left_take_no_places_in_a_batch(server: Server, name: str, gate: Path) -> None:
-    """Seven wait, four of them leave, five come: one full batch of eight."""
+    """Seven calls wait, four clients leave, five more call: they make one full batch of eight."""
     with waiting(server, gate, "/batch", items(name, 7)) as connections, ExitStack() as stack:
         for connection in connections[:4]:
             connection.close()
@@ -271,7 +271,7 @@ def test_clients_that_left_take_no_places_in_a_batch(server: Server, name: str, 
 def test_a_deadline_takes_one_input_out_of_those_that_wait(
     server: Server, name: str, gate: Path
 ) -> None:
-    """It is answered 504 on time, and the others run without it."""
+    """The late call is answered 504 on time, and the others run without it."""
     with waiting(server, gate, "/batch", items(name, 3)) as connections:
         late = {"name": name, "number": 3}
         with send(server, "/batch", late, "Prefer: wait=0.3") as impatient:
@@ -282,7 +282,7 @@ def test_a_deadline_takes_one_input_out_of_those_that_wait(
 
 
 def test_a_batch_that_nobody_waits_for_is_not_run(server: Server, name: str, gate: Path) -> None:
-    """When all have left or are late, the thread hears of none."""
+    """If all clients have left or are late, the thread gets none of the inputs."""
     with waiting(server, gate, "/timeout", items(name, 4)) as connections:
         connections.pop().close()
         assert {answer(connection).error()[0] for connection in connections} == {504}
@@ -294,7 +294,7 @@ def test_a_batch_that_nobody_waits_for_is_not_run(server: Server, name: str, gat
 def test_a_deadline_in_a_running_batch_ends_one_call(
     server: Server, name: str, gate: Path, tmp_path: Path
 ) -> None:
-    """It is answered 504 on time; its batch-mates get their results when they are there."""
+    """The late call is answered 504 on time; its batch-mates still get their results."""
     inner = tmp_path / "inner"
     bodies = [{"name": name, "number": number, "gate": str(inner)} for number in range(3)]
     with waiting(server, gate, "/batch", bodies[:2]) as connections:
@@ -309,7 +309,7 @@ def test_a_deadline_in_a_running_batch_ends_one_call(
 def test_a_client_that_leaves_a_running_batch_affects_nobody_else(
     server: Server, name: str, gate: Path, tmp_path: Path
 ) -> None:
-    """The others get their own results."""
+    """The other clients of the batch get their own results."""
     inner = tmp_path / "inner"
     bodies = [{"name": name, "number": number, "gate": str(inner)} for number in range(4)]
     with waiting(server, gate, "/batch", bodies) as connections:
@@ -322,7 +322,7 @@ def test_a_client_that_leaves_a_running_batch_affects_nobody_else(
 
 
 def test_a_drain_answers_all_that_wait_for_a_batch(start: Start, name: str, gate: Path) -> None:
-    """What was admitted is run, batch by batch, and the process ends with 0."""
+    """Every admitted call runs, batch by batch, and the process ends with status 0."""
     server = start(SOURCE)
     with waiting(server, gate, "/batch", items(name, 20)) as connections:
         server.process.send_signal(SIGTERM)
@@ -333,7 +333,7 @@ def test_a_drain_answers_all_that_wait_for_a_batch(start: Start, name: str, gate
 
 
 def test_faults_of_batches_leave_the_server_ready(server: Server, name: str) -> None:
-    """After all this the next call is served by the same process."""
+    """After all these faults, the same process serves the next call."""
     assert server.post("/batch", {"name": name, "number": 1}).json() == 10
     assert server.get("/healthz").status_code == 200
     assert "Task exception was never retrieved" not in server.log()

@@ -1,4 +1,4 @@
-"""Batches that the accelerator has no memory for."""
+"""Batches that do not fit in the accelerator's memory."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from e2e.batches import APP, batches, items, outcomes
 from e2e.server import Server, Start
 
-ROOM = 2  # inputs that there is memory for
+ROOM = 2  # inputs that fit in memory
 TOO_LARGE = (503, "out_of_memory")
 
 SOURCE = (
@@ -43,13 +43,13 @@ PATHS = pytest.mark.parametrize("path", ["/batch", "/yields"])
 
 @pytest.fixture
 def server(start: Start) -> Server:
-    """A server of its own for each test: what did not fit is remembered."""
+    """A new server for each test, because a server remembers what did not fit."""
     return start(SOURCE)
 
 
 @PATHS
 def test_a_batch_out_of_memory_is_halved(server: Server, name: str, gate: Path, path: str) -> None:
-    """Where there is memory for two, all of eight are served, by the same process."""
+    """If memory holds two inputs, all eight are served, by the same process."""
     assert outcomes(server, gate, path, items(name, 8)) == [number * 10 for number in range(8)]
     sizes = [len(batch) for batch in batches(server, name)]
     assert (sizes[0], sizes[-1] <= ROOM) == (8, True)
@@ -61,7 +61,7 @@ def test_a_batch_out_of_memory_is_halved(server: Server, name: str, gate: Path, 
 def test_an_input_out_of_memory_fails_alone(
     server: Server, name: str, gate: Path, path: str
 ) -> None:
-    """What does not fit alone is answered 503; its neighbours are served."""
+    """An input that does not fit by itself is answered 503; its neighbours are served."""
     results = outcomes(server, gate, path, items(name, 8, _6="too large"))
     assert results == [number * 10 if number != 6 else TOO_LARGE for number in range(8)]
 
@@ -74,7 +74,7 @@ def test_a_lone_input_out_of_memory_is_told_so(server: Server, name: str) -> Non
 
 
 def test_the_size_that_worked_is_remembered(server: Server, name: str, tmp_path: Path) -> None:
-    """After a batch ran out of memory the next is not tried at the full size again."""
+    """After a batch ran out of memory, the next one is not tried at the full size again."""
     outcomes(server, tmp_path / "gate a", "/batch", items(f"{name} a", 8))
     results = outcomes(server, tmp_path / "gate b", "/batch", items(f"{name} b", 8))
     assert results == [number * 10 for number in range(8)]
@@ -82,7 +82,7 @@ def test_the_size_that_worked_is_remembered(server: Server, name: str, tmp_path:
 
 
 def test_larger_batches_are_tried_again(server: Server, name: str, tmp_path: Path) -> None:
-    """Once there is memory again, batches grow to their full size in the end."""
+    """Once there is memory again, batches grow back to their full size."""
     outcomes(server, tmp_path / "gate", "/batch", items(f"{name} a", 8))
     room = tmp_path / "room"
     room.touch()
@@ -106,7 +106,7 @@ def test_a_size_is_remembered_for_its_handler_alone(
 def test_an_input_that_does_not_fit_alone_says_little_of_others(
     server: Server, name: str, tmp_path: Path
 ) -> None:
-    """Its neighbours ran by four, so those after it do not run one by one."""
+    """The inputs beside it ran in fours, so later batches do not run one by one."""
     room = tmp_path / "room"
     room.touch()
     bodies = [{**item, "gate": str(room)} for item in items(f"{name} a", 8, _6="too large")]

@@ -1,4 +1,4 @@
-"""Calls that are run together: what the handler gets, and who gets which result."""
+"""Calls that run together: what the handler gets, and who gets which result."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from e2e.batches import APP, batches, items, outcomes, together, waiting
 from e2e.server import Server, Start, error, serve_source, wait_until
 from e2e.wire import answer, events
 
-PATIENT = 8.0  # seconds that a client waits, where ``max_delay`` is longer by far
+PATIENT = 8.0  # seconds that a client waits; ``max_delay`` is far longer
 
 SOURCE = (
     APP
@@ -85,7 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("path", [*PATHS, "/delay", "/cost"])
 def test_a_lone_call_is_a_batch_of_one(server: Server, name: str, path: str) -> None:
-    """The handler gets a list also where there is but one input."""
+    """The handler gets a list even for a single input."""
     assert server.post(path, {"name": name, "number": 7}).json() == 70
     assert batches(server, name) == [[7]]
 
@@ -94,19 +94,19 @@ def test_a_lone_call_is_a_batch_of_one(server: Server, name: str, path: str) -> 
 def test_calls_that_wait_together_run_together(
     server: Server, name: str, gate: Path, path: str
 ) -> None:
-    """What is in the queue when the thread becomes free is one call of the handler."""
+    """All calls that are queued when the thread becomes free are one call of the handler."""
     assert outcomes(server, gate, path, items(name, 8)) == [number * 10 for number in range(8)]
     assert [len(batch) for batch in batches(server, name)] == [8]
 
 
 def test_a_batch_is_no_larger_than_it_may_be(server: Server, name: str, gate: Path) -> None:
-    """More calls than ``max_size`` are several batches, as few as can be."""
+    """More calls than ``max_size`` make several batches, as few as possible."""
     outcomes(server, gate, "/batch", items(name, 24))
     assert [len(batch) for batch in batches(server, name)] == [8, 8, 8]
 
 
 def test_each_input_is_in_one_batch(server: Server, name: str, gate: Path) -> None:
-    """None is run twice, none is left out."""
+    """No input runs twice, and none is left out."""
     outcomes(server, gate, "/batch", items(name, 20))
     numbers = [number for batch in batches(server, name) for number in batch]
     assert sorted(numbers) == list(range(20))
@@ -116,7 +116,7 @@ def test_each_input_is_in_one_batch(server: Server, name: str, gate: Path) -> No
 def test_each_caller_gets_its_own_result(
     server: Server, name: str, path: str, pool: ThreadPoolExecutor
 ) -> None:
-    """Under load from many connections no result goes to another caller."""
+    """Under load from many connections, no result goes to another caller."""
 
     def calls(caller: int) -> list[bool]:
         with server.client() as http:
@@ -141,13 +141,13 @@ def test_inputs_without_an_annotation_are_objects(server: Server, name: str, gat
 
 
 def test_json_that_is_no_object_is_invalid_input(server: Server) -> None:
-    """One input is one call's whole body: a client does not send lists."""
+    """Each call's whole body is one input: a client does not send lists of inputs."""
     assert error(server.post("/plain", [{"name": "a", "number": 1}])) == (422, "invalid_input")
     assert error(server.post("/batch", [{"name": "a", "number": 1}])) == (422, "invalid_input")
 
 
 def test_results_of_one_batch_may_be_of_any_kind(server: Server, name: str, gate: Path) -> None:
-    """Each is answered as it would be alone: its status, its type, its body."""
+    """Each result is answered as it would be alone, with its own status, type and body."""
     answers = {
         (answered.status, answered.headers["content-type"].partition(";")[0], answered.body)
         for answered in together(server, gate, "/values", items(name, 5))
@@ -162,14 +162,14 @@ def test_results_of_one_batch_may_be_of_any_kind(server: Server, name: str, gate
 
 
 def test_the_rows_of_an_array_are_results(server: Server, name: str, gate: Path) -> None:
-    """What a model returns for a batch need not be taken apart."""
+    """A handler may return a whole array: each row is one result."""
     assert outcomes(server, gate, "/rows", items(name, 3)) == [[n, 0.5] for n in range(3)]
 
 
 def test_each_answer_of_a_batch_has_its_own_request_id(
     server: Server, name: str, pool: ThreadPoolExecutor
 ) -> None:
-    """An id does not spread to those that happened to be in the same batch."""
+    """A request id does not spread to other calls in the same batch."""
 
     def echoed(number: int) -> str:
         headers = {"X-Request-Id": f"{name}-{number}"}
@@ -180,12 +180,12 @@ def test_each_answer_of_a_batch_has_its_own_request_id(
 
 
 def test_a_batch_runs_on_the_gpu_thread(server: Server, name: str, gate: Path) -> None:
-    """As every handler does."""
+    """A batch runs on the GPU thread, like a single call."""
     assert set(outcomes(server, gate, "/thread", items(name, 4))) == {"potassium-gpu"}
 
 
 def test_a_lone_caller_does_not_wait_for_others(start: Start, name: str) -> None:
-    """Where nobody else is connected, ``max_delay`` is not waited for, call after call."""
+    """If nobody else is connected, no call waits for ``max_delay``."""
     server = start(SOURCE)
     with server.client(timeout=PATIENT) as http:
         for number in range(5):
@@ -194,7 +194,7 @@ def test_a_lone_caller_does_not_wait_for_others(start: Start, name: str) -> None
 
 
 def test_idle_connections_are_not_waited_for(server: Server, name: str) -> None:
-    """Clients that are connected and do not call keep nobody waiting for ``max_delay``."""
+    """Clients that are connected but do not call make nobody wait for ``max_delay``."""
     with ExitStack() as stack:
         clients = [stack.enter_context(server.client(timeout=PATIENT)) for _ in range(4)]
         for http in clients:
@@ -217,7 +217,7 @@ def test_a_full_batch_does_not_wait(server: Server, name: str, gate: Path) -> No
 def test_the_rest_of_a_crowd_does_not_wait(
     server: Server, name: str, pool: ThreadPoolExecutor
 ) -> None:
-    """When callers become fewer than a batch takes, nobody waits for those that are gone."""
+    """When there are fewer callers than a batch takes, nobody waits for those that are gone."""
 
     def calls(caller: int) -> list[int]:
         with server.client(timeout=PATIENT) as http:
@@ -233,7 +233,7 @@ def test_the_rest_of_a_crowd_does_not_wait(
 def test_calls_of_other_handlers_go_on_beside_batches(
     server: Server, name: str, pool: ThreadPoolExecutor
 ) -> None:
-    """While a batch gathers others are served, and the batch is not forgotten for them."""
+    """While a batch gathers, calls of other handlers are served, and the batch is not forgotten."""
 
     def calls(caller: int) -> list[object]:
         path = "/ordinary" if caller % 2 else "/delay"
@@ -246,12 +246,12 @@ def test_calls_of_other_handlers_go_on_beside_batches(
 
 
 def costing(name: str, *costs: int) -> list[dict[str, object]]:
-    """Return an input of each cost; its number is its cost, too."""
+    """Return one input for each cost; its number equals its cost."""
     return [{"name": name, "number": cost, "cost": cost} for cost in costs]
 
 
 def test_a_batch_costs_no_more_than_it_may(server: Server, name: str, gate: Path) -> None:
-    """Inputs of 300 with ``max_cost=800`` go by twos, though there is room for eight."""
+    """With ``max_cost=800``, inputs of cost 300 run in twos, though ``max_size`` is eight."""
     outcomes(server, gate, "/cost", costing(name, *[300] * 8))
     assert [len(batch) for batch in batches(server, name)] == [2, 2, 2, 2]
 
@@ -259,14 +259,14 @@ def test_a_batch_costs_no_more_than_it_may(server: Server, name: str, gate: Path
 def test_an_input_that_costs_more_than_a_batch_runs_alone(
     server: Server, name: str, gate: Path
 ) -> None:
-    """It is served, and takes nobody with it."""
+    """An input above ``max_cost`` is served, in a batch of its own."""
     results = outcomes(server, gate, "/cost", costing(name, 1, 2, 5000, 3))
     assert results == [10, 20, 50000, 30]
     assert [5000] in batches(server, name)
 
 
 def test_batches_are_made_of_like_costs(server: Server, name: str, gate: Path) -> None:
-    """Of long and short inputs that wait together, few places are padding."""
+    """When long and short inputs wait together, little of their batches is padding."""
     outcomes(server, gate, "/cost", costing(name, *[1, 100] * 8))
     ran = batches(server, name)
     padded = sum(max(batch) * len(batch) for batch in ran)
@@ -275,7 +275,7 @@ def test_batches_are_made_of_like_costs(server: Server, name: str, gate: Path) -
 
 
 def test_an_odd_input_does_not_starve(server: Server, name: str, gate: Path) -> None:
-    """A long input among short ones that never cease is served."""
+    """A long input is served among short ones that never stop coming."""
     with ThreadPoolExecutor(16) as callers:
 
         def short() -> None:
@@ -296,7 +296,7 @@ def test_an_odd_input_does_not_starve(server: Server, name: str, gate: Path) -> 
 
 
 def test_costs_are_counted_off_the_gpu_thread(server: Server, name: str, gate: Path) -> None:
-    """Also while the thread is held: each input's cost is known before its batch is made."""
+    """Each input's cost is known before its batch is made, even while the thread is held."""
     costed = f"{name} costed on "
     with waiting(server, gate, "/cost", costing(name, 1, 2, 3)) as connections:
         wait_until(lambda: len(events(server, costed)) == 3, "the costs")

@@ -1,4 +1,4 @@
-"""Calling a handler: how arguments bind, where handlers run, what identifies a request."""
+"""Calling a handler: how arguments bind, where handlers run, how requests are identified."""
 
 import re
 import uuid
@@ -161,7 +161,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_bare_handler_gets_the_cache_and_the_json_object(server: Server) -> None:
-    """The first generation of the API: ``(cache, json_in) -> dict`` at POST /."""
+    """The first generation of the API is ``(cache, json_in) -> dict`` at POST /."""
     assert server.post("/", {"a": [1]}).json() == {"in": {"a": [1]}, "kept": "from init"}
 
 
@@ -172,7 +172,7 @@ def test_a_result_is_sent_as_json(server: Server) -> None:
 
 
 def test_a_second_generation_handler_reads_the_whole_request(server: Server) -> None:
-    """A ``Request`` has the id, the body, its JSON, and headers whatever their case."""
+    """A ``Request`` has the id, the body, its JSON, and headers that ignore case."""
     response = server.post("/second", {"é": 1}, headers={"X-Thing": "t", "X-Request-Id": "me"})
     assert response.json() == {
         "kept": "from init",
@@ -190,7 +190,7 @@ def test_a_response_decides_status_and_headers(server: Server) -> None:
 
 
 def test_a_request_handler_takes_any_media_type(server: Server) -> None:
-    """A handler that takes a ``Request`` gets a body that is no JSON, byte for byte."""
+    """A handler that takes a ``Request`` gets a body that is not JSON, byte for byte."""
     response = server.post("/raw", content=b"\x00\xff", headers={"Content-Type": "image/png"})
     assert response.content == b"\x00\xff"
 
@@ -202,17 +202,17 @@ def test_a_bytes_handler_takes_any_media_type(server: Server) -> None:
 
 
 def test_an_argument_without_annotation_gets_the_json_object(server: Server) -> None:
-    """No annotation means the JSON object, as a dict."""
+    """An argument without an annotation is the JSON object, as a dict."""
     assert server.post("/bare", {"a": 1}).json() == {"type": "dict"}
 
 
 def test_a_pydantic_argument_is_validated(server: Server) -> None:
-    """A pydantic model comes as an instance, with its defaults."""
+    """A pydantic argument is an instance of the model, with its defaults."""
     assert server.post("/model", {"text": "ab"}).json() == {"type": "Item", "text": "ab"}
 
 
 def test_a_dataclass_argument_is_validated(server: Server) -> None:
-    """A dataclass comes as an instance, with its fields converted."""
+    """A dataclass argument is an instance, with its fields converted."""
     assert server.post("/point", {"x": 2}).json() == {"type": "Point", "x": 2.0}
 
 
@@ -231,20 +231,20 @@ def test_a_path_may_be_given_without_its_slash(server: Server) -> None:
     ["application/json; charset=utf-8", "Application/JSON", "application/vnd.api+json"],
 )
 def test_json_may_be_declared_in_each_of_its_forms(server: Server, media_type: str) -> None:
-    """Parameters, capitals and a +json suffix are all JSON."""
+    """Parameters, capitals and a ``+json`` suffix all count as JSON."""
     response = server.post("/", content=b"{}", headers={"Content-Type": media_type})
     assert response.status_code == 200
 
 
 def test_set_cache_in_a_handler_is_seen_by_the_next_call(server: Server) -> None:
-    """``set_cache`` overwrites the cache, for the argument and for ``get_cache``."""
+    """``set_cache`` replaces the cache, for the argument and for ``get_cache``."""
     value = str(uuid.uuid4())
     server.post("/remember", {"value": value})
     assert server.post("/recall", {}).json() == [value, value]
 
 
 def test_init_and_every_sync_handler_share_one_thread(server: Server) -> None:
-    """1000 calls at two endpoints run on the thread that ran init."""
+    """1000 calls to two endpoints run on the thread that ran init."""
 
     def threads(number: int) -> set[int]:
         with server.client() as http:
@@ -256,13 +256,13 @@ def test_init_and_every_sync_handler_share_one_thread(server: Server) -> None:
 
 
 def test_a_sync_handler_may_call_back_to_the_event_loop(server: Server) -> None:
-    """``anyio.from_thread.run`` in a handler runs a coroutine on another thread: the loop's."""
+    """``anyio.from_thread.run`` in a handler runs a coroutine on the event loop's own thread."""
     gpu_thread, loop_thread = server.post("/from-thread", {}).json()
     assert gpu_thread != loop_thread
 
 
 def test_an_async_handler_runs_on_the_event_loop(server: Server) -> None:
-    """``async def`` runs where ``anyio.from_thread`` leads to."""
+    """An ``async def`` handler runs on the loop that ``anyio.from_thread`` leads to."""
     loop_thread = server.post("/from-thread", {}).json()[1]
     assert server.post("/async/thread", {}).json()[1] == loop_thread
 
@@ -271,7 +271,7 @@ def test_an_async_handler_runs_on_the_event_loop(server: Server) -> None:
 def test_async_handlers_overlap_only_as_far_as_allowed(
     server: Server, path: str, peak: int
 ) -> None:
-    """One call at a time, unless ``concurrency=`` says more."""
+    """Calls run one at a time, unless ``concurrency=`` allows more."""
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda _: server.post(path, {}).json(), range(8))
         assert max(answers) == peak
@@ -280,13 +280,13 @@ def test_async_handlers_overlap_only_as_far_as_allowed(
 @pytest.mark.parametrize("header", ["X-Request-Id", "X-Banana-Request-Id"])
 @pytest.mark.parametrize("value", ["me", "!~" * 64])
 def test_a_client_may_name_its_request(server: Server, header: str, value: str) -> None:
-    """The client's id comes back, up to 128 visible characters."""
+    """The answer carries the client's id, of up to 128 visible characters."""
     assert server.post("/", {}, headers={header: value}).headers["x-request-id"] == value
 
 
 @pytest.mark.parametrize("value", ["a" * 129, "a b", "", "\u00e9"])
 def test_a_bad_request_id_is_replaced(server: Server, value: str) -> None:
-    """An id that is too long, empty or not visible ASCII gives way to a new UUID."""
+    """An id that is too long, empty or not visible ASCII is replaced by a new UUID."""
     headers = {b"Content-Type": b"application/json", b"X-Request-Id": value.encode("latin-1")}
     with server.client() as http:
         response = http.post("/", content=b"{}", headers=headers)
@@ -300,7 +300,7 @@ def test_each_nameless_request_gets_an_id_of_its_own(server: Server) -> None:
 
 
 def test_the_handler_sees_the_id_that_the_answer_carries(server: Server) -> None:
-    """``request.id`` is the X-Request-Id of the response, also when it is a new one."""
+    """``request.id`` is the X-Request-Id of the response, even if it is a new one."""
     response = server.post("/second", {}, headers={"X-Thing": "t"})
     assert response.json()["id"] == response.headers["x-request-id"]
 
@@ -334,7 +334,7 @@ def test_one_connection_serves_many_calls(server: Server) -> None:
 
 
 def test_pipelined_calls_are_answered_in_order(server: Server) -> None:
-    """Calls sent on one connection without waiting are each answered, in order."""
+    """Calls that are pipelined on one connection are all answered, in order."""
     head = "POST /numbers HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     calls = [f"{head}Content-Length: 8\r\n\r\n[{n},7000]" for n in range(1, 4)]
     last = f"{head}Connection: close\r\nContent-Length: 6\r\n\r\n[7000]"
@@ -349,7 +349,7 @@ def test_pipelined_calls_are_answered_in_order(server: Server) -> None:
 
 
 def test_a_client_that_expects_100_continue_gets_it(server: Server) -> None:
-    """curl waits for ``100 Continue`` before it sends a large body."""
+    """A client such as curl waits for ``100 Continue`` before it sends a large body."""
     with server.connect() as connection:
         connection.sendall(
             b"POST /numbers HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"

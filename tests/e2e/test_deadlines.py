@@ -1,4 +1,4 @@
-"""What a deadline does to a call: while it waits, while it runs, while the model loads."""
+"""What a deadline does to a call: in the queue, in the handler, and while the model loads."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ import pytest
 from e2e.server import Server, Start, error, serve_source, wait_until
 from e2e.wire import RECORD, answer, call, events, post
 
-TIMEOUT = 0.3  # seconds, where nothing else is said
+TIMEOUT = 0.3  # seconds, unless a handler has its own
 LATE = 0.2  # seconds that an answer may come after its deadline
 QUEUE_SIZE = 32  # calls
 
@@ -116,7 +116,7 @@ def busy(server: Server, pool: ThreadPoolExecutor, gate: Path) -> Busy:
 
 
 def timed(server: Server, path: str, body: object, headers: dict[str, str] | None = None) -> Timed:
-    """Call on a connection that is open already, and return what it took."""
+    """Call on an open connection; return the seconds it took and the answer."""
     with server.client() as http:
         http.get("/healthz")
         start = time.perf_counter()
@@ -125,7 +125,7 @@ def timed(server: Server, path: str, body: object, headers: dict[str, str] | Non
 
 
 def assert_punctual(answers: list[Timed], deadline: float) -> None:
-    """Each is a 504, none early, and the median of them on time."""
+    """Check that each answer is a 504, that none is early, and that their median is on time."""
     assert {error(response) for _, response in answers} == {(504, "deadline_exceeded")}
     assert min(seconds for seconds, _ in answers) >= deadline - 0.01
     assert median(seconds for seconds, _ in answers) < deadline + LATE
@@ -134,7 +134,7 @@ def assert_punctual(answers: list[Timed], deadline: float) -> None:
 def test_a_deadline_that_passes_in_the_queue_is_answered_on_time(
     server: Server, busy: Busy, pool: ThreadPoolExecutor, gate: Path
 ) -> None:
-    """A call that waits behind another is answered 504 when its time is over, not later."""
+    """A call that waits behind another is answered 504 when its deadline passes, not later."""
     busy()
     calls = [pool.submit(timed, server, "/default", call("queued", gate)) for _ in range(5)]
     assert_punctual([waiting.result() for waiting in calls], TIMEOUT)
@@ -143,7 +143,7 @@ def test_a_deadline_that_passes_in_the_queue_is_answered_on_time(
 def test_a_call_whose_deadline_passed_in_the_queue_is_never_run(
     server: Server, busy: Busy, gate: Path, name: str
 ) -> None:
-    """After its 504 a call is gone: the thread never sees it."""
+    """After its 504 a call is gone: it never reaches the thread."""
     running = busy()
     server.post("/default", call(name, gate))
     gate.touch()
@@ -155,7 +155,7 @@ def test_a_call_whose_deadline_passed_in_the_queue_is_never_run(
 def test_a_call_whose_deadline_passed_gives_its_place_back(
     server: Server, busy: Busy, gate: Path
 ) -> None:
-    """A full queue has room again once the calls in it have had their 504."""
+    """A full queue has room again once its calls have been answered 504."""
     busy()
     before = server.status()["queue"]["length"]
     with ExitStack() as stack:
@@ -172,7 +172,7 @@ def test_a_call_whose_deadline_passed_gives_its_place_back(
 def test_a_deadline_holds_for_fast_calls_behind_a_slow_one(
     server: Server, busy: Busy, gate: Path, name: str
 ) -> None:
-    """Calls that are handed over together are skipped one by one when their time is over."""
+    """Calls that are handed over together are skipped one by one when their deadlines pass."""
     with server.client() as http:
         for _ in range(200):  # the server learns that these take microseconds
             http.post("/nothing", json={})
@@ -199,7 +199,7 @@ def test_a_deadline_holds_for_fast_calls_behind_a_slow_one(
 def test_a_deadline_that_passes_in_the_handler_is_answered_on_time(
     server: Server, gate: Path
 ) -> None:
-    """A call that runs is answered 504 when its time is over, though its handler goes on."""
+    """A running call is answered 504 when its deadline passes, though its handler goes on."""
     answered = timed(server, "/default", call("late", gate))
     assert not server.status()["gpu_available"]
     assert_punctual([answered], TIMEOUT)
@@ -208,7 +208,7 @@ def test_a_deadline_that_passes_in_the_handler_is_answered_on_time(
 def test_queueing_and_running_share_one_deadline(
     server: Server, busy: Busy, pool: ThreadPoolExecutor, gate: Path, tmp_path: Path
 ) -> None:
-    """A call that has waited for most of its time has only the rest left to run."""
+    """A call that has waited for most of its time has only the rest to run."""
     busy()
     late = pool.submit(timed, server, "/default", call("late", tmp_path / "later"))
     time.sleep(TIMEOUT * 2 / 3)
@@ -220,7 +220,7 @@ def test_queueing_and_running_share_one_deadline(
 def test_nothing_runs_beside_a_handler_that_is_late(
     server: Server, pool: ThreadPoolExecutor, gate: Path, name: str
 ) -> None:
-    """After the 504 the next call starts only when the late handler has really returned."""
+    """After the 504, the next call starts only when the late handler has really returned."""
     server.post("/default", call(f"{name} late", gate))
     after = pool.submit(server.post, "/patient", call(f"{name} next", gate))
     time.sleep(0.2)
@@ -237,7 +237,7 @@ def test_nothing_runs_beside_a_handler_that_is_late(
 
 
 def test_the_thread_counts_as_busy_until_a_late_handler_returns(server: Server, gate: Path) -> None:
-    """The status page shows the late handler after its caller has had the 504."""
+    """After the 504, the status page still shows the thread at work on the late handler."""
     server.post("/default", call("late", gate))
     busy = server.status()["gpu_available"]
     gate.touch()
@@ -246,7 +246,7 @@ def test_the_thread_counts_as_busy_until_a_late_handler_returns(server: Server, 
 
 
 def test_a_late_result_reaches_nobody(server: Server, gate: Path, name: str) -> None:
-    """On the connection of the 504, the next answer is the next call's own; nothing is logged."""
+    """The connection's next answer is the next call's own, and no traceback is logged."""
     opened = gate.with_name("opened")
     opened.touch()
     with server.client() as http:
@@ -258,7 +258,7 @@ def test_a_late_result_reaches_nobody(server: Server, gate: Path, name: str) -> 
 
 @pytest.mark.parametrize("path", ["/watch", "/watch/current"])
 def test_a_handler_sees_that_its_deadline_has_passed(server: Server, path: str, name: str) -> None:
-    """``request.cancelled`` turns true, for the argument and for ``current_request()``."""
+    """``request.cancelled`` becomes true, for the argument and for ``current_request()``."""
     server.post(path, {"name": name})
     wait_until(lambda: events(server, name), "what the handler saw")
     assert events(server, name) == [f"{name} cancelled: True"]
@@ -273,20 +273,20 @@ def test_a_handler_may_leave_at_its_deadline(server: Server) -> None:
 
 
 def test_a_deadline_is_no_traceback_on_the_log(server: Server, gate: Path) -> None:
-    """A 504 has no traceback to show, wherever the deadline passed: nothing has gone wrong."""
+    """A 504 logs no traceback, wherever the deadline passed: nothing has gone wrong."""
     server.post("/raise", {})
     server.post("/default", call("late", gate))
     assert "Traceback" not in server.log()
 
 
 def test_a_deadline_ends_an_async_handler_on_time(server: Server) -> None:
-    """``async def`` has the same deadline, and the next call need not wait for the late one."""
+    """An ``async def`` handler has the same deadline, and a late one delays no other call."""
     assert_punctual([timed(server, "/async", {}), timed(server, "/async", {})], TIMEOUT)
 
 
 @pytest.mark.parametrize("prefer", ["wait=0.5", "respond-async;x=1, WAIT = 0.5"])
 def test_a_client_may_shorten_its_deadline(server: Server, gate: Path, prefer: str) -> None:
-    """``Prefer: wait=S`` is answered 504 after S seconds where the handler allows more."""
+    """``Prefer: wait=S`` is answered 504 after S seconds, though the handler allows more."""
     answered = timed(server, "/patient", call("late", gate), {"Prefer": prefer})
     assert_punctual([answered], 0.5)
 
@@ -299,7 +299,7 @@ def test_a_client_cannot_lengthen_its_deadline(server: Server, gate: Path) -> No
 
 @pytest.mark.parametrize("prefer", ["wait=soon", "wait=-1", "wait=nan", "wait", "wait=,", "é"])
 def test_a_preference_that_makes_no_sense_is_ignored(server: Server, prefer: str) -> None:
-    """What is not a number of seconds changes nothing (RFC 7240, section 2)."""
+    """A value that is not a number of seconds changes nothing (RFC 7240, section 2)."""
     headers = {b"Prefer": prefer.encode("latin-1")}
     with server.client() as http:
         assert 9 < http.post("/remaining", json={}, headers=headers).json() <= 10
@@ -314,7 +314,7 @@ def test_a_handler_sees_its_deadline(server: Server) -> None:
 def test_a_deadline_that_passes_while_the_model_loads_is_answered_on_time(
     start: Start, tmp_path: Path
 ) -> None:
-    """A first request that waits for ``init`` is told 503 ``starting`` when its time is over."""
+    """A first request that waits for ``init`` is answered 503 ``starting`` at its deadline."""
     gate = tmp_path / "gate"
     init = f"""
 @app.init

@@ -1,4 +1,4 @@
-"""The end of a server that has work to do."""
+"""How a server shuts down while it has work to do."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import pytest
 from e2e.server import Server, Start, error, serve_source, wait_until
 from e2e.wire import RECORD, call, events, head, post
 
-GRACE = 0.7  # seconds, where the grace is to run out
+GRACE = 0.7  # seconds, for tests in which the grace period runs out
 PROMPT = 1.5  # seconds that a process may take to end when nothing holds it any more
 AT_ONCE = 0.2  # seconds
 
@@ -68,7 +68,7 @@ SHORT = {"GRACE": str(GRACE)}
 
 @dataclass
 class Load:
-    """One call that runs, and five that wait behind it."""
+    """One running call, and five that wait behind it."""
 
     running: Future[httpx.Response]
     waiting: list[Future[httpx.Response]]
@@ -82,7 +82,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def load(server: Server, pool: ThreadPoolExecutor, path: str = "/hold", **body: object) -> Load:
-    """Start a call of ``path`` that runs, and five behind it that wait for the gate."""
+    """Start a call of ``path``, and five calls behind it that wait for the gate."""
     gate = server.log_file.parent / "gate"
     running = pool.submit(server.post, path, {**call("running", gate), **body})
     wait_until(lambda: not server.status()["gpu_available"], "a handler that runs")
@@ -92,7 +92,7 @@ def load(server: Server, pool: ThreadPoolExecutor, path: str = "/hold", **body: 
 
 
 def end(server: Server) -> tuple[int, float]:
-    """Wait for the end of the process; return its exit status and the seconds it took."""
+    """Wait until the process ends; return its exit status and the seconds that took."""
     start = time.perf_counter()
     status = server.process.wait(10)
     return status, time.perf_counter() - start
@@ -100,13 +100,13 @@ def end(server: Server) -> tuple[int, float]:
 
 @dataclass
 class Drained:
-    """What was seen of a server that was stopped under load, and given time to finish."""
+    """What happened when a server was stopped under load, with enough time to finish."""
 
-    ready: list[tuple[float, int]]  # after the signal: seconds, and the status of /readyz
+    ready: list[tuple[float, int]]  # seconds after the signal, and the status of /readyz
     alive: int  # the status of /healthz, on a new connection
-    new: httpx.Response  # to a call on a new connection
-    kept: httpx.Response  # to a call on a connection from before
-    answers: list[httpx.Response]  # to all that was admitted
+    new: httpx.Response  # the answer to a call on a new connection
+    kept: httpx.Response  # the answer to a call on an old connection
+    answers: list[httpx.Response]  # the answers to all admitted calls
     asynchronous: httpx.Response
     status: int
     seconds: float  # from the last answer to the end of the process
@@ -136,7 +136,7 @@ def drained(
         alive = server.get("/healthz").status_code
         new = server.post("/hold", call("new", work.gate))
         refused = kept.post("/hold", json=call("kept", work.gate))
-        time.sleep(0.5)  # the grace is longer
+        time.sleep(0.5)  # the grace period is longer
         work.gate.touch()
         answers = [one.result() for one in (work.running, *work.waiting)]
         last = asynchronous.result()
@@ -145,56 +145,56 @@ def drained(
 
 
 def test_a_signal_turns_readiness_red_at_once(drained: Drained) -> None:
-    """A load balancer learns within a moment, on a new connection, to send nothing more."""
+    """A load balancer learns at once, on a new connection, to send nothing more."""
     seconds, status = drained.ready[-1]
     assert status == 503
     assert seconds < AT_ONCE
 
 
 def test_a_signal_leaves_liveness_green(drained: Drained) -> None:
-    """A server that drains is not to be killed."""
+    """A server that drains stays alive, so that no supervisor kills it."""
     assert drained.alive == 200
 
 
 def test_a_server_that_drains_refuses_new_calls(drained: Drained) -> None:
-    """Whoever connects after the signal is answered 503, and told to come back."""
+    """A client that connects after the signal is answered 503, and told when to come back."""
     assert error(drained.new) == (503, "draining")
     assert "retry-after" in drained.new.headers
 
 
 def test_a_server_that_drains_refuses_calls_on_old_connections(drained: Drained) -> None:
-    """A connection from before the signal is no way in."""
+    """A call on a connection from before the signal is refused too."""
     assert error(drained.kept) == (503, "draining")
 
 
 def test_all_that_was_admitted_is_answered(drained: Drained) -> None:
-    """The running call and those behind it get their own results within the grace."""
+    """The running call and those behind it get their own results within the grace period."""
     names = ["running", *(f"waiting {number}" for number in range(5))]
     assert [response.json() for response in drained.answers] == names
 
 
 def test_async_calls_are_answered_as_well(drained: Drained) -> None:
-    """A drain waits for what runs on the event loop."""
+    """A drain waits for calls that run on the event loop."""
     assert drained.asynchronous.json() == "async"
 
 
 def test_a_drained_server_ends_with_status_0(drained: Drained) -> None:
-    """A clean end is no failure."""
+    """A clean end is not a failure."""
     assert drained.status == 0
 
 
 def test_a_drained_server_ends_with_its_last_answer(drained: Drained) -> None:
-    """The rest of the grace is not waited for, nor an idle connection."""
+    """The process waits neither for the rest of the grace period nor for an idle connection."""
     assert drained.seconds < PROMPT
 
 
 def test_a_drain_leaves_no_traceback(drained: Drained) -> None:
-    """Stopping is nothing to worry an operator about."""
+    """A server that stops logs nothing that should worry an operator."""
     assert "Traceback" not in drained.log
 
 
 def test_half_a_body_does_not_delay_the_end(start: Start) -> None:
-    """What has not arrived was not admitted: the process does not wait for it."""
+    """A body that has not arrived was not admitted: the process does not wait for it."""
     server = start(SOURCE)
     with server.connect() as connection:
         connection.sendall(head("/hold", "Content-Length: 100") + b"{")
@@ -208,7 +208,7 @@ def test_half_a_body_does_not_delay_the_end(start: Start) -> None:
 def test_a_client_that_leaves_during_the_drain_does_not_delay_the_end(
     start: Start, tmp_path: Path
 ) -> None:
-    """A call that nobody waits for is not worth a server's grace."""
+    """A drain does not wait for a call whose client has left."""
     server = start(SOURCE)
     with server.connect() as connection:
         connection.sendall(post("/watch", {}))
@@ -222,7 +222,7 @@ def test_a_client_that_leaves_during_the_drain_does_not_delay_the_end(
 
 @dataclass
 class Overdue:
-    """What was seen of a server that was stopped while a handler never returned."""
+    """What happened when a server was stopped while a handler never returned."""
 
     running: httpx.Response
     waiting: list[httpx.Response]
@@ -256,34 +256,34 @@ def overdue(
 
 
 def test_past_the_grace_the_running_call_is_told(overdue: Overdue) -> None:
-    """Its handler may go on; its caller is answered 503."""
+    """The handler may go on, but its caller is answered 503."""
     assert error(overdue.running) == (503, "draining")
 
 
 def test_past_the_grace_waiting_calls_are_told(overdue: Overdue) -> None:
-    """Each is answered 503, rather than cut off."""
+    """Each waiting call is answered 503, rather than cut off."""
     assert [error(response) for response in overdue.waiting] == [(503, "draining")] * 5
 
 
 def test_past_the_grace_nothing_is_started(overdue: Overdue) -> None:
-    """The calls that were refused do not run after all."""
+    """Calls that were refused do not run after all."""
     assert overdue.ran == ["stuck starts"]
 
 
 def test_past_the_grace_the_process_ends(overdue: Overdue) -> None:
-    """Also with a handler that never returns, and not before the grace is over."""
+    """The process ends once the grace period is over, even if a handler never returns."""
     assert GRACE - 0.01 <= overdue.seconds < GRACE + PROMPT
 
 
 def test_past_the_grace_the_end_is_a_failure(overdue: Overdue) -> None:
-    """The exit status tells that calls were cut off."""
+    """The exit status says that calls were cut off."""
     assert overdue.status != 0
 
 
 def test_past_the_grace_the_end_is_a_failure_for_async_calls_too(
     start: Start, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    """Also where no thread is stuck, and the process ends by itself."""
+    """The exit status is a failure even if no thread is stuck and the process ends by itself."""
     server = start(SOURCE, env=SHORT)
     running = pool.submit(server.post, "/async", call("async", tmp_path / "gate"))
     wait_until(lambda: events(server, "async"), "the async handler at work")
@@ -293,7 +293,7 @@ def test_past_the_grace_the_end_is_a_failure_for_async_calls_too(
 
 
 def test_past_the_grace_handlers_are_told(start: Start) -> None:
-    """``request.cancelled`` turns true for the call that runs."""
+    """``request.cancelled`` becomes true for the running call."""
     server = start(SOURCE, env=SHORT)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(server.post, "/watch", {})
@@ -310,7 +310,7 @@ def test_past_the_grace_handlers_are_told(start: Start) -> None:
 def test_a_second_signal_ends_the_process_at_once(
     start: Start, pool: ThreadPoolExecutor, first: Signals, second: Signals
 ) -> None:
-    """Whoever asks twice does not want to wait for the grace."""
+    """After a second signal, the process does not wait for the grace period."""
     server = start(SOURCE)
     running = pool.submit(server.post, "/stuck", {})
     wait_until(lambda: events(server, "stuck"), "the handler at work")
@@ -319,12 +319,12 @@ def test_a_second_signal_ends_the_process_at_once(
     assert server.process.poll() is None
     server.process.send_signal(second)
     _, seconds = end(server)
-    assert seconds < AT_ONCE + 0.3  # the operating system takes its time as well
+    assert seconds < AT_ONCE + 0.3  # the operating system takes some time too
     assert running.exception() is not None or running.result().status_code == 503
 
 
 def test_a_second_signal_ends_a_handler_that_computes(start: Start) -> None:
-    """Also when the handler never lets go of the interpreter by itself."""
+    """A second signal ends the process even if the handler never releases the GIL by itself."""
     server = start(SOURCE)
     with server.connect() as connection:
         connection.sendall(post("/stuck", {"compute": True}))
@@ -362,7 +362,7 @@ def test_under_uvicorn_a_signal_refuses_calls_on_old_connections(
         kept.get("/healthz")
         server.process.send_signal(SIGTERM)
         time.sleep(0.3)
-        with suppress(httpx.TransportError):  # where uvicorn has closed it
+        with suppress(httpx.TransportError):  # uvicorn may have closed it
             assert error(kept.post("/hold", json=call("kept", work.gate))) == (503, "draining")
         work.gate.touch()
         assert work.running.result().json() == "running"
@@ -371,7 +371,7 @@ def test_under_uvicorn_a_signal_refuses_calls_on_old_connections(
 
 
 def test_under_uvicorn_a_second_signal_ends_the_process_at_once(start: Start) -> None:
-    """The handler that never returns does not keep the process from ending."""
+    """A handler that never returns does not keep the process from ending."""
     server = start(SOURCE, target="app")
     with server.connect() as connection:
         connection.sendall(post("/stuck", {}))

@@ -1,4 +1,4 @@
-"""What a client is told when a call cannot be answered."""
+"""What a client gets when a call cannot be answered."""
 
 import json
 import sys
@@ -159,18 +159,18 @@ MALFORMED = {
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_json_is_refused(server: Server, case: str) -> None:
-    """What the parser does not take is answered 400."""
+    """JSON that the parser does not accept is answered 400."""
     assert error(server.post("/", content=MALFORMED[case])) == (400, "malformed_json")
 
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_json_is_refused_before_validation(server: Server, case: str) -> None:
-    """A handler with a pydantic argument answers malformed JSON no differently."""
+    """A handler with a pydantic argument answers malformed JSON the same way."""
     assert error(server.post("/item", content=MALFORMED[case])) == (400, "malformed_json")
 
 
 def test_malformed_json_never_reaches_the_handler(server: Server) -> None:
-    """The handler is not called for a body that is no JSON."""
+    """A body that is not JSON does not reach the handler."""
     before = server.post("/calls", {}).json()
     for body in MALFORMED.values():
         server.post("/", content=body)
@@ -178,7 +178,7 @@ def test_malformed_json_never_reaches_the_handler(server: Server) -> None:
 
 
 def test_malformed_json_read_through_a_request_is_the_clients_fault(server: Server) -> None:
-    """``request.json`` of a body that is no JSON ends in 400, not in 500."""
+    """Reading ``request.json`` of a body that is not JSON is answered 400, not 500."""
     assert error(server.post("/request/json", content=b"{")) == (400, "malformed_json")
 
 
@@ -204,19 +204,19 @@ def test_a_refused_media_type_is_told_what_to_send(server: Server) -> None:
 @pytest.mark.parametrize("path", ["/", "/bare", "/item"])
 @pytest.mark.parametrize("body", [[1], "text", 1, True, None])
 def test_json_that_is_no_object_is_invalid_input(server: Server, path: str, body: object) -> None:
-    """Where an object is wanted, other JSON is answered 422."""
+    """If the handler takes an object, other JSON is answered 422."""
     assert error(server.post(path, content=json.dumps(body).encode())) == (422, "invalid_input")
 
 
 def test_invalid_input_is_explained(server: Server) -> None:
-    """A 422 lists where each mistake is, what is wrong, and of what type it is."""
+    """A 422 lists the place, the message and the type of each mistake."""
     [mistake] = server.post("/item", {"number": "many"}).json()["errors"]
     assert mistake["loc"][-1] == "number"
     assert {"loc", "msg", "type"} == set(mistake)
 
 
 def test_invalid_input_is_not_repeated_to_the_client(server: Server) -> None:
-    """A 422 does not quote what was sent."""
+    """A 422 does not quote the input."""
     assert "hidden-4711" not in server.post("/item", {"number": "hidden-4711"}).text
 
 
@@ -227,7 +227,7 @@ def test_an_unknown_path_is_not_found(server: Server) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_a_wrong_method_is_not_allowed(server: Server, method: str) -> None:
-    """Other methods than POST are answered 405."""
+    """Methods other than POST are answered 405."""
     with server.client() as http:
         assert error(http.request(method, "/item")) == (405, "method_not_allowed")
 
@@ -263,7 +263,7 @@ def test_a_body_of_unknown_length_is_counted(server: Server) -> None:
 
 @linux
 def test_a_body_over_the_limit_is_not_held_in_memory(server: Server) -> None:
-    """100 MiB sent to the server are answered 413, and take a fraction of that in memory."""
+    """100 MiB sent to the server are answered 413, and take only a fraction of that in memory."""
     before = server.peak_memory()
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
     with server.connect() as connection:
@@ -271,7 +271,7 @@ def test_a_body_over_the_limit_is_not_held_in_memory(server: Server) -> None:
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
-        with suppress(OSError):  # the server may have closed the connection by then
+        with suppress(OSError):  # the server may have closed the connection
             for _ in range(10 * LIMIT // 65536):
                 connection.sendall(chunk)
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
@@ -284,7 +284,7 @@ def test_a_body_at_the_limit_is_taken(server: Server) -> None:
 
 
 def test_a_call_is_served_after_a_body_over_the_limit(server: Server) -> None:
-    """After a 413, the same client goes on to be served."""
+    """After a 413, the same client's next call is served."""
     with server.client() as http:
         http.post("/request", content=b" " * (LIMIT + 1))
         assert http.post("/request", content=b"abc").json() == 3
@@ -330,7 +330,7 @@ def test_neighbours_of_a_call_that_raises_are_served(server: Server) -> None:
 
 
 def test_an_http_exception_is_answered_as_such(server: Server) -> None:
-    """Status, detail and headers of an ``HTTPException`` are the answer's."""
+    """The answer has the status, detail and headers of the ``HTTPException``."""
     response = server.post("/http", {})
     assert (response.status_code, response.json()["detail"], response.headers["x-reason"]) == (
         409,
@@ -356,12 +356,12 @@ def test_debug_shows_the_client_what_was_raised(debug_server: Server) -> None:
 
 
 def test_debug_keeps_the_shape_of_errors(debug_server: Server) -> None:
-    """With ``debug=True`` an error is a problem document all the same."""
+    """With ``debug=True``, an error is still a problem document."""
     assert error(debug_server.post("/raises", {"what": "Exception"})) == (500, "handler_error")
 
 
 def test_the_log_has_the_traceback_and_the_request_id(server: Server) -> None:
-    """The operator finds by request id what the client is not shown."""
+    """By request id, the operator finds in the log what the client is not shown."""
     request_id = str(uuid.uuid4())
     server.post("/raises", {"what": "Exception"}, headers={"X-Request-Id": request_id})
     _, _, entry = server.log().partition(request_id)

@@ -1,4 +1,4 @@
-"""A handler that fails in a way that matters beyond its own call."""
+"""Handler failures that matter beyond their own call."""
 
 import os
 import re
@@ -91,28 +91,28 @@ def name() -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that is to survive all that is done to it."""
+    """A server that must survive all of these tests."""
     with serve_source(SOURCE, tmp_path_factory.mktemp("survivor")) as server:
         yield server
 
 
 def fail(name: str, what: str, times: int = 1000) -> dict[str, object]:
-    """Return the body of a call that raises ``what`` in its first so many runs."""
+    """Return the body of a call that raises ``what`` in its first ``times`` runs."""
     return {"name": name, "error": what, "times": times}
 
 
 def test_a_call_out_of_memory_is_tried_again(server: Server, name: str) -> None:
-    """What fails for memory once and then fits is served."""
+    """A call that runs out of memory once and then fits is served."""
     assert server.post("/", fail(name, "out of memory", 1)).json() == name
 
 
 def test_a_call_out_of_memory_twice_is_told_so(server: Server, name: str) -> None:
-    """What fails for memory again is answered 503, under a code of its own."""
+    """A call that runs out of memory again is answered 503, with its own code."""
     assert error(server.post("/", fail(name, "out of memory"))) == (503, "out_of_memory")
 
 
 def test_a_call_out_of_memory_is_tried_again_once(server: Server, name: str) -> None:
-    """Two runs, not more: the memory may be gone for good."""
+    """The handler runs twice, not more: the memory may be gone for good."""
     server.post("/", fail(name, "out of memory"))
     assert events(server, name) == [f"{name} starts"] * 2
 
@@ -121,7 +121,7 @@ def test_a_call_out_of_memory_is_tried_again_once(server: Server, name: str) -> 
 def test_an_error_that_leaves_the_device_intact_ends_one_call(
     server: Server, name: str, what: str
 ) -> None:
-    """After it the server is alive and ready, and the next call is served by the same process."""
+    """The server stays alive and ready, and the next call is served by the same process."""
     assert server.post("/", fail(name, what)).status_code >= 500
     pages = [server.get(path).status_code for path in ("/healthz", "/readyz")]
     assert pages == [200, 200]
@@ -130,7 +130,7 @@ def test_an_error_that_leaves_the_device_intact_ends_one_call(
 
 
 def test_an_error_that_is_not_about_memory_is_not_tried_again(server: Server, name: str) -> None:
-    """One run, one 500."""
+    """The handler runs once, and its caller gets a 500."""
     assert error(server.post("/", fail(name, "harmless"))) == (500, "handler_error")
     assert events(server, name) == [f"{name} starts"]
 
@@ -140,14 +140,14 @@ class End:
     """How a process ended, and what its callers got."""
 
     server: Server
-    culprit: httpx.Response  # to the call that did it
-    waiting: list[httpx.Response]  # to those behind it
-    status: int  # of the process
+    culprit: httpx.Response  # to the call that broke the device
+    waiting: list[httpx.Response]  # to the calls behind it
+    status: int  # of the process, on exit
     seconds: float  # from the fault to the end of the process
 
 
 def break_it(server: Server, body: dict[str, object], gate: Path) -> End:
-    """Queue calls behind one that raises, let it, and wait for the end of the process."""
+    """Queue calls behind one that raises, let it raise, and wait for the process to end."""
     with (
         ThreadPoolExecutor(8) as pool,
         server.client() as idle,
@@ -175,32 +175,32 @@ def end(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_an_error_that_poisons_the_device_ends_the_process(end: End) -> None:
-    """The exit status is a failure, so that a supervisor starts a new one."""
+    """The exit status is a failure, so that a supervisor starts a new process."""
     assert end.status > 0
 
 
 def test_a_poisoned_device_ends_the_process_soon(end: End) -> None:
-    """Neither idle connections nor half-sent requests keep it alive."""
+    """Neither idle connections nor half-sent requests keep the process alive."""
     assert end.seconds < PROMPT
 
 
 def test_callers_that_wait_for_a_poisoned_device_are_told(end: End) -> None:
-    """Each gets its 503 now, and may try another server."""
+    """Each caller gets its 503 at once, and may try another server."""
     assert [error(response) for response in end.waiting] == [(503, "worker_failed")] * 5
 
 
 def test_the_call_that_poisoned_the_device_is_answered(end: End) -> None:
-    """It gets an error rather than a broken connection."""
+    """The call gets an error rather than a broken connection."""
     assert end.culprit.status_code in (500, 503)
 
 
 def test_nothing_runs_on_a_poisoned_device(end: End) -> None:
-    """The calls behind never start."""
+    """The calls behind the one that poisoned the device never start."""
     assert events(end.server, "behind") == []
 
 
 def test_a_poisoned_device_is_logged_with_its_cause(end: End) -> None:
-    """The operator sees what the device said."""
+    """The log shows the operator what the device reported."""
     assert re.search("CUDA error: (device-side assert|CUBLAS)", end.server.log())
 
 
@@ -215,7 +215,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_a_server_without_its_device_is_neither_alive_nor_ready(failed: Server, path: str) -> None:
-    """Both probes are red, so that whoever watches them replaces the server."""
+    """Both probes are red, so that a supervisor replaces the server."""
     assert failed.get(path).status_code == 503
 
 
@@ -226,7 +226,7 @@ def test_calls_to_a_server_without_its_device_are_refused(failed: Server) -> Non
 
 
 def test_a_server_without_its_device_can_be_stopped(start: Start) -> None:
-    """A signal ends it as any other."""
+    """A signal ends this server like any other."""
     server = start(SOURCE, target="app")
     server.post("/", fail("culprit", "assert"))
     begin = time.perf_counter()
@@ -236,11 +236,11 @@ def test_a_server_without_its_device_can_be_stopped(start: Start) -> None:
 
 @dataclass
 class Stuck:
-    """What was seen of a server whose handler never returned."""
+    """What happened to a server whose handler never returned."""
 
     server: Server
     culprit: httpx.Response
-    waiting: httpx.Response  # to a call without a deadline, behind it
+    waiting: httpx.Response  # to a call behind it, without a deadline
     status: int
     seconds: float  # from the call to the end of the process
 
@@ -261,28 +261,28 @@ def stuck(
 
 
 def test_the_caller_of_a_handler_that_never_returns_has_its_deadline(stuck: Stuck) -> None:
-    """It is answered 504 long before anybody knows that the handler is stuck."""
+    """The caller is answered 504 long before anybody knows that the handler is stuck."""
     assert error(stuck.culprit) == (504, "deadline_exceeded")
 
 
 def test_calls_behind_a_handler_that_never_returns_are_told(stuck: Stuck) -> None:
-    """Past ``hang_timeout`` they are answered 503 rather than left waiting."""
+    """After ``hang_timeout``, these calls are answered 503 rather than left waiting."""
     assert error(stuck.waiting) == (503, "worker_failed")
 
 
 def test_nothing_runs_beside_a_handler_that_never_returns(stuck: Stuck) -> None:
-    """There is no second thread to take over."""
+    """No second thread takes over."""
     assert events(stuck.server, "behind") == []
 
 
 def test_a_handler_that_never_returns_ends_the_process(stuck: Stuck) -> None:
-    """Past ``hang_timeout``, not before, the process ends with a failure."""
+    """After ``hang_timeout``, not before, the process ends with a failure."""
     assert stuck.status > 0
     assert HANG_TIMEOUT <= stuck.seconds < HANG_TIMEOUT + PROMPT
 
 
 def test_a_handler_that_never_returns_turns_liveness_red(start: Start, tmp_path: Path) -> None:
-    """Green until ``hang_timeout``, red after it, where a supervisor has to look."""
+    """Liveness is green until ``hang_timeout`` and red after it, for a supervisor to see."""
     server = start(STUCK, target="app")
     assert server.post("/stuck", {}).status_code == 504
     before = server.get("/healthz").status_code
@@ -292,7 +292,7 @@ def test_a_handler_that_never_returns_turns_liveness_red(start: Start, tmp_path:
 
 
 def test_a_handler_within_its_hang_timeout_is_not_stuck(start: Start, tmp_path: Path) -> None:
-    """Call after call under ``hang_timeout`` adds up to nothing, and idling is no hang."""
+    """Calls under ``hang_timeout`` do not add up to a hang, and idling is not a hang either."""
     server = start(STUCK)
     gate = tmp_path / "gate"
     for _ in range(2):
@@ -307,7 +307,7 @@ def test_a_handler_within_its_hang_timeout_is_not_stuck(start: Start, tmp_path: 
 
 
 def test_a_server_whose_init_raises_never_answers(tmp_path: Path) -> None:
-    """Nobody who asks while ``init`` runs, or after it, is told that all is well."""
+    """No client that asks while ``init`` runs, or after it, is told that the server is ready."""
     source = RECORD + (
         "from potassium import Potassium\n"
         "app = Potassium('server')\n"

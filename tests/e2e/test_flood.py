@@ -1,4 +1,4 @@
-"""More requests at once than the queue takes, by far."""
+"""Far more requests at once than the queue takes."""
 
 import asyncio
 import resource
@@ -44,7 +44,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module", autouse=True)
 def _enough_files() -> Iterator[None]:
-    """Let this process, and the server after it, open as many connections as needed."""
+    """Let this process, and the server that it starts, open enough connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = CROWD + 1000
     if hard != resource.RLIM_INFINITY and hard < needed:
@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, _enough_files: None) -> Ite
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Path]:
-    """A file that lets the waiting handlers go once it is there."""
+    """Yield a path; handlers that wait go on once a file exists there."""
     gate = tmp_path / "gate"
     yield gate
     gate.touch()
@@ -70,7 +70,7 @@ def gate(tmp_path: Path) -> Iterator[Path]:
 
 @dataclass
 class Caller(asyncio.Protocol):
-    """One open connection, and what came back on it; a task for each would be too slow."""
+    """One open connection and its answer; a task for each connection would be too slow."""
 
     transport: asyncio.Transport | None = None
     received: bytes = b""
@@ -103,7 +103,7 @@ class Caller(asyncio.Protocol):
         self.transport.write(request)
 
     def outcome(self) -> str:
-        """Return the status, and the code of an error."""
+        """Return the status, and for an error also its code."""
         status = self.received[9:12].decode()
         code = self.received.partition(b'"code":"')[2].partition(b'"')[0].decode()
         return f"{status} {code}".strip()
@@ -111,7 +111,7 @@ class Caller(asyncio.Protocol):
 
 @asynccontextmanager
 async def connected(server: Server, number: int) -> AsyncIterator[list[Caller]]:
-    """Open so many connections, and reset them at the end."""
+    """Open ``number`` connections, and reset them at the end."""
     loop = asyncio.get_running_loop()
     callers: list[Caller] = []
     try:
@@ -144,7 +144,7 @@ def run(task: Coroutine[Any, Any, T], seconds: float = 30) -> T:
 
 @asynccontextmanager
 async def full(server: Server, gate: Path) -> AsyncIterator[None]:
-    """Hold one call in the handler and as many as the queue takes behind it, then let them go."""
+    """Hold one call in the handler and a full queue behind it, then let them go."""
     async with connected(server, QUEUE_SIZE + 1) as callers, connected(server, 1) as [probe]:
         for caller in callers:
             caller.send(post("/", call("inside", gate)))
@@ -158,13 +158,13 @@ async def full(server: Server, gate: Path) -> AsyncIterator[None]:
 
 
 def memory(server: Server) -> int:
-    """Return the memory that the process has resident now, in bytes."""
+    """Return the current resident memory of the process, in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
 def test_of_a_crowd_the_queue_and_the_running_one_are_served(server: Server, gate: Path) -> None:
-    """Of 10 000 requests at once, 65 are served; the others are refused while the first runs."""
+    """Of 10 000 requests at once, 65 are served; the others are refused during the first one."""
     request = post("/", call("crowd", gate))
 
     async def flood() -> tuple[int, Counter[str]]:
@@ -187,7 +187,7 @@ def test_of_a_crowd_the_queue_and_the_running_one_are_served(server: Server, gat
 
 
 def test_each_of_a_crowd_is_refused_within_100_ms(server: Server, gate: Path) -> None:
-    """99 of 100 refusals take less, with 100 clients at a time and 10 000 in all."""
+    """Of 10 000 refusals, with 100 clients at a time, 99 % take less than 100 ms."""
     request = post("/", call("refused", gate))
 
     async def flood() -> list[float]:
@@ -204,7 +204,7 @@ def test_each_of_a_crowd_is_refused_within_100_ms(server: Server, gate: Path) ->
 
 
 def test_a_server_in_a_crowd_is_alive(server: Server, gate: Path) -> None:
-    """Liveness answers 200 in 100 ms, by the median, while refusals go out as fast as can be."""
+    """The median liveness probe is answered 200 within 100 ms during refusals at full speed."""
     request = post("/", call("refused", gate))
 
     async def flood() -> list[float]:
@@ -227,7 +227,7 @@ def test_a_server_in_a_crowd_is_alive(server: Server, gate: Path) -> None:
 
 
 def test_memory_does_not_grow_with_refused_requests(server: Server, gate: Path) -> None:
-    """The second and third 10 000 refusals leave the process as large as the first did."""
+    """After the second and third 10 000 refusals, the process is as large as after the first."""
     request = post("/", {**call("refused", gate), "weight": "x" * 10_000})
 
     async def flood() -> list[int]:
@@ -246,7 +246,7 @@ def test_memory_does_not_grow_with_refused_requests(server: Server, gate: Path) 
 
 
 def test_a_server_after_a_crowd_serves(server: Server, gate: Path) -> None:
-    """When a crowd has left without its answers, the queue is empty, and calls are served."""
+    """When a crowd has left without its answers, the queue is empty and calls are served."""
     request = post("/", call("gone", gate))
 
     async def flood() -> None:

@@ -1,4 +1,4 @@
-"""The end of a server that has background jobs: what can wait is left for the next one."""
+"""How a server with background jobs shuts down: jobs that can wait are left to the next one."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ PROMPT = 2.0  # seconds that a process may take to end when nothing holds it any
 def test_a_drain_leaves_waiting_jobs_to_the_next_server(
     start: Start, name: str, gate: Path
 ) -> None:
-    """A hundred jobs that wait are not worked off before the end; none is lost."""
+    """The server does not run all hundred waiting jobs before it ends, and none is lost."""
     server = start(SOURCE)
     first = submit(server, "/hold", call(name, gate))
     jobs = [submit(server, "/hold", call(f"{name} {number}", gate)) for number in range(100)]
@@ -35,7 +35,7 @@ def test_a_drain_leaves_waiting_jobs_to_the_next_server(
 def test_a_job_that_ends_within_the_grace_is_not_run_again(
     start: Start, name: str, gate: Path
 ) -> None:
-    """What runs has the grace to end in, and its result is kept."""
+    """A running job may end within the grace period, and its result is kept."""
     server = start(SOURCE)
     job = submit(server, "/hold", call(name, gate))
     reaches(server, job, "running")
@@ -51,7 +51,7 @@ def test_a_job_that_ends_within_the_grace_is_not_run_again(
 def test_a_job_that_takes_longer_than_the_grace_is_put_back(
     start: Start, name: str, gate: Path
 ) -> None:
-    """The process ends, and the next one runs the job again."""
+    """The process ends, and the next process runs the job again."""
     server = start(SOURCE, env=SHORT)
     job = submit(server, "/hold", call(name, gate))
     reaches(server, job, "running")
@@ -66,7 +66,7 @@ def test_a_job_that_takes_longer_than_the_grace_is_put_back(
 
 @pytest.mark.timeout(120)
 def test_restarts_do_not_use_a_job_up(start: Start, name: str, gate: Path) -> None:
-    """However often a long job is put back by a drain, it is not given up for that."""
+    """However often a drain puts a long job back, the job does not fail because of it."""
     server = start(SOURCE, env=SHORT)
     job = submit(server, "/hold", call(name, gate))
     for _ in range(4):
@@ -79,7 +79,7 @@ def test_restarts_do_not_use_a_job_up(start: Start, name: str, gate: Path) -> No
 
 
 def test_a_server_that_drains_takes_no_jobs(start: Start, name: str, gate: Path) -> None:
-    """503 ``draining``: what it cannot run is for another one to acknowledge."""
+    """The answer is 503 ``draining``: another server must acknowledge what this one cannot run."""
     server = start(SOURCE)
     with server.client() as kept:
         submit(server, "/hold", call(name, gate))
@@ -94,7 +94,7 @@ def test_a_server_that_drains_takes_no_jobs(start: Start, name: str, gate: Path)
 def test_a_client_that_waits_for_a_job_is_answered_by_the_drain(
     start: Start, name: str, gate: Path, pool: ThreadPoolExecutor
 ) -> None:
-    """Nobody who waits for the end of a job keeps the process from ending, or is cut off."""
+    """A client that waits for a job neither delays the end of the process nor is cut off."""
     server = start(SOURCE, env=SHORT)
     job = submit(server, "/hold", call(name, gate))
     reaches(server, job, "running")

@@ -1,4 +1,4 @@
-"""How background jobs end, other than well: cancelled, failed, too late; and run once more."""
+"""Background jobs that are cancelled, fail or start too late; and jobs that are run again."""
 
 import time
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ def behind(server: Server, name: str, gate: Path, path: str, body: object = None
 
 
 def test_a_waiting_job_is_cancelled_at_once(server: Server, name: str, gate: Path) -> None:
-    """200 with the cancelled document, though the thread is held; it never runs."""
+    """A held thread does not delay the 200 with the cancelled document; the job never runs."""
     job = behind(server, name, gate, "/hold", call(f"second {name}", gate))
     response = cancel(server, job)
     assert response.status_code == 200
@@ -128,7 +128,7 @@ def test_a_waiting_job_is_cancelled_at_once(server: Server, name: str, gate: Pat
 
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_running_job_is_told_to_end(server: Server, name: str, leaves: bool) -> None:
-    """202, ``request.cancelled`` turns true, and the job ends cancelled in either way."""
+    """The answer is 202, ``request.cancelled`` turns true, and the job is cancelled either way."""
     job = submit(server, "/watch", {"name": name, "leaves": leaves})
     wait_until(lambda: events(server, name), "the job at work")
     assert cancel(server, job).status_code == 202
@@ -139,14 +139,14 @@ def test_a_running_job_is_told_to_end(server: Server, name: str, leaves: bool) -
 
 
 def test_an_ended_job_cannot_be_cancelled(server: Server) -> None:
-    """409, and it stays what it is."""
+    """The answer is 409, and the job stays as it is."""
     job = end_of(server, submit(server, "/echo", {"a": 1}))
     assert error(cancel(server, job)) == (409, "job_has_ended")
     assert document(server, job) == job
 
 
 def test_a_cancelled_job_cannot_be_cancelled_again(server: Server, name: str, gate: Path) -> None:
-    """Cancelled is an end like others."""
+    """The second answer is 409, because cancelled is an end like any other."""
     job = behind(server, name, gate, "/echo")
     cancel(server, job)
     assert error(cancel(server, job)) == (409, "job_has_ended")
@@ -164,7 +164,7 @@ def test_a_cancelled_job_cannot_be_cancelled_again(server: Server, name: str, ga
 def test_the_error_of_a_job_is_a_problem_document(
     server: Server, path: str, status: int, code: str
 ) -> None:
-    """What a direct call would be answered with is kept as the job's error."""
+    """The job's error is what a direct call would be answered with."""
     job = end_of(server, submit(server, path))
     assert (job["status"], "output" in job) == ("failed", False)
     assert (job["error"]["status"], job["error"]["code"]) == (status, code)
@@ -172,27 +172,27 @@ def test_the_error_of_a_job_is_a_problem_document(
 
 
 def test_what_a_handler_refuses_is_the_error_of_its_job(server: Server) -> None:
-    """An ``HTTPException`` keeps its status and its reason."""
+    """An ``HTTPException`` keeps its status and its detail."""
     job = end_of(server, submit(server, "/refuses"))
     assert (job["error"]["status"], job["error"]["detail"]) == (409, "not today")
 
 
 def test_what_was_raised_is_in_the_log_alone(server: Server) -> None:
-    """The client learns the code; the traceback is the operator's."""
+    """The client gets the code; the traceback is for the operator."""
     job = end_of(server, submit(server, "/raises"))
     assert "secret of the handler" not in str(job)
     assert "secret of the handler" in server.log()
 
 
 def test_a_job_that_runs_too_long_fails(server: Server, name: str) -> None:
-    """``timeout`` ends it with ``deadline_exceeded``, and its handler is told."""
+    """``timeout`` ends it with ``deadline_exceeded``; the handler sees ``request.cancelled``."""
     job = end_of(server, submit(server, "/limited", {"name": name}))
     assert (job["status"], job["error"]["code"]) == ("failed", "deadline_exceeded")
     wait_until(lambda: f"{name} cancelled" in events(server, name), "the handler to be told")
 
 
 def test_a_job_that_waits_does_not_run_out_of_time(server: Server, name: str, gate: Path) -> None:
-    """``timeout`` counts from the beginning of the run, however long the job has waited."""
+    """``timeout`` counts from the start of the run, however long the job has waited."""
     job = behind(server, name, gate, "/short")
     time.sleep(1.0)
     assert document(server, job)["status"] == "queued"
@@ -201,7 +201,7 @@ def test_a_job_that_waits_does_not_run_out_of_time(server: Server, name: str, ga
 
 
 def test_a_job_that_begins_too_late_is_not_run(start: Start, name: str, gate: Path) -> None:
-    """After ``expire_after`` a job that has not begun is expired, and stays so."""
+    """A job that has not begun within ``expire_after`` expires, and never runs."""
     server = start(SOURCE, env={"EXPIRE_AFTER": "0.5"})
     job = behind(server, name, gate, "/hold", call(f"second {name}", gate))
     expired = reaches(server, job, "expired", seconds=10)
@@ -212,7 +212,7 @@ def test_a_job_that_begins_too_late_is_not_run(start: Start, name: str, gate: Pa
 
 
 def test_a_failed_job_is_run_again_by_hand(server: Server, name: str, gate: Path) -> None:
-    """``POST /jobs/ID/retry``: 202, and the same job succeeds once its reason is gone."""
+    """``POST /jobs/ID/retry`` answers 202, and the same job succeeds once the cause is gone."""
     job = end_of(server, submit(server, "/flaky", {"name": name, "gate": str(gate)}))
     assert job["status"] == "failed"
     gate.touch()
@@ -225,7 +225,7 @@ def test_a_failed_job_is_run_again_by_hand(server: Server, name: str, gate: Path
 
 
 def test_only_failed_jobs_are_run_again(server: Server, name: str, gate: Path) -> None:
-    """409 for one that has succeeded, one that waits and one that runs."""
+    """A job that has succeeded, that waits or that runs is answered 409."""
     succeeded = end_of(server, submit(server, "/echo"))
     waiting = behind(server, name, gate, "/echo")
     running = get(server, "/jobs?status=running").json()["jobs"][0]

@@ -1,4 +1,4 @@
-"""What happens to a background job, told as it happens."""
+"""The events of a background job, sent as they happen."""
 
 import time
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def all_events(server: Server, job: Document, *headers: str) -> list[Event]:
-    """Return the job's events to the end of their stream, which has to be a proper one."""
+    """Return the job's events up to the end of their stream, which must be a proper one."""
     with open_events(server, job, *headers) as stream:
         assert stream.status == 200
         body, is_whole = stream.rest()
@@ -93,17 +93,17 @@ def all_events(server: Server, job: Document, *headers: str) -> list[Event]:
 
 
 def of(kind: str, found: list[Event]) -> list[object]:
-    """Return what the events of one kind tell."""
+    """Return the data of all events of one kind."""
     return [told(event.data) for event in found if event.type == kind]
 
 
 def statuses(found: list[Event]) -> list[str]:
-    """Return the statuses that are told, in order."""
+    """Return the statuses in the events, in order."""
     return [told(event.data)["status"] for event in found if event.type == "status"]
 
 
 def test_events_are_server_sent_events(server: Server, gate: Path) -> None:
-    """They come as what ``EventSource`` reads, and no cache keeps them."""
+    """Events have the format that ``EventSource`` reads, and no cache keeps them."""
     job = submit(server, "/steps", {"gate": str(gate)})
     with open_events(server, job) as stream:
         assert stream.headers["content-type"].partition(";")[0] == "text/event-stream"
@@ -116,7 +116,7 @@ def test_events_are_server_sent_events(server: Server, gate: Path) -> None:
 def test_a_stream_of_events_ends_with_the_end(
     server: Server, gate: Path, path: str, end: str
 ) -> None:
-    """The last event is the final status, and then the stream is over."""
+    """The last event is the final status, and then the stream ends."""
     gate.touch()
     found = all_events(server, submit(server, path, {"gate": str(gate)}))
     assert found[-1].type == "status"
@@ -124,7 +124,7 @@ def test_a_stream_of_events_ends_with_the_end(
 
 
 def test_a_cancelled_job_ends_its_stream(server: Server, name: str, gate: Path) -> None:
-    """Whoever listens learns that it was cancelled."""
+    """A listener learns that the job was cancelled."""
     submit(server, "/hold", call(name, gate))
     wait_until(lambda: events(server, name), "the first job at work")
     job = submit(server, "/fails")
@@ -134,14 +134,14 @@ def test_a_cancelled_job_ends_its_stream(server: Server, name: str, gate: Path) 
 
 
 def test_ids_count_up_from_one(server: Server, gate: Path) -> None:
-    """Each event has the next number, of whatever kind it is."""
+    """Each event has the next number, whatever its kind."""
     gate.touch()
     found = all_events(server, submit(server, "/steps", {"gate": str(gate)}))
     assert [event.id for event in found] == [str(n + 1) for n in range(len(found))]
 
 
 def test_progress_is_told_at_once(server: Server, gate: Path) -> None:
-    """Each step is told while the handler is still in it, before the next one begins."""
+    """Each step is sent while the handler is still in it, before the next one begins."""
     job = submit(server, "/steps", {"gate": str(gate)})
     with open_events(server, job) as stream:
         for step in range(5):
@@ -155,7 +155,7 @@ def test_progress_is_told_at_once(server: Server, gate: Path) -> None:
 
 
 def test_a_handler_may_tell_its_progress_at_every_step(server: Server) -> None:
-    """Ten thousand times hold up neither the handler nor whoever reads; none goes backwards."""
+    """Ten thousand reports hold up neither the handler nor the reader; none goes backwards."""
     start = time.monotonic()
     found = of("progress", all_events(server, submit(server, "/often")))
     assert time.monotonic() - start < 10
@@ -165,7 +165,7 @@ def test_a_handler_may_tell_its_progress_at_every_step(server: Server) -> None:
 
 
 def test_chunks_are_told_as_they_come(server: Server, gate: Path) -> None:
-    """Each chunk of a streaming handler is an event, before the handler is done."""
+    """Each chunk of a streaming handler is an event, sent before the handler is done."""
     job = submit(server, "/stream", {"count": 3, "gate": str(gate)})
     with open_events(server, job) as stream:
         found: list[Event] = []
@@ -187,7 +187,7 @@ def test_what_a_handler_sends_is_told(server: Server) -> None:
 
 
 def test_a_stream_of_an_ended_job_tells_all_of_it(server: Server, gate: Path) -> None:
-    """Who comes late gets what the others got."""
+    """A late listener gets what the others got."""
     gate.touch()
     job = submit(server, "/stream", {"count": 3, "gate": str(gate)})
     with open_events(server, job) as stream:
@@ -199,7 +199,7 @@ def test_a_stream_of_an_ended_job_tells_all_of_it(server: Server, gate: Path) ->
 
 @pytest.mark.parametrize("seen", [1, 2, 4])
 def test_a_stream_is_resumed_after_what_was_seen(server: Server, gate: Path, seen: int) -> None:
-    """With ``Last-Event-ID`` a client that was cut off misses nothing, and gets nothing twice."""
+    """With ``Last-Event-ID``, a client that was cut off misses nothing and gets nothing twice."""
     job = submit(server, "/stream", {"count": 3, "gate": str(gate)})
     with open_events(server, job) as stream:
         first = [stream.event() for _ in range(seen)]
@@ -209,7 +209,7 @@ def test_a_stream_is_resumed_after_what_was_seen(server: Server, gate: Path, see
 
 
 def test_a_stream_that_was_read_to_its_end_has_no_more(server: Server, gate: Path) -> None:
-    """After the last event comes nothing: no event, and no waiting."""
+    """After the last event, there is neither another event nor any waiting."""
     gate.touch()
     job = submit(server, "/steps", {"gate": str(gate)})
     last = all_events(server, job)[-1]
@@ -220,7 +220,7 @@ def test_a_stream_that_was_read_to_its_end_has_no_more(server: Server, gate: Pat
 def test_an_id_that_was_never_sent_is_no_mistake_of_the_server(
     server: Server, gate: Path, last: str
 ) -> None:
-    """The stream ends properly, or the client is told that it was wrong."""
+    """The stream ends properly, or the client is told that the id is wrong."""
     gate.touch()
     job = submit(server, "/steps", {"gate": str(gate)})
     end_of(server, job)
@@ -230,7 +230,7 @@ def test_an_id_that_was_never_sent_is_no_mistake_of_the_server(
 
 
 def test_a_listener_that_leaves_does_not_end_the_job(server: Server, gate: Path) -> None:
-    """The job belongs to nobody's connection."""
+    """A job does not depend on anybody's connection."""
     job = submit(server, "/steps", {"gate": str(gate)})
     reaches(server, job, "running")
     with open_events(server, job) as stream:
@@ -241,7 +241,7 @@ def test_a_listener_that_leaves_does_not_end_the_job(server: Server, gate: Path)
 
 
 def test_events_go_on_counting_after_a_restart(start: Start, name: str, gate: Path) -> None:
-    """A client that resumes where the server was killed sees ids go up, and the end."""
+    """A client that resumes after a kill of the server sees increasing ids, and the job's end."""
     server = start(SOURCE)
     job = submit(server, "/steps", {"gate": str(gate)})
     with open_events(server, job) as stream:

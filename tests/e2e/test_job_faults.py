@@ -1,4 +1,4 @@
-"""Rows 24 to 28 of the fault table: background jobs that nothing loses."""
+"""Rows 24 to 28 of the fault table: no fault loses a background job."""
 
 import shutil
 import sys
@@ -13,12 +13,12 @@ from e2e.jobs import document, end_of, get, post, reaches, submit
 from e2e.server import Start, error, wait_until
 from e2e.wire import call, events
 
-ROOM = 64 * 1024  # bytes of a file, where the disk is full
+ROOM = 64 * 1024  # bytes of a file, while the disk is full
 LARGE = "x" * 200_000
 
 
 def test_acknowledged_jobs_run_after_a_kill(start: Start, name: str, gate: Path) -> None:
-    """Row 24: the one that ran and the twenty that waited all succeed, in order."""
+    """Row 24: the job that ran and the twenty that waited all succeed, in order."""
     server = start(SOURCE)
     jobs = [submit(server, "/hold", call(f"{name} {number}", gate)) for number in range(21)]
     wait_until(lambda: events(server, name), "the first job at work")
@@ -31,7 +31,7 @@ def test_acknowledged_jobs_run_after_a_kill(start: Start, name: str, gate: Path)
 
 
 def test_a_run_that_was_cut_off_counts(start: Start, name: str, gate: Path) -> None:
-    """The killed job tells of two attempts, the one behind it of one."""
+    """The killed job reports two attempts, the one behind it reports one."""
     server = start(SOURCE)
     jobs = [submit(server, "/hold", call(f"{name} {number}", gate)) for number in range(2)]
     reaches(server, jobs[0], "running")
@@ -42,7 +42,7 @@ def test_a_run_that_was_cut_off_counts(start: Start, name: str, gate: Path) -> N
 
 
 def test_ended_jobs_are_still_known_after_a_kill(start: Start) -> None:
-    """And they are not run again: the document is what it was."""
+    """Ended jobs are not run again: their documents are unchanged."""
     server = start(SOURCE)
     ended = end_of(server, submit(server, "/echo", {"a": 1}))
     kill(server)
@@ -55,7 +55,7 @@ def test_ended_jobs_are_still_known_after_a_kill(start: Start) -> None:
 def test_a_job_that_takes_the_server_down_is_given_up(
     start: Start, tmp_path: Path, name: str, path: str, most: int
 ) -> None:
-    """Row 25: ``interrupted`` after three times, or ``attempts``; the others are served then."""
+    """Row 25: the job is ``interrupted`` after three runs, or ``attempts``; then others run."""
     server = start(SOURCE)
     job = submit(server, path, {"name": name})
     server.process.wait(10)
@@ -69,7 +69,7 @@ def test_a_job_that_takes_the_server_down_is_given_up(
 
 
 def test_a_second_process_on_the_same_file_is_told_so(start: Start, tmp_path: Path) -> None:
-    """It names the file and ends; the first one goes on as if nothing had been."""
+    """The second process names the file and ends; the first one goes on undisturbed."""
     server = start(SOURCE)
     before = end_of(server, submit(server, "/echo"))
     second = run_to_its_end(tmp_path)
@@ -80,7 +80,7 @@ def test_a_second_process_on_the_same_file_is_told_so(start: Start, tmp_path: Pa
 
 
 def test_a_killed_process_does_not_keep_the_file(start: Start) -> None:
-    """What guards against a second process ends with the first one."""
+    """The guard against a second process ends with the first process."""
     kill(start(SOURCE))
     server = start(SOURCE)
     assert end_of(server, submit(server, "/echo"))["status"] == "succeeded"
@@ -103,7 +103,7 @@ def test_the_same_key_at_once_is_one_job(
 
 
 def test_a_key_with_another_body_is_refused(start: Start, name: str) -> None:
-    """Row 26: what was submitted under the key stays as it was."""
+    """Row 26: the submit is refused, and the job under the key stays as it was."""
     server = start(SOURCE)
     key = {"Idempotency-Key": name}
     job = submit(server, "/echo", {"a": 1}, key)
@@ -112,7 +112,7 @@ def test_a_key_with_another_body_is_refused(start: Start, name: str) -> None:
 
 
 def test_a_key_is_known_after_the_end_and_after_a_kill(start: Start, name: str) -> None:
-    """A client that lost its answer asks again, and gets the job that there is."""
+    """A client that lost its answer asks again, and gets the existing job."""
     key = {"Idempotency-Key": name}
     server = start(SOURCE)
     job = end_of(server, submit(server, "/echo", {"a": 1}, key))
@@ -124,13 +124,13 @@ def test_a_key_is_known_after_the_end_and_after_a_kill(start: Start, name: str) 
 
 
 def test_without_a_key_each_submit_is_a_job(start: Start) -> None:
-    """The same body twice is two jobs."""
+    """The same body, submitted twice, makes two jobs."""
     server = start(SOURCE)
     assert submit(server, "/echo")["id"] != submit(server, "/echo")["id"]
 
 
 def test_a_job_that_always_fails_is_given_up(start: Start, name: str) -> None:
-    """Row 27: tried as often as ``attempts`` says, ``failed`` then, and kept for inspection."""
+    """Row 27: after ``attempts`` runs the job is ``failed``, and is kept for inspection."""
     server = start(SOURCE)
     job = end_of(server, submit(server, "/fails", {"name": name}))
     assert (job["status"], job["attempts"]) == ("failed", 4)
@@ -142,7 +142,7 @@ def test_a_job_that_always_fails_is_given_up(start: Start, name: str) -> None:
 
 
 def test_attempts_keep_a_growing_distance(start: Start, name: str) -> None:
-    """Each back-off is about twice the one before; others run in between."""
+    """Each back-off is about twice the one before; other jobs run in between."""
     server = start(SOURCE)
     job = submit(server, "/fails", {"name": name})
     reaches(server, job, "queued")
@@ -159,7 +159,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="limits another proce
 
 @linux
 def test_what_cannot_be_stored_is_not_acknowledged(start: Start) -> None:
-    """Row 28: 503 while the disk is full; what was acknowledged before and after it runs."""
+    """Row 28: 503 while the disk is full; jobs acknowledged before and after that run."""
     server = start(SOURCE)
     before = submit(server, "/echo", {"a": 1})
     with full_disk(server, room=ROOM):
@@ -176,7 +176,7 @@ def test_what_cannot_be_stored_is_not_acknowledged(start: Start) -> None:
 def test_a_result_that_cannot_be_stored_yet_is_not_lost(
     start: Start, name: str, gate: Path
 ) -> None:
-    """A job that ends while the disk is full has succeeded once there is room again."""
+    """A job that ends while the disk is full succeeds once there is room again."""
     server = start(SOURCE)
     job = submit(server, "/large", {**call(name, gate), "size": len(LARGE)})
     reaches(server, job, "running")
@@ -190,7 +190,7 @@ def test_a_result_that_cannot_be_stored_yet_is_not_lost(
 @linux
 @pytest.mark.parametrize("ends", [False, True], ids=["killed", "drained"])
 def test_a_full_disk_keeps_nobody_from_stopping(start: Start, ends: bool) -> None:
-    """Also then the process ends, and what it had acknowledged is there in the next one."""
+    """The process ends even with a full disk, and the next one has all acknowledged jobs."""
     server = start(SOURCE)
     job = end_of(server, submit(server, "/echo", {"a": 1}))
     with full_disk(server, room=ROOM):
@@ -203,7 +203,7 @@ def test_a_full_disk_keeps_nobody_from_stopping(start: Start, ends: bool) -> Non
 
 
 def test_a_store_that_is_gone_acknowledges_nothing(start: Start, tmp_path: Path) -> None:
-    """Row 28: where somebody has removed the file, 503: what is written there is nowhere."""
+    """Row 28: 503 if somebody has removed the file, because what is written to it is lost."""
     server = start(SOURCE)
     end_of(server, submit(server, "/echo"))
     shutil.rmtree(tmp_path / ".potassium")
@@ -211,7 +211,7 @@ def test_a_store_that_is_gone_acknowledges_nothing(start: Start, tmp_path: Path)
 
 
 def test_a_file_that_is_no_store_stops_the_start(start: Start, tmp_path: Path) -> None:
-    """It is named, and left as it is."""
+    """The message names the file, which is left as it is."""
     kill(start(SOURCE))
     shutil.rmtree(tmp_path / ".potassium")
     (tmp_path / ".potassium").mkdir()

@@ -1,4 +1,4 @@
-"""The list of background jobs, who may see it, and how long they are kept."""
+"""The list of background jobs: who may see it, and how long jobs are kept."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ IN_MEMORY = SOURCE.replace("Jobs(", "Jobs(path=None, ")
 
 
 def listed(server: Server, query: str = "") -> list[Document]:
-    """Return the jobs that are listed, in order."""
+    """Return the listed jobs, in order."""
     response = get(server, f"/jobs{query}")
     assert response.status_code == 200, response.text
     jobs: list[Document] = response.json()["jobs"]
@@ -44,14 +44,14 @@ def listed(server: Server, query: str = "") -> list[Document]:
 
 @pytest.mark.parametrize("source", [SOURCE, IN_MEMORY], ids=["stored", "in memory"])
 def test_jobs_are_listed_newest_first(start: Start, source: str) -> None:
-    """All of them, of any handler."""
+    """The list has all jobs, of any handler."""
     server = start(source)
     jobs = [submit(server, path) for path in ("/echo", "/fails", "/echo")]
     assert [job["id"] for job in listed(server)] == [job["id"] for job in reversed(jobs)]
 
 
 def test_a_list_leaves_outputs_out(start: Start) -> None:
-    """What is listed is the document without the output, which may be large."""
+    """The list has documents without the output, which may be large."""
     server = start(SOURCE)
     job = end_of(server, submit(server, "/echo", {"a": 1}))
     del job["output"]
@@ -59,7 +59,7 @@ def test_a_list_leaves_outputs_out(start: Start) -> None:
 
 
 def test_a_list_is_read_page_by_page(start: Start) -> None:
-    """``limit`` and ``after=next`` lead through all jobs once, and then to none."""
+    """``limit`` and ``after=next`` lead through all jobs once, and then end."""
     server = start(SOURCE)
     jobs = [submit(server, "/echo") for _ in range(7)]
     pages, after = [], ""
@@ -75,7 +75,7 @@ def test_a_list_is_read_page_by_page(start: Start) -> None:
 
 
 def test_new_jobs_do_not_shift_the_pages(start: Start) -> None:
-    """What comes while a client reads is not in its way: no job is listed twice."""
+    """Jobs that are submitted while a client reads do not make it see a job twice."""
     server = start(SOURCE)
     jobs = [submit(server, "/echo") for _ in range(4)]
     after = get(server, "/jobs?limit=2").json()["next"]
@@ -87,7 +87,7 @@ def test_new_jobs_do_not_shift_the_pages(start: Start) -> None:
 
 
 def test_a_list_may_be_of_one_status(start: Start, gate: Path) -> None:
-    """``status`` picks out those that stand so."""
+    """``status`` selects the jobs with that status."""
     server = start(SOURCE)
     succeeded = end_of(server, submit(server, "/echo"))
     failed = end_of(server, submit(server, "/fails"))
@@ -110,13 +110,13 @@ def test_a_list_may_be_of_one_status(start: Start, gate: Path) -> None:
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=many", "status=lost", "after=%00"])
 def test_a_query_that_cannot_be_is_the_clients_mistake(start: Start, query: str) -> None:
-    """It is told so, rather than shown something else."""
+    """An invalid query is answered with an error, rather than with some other list."""
     server = start(IN_MEMORY)
     assert get(server, f"/jobs?{query}").status_code in (400, 422)
 
 
 def test_all_of_jobs_needs_a_key_where_there_are_keys(start: Start) -> None:
-    """Without one, neither submitting, nor any route of a job, nor the list is open."""
+    """Without a key, submitting a job, every route of a job and the list are refused."""
     server = start(SOURCE, env=KEYS)
     job = submit(server, "/echo", {}, KEY)
     path = f"/jobs/{job['id']}"
@@ -136,7 +136,7 @@ def test_all_of_jobs_needs_a_key_where_there_are_keys(start: Start) -> None:
 
 
 def test_keys_are_not_stored(start: Start, tmp_path: Path) -> None:
-    """The header that let a job in is not kept with it."""
+    """The header with the key is not stored with the job."""
     server = start(SOURCE, env=KEYS)
     submit(server, "/echo", {"marker": "in the file"}, KEY)
     submit(server, "/echo", {}, {"Authorization": "Bearer first-key"})
@@ -146,7 +146,7 @@ def test_keys_are_not_stored(start: Start, tmp_path: Path) -> None:
 
 
 def test_ended_jobs_are_kept_as_long_as_it_is_said(start: Start, gate: Path) -> None:
-    """After ``keep_for`` an ended job is gone, and one that runs is not."""
+    """After ``keep_for`` an ended job is gone, but a running one is not."""
     server = start(SOURCE, env={"KEEP_FOR": "0.5"})
     ended = end_of(server, submit(server, "/echo"))
     running = reaches(server, submit(server, "/hold", call("a", gate)), "running")
@@ -156,7 +156,7 @@ def test_ended_jobs_are_kept_as_long_as_it_is_said(start: Start, gate: Path) -> 
 
 
 def test_jobs_in_memory_leave_no_file(start: Start, tmp_path: Path) -> None:
-    """``Jobs(path=None)`` runs jobs, and writes nothing."""
+    """``Jobs(path=None)`` runs jobs, and writes no file."""
     server = start(IN_MEMORY)
     assert end_of(server, submit(server, "/echo", {"a": 1}))["output"] == {"a": 1}
     assert {file.name for file in tmp_path.iterdir()} <= {"app.py", "server.log", "__pycache__"}

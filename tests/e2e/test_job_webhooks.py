@@ -1,4 +1,4 @@
-"""What is posted onward: results, the documents of jobs, whatever a handler sends; and signed."""
+"""Webhooks with results, with job documents and with what handlers send; and their signatures."""
 
 import queue
 import time
@@ -96,7 +96,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Receiver
 
 @pytest.fixture
 def receiver(running: tuple[Receiver, Server]) -> Receiver:
-    """A receiver that has received nothing yet."""
+    """A receiver that has not received anything so far."""
     receiver, _ = running
     receiver.requests = queue.Queue()
     return receiver
@@ -114,7 +114,7 @@ def hook(receiver: Receiver, path: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", ["/direct", "/job"])
 def test_the_returned_json_is_posted(server: Server, receiver: Receiver, path: str) -> None:
-    """``@app.result_webhook`` posts it for direct calls and for jobs, as it is."""
+    """``@app.result_webhook`` posts the result as it is, for direct calls and for jobs."""
     post(server, path, {"a": "é"})
     received = receiver.next()
     assert (received.path.partition("?")[0], received.body) == (path, {"outputs": {"a": "é"}})
@@ -122,14 +122,14 @@ def test_the_returned_json_is_posted(server: Server, receiver: Receiver, path: s
 
 
 def test_a_failed_job_posts_no_result(server: Server, receiver: Receiver) -> None:
-    """Where nothing was returned, nothing is posted."""
+    """A job that fails has no result to post."""
     end_of(server, submit(server, "/fails"))
     submit(server, "/job")
     assert receiver.next().path == "/job"
 
 
 def test_a_client_names_its_own_receiver(server: Server, receiver: Receiver) -> None:
-    """``Webhook-Url``: the document of the job that has ended is posted there."""
+    """The document of the ended job is posted to its ``Webhook-Url``."""
     job = submit(server, "/echo", {"a": 1}, hook(receiver, "/mine"))
     received = receiver.next()
     assert received.path == "/mine"
@@ -138,7 +138,7 @@ def test_a_client_names_its_own_receiver(server: Server, receiver: Receiver) -> 
 
 
 def test_a_failed_job_is_posted_to_its_client(server: Server, receiver: Receiver) -> None:
-    """Once, after the last attempt, with the error."""
+    """The document is posted once, after the last attempt, with the error."""
     job = submit(server, "/fails", {}, hook(receiver, "/mine"))
     received = receiver.next()
     assert received.body == end_of(server, job)
@@ -151,7 +151,7 @@ def test_a_failed_job_is_posted_to_its_client(server: Server, receiver: Receiver
 def test_a_cancelled_job_is_posted_to_its_client(
     server: Server, receiver: Receiver, name: str, gate: Path
 ) -> None:
-    """Cancelled is an end as well."""
+    """A cancelled job has ended, so its document is posted."""
     submit(server, "/hold", call(name, gate))
     wait_until(lambda: events(server, name), "the first job at work")
     job = submit(server, "/echo", {}, hook(receiver, "/mine"))
@@ -162,7 +162,7 @@ def test_a_cancelled_job_is_posted_to_its_client(
 def test_an_expired_job_is_posted_to_its_client(
     start: Start, receiver: Receiver, name: str, gate: Path
 ) -> None:
-    """So is expired."""
+    """An expired job has ended, so its document is posted."""
     env = {"RECEIVER": receiver.url, "SECRETS": SECRET, "EXPIRE_AFTER": "0.5"}
     server = start(SOURCE, env=env)
     submit(server, "/hold", call(name, gate))
@@ -173,7 +173,7 @@ def test_an_expired_job_is_posted_to_its_client(
 
 @pytest.mark.parametrize("path", ["/sends", "/sends-async", "/sends-in-job"])
 def test_a_handler_may_send_what_it_likes(server: Server, receiver: Receiver, path: str) -> None:
-    """``send_webhook(url, json)`` works in sync handlers, async ones and jobs, and is signed."""
+    """``send_webhook(url, json)`` works in sync handlers, async handlers and jobs, and it signs."""
     post(server, path, {"progress": [1, 2]})
     received = receiver.next()
     assert (received.path, received.body) == ("/sent", {"progress": [1, 2]})
@@ -181,7 +181,7 @@ def test_a_handler_may_send_what_it_likes(server: Server, receiver: Receiver, pa
 
 
 def of_each_kind(server: Server, receiver: Receiver) -> list[Received]:
-    """Return a webhook of a direct call, of a job, and one to a client's own URL."""
+    """Return webhooks of a direct call, of a job, and of a job with a client's own URL."""
     post(server, "/direct", {})
     direct = receiver.next()
     submit(server, "/job")
@@ -191,7 +191,7 @@ def of_each_kind(server: Server, receiver: Receiver) -> list[Received]:
 
 
 def test_webhooks_are_signed(server: Server, receiver: Receiver) -> None:
-    """Receivers verify them with the ``standardwebhooks`` package, and forged ones not."""
+    """Receivers can verify webhooks with ``standardwebhooks``, and reject forged ones."""
     for received in of_each_kind(server, receiver):
         received.verify()
         with pytest.raises(WebhookVerificationError):
@@ -199,14 +199,14 @@ def test_webhooks_are_signed(server: Server, receiver: Receiver) -> None:
 
 
 def test_webhooks_have_ids_and_times(server: Server, receiver: Receiver) -> None:
-    """Each has an id of its own, and the second it was sent in."""
+    """Each webhook has its own id, and the time at which it was sent."""
     received = of_each_kind(server, receiver)
     assert len({one.id for one in received}) == len(received)
     assert all(abs(int(one.headers["webhook-timestamp"]) - time.time()) < 30 for one in received)
 
 
 def test_rotating_secrets_all_sign(start: Start, receiver: Receiver) -> None:
-    """While two are in use, receivers that know either one are content."""
+    """While two secrets are in use, receivers that know either one can verify."""
     secrets = f"{SECRET} {OLD_SECRET}"
     server = start(SOURCE, env={"RECEIVER": receiver.url, "SECRETS": secrets})
     post(server, "/direct", {})
@@ -217,7 +217,7 @@ def test_rotating_secrets_all_sign(start: Start, receiver: Receiver) -> None:
 
 
 def test_without_a_secret_nothing_is_signed(start: Start, receiver: Receiver) -> None:
-    """What is posted has an id and a time all the same."""
+    """Without a secret, a webhook still has an id and a time."""
     server = start(SOURCE, env={"RECEIVER": receiver.url, "SECRETS": ""})
     post(server, "/direct", {})
     received = receiver.next()
@@ -226,7 +226,7 @@ def test_without_a_secret_nothing_is_signed(start: Start, receiver: Receiver) ->
 
 
 def test_deliveries_are_told(server: Server, receiver: Receiver) -> None:
-    """Each attempt has its number, its time, its duration and what it was answered."""
+    """Each attempt is listed with its number, its time, its duration and the answer."""
     job = submit(server, "/echo", {}, hook(receiver, "/mine?token=hush"))
     received = receiver.next()
     assert received.path == "/mine?token=hush"
@@ -241,13 +241,13 @@ def test_deliveries_are_told(server: Server, receiver: Receiver) -> None:
 
 
 def test_a_job_without_webhooks_has_no_deliveries(server: Server) -> None:
-    """The list is there, and empty."""
+    """The list exists, and is empty."""
     job: Document = end_of(server, submit(server, "/echo"))
     assert get(server, f"/jobs/{job['id']}/deliveries").json() == {"deliveries": []}
 
 
 def test_credentials_in_a_url_are_shown_to_nobody(server: Server, receiver: Receiver) -> None:
-    """Neither the log nor a job's deliveries tell a query."""
+    """Neither the log nor a job's deliveries show the query of a URL."""
     job = submit(server, "/echo", {}, hook(receiver, "/mine?token=hush"))
     post(server, "/direct", {})
     wait_until(lambda: attempts(server, job), "the attempt to be told")
@@ -257,7 +257,7 @@ def test_credentials_in_a_url_are_shown_to_nobody(server: Server, receiver: Rece
 
 
 def test_clients_name_no_receivers_unless_they_may(start: Start, gate: Path) -> None:
-    """Without ``client_urls=True`` a submit with ``Webhook-Url`` is refused, and makes no job."""
+    """Without ``client_urls=True``, a submit with ``Webhook-Url`` is refused and makes no job."""
     source = SOURCE.replace("client_urls=True", "client_urls=False")
     server = start(source, env={"RECEIVER": "http://127.0.0.1:9", "SECRETS": ""})
     response = post(server, "/echo", {}, {"Webhook-Url": "https://93.184.216.34/hook"})

@@ -1,4 +1,4 @@
-"""Background jobs: how they are submitted, and what is told of them."""
+"""Background jobs: how they are submitted, and what their documents say."""
 
 import re
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_background_handler_answers_before_it_runs(server: Server, name: str, gate: Path) -> None:
-    """202 comes while the handler waits for what only comes later."""
+    """The 202 comes while the handler still waits for its gate."""
     job = submit(server, "/hold", call(name, gate))
     assert job["status"] in ("queued", "running")
     gate.touch()
@@ -93,14 +93,14 @@ def test_a_background_handler_answers_before_it_runs(server: Server, name: str, 
 
 
 def test_the_202_tells_where_the_job_is_found(server: Server) -> None:
-    """``Location`` leads to the document of the job that was made."""
+    """``Location`` leads to the document of the new job."""
     response = post(server, "/echo", {})
     assert response.headers["location"] == f"/jobs/{response.json()['id']}"
     assert get(server, response.headers["location"]).json()["id"] == response.json()["id"]
 
 
 def test_the_document_of_a_waiting_job(server: Server, name: str, gate: Path) -> None:
-    """It is queued, has no times but one, and a position."""
+    """A waiting job is queued, and has a creation time, no other times, and a position."""
     submit(server, "/hold", call(name, gate))
     wait_until(lambda: events(server, name), "the first job at work")
     job = document(server, submit(server, "/echo"))
@@ -110,7 +110,7 @@ def test_the_document_of_a_waiting_job(server: Server, name: str, gate: Path) ->
 
 
 def test_the_document_of_a_running_job(server: Server, name: str, gate: Path) -> None:
-    """It has begun, for the first time, and has no position any more."""
+    """A running job is in its first attempt, and no longer has a position."""
     job = reaches(server, submit(server, "/hold", call(name, gate)), "running")
     assert set(job) == DOCUMENT
     assert (job["attempts"], job["finished_at"]) == (1, None)
@@ -118,7 +118,7 @@ def test_the_document_of_a_running_job(server: Server, name: str, gate: Path) ->
 
 
 def test_the_document_of_a_job_that_has_succeeded(server: Server) -> None:
-    """It holds the output, and neither an error nor a position."""
+    """The document has the output, and neither an error nor a position."""
     job = end_of(server, submit(server, "/echo", {"a": [1, None, "é"]}))
     assert set(job) == DOCUMENT | {"output"}
     assert (job["status"], job["attempts"]) == ("succeeded", 1)
@@ -126,7 +126,7 @@ def test_the_document_of_a_job_that_has_succeeded(server: Server) -> None:
 
 
 def test_times_are_rfc_3339_in_utc_and_in_order(server: Server) -> None:
-    """A job is created, begins and ends, now."""
+    """The times of creation, start and end are in order, and the last one is now."""
     job = end_of(server, submit(server, "/echo"))
     times = [job["created_at"], job["started_at"], job["finished_at"]]
     assert [time for time in times if not RFC_3339.fullmatch(time)] == []
@@ -136,7 +136,7 @@ def test_times_are_rfc_3339_in_utc_and_in_order(server: Server) -> None:
 
 
 def test_waiting_jobs_have_positions_in_order(server: Server, name: str, gate: Path) -> None:
-    """Each is one behind the one that was submitted before it."""
+    """Each job is one position behind the job submitted before it."""
     submit(server, "/hold", call(name, gate))
     wait_until(lambda: events(server, name), "the first job at work")
     jobs = [submit(server, "/echo") for _ in range(4)]
@@ -146,7 +146,7 @@ def test_waiting_jobs_have_positions_in_order(server: Server, name: str, gate: P
 
 
 def test_jobs_run_in_the_order_they_were_submitted(server: Server, name: str, gate: Path) -> None:
-    """Ten that wait run one after the other, the oldest first."""
+    """Ten waiting jobs run one after the other, the oldest first."""
     jobs = [submit(server, "/hold", call(f"{name} {number}", gate)) for number in range(10)]
     gate.touch()
     end_of(server, jobs[-1])
@@ -155,14 +155,14 @@ def test_jobs_run_in_the_order_they_were_submitted(server: Server, name: str, ga
 
 
 def test_ids_are_not_guessable(server: Server) -> None:
-    """Ids of jobs made one after the other are long, and mostly different."""
+    """The ids of consecutive jobs are long, and mostly different."""
     first, second = (submit(server, "/echo")["id"] for _ in range(2))
     assert len(first) >= 22
     assert sum(a == b for a, b in zip(first, second, strict=True)) < len(first) * 2 / 3
 
 
 def test_an_id_that_is_none_is_not_found(server: Server) -> None:
-    """404, in the shape of every error, for each thing that can be asked of a job."""
+    """Every request about an unknown job is answered 404, in the format of every error."""
     with server.client() as http:
         answers = [
             http.get("/jobs/none"),
@@ -175,7 +175,7 @@ def test_an_id_that_is_none_is_not_found(server: Server) -> None:
 
 
 def test_a_client_may_wait_for_the_end(server: Server, name: str, gate: Path) -> None:
-    """``Prefer: wait`` on the document answers with the end, as soon as it is there."""
+    """With ``Prefer: wait``, the document is answered as soon as the job has ended."""
     job = submit(server, "/hold", call(name, gate))
     reaches(server, job, "running")
     answer = get(server, f"/jobs/{job['id']}", {"Prefer": "wait=0.3"})
@@ -187,17 +187,17 @@ def test_a_client_may_wait_for_the_end(server: Server, name: str, gate: Path) ->
 
 @pytest.mark.parametrize("path", ["/echo", "/async"])
 def test_a_job_returns_what_its_handler_returns(server: Server, path: str) -> None:
-    """On the GPU thread and on the event loop."""
+    """The output is the handler's result, on the GPU thread and on the event loop."""
     assert end_of(server, submit(server, path, {"a": 1}))["output"] == {"got": {"a": 1}}
 
 
 def test_a_job_runs_on_the_gpu_thread(server: Server) -> None:
-    """As every handler does that is no coroutine."""
+    """A job runs on the GPU thread, unless its handler is a coroutine function."""
     assert end_of(server, submit(server, "/thread"))["output"] == "potassium-gpu"
 
 
 def test_a_job_has_the_request_that_submitted_it(server: Server) -> None:
-    """Its id, its headers and its body are there when the handler runs."""
+    """The handler sees the id, the headers and the body of the original request."""
     job = submit(server, "/headers", {"a": 1}, {"X-Request-Id": "one", "X-Model": "large"})
     assert end_of(server, job)["output"] == {"id": "one", "model": "large", "json": {"a": 1}}
 
@@ -210,21 +210,21 @@ def test_a_body_need_not_be_text(server: Server) -> None:
 
 
 def test_input_that_is_invalid_is_refused_at_submit(server: Server) -> None:
-    """Nobody has to look at a job to learn that its input was wrong."""
+    """Nobody has to look at a job to learn that its input is invalid."""
     assert error(post(server, "/item", {"number": "x"})) == (422, "invalid_input")
     assert error(server.post("/item", content=b"{")) == (400, "malformed_json")
     assert end_of(server, submit(server, "/item", {"number": 4}))["output"] == 40
 
 
 def test_progress_is_told(server: Server, gate: Path) -> None:
-    """What the handler says with ``request.progress`` is in the document while it runs."""
+    """What the handler reports with ``request.progress`` is in the document while it runs."""
     job = submit(server, "/steps", {"gate": str(gate)})
     wait_until(lambda: document(server, job)["progress"] == 0.4, "the progress")
     assert document(server, job)["message"] == "epoch 2"
 
 
 def test_the_output_of_a_streaming_handler_is_its_chunks(server: Server) -> None:
-    """They are kept as a list, in order."""
+    """The chunks are kept as a list, in order."""
     assert end_of(server, submit(server, "/stream"))["output"] == ["a", {"b": 1}, 2]
 
 

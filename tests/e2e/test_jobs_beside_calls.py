@@ -1,4 +1,4 @@
-"""Direct calls and background jobs on one GPU thread; and apps that have no jobs at all."""
+"""Direct calls and background jobs on one GPU thread; and apps without jobs."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from e2e.server import Server, Start, serve_source, wait_until
 from e2e.wire import call, events
 
 BACKLOG = 300  # jobs
-STEP = 0.02  # seconds that each call and job holds the GPU thread for
+STEP = 0.02  # seconds for which each call and each job holds the GPU thread
 SOURCE = (
     IMPORTS
     + f"""
@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def busy(tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Server]:
-    """A server that has a backlog of jobs of six seconds, far more than its queue takes."""
+    """A server with a backlog of six seconds of jobs, which is far more than its queue takes."""
     with serve_source(SOURCE, tmp_path) as server:
         list(pool.map(lambda n: submit(server, "/job", {"number": n}), range(BACKLOG)))
         wait_until(lambda: events(server, "job"), "the first of the backlog")
@@ -70,7 +70,7 @@ def busy(tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Server]:
 
 
 def test_a_backlog_does_not_push_calls_past_their_deadlines(busy: Server) -> None:
-    """Each of twenty calls is answered within a second, though seconds of jobs came before."""
+    """Each of twenty calls is answered within a second, though seconds of jobs came first."""
     seconds = []
     with busy.client() as http:
         for number in range(20):
@@ -85,7 +85,7 @@ def test_a_backlog_does_not_push_calls_past_their_deadlines(busy: Server) -> Non
 def test_a_crowd_of_calls_is_served_before_a_backlog(
     busy: Server, pool: ThreadPoolExecutor
 ) -> None:
-    """Thirty at once are all served within two seconds, and none is refused for the jobs."""
+    """Thirty calls at once are served within two seconds; none is refused because of the jobs."""
     headers = {"Prefer": "wait=2"}
     answers = list(pool.map(lambda n: post(busy, "/call", {"number": n}, headers), range(30)))
     assert [answer.status_code for answer in answers] == [200] * 30
@@ -93,7 +93,7 @@ def test_a_crowd_of_calls_is_served_before_a_backlog(
 
 
 def test_a_backlog_takes_no_place_in_the_queue(busy: Server) -> None:
-    """The server is ready for calls: jobs wait where they are kept."""
+    """The server is ready for calls: jobs wait in the store, not in the queue."""
     assert busy.get("/readyz").status_code == 200
 
 
@@ -107,7 +107,7 @@ def test_jobs_go_on_beside_calls(busy: Server) -> None:
 
 
 def test_probes_are_quick_beside_a_backlog(busy: Server) -> None:
-    """Health, readiness and status answer within 50 ms, in the median of many."""
+    """The median answer of health, readiness and status takes less than 50 ms."""
     seconds = []
     with busy.client() as http:
         for path in ["/healthz", "/readyz", "/_k/status"] * 10:
@@ -118,7 +118,7 @@ def test_probes_are_quick_beside_a_backlog(busy: Server) -> None:
 
 
 def test_urgent_jobs_come_first(start: Start, name: str, gate: Path) -> None:
-    """``X-Priority`` orders jobs that wait as it orders calls."""
+    """``X-Priority`` orders waiting jobs as it orders calls."""
     server = start(SOURCE)
     submit(server, "/hold", call(name, gate))
     wait_until(lambda: events(server, name), "the first job at work")
@@ -133,7 +133,7 @@ def test_urgent_jobs_come_first(start: Start, name: str, gate: Path) -> None:
 
 
 def test_an_app_without_jobs_knows_nothing_of_them(start: Start, tmp_path: Path) -> None:
-    """It opens no file and imports no store, also with webhooks; and it has no routes of jobs."""
+    """The app opens no file and imports no store, even with webhooks; and it has no job routes."""
     server = start(WITHOUT_JOBS)
     assert post(server, "/", {}).json() == []
     assert not (tmp_path / ".potassium").exists()
@@ -141,7 +141,7 @@ def test_an_app_without_jobs_knows_nothing_of_them(start: Start, tmp_path: Path)
 
 
 def test_an_app_that_has_a_background_handler_has_jobs(start: Start, tmp_path: Path) -> None:
-    """``jobs=`` need not be given: they are kept where they are by default."""
+    """``jobs=`` is not required: the jobs are kept in the default place."""
     server = start(SOURCE.replace("jobs=Jobs(), ", ""))
     job = submit(server, "/job", {"number": 1})
     assert end_of(server, job)["output"] == {"number": 1}

@@ -1,7 +1,7 @@
 """A server that is killed again and again loses no job and no webhook.
 
-``nox -s kill`` runs fifty rounds of it, the test suite three. The seed of the random moments is
-printed where a test fails; ``KILL_SEED`` sets it.
+``nox -s kill`` runs fifty rounds, the test suite three. A test that fails prints the seed of the
+random moments; ``KILL_SEED`` sets it.
 """
 
 import os
@@ -27,20 +27,20 @@ def outcome(rounds: Outcome) -> Outcome:
 
 
 def test_every_job_was_acknowledged_once(outcome: Outcome) -> None:
-    """Also where the first answer was lost with the server: one key, one id."""
+    """One key has one id, even if the first answer was lost with the server."""
     assert {number: len(ids) for number, ids in outcome.ids.items()} == dict.fromkeys(
         outcome.submitted, 1
     )
 
 
 def test_every_acknowledged_job_has_ended(outcome: Outcome) -> None:
-    """Each is in a terminal state, and none is unknown."""
+    """Each job is in a terminal state, and none is unknown."""
     assert [one for one in outcome.documents.values() if not is_final(one)] == []
     assert len(outcome.documents) == len(outcome.submitted)
 
 
 def test_every_job_has_one_end(outcome: Outcome) -> None:
-    """What its webhooks told and what its document says at last are the same end."""
+    """A job's webhooks and its final document report the same end."""
     assert [found for number in outcome.ids if len(found := ends(outcome, number)) != 1] == []
 
 
@@ -51,7 +51,7 @@ def test_only_kills_made_jobs_fail(outcome: Outcome) -> None:
 
 
 def test_every_job_has_its_own_output(outcome: Outcome) -> None:
-    """None has another one's."""
+    """No job has the output of another one."""
     for number, (job_id, *_) in outcome.ids.items():
         document = outcome.documents[job_id]
         if document["status"] == "succeeded":
@@ -59,29 +59,29 @@ def test_every_job_has_its_own_output(outcome: Outcome) -> None:
 
 
 def test_every_webhook_has_arrived(outcome: Outcome) -> None:
-    """At a receiver that refuses half of what comes, at least once."""
+    """Each webhook arrives at least once, at a receiver that refuses half of the attempts."""
     assert set(outcome.submitted) - outcome.accepted == set()
 
 
 def test_every_webhook_keeps_its_id(outcome: Outcome) -> None:
-    """However often it was sent, and by however many processes."""
+    """A webhook has one id, however often and by however many processes it is sent."""
     ids = [{one.id for one in received} for received in outcome.received.values()]
     assert [found for found in ids if len(found) != 1] == []
     assert len(set.union(*ids)) == len(outcome.submitted)
 
 
 def test_every_webhook_is_signed(outcome: Outcome) -> None:
-    """Each attempt verifies."""
+    """The signature of each attempt verifies."""
     assert outcome.forged == []
 
 
 def test_the_receiver_failed_half_the_time(outcome: Outcome) -> None:
-    """The test is as hard as it says."""
+    """The test is as hard as it claims to be."""
     attempts = sum(len(received) for received in outcome.received.values())
     assert 0.35 < 1 - len(outcome.accepted) / attempts < 0.65
 
 
 def test_the_kills_met_work(outcome: Outcome) -> None:
-    """In some round at least a job had not been delivered when the server was killed."""
+    """In at least one round, some job had not been delivered when the server was killed."""
     assert len(outcome.unfinished) == ROUNDS
     assert max(outcome.unfinished) > 0

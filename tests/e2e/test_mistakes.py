@@ -40,7 +40,7 @@ async def started(app: Potassium) -> AsyncIterator[Potassium]:
 
 
 def test_a_second_init_is_refused(app: Potassium) -> None:
-    """There is one ``@app.init``, and the message names it."""
+    """An app has one ``@app.init``, and the message names it."""
     app.init(nothing)
     with pytest.raises(PotassiumError, match=r"@app\.init"):
         app.init(nothing)
@@ -48,14 +48,14 @@ def test_a_second_init_is_refused(app: Potassium) -> None:
 
 @pytest.mark.parametrize(("first", "second"), [("/foo", "/foo"), ("foo", "/foo"), ("/foo", "foo")])
 def test_a_second_handler_on_one_path_is_refused(app: Potassium, first: str, second: str) -> None:
-    """With or without its slash a path is one path, and the message names it."""
+    """A path is the same with and without its slash, and the message names it."""
     app.handler(first)(handler)
     with pytest.raises(PotassiumError, match="/foo"):
         app.handler(second)(handler)
 
 
 def test_a_second_bare_handler_is_refused(app: Potassium) -> None:
-    """A bare ``@app.handler`` and ``@app.handler("/")`` are one path."""
+    """A bare ``@app.handler`` and ``@app.handler("/")`` have the same path."""
     app.handler(handler)
     with pytest.raises(PotassiumError):
         app.handler("/")(handler)
@@ -65,7 +65,7 @@ def test_a_second_bare_handler_is_refused(app: Potassium) -> None:
     "function", [nothing, only_the_cache, three_arguments, a_keyword, no_schema]
 )
 def test_a_signature_that_cannot_be_bound_is_refused(app: Potassium, function: Handler) -> None:
-    """The message shows the right form."""
+    """The message shows the correct signature."""
     with pytest.raises(PotassiumError, match=r"def handler\(cache: dict, json_in: dict\)"):
         app.handler(function)
 
@@ -74,7 +74,7 @@ def test_a_signature_that_cannot_be_bound_is_refused(app: Potassium, function: H
     "path", ["/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup", "healthz"]
 )
 def test_a_handler_on_a_path_of_the_servers_own_is_refused(app: Potassium, path: str) -> None:
-    """The operator's pages cannot be taken."""
+    """The paths of the operator's pages cannot be taken."""
     with pytest.raises(PotassiumError, match=path):
         app.handler(path)(handler)
 
@@ -87,26 +87,26 @@ def test_serving_without_a_handler_is_refused(app: Potassium) -> None:
 
 @pytest.mark.parametrize("json", [{}, None])
 def test_a_response_with_json_and_body_is_refused(json: object) -> None:
-    """A ``Response`` has one of the two, and the message names both."""
+    """A ``Response`` has either JSON or a body, and the message names both."""
     with pytest.raises(PotassiumError, match=r"(?s)json.*body"):
         Response(json=json, body=b"")
 
 
 async def test_a_handler_after_the_start_is_refused(started: Potassium) -> None:
-    """``@app.handler`` comes before the app starts."""
+    """``@app.handler`` must come before the app starts."""
     with pytest.raises(PotassiumError, match="start"):
         started.handler("/late")(handler)
 
 
 async def test_an_init_after_the_start_is_refused(started: Potassium) -> None:
-    """``@app.init`` comes before the app starts."""
+    """``@app.init`` must come before the app starts."""
     with pytest.raises(PotassiumError, match="start"):
         started.init(nothing)
 
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_queue_without_room_is_refused(size: int) -> None:
-    """Limits are validated when they are built, and the message names the wrong one."""
+    """Limits are validated when they are created, and the message names the invalid one."""
     with pytest.raises(PotassiumError, match="queue_size"):
         Limits(queue_size=size)
 
@@ -119,7 +119,7 @@ def test_optimizing_what_is_no_module_is_refused(app: Potassium, model: object) 
 
 
 def test_optimizing_what_is_no_module_imports_no_torch() -> None:
-    """The check costs nothing where torch is not used."""
+    """The check does not import torch into an app that does not use it."""
     source = """
 import sys
 from potassium import Potassium

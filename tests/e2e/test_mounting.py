@@ -1,4 +1,4 @@
-"""Inside another ASGI app."""
+"""A model inside another ASGI app."""
 
 import asyncio
 import re
@@ -81,7 +81,7 @@ def mounted(
 
 
 def test_a_mounted_model_is_called_under_its_prefix(mounted: Server) -> None:
-    """The bare handler answers at the place where the app is mounted."""
+    """The bare handler answers at the prefix where the app is mounted."""
     assert mounted.post("/model/", {"a": 1}).json() == {"loaded": True, "a": 1}
 
 
@@ -107,7 +107,7 @@ def test_a_mounted_model_has_its_pages_under_its_prefix(mounted: Server, path: s
 
 
 def test_a_mounted_models_errors_have_its_shape(mounted: Server) -> None:
-    """An unknown path under the prefix is answered as the model would."""
+    """An unknown path under the prefix is answered as the model would answer it."""
     assert error(mounted.post("/model/nowhere", {})) == (404, "not_found")
 
 
@@ -126,7 +126,7 @@ def test_a_parent_that_is_stopped_ends(start: Start, parent: str) -> None:
 
 
 def test_a_lifespan_inside_the_parents_own_ends_before_it(start: Start) -> None:
-    """What the parent does after its ``async with`` is still done."""
+    """The code after the parent's ``async with`` still runs."""
     server = start(PARENTS[ENTERED[1]], target="parent", ready="/own")
     server.stop()
     assert "parent ends" in server.log()
@@ -136,7 +136,7 @@ LAZY = PARENTS["without a lifespan"]
 
 
 def first_requests(server: Server, path: str = "/model/") -> list[httpx.Response]:
-    """Send 100 requests at once, to a server that has had none."""
+    """Send 100 requests at once to a server that has had none."""
 
     async def send() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=100)
@@ -162,7 +162,7 @@ def test_simultaneous_first_requests_load_the_model_once(start: Start) -> None:
 
 
 def test_simultaneous_first_requests_log_once_how_to_preload(start: Start) -> None:
-    """The log names the lifespan that the parent could have entered."""
+    """The log names, once, the lifespan that the parent could have entered."""
     server = start(LAZY, target="parent", ready="/own")
     first_requests(server)
     assert server.log().count("lifespan=") == 1
@@ -193,7 +193,7 @@ def test_a_model_that_is_loading_is_alive_but_not_ready(start: Start) -> None:
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A parent whose model was started by 100 first requests, and could not be loaded."""
+    """A parent whose model is started by 100 first requests and cannot be loaded."""
     folder = tmp_path_factory.mktemp("failed")
     broken = {"BROKEN": "1"}
     with serve_source(LAZY, folder, target="parent", ready="/own", env=broken) as server:
@@ -201,18 +201,18 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_no_first_request_hangs_when_the_model_cannot_be_loaded(failed: Server) -> None:
-    """When init raises, each of 100 first requests is answered 503."""
+    """If init raises, each of 100 first requests is answered 503."""
     assert {response.status_code for response in first_requests(failed)} == {503}
 
 
 def test_a_model_that_cannot_be_loaded_is_logged_once(failed: Server) -> None:
-    """One traceback, however many requests waited."""
+    """The log has one traceback, however many requests waited."""
     failed.post("/model/", {})
     assert failed.log().count("RuntimeError: no such model") == 1
 
 
 def test_a_model_that_cannot_be_loaded_is_shown_by_its_own_lines(failed: Server) -> None:
-    """The traceback begins at init: the files on the log are the user's."""
+    """The traceback begins at init: the files in it are the user's."""
     failed.post("/model/", {})
     frames = re.findall(r'File "(.+)", line \d+, in (\w+)', failed.log())
     assert frames == [(str(failed.log_file.parent / "app.py"), "init")]

@@ -1,4 +1,4 @@
-"""The pages for operators, and a queue that is full."""
+"""The pages for operators, and a full queue."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def busy(server: Server, pool: ThreadPoolExecutor, gate: Path) -> Busy:
 
 
 def seconds_to_answer(server: Server, path: str) -> float:
-    """Return the median of five tries, so that a busy test machine does not count."""
+    """Return the median of five tries, so that a busy test machine does not matter."""
     times = []
     with server.client() as http:
         http.get("/healthz")
@@ -93,7 +93,7 @@ def seconds_to_answer(server: Server, path: str) -> float:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_ready_server_answers_200_on_every_page(server: Server, path: str) -> None:
-    """Health, readiness, status and warm-up are all fine."""
+    """Health, readiness, status and warm-up all answer 200."""
     assert server.get(path).status_code == 200
 
 
@@ -102,19 +102,19 @@ def test_a_ready_server_answers_200_on_every_page(server: Server, path: str) -> 
 def test_pages_answer_at_once_while_a_handler_runs(
     server: Server, busy: Busy, work: str, path: str
 ) -> None:
-    """50 ms suffice while a handler holds the thread, with or without the interpreter."""
+    """50 ms are enough while a handler holds the thread, whether or not it also holds the GIL."""
     busy(work)
     assert seconds_to_answer(server, path) < 0.05
 
 
 def test_a_busy_server_is_alive(server: Server, busy: Busy) -> None:
-    """A handler that runs does not turn liveness red."""
+    """A running handler does not turn liveness red."""
     busy("/wait")
     assert server.get("/healthz").status_code == 200
 
 
 def test_a_busy_server_is_ready(server: Server, busy: Busy) -> None:
-    """A handler that runs does not turn readiness red while the queue has room."""
+    """A running handler does not turn readiness red while the queue has room."""
     busy("/wait")
     assert server.get("/readyz").status_code == 200
 
@@ -127,12 +127,12 @@ def test_warmup_says_that_the_model_is_loaded(server: Server, method: str) -> No
 
 
 def test_both_status_pages_say_the_same(server: Server) -> None:
-    """/__status__ has what /_k/status has."""
+    """/__status__ has the same members as /_k/status."""
     assert server.get("/__status__").json().keys() == server.status().keys()
 
 
 def test_status_says_that_the_server_is_ready(server: Server) -> None:
-    """The state is among the members."""
+    """The members include the state."""
     assert server.status()["state"].lower() == "ready"
 
 
@@ -145,7 +145,7 @@ def test_the_sequence_number_counts_calls(server: Server) -> None:
 
 
 def test_the_gpu_is_available_after_a_call(server: Server) -> None:
-    """Without a call there is nothing that holds the GPU."""
+    """Nothing holds the GPU when no call runs."""
     server.post("/", {})
     assert server.status()["gpu_available"] is True
 
@@ -174,7 +174,7 @@ def test_inference_time_grows_while_a_call_runs(server: Server, busy: Busy) -> N
 
 @pytest.fixture
 def full(server: Server, busy: Busy, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
-    """A running call, a full queue behind it, and many more calls, of which the rest is answered.
+    """A running call, a full queue behind it, and many more calls, which have been refused.
 
     The first of the calls is the running one.
     """
@@ -191,12 +191,12 @@ def refused(calls: list[Future[httpx.Response]]) -> list[httpx.Response]:
 
 
 def test_a_full_queue_refuses_at_once(full: list[Future[httpx.Response]]) -> None:
-    """While the running call goes on, those beyond the queue are answered 503."""
+    """Calls beyond the queue are answered 503 while the running call goes on."""
     assert {error(response) for response in refused(full)} == {(503, "queue_full")}
 
 
 def test_what_fits_the_queue_is_served(full: list[Future[httpx.Response]], gate: Path) -> None:
-    """The running call and as many as the queue takes are served, no less and no more."""
+    """Exactly the running call and those in the queue are served."""
     gate.touch()
     statuses = [call.result().status_code for call in full]
     assert statuses.count(200) == 1 + QUEUE_SIZE
@@ -231,7 +231,7 @@ def test_a_server_that_was_full_serves_again(
 def test_a_call_whose_client_left_gives_its_place_back(
     server: Server, busy: Busy, pool: ThreadPoolExecutor, gate: Path
 ) -> None:
-    """When the clients of a full queue have gone, the next call finds room."""
+    """When the clients of a full queue have left, the next call finds room."""
     busy("/wait")
     left = [server.connect() for _ in range(QUEUE_SIZE)]
     for connection in left:

@@ -1,4 +1,4 @@
-"""Work before the queue and after it, off the GPU thread."""
+"""Work before and after the queue, off the GPU thread."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from e2e.server import Server, Start, error, serve_source, wait_until
 from e2e.streams import send, wait_for_event
 from e2e.wire import answer, events
 
-TIMEOUT = 0.5  # seconds, where the handler has one
+TIMEOUT = 0.5  # seconds, for the handler that has a timeout
 FAILED = (500, "handler_error")
 
 SOURCE = (
@@ -109,27 +109,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def done(number: int) -> list[object]:
-    """Return the result of an input that went all the way."""
+    """Return the result of an input that has passed all three functions."""
     return ["prepare", "work", "finish", number]
 
 
 @PATHS
 def test_a_call_goes_through_all_three(server: Server, name: str, path: str) -> None:
-    """What ``prepare`` returns is the handler's input, what that returns is ``finish``'s."""
+    """The handler gets what ``prepare`` returns, and ``finish`` gets what the handler returns."""
     assert server.post(path, {"name": name, "number": 3}).json() == done(3)
 
 
 def test_each_input_of_a_batch_goes_through_all_three(
     server: Server, name: str, gate: Path
 ) -> None:
-    """``prepare`` and ``finish`` take one input each, the handler a list."""
+    """``prepare`` and ``finish`` take one input each, and the handler takes a list."""
     assert outcomes(server, gate, "/batch", items(name, 8)) == [done(n) for n in range(8)]
     assert [len(batch) for batch in batches(server, name)] == [8]
 
 
 @PATHS
 def test_only_the_middle_runs_on_the_gpu_thread(server: Server, name: str, path: str) -> None:
-    """The rest runs in worker threads, not on the event loop either."""
+    """``prepare`` and ``finish`` run in worker threads, not on the event loop."""
     server.post(path, {"name": name, "number": 3})
     assert [line for line in events(server, name) if "batch" not in line] == [
         f"{name} prepare beside",
@@ -146,13 +146,13 @@ def test_both_may_take_the_cache(server: Server, name: str) -> None:
 
 @PATHS
 def test_the_annotation_of_prepare_binds_the_input(server: Server, name: str, path: str) -> None:
-    """What does not validate is answered 422, and nothing is run for it."""
+    """Input that does not validate is answered 422, and nothing runs for it."""
     assert error(server.post(path, {"name": name, "number": "x"})) == (422, "invalid_input")
     assert events(server, name) == []
 
 
 def test_a_prepare_without_an_annotation_takes_objects(server: Server) -> None:
-    """As a handler without one does."""
+    """Without an annotation, ``prepare`` gets the JSON object, as a handler does."""
     assert server.post("/object", {"a": 1}).json() == {"a": 1}
     assert error(server.post("/object", [1])) == (422, "invalid_input")
 
@@ -164,7 +164,7 @@ def test_a_prepare_may_take_bytes(server: Server) -> None:
 
 
 def test_what_finish_returns_is_the_answer(server: Server) -> None:
-    """``finish`` may return what a handler may."""
+    """``finish`` may return whatever a handler may return."""
     response = server.post("/response", {})
     assert (response.status_code, response.content) == (201, b"\x00\xff")
 
@@ -172,7 +172,7 @@ def test_what_finish_returns_is_the_answer(server: Server) -> None:
 def test_inputs_are_prepared_while_the_gpu_thread_is_held(
     server: Server, name: str, gate: Path
 ) -> None:
-    """When the thread becomes free its inputs are ready."""
+    """When the thread becomes free, its inputs are ready."""
     with waiting(server, gate, "/batch", items(name, 4)) as connections:
         prepared = f"{name} prepare beside"
         wait_until(lambda: events(server, name) == [prepared] * 4, "prepared inputs")
@@ -187,7 +187,7 @@ def test_inputs_are_prepared_while_the_gpu_thread_is_held(
 def test_work_beside_the_gpu_thread_does_not_hold_it(
     server: Server, name: str, gate: Path, path: str, place: str
 ) -> None:
-    """While one call is prepared or finished others are served, of the same handler too."""
+    """While one call is prepared or finished, others are served, even of the same handler."""
     slow = {"name": name, "number": 1, "fault": f"waits in {place}", "gate": str(gate)}
     with send(server, path, slow) as connection:
         wait_for_event(server, f"{name} {place} beside")
@@ -202,7 +202,7 @@ def test_work_beside_the_gpu_thread_does_not_hold_it(
 def test_an_error_is_the_same_wherever_it_is_raised(
     server: Server, name: str, path: str, place: str
 ) -> None:
-    """500, or the status of an ``HTTPException``, as if all three were one function."""
+    """The answer is a 500, or the ``HTTPException``'s status, as if the three were one function."""
     raising = {"name": name, "number": 1, "fault": f"raises in {place}"}
     conflict = {"name": name, "number": 1, "fault": f"409 in {place}"}
     assert error(server.post(path, raising)) == FAILED
@@ -213,7 +213,7 @@ def test_an_error_is_the_same_wherever_it_is_raised(
 def test_one_input_that_fails_fails_alone(
     server: Server, name: str, gate: Path, place: str
 ) -> None:
-    """Wherever it is raised, its batch-mates get their results."""
+    """Wherever one input raises, its batch-mates get their results."""
     bodies = items(name, 4, _2=f"raises in {place}")
     failing = bodies.pop(2)
     with waiting(server, gate, "/batch", bodies) as connections:
@@ -228,7 +228,7 @@ def test_one_input_that_fails_fails_alone(
 
 @pytest.mark.parametrize("place", ["prepare", "finish"])
 def test_an_error_is_on_the_log_under_its_request(server: Server, name: str, place: str) -> None:
-    """The traceback is found by request id, and stays on the server."""
+    """The traceback is logged under the request id, and stays on the server."""
     body = {"name": name, "number": 1, "fault": f"raises in {place}"}
     response = server.post("/alone", body, headers={"X-Request-Id": name})
     assert "hidden-4711" not in response.text
@@ -240,7 +240,7 @@ def test_an_error_is_on_the_log_under_its_request(server: Server, name: str, pla
 def test_a_deadline_holds_for_all_three_together(
     server: Server, name: str, gate: Path, place: str
 ) -> None:
-    """It is answered 504 on time wherever the time is lost, and what follows is not run."""
+    """A call is answered 504 on time wherever it loses the time; later steps do not run."""
     slow = {"name": name, "number": 1, "fault": f"waits in {place}", "gate": str(gate)}
     with send(server, "/timeout", slow) as connection:
         assert answer(connection).error() == (504, "deadline_exceeded")
@@ -254,7 +254,7 @@ def test_a_deadline_holds_for_all_three_together(
 def test_a_client_that_leaves_before_the_queue_costs_no_gpu_time(
     server: Server, name: str, gate: Path
 ) -> None:
-    """An input that is prepared for nobody is not run."""
+    """An input that is prepared for nobody does not run."""
     slow = {"name": name, "number": 1, "fault": "waits in prepare", "gate": str(gate)}
     with send(server, "/alone", slow):
         wait_for_event(server, f"{name} prepare beside")
@@ -269,7 +269,7 @@ def test_a_client_that_leaves_before_the_queue_costs_no_gpu_time(
 def test_each_caller_gets_its_own_result(
     server: Server, name: str, path: str, pool: ThreadPoolExecutor
 ) -> None:
-    """Under load from many connections no result goes to another caller."""
+    """Under load from many connections, no result goes to another caller."""
 
     def calls(caller: int) -> list[bool]:
         with server.client() as http:
@@ -287,7 +287,7 @@ def test_each_caller_gets_its_own_result(
 def test_a_drain_waits_for_all_three(
     start: Start, name: str, gate: Path, path: str, place: str
 ) -> None:
-    """A call that was admitted is answered, wherever the signal finds it; the end is clean."""
+    """An admitted call is answered, wherever the signal finds it, and the end is clean."""
     server = start(SOURCE)
     slow = {"name": name, "number": 1, "fault": f"waits in {place}", "gate": str(gate)}
     with send(server, path, slow) as connection:

@@ -1,4 +1,4 @@
-"""A process from its start to its end."""
+"""A server process from its start to its end."""
 
 import re
 import signal
@@ -42,7 +42,7 @@ BROKEN = SOURCE.replace('return {"model": len}', 'raise RuntimeError("no such mo
 
 
 def run(command: list[str], folder: Path, port: int) -> tuple[int, str]:
-    """Run ``command`` until it ends and return its exit status and all that it wrote."""
+    """Run ``command`` until it ends; return its exit status and everything that it wrote."""
     ended = subprocess.run(
         command,
         cwd=folder,
@@ -56,7 +56,7 @@ def run(command: list[str], folder: Path, port: int) -> tuple[int, str]:
 
 
 def command(source: str, folder: Path, runner: str, port: int) -> list[str]:
-    """Return what runs ``source`` with ``runner``: python or uvicorn."""
+    """Return the command that runs ``source`` with ``runner``: python or uvicorn."""
     app_file = folder / "app.py"
     app_file.write_text(source)
     return python(app_file) if runner == "python" else uvicorn("app:app", port)
@@ -91,13 +91,13 @@ def test_the_host_is_the_loopback(start: Start) -> None:
 
 
 def test_serve_passes_other_options_to_uvicorn(start: Start) -> None:
-    """``app.serve(server_header=False)`` is uvicorn's ``server_header``."""
+    """``app.serve(server_header=False)`` passes ``server_header`` to uvicorn."""
     server = start(SOURCE.replace("serve()", "serve(server_header=False)"))
     assert "server" not in server.get("/healthz").headers
 
 
 def test_serve_takes_host_and_port(start: Start, free_port: int) -> None:
-    """``app.serve(host, port)`` serves there."""
+    """``app.serve(host, port)`` serves at that address."""
     arguments = f"serve('127.0.0.1', {free_port})"
     server = start(SOURCE.replace("serve()", arguments), port=free_port)
     assert server.post("/", {"a": 1}).json() == {"length": 1}
@@ -115,7 +115,7 @@ def test_uvicorn_serves_the_app(start: Start) -> None:
 
 
 def test_uvicorn_without_lifespan_serves_the_app(start: Start) -> None:
-    """A server that runs no lifespan has its first request start the app."""
+    """Without a lifespan, the first request starts the app."""
     server = start(SOURCE, target="app", arguments=["--lifespan", "off"], ready="/healthz")
     assert server.post("/", {"a": 1}).json() == {"length": 1}
 
@@ -139,7 +139,7 @@ def test_a_signal_leaves_no_traceback(start: Start, sig: signal.Signals) -> None
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 def test_a_call_that_runs_is_answered_before_the_end(either: Server, sig: signal.Signals) -> None:
-    """A signal during a call does not cut it off."""
+    """A signal does not cut off a running call."""
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(either.post, "/", {"seconds": 0.3})
         wait_until(lambda: not either.status()["gpu_available"], "a handler that runs")
@@ -148,7 +148,7 @@ def test_a_call_that_runs_is_answered_before_the_end(either: Server, sig: signal
 
 
 def test_calls_that_wait_are_answered_before_the_end(start: Start) -> None:
-    """A signal does not cut off what was admitted behind the running call."""
+    """A signal does not cut off the calls that were admitted behind the running one."""
     server = start(SOURCE)
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(server.post, "/", {"seconds": 0.15}) for _ in range(4)]
@@ -167,14 +167,14 @@ def test_an_idle_connection_does_not_delay_the_end(start: Start) -> None:
 
 @pytest.mark.parametrize("runner", ["python", "uvicorn"])
 def test_an_init_that_raises_ends_the_process(tmp_path: Path, free_port: int, runner: str) -> None:
-    """The exit status tells a supervisor that the model could not be loaded."""
+    """The exit status says that the model could not be loaded."""
     status, _ = run(command(BROKEN, tmp_path, runner, free_port), tmp_path, free_port)
     assert status > 0
 
 
 @pytest.mark.parametrize("runner", ["python", "uvicorn"])
 def test_an_init_that_raises_is_logged_once(tmp_path: Path, free_port: int, runner: str) -> None:
-    """The log has one traceback, and it ends in what init raised."""
+    """The log has one traceback, and it ends with what init raised."""
     _, log = run(command(BROKEN, tmp_path, runner, free_port), tmp_path, free_port)
     assert log.count(TRACEBACK) == log.count("RuntimeError: no such model") == 1
 
@@ -183,7 +183,7 @@ def test_an_init_that_raises_is_logged_once(tmp_path: Path, free_port: int, runn
 def test_an_init_that_raises_is_shown_by_its_own_lines(
     tmp_path: Path, free_port: int, runner: str
 ) -> None:
-    """The traceback begins at init: the files on the log are the user's."""
+    """The traceback begins at init: the files in it are the user's."""
     _, log = run(command(BROKEN, tmp_path, runner, free_port), tmp_path, free_port)
     assert FRAMES.findall(log) == [(str(tmp_path / "app.py"), "init")]
 
@@ -191,7 +191,7 @@ def test_an_init_that_raises_is_shown_by_its_own_lines(
 def test_a_mistake_that_shows_at_the_start_is_told_by_its_message(
     tmp_path: Path, free_port: int
 ) -> None:
-    """Frames would lead nowhere where the app is not complete."""
+    """The log has no frames, which would lead nowhere in an incomplete app."""
     source = """
 from potassium import Potassium
 
@@ -209,14 +209,14 @@ def handler(cache: dict, json_in: dict) -> dict: ...
 
 @pytest.mark.parametrize("raised", ["SystemExit('bye')", "KeyboardInterrupt()"])
 def test_an_init_that_exits_ends_the_process(tmp_path: Path, free_port: int, raised: str) -> None:
-    """``SystemExit`` and ``KeyboardInterrupt`` in init are failures as well."""
+    """``SystemExit`` and ``KeyboardInterrupt`` in init are failures too."""
     source = BROKEN.replace('RuntimeError("no such model")', raised)
     status, _ = run(command(source, tmp_path, "python", free_port), tmp_path, free_port)
     assert status != 0
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
-    """The log says which address could not be had, without a traceback."""
+    """The log says which address is in use, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         _, log = run(command(SOURCE, tmp_path, "python", port), tmp_path, port)
@@ -226,7 +226,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_ends_the_process(tmp_path: Path) -> None:
-    """The exit status tells that nothing is served."""
+    """The exit status says that nothing is served."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         status, _ = run(command(SOURCE, tmp_path, "python", port), tmp_path, port)
@@ -234,7 +234,7 @@ def test_a_port_in_use_ends_the_process(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    """The message names the variable."""
+    """The message names the environment variable."""
     app = command(SOURCE, tmp_path, "python", 0)
     ended = subprocess.run(
         app,

@@ -1,4 +1,4 @@
-"""Handlers of direct calls that are run as background jobs where the client prefers it."""
+"""Handlers of direct calls that run as background jobs if the client prefers it."""
 
 import json
 import time
@@ -78,14 +78,14 @@ def test_any_handler_is_run_in_the_background_where_asked_for(server: Server) ->
 
 
 def test_without_the_preference_a_handler_answers_directly(server: Server) -> None:
-    """An app that has jobs still answers calls."""
+    """An app that has jobs still answers calls directly."""
     response = post(server, "/echo", {"a": 1})
     assert (response.status_code, response.json()) == (200, {"got": {"a": 1}})
     assert "preference-applied" not in response.headers
 
 
 def test_an_app_without_jobs_ignores_the_preference(start: Start) -> None:
-    """A preference may be left unmet (RFC 7240, section 2): the answer is the plain one."""
+    """An app may ignore a preference (RFC 7240, section 2): the answer is the usual one."""
     source = 'from potassium import Potassium\napp = Potassium("server")\n\n\n@app.handler\n'
     server = start(f"{source}def handler(cache, json_in):\n    return 1\n{SERVE}")
     response = post(server, "/", {}, ASYNC)
@@ -101,14 +101,14 @@ def test_a_client_may_wait_for_a_direct_answer_first(server: Server, prefer: str
 
 
 def test_two_preference_headers_are_one(server: Server) -> None:
-    """RFC 9110, section 5.3: lists may come in several fields."""
+    """Lists may come in several header fields (RFC 9110, section 5.3)."""
     with server.client() as http:
         headers = [("Prefer", "respond-async"), ("Prefer", "wait=5")]
         assert http.post("/echo", json={}, headers=headers).status_code == 200
 
 
 def test_a_call_that_takes_longer_goes_on_as_a_job(server: Server, name: str, gate: Path) -> None:
-    """Past ``wait`` the client gets 202, and the same run ends."""
+    """After ``wait`` the client gets 202, and the same run goes on to its end."""
     response = post(server, "/hold", call(name, gate), {"Prefer": "respond-async, wait=0.3"})
     assert response.status_code == 202
     assert response.headers["preference-applied"].startswith("respond-async")
@@ -118,26 +118,26 @@ def test_a_call_that_takes_longer_goes_on_as_a_job(server: Server, name: str, ga
 
 
 def test_a_job_that_fails_in_time_is_answered_with_its_error(server: Server) -> None:
-    """As the direct call would have been."""
+    """The client gets the error that the direct call would have got."""
     response = post(server, "/raises", {}, {"Prefer": "respond-async, wait=5"})
     assert error(response) == (500, "handler_error")
 
 
 def test_a_direct_call_is_never_tried_again(server: Server, name: str) -> None:
-    """``attempts=`` is for jobs: whoever waits for an answer gets the first one."""
+    """``attempts=`` is for jobs: a client that waits for an answer gets the first one."""
     assert error(post(server, "/flaky", {"name": name})) == (500, "handler_error")
     assert events(server, name) == [name]
 
 
 def test_a_job_of_a_handler_is_tried_as_often_as_it_says(server: Server, name: str) -> None:
-    """``@app.handler(attempts=3)`` counts where the call is a job."""
+    """``@app.handler(attempts=3)`` applies when the call is a job."""
     job = end_of(server, submit(server, "/flaky", {"name": name}, ASYNC))
     assert (job["status"], job["attempts"]) == ("failed", 3)
     assert events(server, name) == [name] * 3
 
 
 def test_a_stream_can_be_a_job(server: Server) -> None:
-    """Its chunks are the output, whatever the client accepts."""
+    """The chunks are the output, whatever the client accepts."""
     headers = {**ASYNC, "Accept": "text/event-stream"}
     assert end_of(server, submit(server, "/stream", {}, headers))["output"] == ["a", "b"]
 
@@ -152,7 +152,7 @@ def test_jobs_batch_with_direct_calls(server: Server, name: str, gate: Path) -> 
             for n in range(4)
         ]
         jobs = [submit(server, "/batch", {"name": name, "number": n}, ASYNC) for n in range(4, 8)]
-        time.sleep(0.3)  # for the jobs to come from where they are kept
+        time.sleep(0.3)  # time for the jobs to be fetched from the store
         gate.touch()
         answer(holder)
         answers = [json.loads(answer(connection).body) for connection in direct]
@@ -164,7 +164,7 @@ def test_jobs_batch_with_direct_calls(server: Server, name: str, gate: Path) -> 
 def test_jobs_of_a_background_handler_are_batched(
     server: Server, name: str, gate: Path, pool: ThreadPoolExecutor
 ) -> None:
-    """Those that wait together run together, each with its own result."""
+    """Jobs that wait together run together, each with its own result."""
     holder = pool.submit(post, server, "/hold", call(name, gate))
     wait_until(lambda: events(server, name), "the handler at work")
     jobs = [submit(server, "/background", {"number": n}) for n in range(16)]
@@ -176,7 +176,7 @@ def test_jobs_of_a_background_handler_are_batched(
 
 
 def test_the_job_of_a_client_that_leaves_goes_on(server: Server, name: str, gate: Path) -> None:
-    """Also one that had meant to wait for the answer: it was acknowledged to nobody, yet kept."""
+    """A job goes on even if its client wanted to wait, so that nobody got the acknowledgement."""
     prefer = "Prefer: respond-async, wait=10"
     with send(server, "/hold", call(name, gate), prefer):
         wait_until(lambda: events(server, name), "the handler at work")
@@ -189,7 +189,7 @@ def test_the_job_of_a_client_that_leaves_goes_on(server: Server, name: str, gate
 
 
 def test_a_handler_that_waits_is_not_asked_for_more_than_json(server: Server) -> None:
-    """A job's document is JSON, also for a client that accepts only something else."""
+    """A job's document is JSON, even for a client that accepts only something else."""
     response = post(server, "/echo", {}, {**ASYNC, "Accept": "image/png"})
     assert response.headers["content-type"] == "application/json"
     assert httpx.codes.is_success(response.status_code)

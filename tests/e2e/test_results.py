@@ -178,7 +178,7 @@ def test_a_result_arrives_as_json(server: Server, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["numpy nested", "torch nested", "pydantic"])
 def test_a_result_of_an_async_handler_arrives_the_same(server: Server, name: str) -> None:
-    """``async def`` handlers may return what others may."""
+    """``async def`` handlers may return whatever others may return."""
     assert server.post("/async/result", {"name": name}).json() == RESULTS[name]
 
 
@@ -186,7 +186,7 @@ def test_a_result_of_an_async_handler_arrives_the_same(server: Server, name: str
     "name", ["object", "nested object", "cyclic", "deep", "lone surrogate", "class"]
 )
 def test_a_result_that_cannot_be_sent_is_answered_500(server: Server, name: str) -> None:
-    """What has no JSON form is the server's fault, under a code of its own."""
+    """A result without a JSON form is the server's error, with its own code."""
     response = server.post("/unsendable", {"name": name})
     assert error(response) == (500, "unserializable_output")
 
@@ -202,7 +202,7 @@ def test_bytes_arrive_as_they_are(server: Server) -> None:
 
 
 def test_bytes_are_not_declared_as_json(server: Server) -> None:
-    """``bytes`` that are no JSON do not claim to be."""
+    """``bytes`` that are not JSON are not declared as JSON."""
     assert "json" not in server.post("/bytes", {}).headers["content-type"]
 
 
@@ -210,7 +210,7 @@ def test_bytes_are_not_declared_as_json(server: Server) -> None:
     ("name", "value"), [("json", {"a": 1}), ("json None", None), ("numpy", [0, 1])]
 )
 def test_the_json_of_a_response_arrives(server: Server, name: str, value: object) -> None:
-    """``Response(json=...)`` takes what a handler may return as JSON."""
+    """``Response(json=...)`` takes whatever a handler may return as JSON."""
     assert server.post("/response", {"name": name}).json() == value
 
 
@@ -227,6 +227,6 @@ def test_a_response_may_be_empty(server: Server) -> None:
 
 
 def test_the_json_of_a_response_must_be_sendable(server: Server) -> None:
-    """``Response(json=...)`` with what has no JSON form is answered 500."""
+    """``Response(json=...)`` with a value that has no JSON form is answered 500."""
     response = server.post("/response", {"name": "unsendable"})
     assert error(response) == (500, "unserializable_output")

@@ -15,7 +15,7 @@ from e2e.server import Server, serve_source, wait_until
 from e2e.wire import RECORD, answer, call, events, head, is_closed, post, reset
 
 BODY_TIMEOUT = 0.3  # seconds
-LATE = 0.2  # seconds that an answer may come late
+LATE = 0.2  # seconds that an answer may be late
 QUEUE_SIZE = 8  # calls
 
 SOURCE = (
@@ -130,7 +130,7 @@ def busy(server: Server, pool: ThreadPoolExecutor, gate: Path) -> Busy:
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("path", PATHS)
 def test_half_a_body_is_answered_408_on_time(server: Server, path: str, half: str) -> None:
-    """Whatever the handler takes, a body that does not arrive is refused when its time is over."""
+    """Whatever the handler takes, a body that does not arrive in time is refused."""
     with server.connect() as connection:
         start = time.perf_counter()
         connection.sendall(HALVES[half](path))
@@ -142,7 +142,7 @@ def test_half_a_body_is_answered_408_on_time(server: Server, path: str, half: st
 
 @pytest.mark.parametrize("half", HALVES)
 def test_half_a_body_closes_its_connection(server: Server, half: str) -> None:
-    """After the 408 the connection is closed: what follows on it could be anything."""
+    """After the 408 the connection is closed, because anything could follow on it."""
     with server.connect(timeout=2) as connection:
         connection.sendall(HALVES[half]("/json"))
         answer(connection)
@@ -150,7 +150,7 @@ def test_half_a_body_closes_its_connection(server: Server, half: str) -> None:
 
 
 def test_a_body_that_comes_byte_by_byte_is_answered_408_on_time(server: Server) -> None:
-    """Sending a little now and then does not buy a client more time."""
+    """Sending a byte now and then does not give a client more time."""
     with server.connect() as connection:
         connection.settimeout(0.02)
         start = time.perf_counter()
@@ -167,7 +167,7 @@ def test_a_body_that_comes_byte_by_byte_is_answered_408_on_time(server: Server) 
 
 
 def test_a_body_in_two_parts_within_its_time_is_taken(server: Server) -> None:
-    """A pause alone is no fault."""
+    """A pause alone is not a fault."""
     body = b'{"a": 1}'
     with server.connect() as connection:
         connection.sendall(head("/json", "Content-Length: 8") + body[:4])
@@ -187,7 +187,7 @@ def test_the_time_for_a_body_is_not_the_time_for_an_answer(server: Server, gate:
 
 
 def test_an_idle_connection_has_no_body_to_wait_for(server: Server) -> None:
-    """Between two calls a connection may rest for longer than ``body_timeout``."""
+    """A connection may be idle between two calls for longer than ``body_timeout``."""
     with server.connect() as connection:
         for _ in range(2):
             connection.sendall(post("/json", {}))
@@ -208,7 +208,7 @@ def test_half_a_body_holds_no_place_in_the_queue(server: Server, busy: Busy) -> 
 
 
 def test_half_a_body_never_reaches_a_handler(server: Server) -> None:
-    """What came of a body that did not end is dropped."""
+    """The part of a body that arrived is dropped if the body does not end."""
     before = events(server)
     for path in PATHS:
         with server.connect() as connection:
@@ -221,7 +221,7 @@ def test_half_a_body_never_reaches_a_handler(server: Server) -> None:
 def test_a_client_that_leaves_within_its_body_never_reaches_a_handler(
     server: Server, leave: str
 ) -> None:
-    """Half a body and the end of the connection is no call, and no error of the server's."""
+    """Half a body and the end of the connection are neither a call nor a server error."""
     before = events(server)
     for path in PATHS:
         connection = server.connect()
@@ -237,7 +237,7 @@ def test_a_client_that_leaves_within_its_body_never_reaches_a_handler(
 def test_a_client_that_leaves_the_queue_is_never_served(
     server: Server, busy: Busy, gate: Path, name: str, leave: str
 ) -> None:
-    """However the connection ends, the call gives up its place and is not run."""
+    """However the connection ends, the call gives up its place and does not run."""
     running = busy()
     connection = server.connect()
     connection.sendall(post("/quick", {"name": name}))
@@ -281,7 +281,7 @@ def test_a_client_that_leaves_a_group_is_never_served(
 def test_a_handler_sees_that_its_client_has_left(
     server: Server, name: str, path: str, leave: str
 ) -> None:
-    """``request.cancelled`` turns true within a moment, also for ``current_request()``."""
+    """``request.cancelled`` soon becomes true, also for ``current_request()``."""
     connection = server.connect()
     connection.sendall(post(path, {"name": name}))
     wait_until(lambda: events(server, name), "the handler at work")
@@ -291,7 +291,7 @@ def test_a_handler_sees_that_its_client_has_left(
 
 
 def test_a_handler_may_leave_with_its_client(server: Server, name: str) -> None:
-    """``raise_if_cancelled`` frees the thread for the next call, and is no error on the log."""
+    """``raise_if_cancelled`` frees the thread for the next call, and logs no error."""
     with server.connect() as connection:
         connection.sendall(post("/raise", {"name": name}))
         wait_until(lambda: events(server, name), "the handler at work")

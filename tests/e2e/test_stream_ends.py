@@ -1,4 +1,4 @@
-"""Streams that the server ends: their deadline passes, or it is asked to stop."""
+"""Streams that the server ends: at their deadline, or because it shuts down."""
 
 import socket
 import time
@@ -11,8 +11,8 @@ from e2e.server import Server, Start, serve_source, wait_until
 from e2e.streams import NDJSON, RAW, SSE, Stream, open_stream, problem, send, wait_for_event
 from e2e.wire import RECORD, answer, events, post
 
-TIMEOUT = 0.5  # seconds, where the handler has one
-GRACE = 0.7  # seconds, where the grace is to run out
+TIMEOUT = 0.5  # seconds, for handlers that have a timeout
+GRACE = 0.7  # seconds, for tests in which the grace period runs out
 PROMPT = 3.0  # seconds that a process may take to end when nothing holds it any more
 
 SOURCE = (
@@ -97,7 +97,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("path", THREADS)
 def test_a_stream_of_events_is_told_of_its_deadline(server: Server, path: str, name: str) -> None:
-    """Its last event is an ``error`` with the status and the code of a 504, and not early."""
+    """The last event is an ``error`` with the status and the code of a 504, and it is not early."""
     start = time.monotonic()
     with open_stream(server, path, {"name": name}, SSE) as stream:
         *chunks, last = stream.last_events()
@@ -110,7 +110,7 @@ def test_a_stream_of_events_is_told_of_its_deadline(server: Server, path: str, n
 def test_a_stream_past_its_deadline_does_not_look_whole(
     server: Server, path: str, accept: str, name: str
 ) -> None:
-    """Where there is no event to tell it, the body breaks off."""
+    """If there is no event to report the deadline, the body breaks off."""
     with open_stream(server, path, {"name": name}, accept) as stream:
         received, is_whole = stream.rest()
     assert (stream.status, b"tok" in received, is_whole) == (200, True, False)
@@ -118,7 +118,7 @@ def test_a_stream_past_its_deadline_does_not_look_whole(
 
 @pytest.mark.parametrize("path", THREADS)
 def test_a_deadline_closes_the_generator(server: Server, path: str, name: str) -> None:
-    """It is closed, once, on its own thread, which then serves the next call."""
+    """The generator is closed once, on its own thread, which then serves the next call."""
     end = f"{name} closed on {THREADS[path]}"
     with open_stream(server, path, {"name": name}, SSE) as stream:
         stream.rest()
@@ -141,7 +141,7 @@ def test_a_deadline_before_the_first_chunk_is_a_504(
 
 
 def test_a_deadline_does_not_wait_for_a_step(server: Server, name: str, gate: Path) -> None:
-    """A stream whose step takes too long is ended on time; its late chunk reaches nobody."""
+    """A stream whose step takes too long ends on time; the late chunk reaches nobody."""
     body = {"name": name, "gate": str(gate), "stuck": 3}
     with open_stream(server, "/yields", body, SSE) as stream:
         *chunks, last = stream.last_events()
@@ -152,14 +152,14 @@ def test_a_deadline_does_not_wait_for_a_step(server: Server, name: str, gate: Pa
 
 
 def test_a_client_may_shorten_the_deadline_of_its_stream(server: Server, name: str) -> None:
-    """``Prefer: wait=S`` holds for all of a stream."""
+    """``Prefer: wait=S`` applies to the whole stream."""
     with open_stream(server, "/patient", {"name": name}, SSE, "Prefer: wait=0.4") as stream:
         assert problem(stream.last_events()[-1]) == (504, "deadline_exceeded")
     wait_for_event(server, f"{name} closed on potassium-gpu")
 
 
 def test_a_deadline_that_passes_before_its_turn_is_a_504(server: Server, name: str) -> None:
-    """A stream that waits for another one's end in vain is answered on time, and never begun."""
+    """A stream that waits for another one in vain is answered on time, and never started."""
     with open_stream(server, "/patient", {"name": f"{name} a"}, RAW) as first:
         body = {"name": f"{name} b"}
         with open_stream(server, "/patient", body, SSE, "Prefer: wait=0.3") as second:
@@ -174,7 +174,7 @@ def test_a_deadline_that_passes_before_its_turn_is_a_504(server: Server, name: s
 def test_a_drain_lets_streams_finish(
     start: Start, name: str, gate: Path, target: str | None
 ) -> None:
-    """A stream that comes to its end within the grace is whole, and the process ends with 0."""
+    """A stream that ends within the grace period is whole, and the process ends with status 0."""
     server = start(SOURCE, target=target)
     with open_stream(server, "/patient", {"name": name, "gate": str(gate)}, SSE) as stream:
         stream.event()
@@ -189,7 +189,7 @@ def test_a_drain_lets_streams_finish(
 
 
 def test_a_drain_turns_readiness_red_under_streams(start: Start, name: str, gate: Path) -> None:
-    """Open streams do not keep a load balancer from learning of the end at once."""
+    """Open streams do not keep a load balancer from learning of the shutdown at once."""
     server = start(SOURCE)
     with open_stream(server, "/patient", {"name": name, "gate": str(gate)}, SSE) as stream:
         stream.event()
@@ -199,7 +199,7 @@ def test_a_drain_turns_readiness_red_under_streams(start: Start, name: str, gate
 
 
 def test_a_drain_begins_the_streams_that_were_admitted(start: Start, name: str, gate: Path) -> None:
-    """One that waits for its turn gets it, and is whole."""
+    """A stream that waits for its turn gets it, and is whole."""
     server = start(SOURCE)
     body = {"name": f"{name} a", "gate": str(gate)}
     with open_stream(server, "/patient", body, RAW) as first:
@@ -232,7 +232,7 @@ def test_past_the_grace_streams_are_told(start: Start, name: str, target: str | 
 
 @pytest.mark.parametrize("accept", [RAW, NDJSON])
 def test_past_the_grace_a_stream_does_not_look_whole(start: Start, name: str, accept: str) -> None:
-    """Where there is no event to tell it, the body breaks off."""
+    """If there is no event to report the end, the body breaks off."""
     server = start(SOURCE, env=SHORT)
     with open_stream(server, "/patient", {"name": name}, accept) as stream:
         stream.until(b"tok")
@@ -243,7 +243,7 @@ def test_past_the_grace_a_stream_does_not_look_whole(start: Start, name: str, ac
 
 @pytest.mark.parametrize("path", ["/async", "/pushes"])
 def test_past_the_grace_other_streams_are_told_as_well(start: Start, name: str, path: str) -> None:
-    """Those from the event loop, and those that are pushed."""
+    """Streams from the event loop and streams that are pushed get the same ``error`` event."""
     server = start(SOURCE.replace(f"timeout={TIMEOUT}", "timeout=30"), env=SHORT)
     with open_stream(server, path, {"name": name}, SSE) as stream:
         stream.event()
@@ -253,18 +253,18 @@ def test_past_the_grace_other_streams_are_told_as_well(start: Start, name: str, 
 
 
 def test_a_client_that_does_not_read_does_not_delay_the_end(start: Start, name: str) -> None:
-    """Past the grace the process ends, whatever is still to be written."""
+    """After the grace period the process ends, whatever remains to be written."""
     server = start(SOURCE, env=SHORT)
     with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
         connection.sendall(post("/patient", {"name": name, "times": 100_000}, RAW))
         wait_for_event(server, f"{name} starts")
-        time.sleep(1)  # until nothing more is taken
+        time.sleep(1)  # until the buffers take no more
         server.process.send_signal(SIGTERM)
         server.process.wait(GRACE + PROMPT)
 
 
 def test_a_client_that_leaves_its_stream_lets_a_drain_end(start: Start, name: str) -> None:
-    """The grace is not waited for on behalf of nobody."""
+    """A drain does not wait for a stream whose client has left."""
     server = start(SOURCE)
     with open_stream(server, "/patient", {"name": name}, SSE) as stream:
         stream.event()
@@ -275,7 +275,7 @@ def test_a_client_that_leaves_its_stream_lets_a_drain_end(start: Start, name: st
 
 
 def test_a_drain_refuses_new_streams(start: Start, name: str, gate: Path) -> None:
-    """Whoever comes after the signal is answered 503, also one who wants events."""
+    """A client that calls after the signal is answered 503, even if it wants events."""
     server = start(SOURCE)
     with open_stream(server, "/patient", {"name": name, "gate": str(gate)}, SSE) as stream:
         stream.event()

@@ -1,4 +1,4 @@
-"""Streams that fail before their first chunk, and after it."""
+"""Streams that fail before or after their first chunk."""
 
 import json
 from collections.abc import Iterator
@@ -135,14 +135,14 @@ OWN_STATUS = pytest.mark.parametrize(
         (path, what)
         for path in PRODUCERS
         for what in ERRORS
-        if (path, what) != ("/async", "out of memory")  # which has no business on the device
+        if (path, what) != ("/async", "out of memory")  # an async handler does not use the device
     ],
 )
 
 
 @dataclass
 class Fault:
-    """A call that fails after so many chunks; not before ``happens``, unless it fails at once."""
+    """A call that fails after some chunks, once ``happens`` is called; without chunks, at once."""
 
     name: str
     gate: Path
@@ -166,7 +166,7 @@ def fault(name: str, gate: Path) -> Fault:
 
 
 def broken_events(server: Server, path: str, fault: Fault, what: str, after: int) -> list[Event]:
-    """Return the events of a stream that fails after its chunks have come."""
+    """Return the events of a stream that fails after its chunks have arrived."""
     with open_stream(server, path, fault.call(what, after), SSE) as stream:
         first = stream.event()
         fault.happens()
@@ -179,7 +179,7 @@ def broken_events(server: Server, path: str, fault: Fault, what: str, after: int
 def test_a_stream_that_fails_at_once_is_answered_500(
     server: Server, path: str, what: str, accept: str, fault: Fault
 ) -> None:
-    """Before anything was sent an error has its own status, whatever was asked for."""
+    """Before anything is sent, an error has its own status, whatever the client asked for."""
     with open_stream(server, path, fault.call(what, 0), accept) as stream:
         assert stream.answer().error() == (500, "handler_error")
     assert server.post("/ordinary", {}).json() == "served"
@@ -189,7 +189,7 @@ def test_a_stream_that_fails_at_once_is_answered_500(
 def test_a_stream_that_fails_at_once_keeps_its_status(
     server: Server, path: str, what: str, fault: Fault
 ) -> None:
-    """What an ordinary handler's failure is answered with, a stream's first step is, too."""
+    """A stream whose first step fails is answered like an ordinary handler that fails."""
     with open_stream(server, path, fault.call(what, 0), SSE) as stream:
         status, code = stream.answer().error()
     assert ERRORS[what] in (status, (status, code))
@@ -223,7 +223,7 @@ def test_a_stream_that_fails_later_does_not_look_whole(
 def test_a_stream_of_events_that_fails_says_so(
     server: Server, path: str, what: str, fault: Fault
 ) -> None:
-    """After its chunks comes an ``error`` event, and no ``end``."""
+    """After the chunks comes an ``error`` event, and no ``end``."""
     first, *rest, last = broken_events(server, path, fault, what, 2)
     assert [first.data, *(event.data for event in rest)] == ["chunk 0", "chunk 1"]
     assert problem(last) == (500, "handler_error")
@@ -234,14 +234,14 @@ def test_a_stream_of_events_that_fails_says_so(
 def test_an_error_event_tells_what_an_answer_would(
     server: Server, path: str, what: str, fault: Fault
 ) -> None:
-    """Its problem document has the status and the code of the failure."""
+    """The problem document in the event has the status and the code of the failure."""
     *_, last = broken_events(server, path, fault, what, 1)
     status, code = problem(last)
     assert ERRORS[what] in (status, (status, code))
 
 
 def test_an_error_event_is_a_whole_problem_document(server: Server, fault: Fault) -> None:
-    """It has the members of RFC 9457, and the request id of the stream's head."""
+    """The document has the members of RFC 9457, and the request id of the stream's head."""
     body = fault.call("Exception", 1)
     with open_stream(server, "/yields", body, SSE, "X-Request-Id: mine-4711") as stream:
         stream.event()
@@ -265,7 +265,7 @@ def test_what_a_stream_raised_does_not_leave_the_server(
 def test_the_log_has_the_traceback_of_a_stream(
     server: Server, path: str, after: int, fault: Fault
 ) -> None:
-    """The operator finds by request id what the client is not shown."""
+    """By request id, the operator finds in the log what the client is not shown."""
     fault.happens()
     body = fault.call("Exception", after)
     with open_stream(server, path, body, SSE, f"X-Request-Id: {fault.name}") as stream:
@@ -279,7 +279,7 @@ def test_the_log_has_the_traceback_of_a_stream(
 def test_a_stream_that_fails_right_after_a_chunk_does_not_look_whole(
     server: Server, path: str, accept: str, fault: Fault
 ) -> None:
-    """Also with no time between them the failure is seen: as a status, or as a broken body."""
+    """Even with no time in between, the failure is seen: as a status, or as a broken body."""
     fault.happens()
     with open_stream(server, path, fault.call("Exception", 3), accept) as stream:
         _, is_whole = stream.rest()
@@ -288,7 +288,7 @@ def test_a_stream_that_fails_right_after_a_chunk_does_not_look_whole(
 
 @pytest.mark.parametrize("accept", [RAW, NDJSON])
 def test_a_broken_stream_closes_its_connection(server: Server, accept: str, fault: Fault) -> None:
-    """What would follow on it could be anything."""
+    """The connection is closed, because anything could follow on it."""
     with server.connect() as connection:
         connection.sendall(post("/yields", fault.call("Exception", 1), accept))
         stream = Stream(connection)
@@ -304,7 +304,7 @@ def test_a_broken_stream_closes_its_connection(server: Server, accept: str, faul
 def test_a_generator_that_fails_is_closed(
     server: Server, path: str, what: str, after: int, fault: Fault
 ) -> None:
-    """On its own thread, also where it is its chunk that cannot be sent; it goes on no more."""
+    """The generator is closed on its own thread, never resumed, even after an unsendable chunk."""
     fault.happens()
     with open_stream(server, path, fault.call(what, after), SSE) as stream:
         stream.rest()
@@ -314,7 +314,7 @@ def test_a_generator_that_fails_is_closed(
 
 
 def test_a_push_that_cannot_be_sent_fails_its_call(server: Server) -> None:
-    """``request.send`` of what has no JSON form is answered as such a result is."""
+    """``request.send`` of a value without a JSON form is answered like a result without one."""
     with open_stream(server, "/pushes/unsendable", {}, RAW) as stream:
         assert stream.answer().error() == (500, "unserializable_output")
 
@@ -322,7 +322,7 @@ def test_a_push_that_cannot_be_sent_fails_its_call(server: Server) -> None:
 def test_a_stream_that_fails_affects_no_other_stream(
     server: Server, fault: Fault, tmp_path: Path
 ) -> None:
-    """Of streams that take turns, the others go on, and come to their proper end."""
+    """Other streams that take turns with it go on, and come to their proper end."""
     last = tmp_path / "last"
     with open_stream(server, "/count", {"gate": str(last)}, SSE) as other:
         first = other.event()
@@ -334,7 +334,7 @@ def test_a_stream_that_fails_affects_no_other_stream(
 
 
 def test_streams_that_fail_leave_the_server_ready(server: Server, fault: Fault) -> None:
-    """One process outlives all of this."""
+    """One process survives all of these faults."""
     fault.happens()
     for what in (*RAISED, *ERRORS):
         with open_stream(server, "/yields", fault.call(what, 1), RAW) as stream:
@@ -346,7 +346,7 @@ def test_streams_that_fail_leave_the_server_ready(server: Server, fault: Fault) 
 def test_a_stream_that_poisons_the_device_ends_all(
     start: Start, fault: Fault, tmp_path: Path
 ) -> None:
-    """Every stream is told, no other makes a step on the dead context, and the process ends."""
+    """Every stream gets an error, no other step runs on the dead context, and the process ends."""
     server = start(SOURCE)
     body = {"name": "other", "gate": str(tmp_path / "last")}
     with open_stream(server, "/count", body, SSE) as other:

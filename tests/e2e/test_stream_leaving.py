@@ -106,7 +106,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_a_client_that_leaves_its_stream_ends_it(
     server: Server, name: str, path: str, accept: str, leave: str
 ) -> None:
-    """The generator is closed, once, on its own thread; the rest is not generated."""
+    """The generator is closed once, on its own thread; the rest is not generated."""
     with open_stream(server, path, {"name": name}, accept) as stream:
         stream.until(b"tok")
         LEAVE[leave](stream)
@@ -120,7 +120,7 @@ def test_a_client_that_leaves_its_stream_ends_it(
 def test_a_client_that_leaves_within_a_step_ends_its_stream(
     server: Server, name: str, gate: Path, leave: str
 ) -> None:
-    """The generator is closed when the step that runs is done, and not advanced again."""
+    """The generator is closed after the running step, and not advanced again."""
     connection = send(server, "/yields", {"name": name, "gate": str(gate)}, RAW)
     wait_for_event(server, f"{name} starts")
     DROP[leave](connection)
@@ -134,7 +134,7 @@ def test_a_client_that_leaves_within_a_step_ends_its_stream(
 def test_a_client_that_leaves_before_its_turn_is_never_served(
     server: Server, name: str, leave: str
 ) -> None:
-    """A stream that waits for another one's end is not begun for nobody."""
+    """A stream that waits for another one to end is not started for a client that left."""
     with open_stream(server, "/yields", {"name": f"{name} a"}, RAW) as first:
         waiting = send(server, "/yields", {"name": f"{name} b"}, RAW)
         first.until(b"tok" * 3)
@@ -149,7 +149,7 @@ def test_a_client_that_leaves_before_its_turn_is_never_served(
 def test_a_generator_that_does_not_close_well_harms_nobody(
     server: Server, name: str, ending: str
 ) -> None:
-    """One that raises or yields while it is closed does not take the thread with it."""
+    """A generator that raises or yields while it is closed does not stop the thread."""
     with open_stream(server, "/yields", {"name": name, "ending": ending}, RAW) as stream:
         stream.until(b"tok")
     wait_for_event(server, f"{name} closed on potassium-gpu")
@@ -162,7 +162,7 @@ def test_a_generator_that_does_not_close_well_harms_nobody(
 def test_a_client_that_leaves_affects_no_other_stream(
     server: Server, name: str, leave: str
 ) -> None:
-    """Of streams that take turns, the others go on."""
+    """Other streams that take turns with it go on."""
     with (
         open_stream(server, "/returns", {"name": f"{name} a"}, SSE) as other,
         open_stream(server, "/returns", {"name": f"{name} b"}, SSE) as leaving,
@@ -175,7 +175,7 @@ def test_a_client_that_leaves_affects_no_other_stream(
 
 
 def test_a_client_that_leaves_is_no_traceback_on_the_log(server: Server, name: str) -> None:
-    """Leaving a stream is nothing to worry an operator about."""
+    """A client that leaves its stream is nothing that should worry an operator."""
     before = server.log().count("Traceback")
     for path, thread in THREADS.items():
         with open_stream(server, path, {"name": f"{name} {path}"}, RAW) as stream:

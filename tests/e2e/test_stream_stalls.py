@@ -1,4 +1,4 @@
-"""Clients that read their stream slowly, or not at all."""
+"""Clients that read their streams slowly, or not at all."""
 
 import socket
 import time
@@ -10,10 +10,10 @@ from e2e.server import Server, serve_source, wait_until
 from e2e.streams import NDJSON, RAW, SSE, Stream, open_stream, wait_for_event
 from e2e.wire import RECORD, events, post
 
-STALL = 1.0  # seconds that a client may take nothing, where streams are to stall
+STALL = 1.0  # seconds that a client may read nothing, in tests where streams stall
 CHUNK = 64 * 1024  # bytes
 HUGE = 48 * 1024 * 1024  # bytes: more than the buffers on the way take
-BOUND = 32 * 1024 * 1024  # bytes that may be made for a client that takes none, most of it TCP's
+BOUND = 32 * 1024 * 1024  # bytes, at most, for a client that reads nothing; most of them are TCP's
 
 SOURCE = (
     RECORD
@@ -114,7 +114,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def flood(server: Server, path: str, name: str, accept: str = RAW) -> socket.socket:
-    """Call for more than any buffer takes, on a connection with a small one, and read nothing."""
+    """Ask for more than any buffer takes, on a connection with a small buffer, and read nothing."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
     connection.settimeout(10)
@@ -130,7 +130,7 @@ def made(server: Server, name: str) -> int:
 
 
 def at_rest(server: Server, name: str) -> int:
-    """Wait until a flood has come to a halt, and return the number of its chunks."""
+    """Wait until a flood has halted, and return the number of its chunks."""
     counts = [0, 0, 0, 0, 0]
 
     def halted() -> bool:
@@ -147,17 +147,17 @@ def at_rest(server: Server, name: str) -> int:
 def test_a_client_that_does_not_read_takes_bounded_memory(
     server: Server, name: str, path: str, accept: str
 ) -> None:
-    """The handler is not asked for more than some buffers hold."""
+    """The handler is not asked for more than a few buffers hold."""
     with flood(server, path, name, accept):
         assert at_rest(server, name) * CHUNK < BOUND
-        assert events(server, name) == []  # and it was not for its end
+        assert events(server, name) == []  # it halted, but has not ended
 
 
 @pytest.mark.parametrize("path", ["/flood", "/endless"])
 def test_a_client_that_does_not_read_keeps_no_other_stream_waiting(
     server: Server, name: str, path: str
 ) -> None:
-    """Streams of the same and of another handler go on beside one that stalls."""
+    """Streams of the same handler and of another one go on beside one that stalls."""
     with flood(server, "/flood", name):
         at_rest(server, name)
         body = {"name": f"{name} other", "size": 10}
@@ -176,7 +176,7 @@ def test_a_client_that_does_not_read_keeps_no_call_waiting(
 
 
 def test_a_client_that_reads_again_gets_the_rest(server: Server, name: str) -> None:
-    """A pause within the time allowed loses nothing."""
+    """A pause within the allowed time loses nothing."""
     with flood(server, "/flood", name, SSE) as connection:
         halt = at_rest(server, name)
         stream = Stream(connection)
@@ -188,7 +188,7 @@ def test_a_client_that_reads_again_gets_the_rest(server: Server, name: str) -> N
 def test_a_client_that_reads_again_goes_on_beside_who_took_its_place(
     server: Server, name: str
 ) -> None:
-    """It does not wait for the other to end, and leaves like any other."""
+    """The client does not wait for the other one to end, and leaves like any other."""
     with flood(server, "/flood/one", name) as connection:
         halt = at_rest(server, name)
         with open_stream(server, "/flood/one", {"name": name, "slow": True}, RAW) as other:
@@ -202,7 +202,7 @@ def test_a_client_that_reads_again_goes_on_beside_who_took_its_place(
 
 
 def test_a_client_that_does_not_read_is_no_hang(tmp_path: Path, name: str) -> None:
-    """A push that waits for its reader is not a handler that is stuck: the server lives on."""
+    """A push that waits for its reader is not a stuck handler: the server lives on."""
     with serve_source(SOURCE, tmp_path, env={"STALL": "1.5", "HANG": "0.5"}) as server:
         with flood(server, "/flood/pushes", name):
             wait_for_event(server, f"{name} closed on potassium-gpu")
@@ -213,17 +213,17 @@ def test_a_client_that_does_not_read_is_no_hang(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize("accept", [RAW, SSE])
 @pytest.mark.parametrize("path", FLOODS)
 def test_a_stream_that_stalls_is_ended(strict: Server, name: str, path: str, accept: str) -> None:
-    """A client that takes nothing for so long loses its stream, and not earlier."""
+    """A client that reads nothing for the allowed time loses its stream, and not earlier."""
     start = time.monotonic()
     with flood(strict, path, name, accept) as connection:
         wait_for_event(strict, f"{name} closed on {FLOODS[path]}")
         assert time.monotonic() - start >= STALL
         assert strict.post("/ordinary", {}).json() == "served"
-        assert Stream(connection).rest()[1] is False  # what it got does not look whole
+        assert Stream(connection).rest()[1] is False  # what the client got does not look whole
 
 
 def test_a_stream_behind_one_that_stalls_is_served(strict: Server, name: str) -> None:
-    """Pushing into a full buffer holds the thread until the stall is over, and no longer."""
+    """A push into a full buffer holds the thread until the stall is over, and no longer."""
     with (
         flood(strict, "/flood/pushes", name),
         open_stream(strict, "/endless", {"name": f"{name} other"}, RAW) as behind,
@@ -232,7 +232,7 @@ def test_a_stream_behind_one_that_stalls_is_served(strict: Server, name: str) ->
 
 
 def test_a_client_that_reads_slowly_keeps_its_stream(strict: Server, name: str) -> None:
-    """Taking something every now and then is enough."""
+    """Reading something now and then is enough."""
     with flood(strict, "/flood", name) as connection:
         end = time.monotonic() + 3 * STALL
         while time.monotonic() < end:
@@ -242,7 +242,7 @@ def test_a_client_that_reads_slowly_keeps_its_stream(strict: Server, name: str) 
 
 
 def test_a_huge_chunk_read_slowly_is_no_stall(strict: Server, name: str) -> None:
-    """A chunk that takes longer than the time allowed may, as long as it is being read."""
+    """A chunk may take longer than the allowed time, as long as it is being read."""
     body = {"name": name, "size": HUGE, "chunks": 1}
     received = 0
     with open_stream(strict, "/flood", body, RAW) as stream:
@@ -256,14 +256,14 @@ def test_a_huge_chunk_read_slowly_is_no_stall(strict: Server, name: str) -> None
 
 
 def test_a_slow_handler_is_no_stall(strict: Server, name: str) -> None:
-    """A client that waits for the next chunk has taken all there is."""
+    """A client that waits for the next chunk has read all there is."""
     body = {"name": name, "size": 10, "chunks": 3, "pause": 1.5 * STALL}
     with open_stream(strict, "/flood", body, RAW) as stream:
         assert stream.rest() == (b"x" * 30, True)
 
 
 def test_a_stalled_stream_is_no_traceback_on_the_log(strict: Server, name: str) -> None:
-    """Whoever does not read is at fault, not the server."""
+    """The client that does not read is at fault, not the server."""
     before = strict.log().count("Traceback")
     with flood(strict, "/flood", name):
         wait_for_event(strict, f"{name} closed on potassium-gpu")

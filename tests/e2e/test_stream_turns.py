@@ -93,12 +93,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def text(name: str, steps: int) -> bytes:
-    """Return the body of a stream of so many steps."""
+    """Return the body of a stream of ``steps`` steps."""
     return "".join(f"{name} {step}," for step in range(steps)).encode()
 
 
 def test_a_short_stream_does_not_wait_for_a_long_one(server: Server, name: str, gate: Path) -> None:
-    """With ``streams=4`` the second of two is through while the first still runs."""
+    """With ``streams=4``, the second of two streams ends while the first one still runs."""
     with open_stream(server, "/four", {"name": f"{name} long", "gate": str(gate)}, RAW) as long:
         with open_stream(server, "/four", {"name": f"{name} short", "steps": 5}, RAW) as short:
             assert short.rest() == (text(f"{name} short", 5), True)
@@ -111,7 +111,7 @@ def test_a_short_stream_does_not_wait_for_a_long_one(server: Server, name: str, 
 def test_an_ordinary_call_does_not_wait_for_a_stream(
     server: Server, name: str, gate: Path, path: str
 ) -> None:
-    """Between two steps of a stream there is a turn for other handlers."""
+    """Other handlers get a turn between two steps of a stream."""
     with open_stream(server, path, {"name": name, "gate": str(gate)}, RAW) as stream:
         answers = [server.post("/ordinary", {"name": number}).json() for number in range(5)]
         assert f"{name} ends" not in events(server, name)
@@ -123,7 +123,7 @@ def test_an_ordinary_call_does_not_wait_for_a_stream(
 def test_an_ordinary_call_takes_its_turn_among_many_streams(
     server: Server, name: str, gate: Path
 ) -> None:
-    """Four streams that always have a next step leave turns for others, every one of them."""
+    """Four streams that always have a next step all leave turns for other handlers."""
     with ExitStack() as stack:
         body = {"name": name, "gate": str(gate)}
         streams = [stack.enter_context(open_stream(server, "/four", body, RAW)) for _ in range(4)]
@@ -137,7 +137,7 @@ def test_an_ordinary_call_takes_its_turn_among_many_streams(
 def test_streams_of_two_handlers_run_beside_each_other(
     server: Server, name: str, gate: Path
 ) -> None:
-    """``streams=1`` is a limit for one handler: another handler's stream takes its turns."""
+    """``streams=1`` limits one handler: the stream of another handler takes its turns."""
     with open_stream(server, "/one", {"name": f"{name} long", "gate": str(gate)}, RAW) as long:
         with open_stream(server, "/other", {"name": f"{name} short", "steps": 5}, RAW) as short:
             assert short.rest() == (text(f"{name} short", 5), True)
@@ -163,7 +163,7 @@ def test_streams_take_turns_of_one_step(server: Server, name: str) -> None:
 
 
 def test_a_second_stream_waits_where_one_is_allowed(server: Server, name: str, gate: Path) -> None:
-    """With ``streams=1``, the default, a call of the handler starts when the one before ends."""
+    """With ``streams=1``, the default, a call of the handler starts when the previous one ends."""
     first = open_stream(server, "/one", {"name": f"{name} a", "gate": str(gate)}, RAW)
     with first, send(server, "/one", {"name": f"{name} b", "steps": 1}, RAW) as second:
         for number in range(5):
@@ -180,7 +180,7 @@ def test_a_second_stream_waits_where_one_is_allowed(server: Server, name: str, g
 def test_a_fifth_stream_waits_where_four_are_allowed(
     server: Server, name: str, gate: Path, tmp_path: Path
 ) -> None:
-    """With ``streams=4`` the fifth starts as soon as one of the four has ended."""
+    """With ``streams=4``, the fifth stream starts as soon as one of the four has ended."""
     gates = [gate, *(tmp_path / f"gate {number}" for number in range(3))]
     with ExitStack() as stack:
         for number, own in enumerate(gates):
@@ -204,7 +204,7 @@ def test_a_fifth_stream_waits_where_four_are_allowed(
 def test_streams_that_wait_for_their_turn_are_in_the_queue(
     server: Server, name: str, gate: Path, path: str
 ) -> None:
-    """They count for its limit, and the status page shows them."""
+    """Waiting streams count towards the queue's limit, and the status page shows them."""
     body = {"name": name, "gate": str(gate)}
     with ExitStack() as stack:
         for _ in range(1 if path == "/one" else 4):
@@ -230,7 +230,7 @@ def test_a_push_holds_the_thread(server: Server, name: str, gate: Path) -> None:
 def test_each_of_many_streams_has_its_own_chunks(
     server: Server, name: str, pool: ThreadPoolExecutor
 ) -> None:
-    """Streams that take turns, and those that wait for one, are never mixed up."""
+    """The chunks of streams that take turns, or wait for one, are never mixed up."""
 
     def one(number: int) -> bool:
         own, steps = f"{name} {number}", 30 + number
@@ -241,7 +241,7 @@ def test_each_of_many_streams_has_its_own_chunks(
 
 
 def test_each_step_knows_its_own_request(server: Server, pool: ThreadPoolExecutor) -> None:
-    """``current_request()`` in a generator is the call's own, whoever had the turn before."""
+    """In a generator, ``current_request()`` is its own request, whoever had the turn before."""
 
     def seen(request_id: str) -> set[str]:
         own = f"X-Request-Id: {request_id}"
@@ -253,7 +253,7 @@ def test_each_step_knows_its_own_request(server: Server, pool: ThreadPoolExecuto
 
 
 def test_a_stream_that_starts_late_gets_its_turns(server: Server, name: str, gate: Path) -> None:
-    """A stream among ordinary calls that never cease is through in the end."""
+    """A stream among ordinary calls that never stop coming gets to its end."""
     with ThreadPoolExecutor(8) as callers:
 
         def calls() -> None:
@@ -275,9 +275,10 @@ def test_a_stream_that_starts_late_gets_its_turns(server: Server, name: str, gat
 def test_calls_that_were_handed_over_together_all_get_their_turn(
     server: Server, name: str, tmp_path: Path, second: str
 ) -> None:
-    """A call does not wait for ever behind one that turned out to need no place after all.
+    """A call does not wait forever behind one that turned out to need no place after all.
 
-    A handler that used to return at once returns a generator, for calls that came in one group.
+    Here a handler that used to return at once returns a generator, for calls that came in one
+    group.
     """
     path = f"/either/{second}"
     with server.client() as http:
@@ -309,6 +310,6 @@ def test_calls_that_were_handed_over_together_all_get_their_turn(
 
 
 def waits(server: Server, length: int) -> bool:
-    """Return whether so many calls wait behind the one that runs."""
+    """Return whether ``length`` calls wait behind a running one."""
     status = server.status()
     return not status["gpu_available"] and status["queue"]["length"] == length

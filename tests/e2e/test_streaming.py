@@ -136,7 +136,7 @@ def whole(server: Server, path: str, accept: str, *chunks: Any) -> tuple[str, by
 
 
 def messages(server: Server, path: str, *chunks: Any) -> list[Event]:
-    """Return the events of a stream that was asked for as such, without the last."""
+    """Return the events of a stream of server-sent events, without the last one."""
     kind, body = whole(server, path, SSE, *chunks)
     *first, last = parse(body)
     assert (kind.partition(";")[0], last.type) == ("text/event-stream", "end")
@@ -145,7 +145,7 @@ def messages(server: Server, path: str, *chunks: Any) -> list[Event]:
 
 @pytest.mark.parametrize("path", PRODUCERS)
 def test_text_arrives_as_it_is(server: Server, path: str) -> None:
-    """``str`` chunks are the body in UTF-8, whichever way a handler streams."""
+    """``str`` chunks make up a body in UTF-8, whichever way a handler streams."""
     assert whole(server, path, RAW, "one ", "twö ", "\U0001f95d") == (
         "text/plain; charset=utf-8",
         "one twö \U0001f95d".encode(),
@@ -153,13 +153,13 @@ def test_text_arrives_as_it_is(server: Server, path: str) -> None:
 
 
 def test_bytes_arrive_as_they_are(server: Server) -> None:
-    """``bytes`` chunks are the body, byte for byte."""
+    """``bytes`` chunks make up the body, byte for byte."""
     assert whole(server, "/bytes", RAW, "00ff", "0a") == ("application/octet-stream", b"\0\xff\n")
 
 
 @pytest.mark.parametrize("path", PRODUCERS)
 def test_other_values_arrive_as_lines_of_json(server: Server, path: str) -> None:
-    """Chunks that are neither text nor bytes are a JSON value on each line."""
+    """Chunks that are neither text nor bytes are sent as one JSON value per line."""
     chunks = [{"a": "x\ny"}, [1, None], 2.5, True]
     kind, body = whole(server, path, RAW, *chunks)
     assert kind == "application/x-ndjson"
@@ -168,7 +168,7 @@ def test_other_values_arrive_as_lines_of_json(server: Server, path: str) -> None
 
 @pytest.mark.parametrize("path", PRODUCERS)
 def test_lines_of_json_are_sent_to_who_asks_for_them(server: Server, path: str) -> None:
-    """``Accept: application/x-ndjson`` makes a JSON value on each line of text, too."""
+    """``Accept: application/x-ndjson`` makes one JSON value per line, of text too."""
     chunks = ["one", "t\nw\ro", "", {"three": 3}]
     kind, body = whole(server, path, NDJSON, *chunks)
     assert (kind, body[-1:]) == ("application/x-ndjson", b"\n")
@@ -177,7 +177,7 @@ def test_lines_of_json_are_sent_to_who_asks_for_them(server: Server, path: str) 
 
 @pytest.mark.parametrize("path", PRODUCERS)
 def test_events_are_sent_to_who_asks_for_them(server: Server, path: str) -> None:
-    """``Accept: text/event-stream`` makes an event of each chunk, with ids that count up."""
+    """``Accept: text/event-stream`` makes each chunk an event, with ids that count up."""
     assert messages(server, path, "one", "two") == [
         Event("message", "one", "1"),
         Event("message", "two", "2"),
@@ -186,7 +186,7 @@ def test_events_are_sent_to_who_asks_for_them(server: Server, path: str) -> None
 
 @pytest.mark.parametrize("path", PRODUCERS)
 def test_the_end_of_a_stream_of_events_is_an_event(server: Server, path: str) -> None:
-    """``event: end`` has a data line, without which a browser would drop it."""
+    """``event: end`` has a data line, because a browser would drop it otherwise."""
     _, body = whole(server, path, SSE, "one", "two")
     assert [(event.type, event.data) for event in parse(body)][2:] == [("end", "")]
 
@@ -205,20 +205,20 @@ LINES = {
 
 @pytest.mark.parametrize("case", LINES)
 def test_text_survives_as_an_event(server: Server, case: str) -> None:
-    """Line breaks, blanks and what looks like a field are data, and break no event."""
+    """Line breaks, spaces and text that looks like a field are data, and break no event."""
     text, expected = LINES[case]
     assert [event.data for event in messages(server, "/yields", text, "next")] == [expected, "next"]
 
 
 def test_other_values_arrive_as_json_in_events(server: Server) -> None:
-    """Chunks that are no text are JSON in their events."""
+    """Chunks that are not text are JSON in their events."""
     chunks = [{"a": "x\ny"}, [1, None], 2.5, True, None]
     assert [json.loads(event.data) for event in messages(server, "/yields", *chunks)] == chunks
 
 
 @pytest.mark.parametrize("accept", [RAW, NDJSON])
 def test_arrays_arrive_as_json(server: Server, accept: str) -> None:
-    """Chunks take what results take: arrays and their scalars."""
+    """Chunks may be whatever results may be, such as arrays and their scalars."""
     _, body = whole(server, "/arrays", accept)
     assert [json.loads(line) for line in body.splitlines()] == [[0, 1, 2], {"x": 0.5}]
 
@@ -239,7 +239,7 @@ ACCEPTS = {
 
 @pytest.mark.parametrize("accept", ACCEPTS)
 def test_the_accept_header_decides_as_http_has_it(server: Server, accept: str) -> None:
-    """Types are told apart without case, weights count (RFC 9110, section 12.5.1)."""
+    """Media types are compared without case, and weights count (RFC 9110, section 12.5.1)."""
     kind, _ = whole(server, "/yields", f"Accept: {accept}", "one")
     assert kind.partition(";")[0] == ACCEPTS[accept]
 
@@ -249,7 +249,7 @@ def test_the_accept_header_decides_as_http_has_it(server: Server, accept: str) -
 def test_a_chunk_arrives_before_the_next_is_made(
     server: Server, path: str, accept: str, gate: Path
 ) -> None:
-    """What a handler has yielded is on the wire while it works on."""
+    """A chunk is on the wire while the handler works on the next one."""
     body = {"chunks": ["one", "two"], "gate": str(gate)}
     with open_stream(server, path, body, accept) as stream:
         stream.until(b"one")
@@ -258,12 +258,12 @@ def test_a_chunk_arrives_before_the_next_is_made(
 
 
 def test_a_push_of_nothing_at_the_end_is_no_chunk(server: Server) -> None:
-    """A handler that has pushed and returns None has said all."""
+    """If a handler has pushed chunks and returns None, the None is not sent."""
     assert [event.data for event in messages(server, "/pushes", "one", None)] == ["one"]
 
 
 def test_a_handler_that_pushes_nothing_answers_as_ever(server: Server) -> None:
-    """``request.send`` that is not called makes no stream."""
+    """A handler that does not call ``request.send`` does not stream."""
     response = server.post("/pushes", {"chunks": [{"a": 1}]})
     assert (response.headers["content-type"], response.json()) == ("application/json", {"a": 1})
     assert "content-length" in response.headers
@@ -271,7 +271,7 @@ def test_a_handler_that_pushes_nothing_answers_as_ever(server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/yields", "/response", "/async"])
 def test_a_stream_of_nothing_is_whole(server: Server, path: str) -> None:
-    """A generator that yields nothing is an empty body, or the ``end`` alone."""
+    """A generator that yields nothing makes an empty body, or the ``end`` event alone."""
     assert whole(server, path, RAW)[1] == b""
     assert messages(server, path) == []
 
@@ -280,12 +280,12 @@ def test_a_stream_of_nothing_is_whole(server: Server, path: str) -> None:
     ("path", "expected"), [("/yields", b"6162"), ("/async", b"6162"), ("/bytes", b"ab")]
 )
 def test_an_empty_chunk_does_not_end_the_body(server: Server, path: str, expected: bytes) -> None:
-    """A chunk of no bytes is not the chunk of transfer that ends a body."""
+    """A chunk of no bytes is not sent as the empty HTTP chunk that ends a body."""
     assert whole(server, path, RAW, "61", "", "62")[1] == expected
 
 
 def test_a_streaming_response_has_its_own_status_and_headers(server: Server) -> None:
-    """``Response(body=generator)`` is answered with its status and headers."""
+    """``Response(body=generator)`` is answered with its own status and headers."""
     with open_stream(server, "/response/own", {"chunks": ["one"]}, SSE) as stream:
         assert (stream.status, stream.headers["x-own"]) == (201, "mine")
 
@@ -300,7 +300,7 @@ def test_a_stream_carries_its_request_id(server: Server, path: str, accept: str)
 
 
 def test_the_steps_of_a_generator_run_on_the_gpu_thread(server: Server, name: str) -> None:
-    """The first, those after it, and the last that cleans up."""
+    """The first step, the later ones and the final clean-up all run on the GPU thread."""
     with open_stream(server, "/threads", {"name": name}, SSE) as stream:
         seen = {event.data for event in stream.last_events() if event.type == "message"}
     assert seen == {"potassium-gpu"}
@@ -310,7 +310,7 @@ def test_the_steps_of_a_generator_run_on_the_gpu_thread(server: Server, name: st
 def test_an_async_generator_streams_while_the_gpu_thread_is_held(
     server: Server, gate: Path, name: str
 ) -> None:
-    """``async def`` streams from the event loop, and waits for no other handler."""
+    """An ``async def`` handler streams from the event loop, and waits for no other handler."""
     with server.connect() as holder:
         holder.sendall(post("/hold", {"name": name, "gate": str(gate)}))
         _, body = whole(server, "/async/threads", RAW)
@@ -320,7 +320,7 @@ def test_an_async_generator_streams_while_the_gpu_thread_is_held(
 
 
 def test_the_input_of_a_streaming_handler_is_validated(server: Server) -> None:
-    """A 422 comes before the generator is made, also to a client that wants events."""
+    """The 422 comes before the generator is made, even to a client that wants events."""
     headers = {"Accept": "text/event-stream"}
     refused = server.post("/validated", {"times": "many"}, headers=headers)
     taken = server.post("/validated", {"times": 2})
@@ -328,7 +328,7 @@ def test_the_input_of_a_streaming_handler_is_validated(server: Server) -> None:
 
 
 def test_head_never_streams(server: Server, name: str) -> None:
-    """HEAD is a wrong method as ever: nothing is generated for it."""
+    """HEAD is the wrong method, as always: nothing is generated for it."""
     with server.client() as http:
         response = http.request("HEAD", "/yields", json={"name": name, "chunks": ["one"]})
     assert (response.status_code, response.content) == (405, b"")
@@ -338,7 +338,7 @@ def test_head_never_streams(server: Server, name: str) -> None:
 @pytest.mark.parametrize("path", ["/yields", "/pushes", "/async"])
 @pytest.mark.parametrize("accept", [RAW, SSE])
 def test_many_chunks_arrive_in_order(server: Server, path: str, accept: str) -> None:
-    """However many pile up, none is lost, doubled or overtaken."""
+    """However many chunks pile up, none is lost, duplicated or out of order."""
     _, body = whole(server, path, accept, *range(MANY))
     if accept == SSE:
         seen = [(event.id, event.data) for event in parse(body)[:-1]]
@@ -350,7 +350,7 @@ def test_many_chunks_arrive_in_order(server: Server, path: str, accept: str) -> 
 @pytest.mark.parametrize("accept", [RAW, SSE])
 @pytest.mark.parametrize("path", PRODUCERS)
 def test_a_connection_serves_on_after_a_stream(server: Server, path: str, accept: str) -> None:
-    """The end of a stream is not the end of its connection."""
+    """The end of a stream does not end its connection."""
     with server.connect() as connection:
         for text in ("one", "two"):
             connection.sendall(post(path, {"chunks": ["a", text]}, accept))

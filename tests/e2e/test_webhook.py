@@ -1,4 +1,4 @@
-"""Results that are posted onward to a receiver."""
+"""Results that are posted to a receiver."""
 
 import json
 import queue
@@ -126,7 +126,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Receiver
 
 @pytest.fixture
 def receiver(running: tuple[Receiver, Server]) -> Iterator[Receiver]:
-    """A receiver that has received nothing yet and answers 200."""
+    """A receiver that answers 200 and has not received anything so far."""
     receiver, _ = running
     receiver.status = 200
     receiver.requests = queue.Queue()
@@ -142,14 +142,14 @@ def server(running: tuple[Receiver, Server], receiver: Receiver) -> Server:
 
 @pytest.mark.parametrize("path", ["/above", "/below", "/async", "/response"])
 def test_the_returned_json_is_posted(server: Server, receiver: Receiver, path: str) -> None:
-    """Above or below ``@app.handler``, in each kind of handler, the result goes to the URL."""
+    """The result is posted, above or below ``@app.handler``, for each kind of handler."""
     server.post(path, {"a": 1})
     received = receiver.next()
     assert (received.path, received.body) == (path, {"outputs": {"a": 1}})
 
 
 def test_the_returned_json_is_posted_as_json(server: Server, receiver: Receiver) -> None:
-    """The receiver is told that it gets JSON."""
+    """The webhook's media type is JSON."""
     server.post("/above", {})
     assert receiver.next().media_type == "application/json"
 
@@ -161,7 +161,7 @@ def test_the_caller_gets_the_result_as_well(server: Server, path: str) -> None:
 
 
 def test_the_caller_does_not_wait_for_the_receiver(server: Server, receiver: Receiver) -> None:
-    """The answer is there while the receiver has not answered yet."""
+    """The answer arrives before the receiver has answered."""
     receiver.may_answer.clear()
     with server.client(timeout=5) as http:
         assert http.post("/above", json={}).status_code == 200
@@ -202,7 +202,7 @@ def test_a_receiver_that_fails_is_logged(server: Server, receiver: Receiver) -> 
 
 
 def test_a_receiver_that_is_not_there_changes_nothing_for_the_caller(server: Server) -> None:
-    """Where nothing listens, the caller gets its result."""
+    """If nothing listens, the caller gets its result."""
     assert server.post("/unreachable", {"a": 1}).json() == {"outputs": {"a": 1}}
 
 

@@ -70,7 +70,7 @@ FAULTS = {
 
 
 def fail_once(received: Received) -> Reply:
-    """Answer the first attempt as its path says, and 200 after that."""
+    """Answer the first attempt as its path says, and later ones with 200 (except for a 410)."""
     fault = received.path.rpartition("/")[2]
     if fault == "410":
         return Reply(410)
@@ -79,10 +79,10 @@ def fail_once(received: Received) -> Reply:
 
 @dataclass
 class Watched:
-    """What a receiver got that failed once in every way, all at the same time."""
+    """A receiver that failed once in every way, all at the same time, and what it got."""
 
     receiver: Receiver
-    late: Receiver  # was not there at first
+    late: Receiver  # did not listen at first
     jobs: dict[str, Document]
     server: Server
 
@@ -114,17 +114,17 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 @pytest.mark.parametrize("path", ["/500", "/429", "/404", "/302", "/307", "/direct", "/sent"])
 def test_what_failed_is_tried_again_on_the_schedule(watched: Watched, path: str) -> None:
-    """Row 29: the second attempt comes after about 5 s, of jobs, calls and handlers' own."""
+    """Row 29: the second attempt of any kind of webhook comes after about 5 s."""
     assert FIRST_GAP[0] <= watched.gap(path) <= FIRST_GAP[1]
 
 
 def test_a_slow_receiver_is_tried_again(watched: Watched) -> None:
-    """Row 29: an attempt that outlasts ``timeout`` has failed; the 5 s follow."""
+    """Row 29: an attempt that outlasts ``timeout`` has failed, and the 5 s follow."""
     assert FIRST_GAP[0] <= watched.gap("/slow") <= FIRST_GAP[1] + 1.5
 
 
 def test_a_receiver_that_was_down_gets_it_later(watched: Watched) -> None:
-    """Row 29: where nobody listened at first."""
+    """Row 29: a receiver that did not listen at first gets the webhook later."""
     [received] = watched.late.all("/down")
     received.verify()
     assert received.body["id"] == watched.jobs["down"]["id"]
@@ -137,7 +137,7 @@ def test_a_receiver_says_when_it_is_ready_again(watched: Watched) -> None:
 
 @pytest.mark.parametrize("path", ["/500", "/slow", "/direct", "/sent"])
 def test_each_attempt_has_the_same_id_and_body(watched: Watched, path: str) -> None:
-    """A receiver knows what it has had; each attempt is signed anew, with its own time."""
+    """Receivers can recognise a repeated webhook; each attempt is signed anew with its own time."""
     first, second = watched.receiver.all(path)
     assert (first.id, first.content) == (second.id, second.content)
     first.verify()
@@ -151,7 +151,7 @@ def test_what_has_arrived_is_not_sent_again(watched: Watched) -> None:
 
 
 def test_a_redirect_is_not_followed(watched: Watched) -> None:
-    """Row 30: where it leads to nothing is sent."""
+    """Row 30: nothing is sent to where a redirect leads."""
     assert watched.receiver.all("/followed") == []
     assert attempts(watched.server, watched.jobs["302"])[0]["status"] == 302
 
@@ -164,7 +164,7 @@ def test_gone_stops_deliveries(watched: Watched) -> None:
 
 
 def test_deliveries_tell_what_failed(watched: Watched) -> None:
-    """The first attempt with its error and when the next comes; the second without."""
+    """The first attempt is listed with its error and the time of the next; the second without."""
     first, second = attempts(watched.server, watched.jobs["500"])
     assert (first["number"], first["status"]) == (1, 500)
     assert first["error"]
@@ -175,14 +175,14 @@ def test_deliveries_tell_what_failed(watched: Watched) -> None:
 
 @pytest.mark.parametrize("fault", ["down", "slow"])
 def test_deliveries_tell_of_receivers_that_did_not_answer(watched: Watched, fault: str) -> None:
-    """There is no status, and an error."""
+    """The attempt has an error, and no status."""
     first, *_ = attempts(watched.server, watched.jobs[fault])
     assert first["status"] is None
     assert first["error"]
 
 
 def test_an_app_without_jobs_tries_again_too(start: Start) -> None:
-    """Its retries live in memory, on the same schedule."""
+    """Retries are kept in memory, on the same schedule."""
     with receive(fail_once) as receiver:
         server = start(WITHOUT_JOBS, env={"RECEIVER": receiver.url})
         post(server, "/direct", {"a": 1})
@@ -194,14 +194,14 @@ def test_an_app_without_jobs_tries_again_too(start: Start) -> None:
 @pytest.mark.parametrize("sig", [SIGKILL, SIGTERM], ids=lambda sig: sig.name)
 @pytest.mark.parametrize("path", ["/echo", "/direct"])
 def test_retries_go_on_after_a_restart(start: Start, sig: Signals, path: str) -> None:
-    """Row 29: what the receiver has not taken is sent by the next process, with the same id."""
+    """Row 29: the next process sends what the receiver has not accepted, with the same id."""
     with receive(fail_once) as receiver:
         env = {"RECEIVER": receiver.url, "SECRET": SECRET}
         server = start(SOURCE, env=env)
         headers = {"Webhook-Url": f"{receiver.url}/500"} if path == "/echo" else {}
         post(server, path, {}, headers)
         first = receiver.next()
-        time.sleep(0.3)  # for the answer to be stored
+        time.sleep(0.3)  # time for the answer to be stored
         server.stop(sig)
         start(SOURCE, env=env)
         second = receiver.next(seconds=FIRST_GAP[1])
@@ -211,7 +211,7 @@ def test_retries_go_on_after_a_restart(start: Start, sig: Signals, path: str) ->
 
 
 def test_a_slow_receiver_delays_no_other(watched: Watched) -> None:
-    """Though fifty deliveries hang at one, another receiver, calls and probes are served."""
+    """Though fifty deliveries hang at one receiver, another one, calls and probes are served."""
     hangs = Reply(delay=30)
     with receive(lambda _: hangs) as slow, receive() as quick:
         server = watched.server
@@ -223,7 +223,7 @@ def test_a_slow_receiver_delays_no_other(watched: Watched) -> None:
         start = time.monotonic()
         assert server.get("/healthz").status_code == 200
         assert time.monotonic() - start < 0.5
-        # ``per_host``, each for as long as an attempt may take.
+        # ``per_host`` at a time, each for as long as an attempt may take.
         times = [one.at for one in slow.all()]
         assert all(later - early > 1.4 for early, later in zip(times, times[8:], strict=False))
 
@@ -237,7 +237,7 @@ def endless(pause: float) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("pause", [0.0, 0.05], ids=["gigabytes", "drip"])
 def test_an_endless_answer_is_not_read(watched: Watched, pause: float) -> None:
-    """Row 32: little of it leaves the receiver, and the attempt is over in time."""
+    """Row 32: only a little of the answer leaves the receiver, and the attempt ends in time."""
     server = watched.server
     with receive(lambda _: Reply(body=endless(pause))) as receiver:
         job = submit(server, "/echo", {}, {"Webhook-Url": f"{receiver.url}/endless"})
@@ -248,11 +248,11 @@ def test_an_endless_answer_is_not_read(watched: Watched, pause: float) -> None:
         sent = receiver.body_sent
         time.sleep(0.3)
         assert receiver.body_sent - sent < 1_000_000
-        assert receiver.body_sent < 10_000_000  # what lies in sockets, not what is read
+        assert receiver.body_sent < 10_000_000  # what lies in socket buffers, not what is read
 
 
 def test_memory_is_not_filled_by_answers(watched: Watched) -> None:
-    """Twenty receivers' gigabytes leave the server as large as it was."""
+    """Gigabytes from each of twenty receivers leave the server as large as it was."""
     server = watched.server
     with receive(lambda _: Reply(body=endless(0))) as receiver:
         end_of(server, submit(server, "/echo"))

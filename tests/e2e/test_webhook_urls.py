@@ -1,4 +1,4 @@
-"""Row 31 of the fault table: URLs of clients that lead where clients must not reach."""
+"""Row 31 of the fault table: client URLs that lead where clients must not reach."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ BASIC_LOOP: dict[str, Any] = {
     "target": "app",
     "arguments": ["--loop", "asyncio"],
 }  # resolves with ``socket``
-PUBLIC = "93.184.216.34"  # no test lets anything be sent there
+PUBLIC = "93.184.216.34"  # no test sends anything there
 
 PRIVATE = [
     *("127.0.0.1", "127.0.0.1:8000", "127.8.9.10", "0.0.0.0", "localhost", "LOCALHOST"),
@@ -100,7 +100,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 @pytest.mark.parametrize("url", REFUSED)
 def test_a_url_into_private_networks_is_refused(server: Server, folder: Path, url: str) -> None:
-    """422 at submit, however it is written, and no job is made."""
+    """The URL is answered 422 at submit, however it is written, and no job is made."""
     response = post(server, "/hold", call("a", folder), {"Webhook-Url": url})
     assert error(response) == (422, "webhook_url_refused")
     assert len(get(server, "/jobs").json()["jobs"]) == 1
@@ -108,7 +108,7 @@ def test_a_url_into_private_networks_is_refused(server: Server, folder: Path, ur
 
 @pytest.mark.parametrize("host", ["①②⑦.⓪.⓪.①", "127。0。0。1", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ"])
 def test_a_url_of_odd_characters_is_refused(server: Server, folder: Path, host: str) -> None:
-    """Digits that only look like digits lead nowhere either."""
+    """Characters that only look like digits or letters are refused too."""
     with server.client() as http:
         headers = {b"Webhook-Url": f"http://{host}/".encode()}
         response = http.post("/hold", json=call("a", folder), headers=headers)
@@ -121,14 +121,14 @@ def test_a_url_of_odd_characters_is_refused(server: Server, folder: Path, host: 
 def test_a_name_of_a_private_address_is_refused(
     server: Server, folder: Path, addresses: str
 ) -> None:
-    """Also where it is but one of its addresses."""
+    """A name is refused even if only one of its addresses is private."""
     (folder / "private.test").write_text(addresses)
     response = post(server, "/hold", call("a", folder), {"Webhook-Url": "http://private.test/"})
     assert error(response) == (422, "webhook_url_refused")
 
 
 def test_a_refusal_tells_nothing_of_the_network(server: Server, folder: Path) -> None:
-    """What a name resolves to inside is not shown to who asks."""
+    """The client does not learn what a name resolves to inside the network."""
     (folder / "inside.test").write_text("10.11.12.13")
     response = post(server, "/hold", call("a", folder), {"Webhook-Url": "http://inside.test/"})
     assert "10.11.12.13" not in response.text
@@ -145,7 +145,7 @@ def test_a_refusal_tells_nothing_of_the_network(server: Server, folder: Path) ->
     ],
 )
 def test_a_public_url_is_accepted(start: Start, tmp_path: Path, url: str) -> None:
-    """The job is made; it waits here until the server is gone, so that nothing is sent."""
+    """The job is accepted; it waits until the server is gone, so that nothing is sent."""
     (tmp_path / "public.test").write_text(PUBLIC)
     server = start(SOURCE, **BASIC_LOOP)
     submit(server, "/hold", call("a", tmp_path / "never"), {"Webhook-Url": url})
@@ -162,7 +162,7 @@ def receiver() -> Iterator[Receiver]:
 def test_an_allowed_network_is_reached(
     start: Start, tmp_path: Path, gate: Path, receiver: Receiver
 ) -> None:
-    """``allow`` opens what it names, by address and by name, and nothing else."""
+    """``allow`` opens the networks that it lists, by address and by name, and nothing else."""
     gate.touch()
     (tmp_path / "here.test").write_text("127.0.0.1")
     server = start(SOURCE, env={"ALLOW": "127.0.0.0/8"}, **BASIC_LOOP)
@@ -177,7 +177,7 @@ def test_an_allowed_network_is_reached(
 def test_a_name_that_changes_in_between_does_not_help(
     start: Start, tmp_path: Path, gate: Path, receiver: Receiver, name: str
 ) -> None:
-    """Public at submit and loopback at the send: the attempt fails, and nothing is sent."""
+    """If a public name resolves to loopback at delivery, the attempt fails and sends nothing."""
     (tmp_path / "rebinds.test").write_text(PUBLIC)
     server = start(SOURCE, **BASIC_LOOP)
     url = f"http://rebinds.test:{receiver.port}/"

@@ -1,4 +1,4 @@
-"""Calls on plain sockets, for what an HTTP client would hide or would not do."""
+"""Calls on plain sockets, for what an HTTP client would hide or not do."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from typing import Any
 
 from e2e.server import Server
 
-# What the handlers of a test's app.py do: write down what happens, wait for a file.
+# What the handlers in the tests' apps do: record events and wait for a file.
 RECORD = """
 import pathlib
 import time
@@ -35,38 +35,38 @@ def hold(call):
 
 
 def events(server: Server, name: str = "") -> list[str]:
-    """Return what the handlers have noted so far, in order, of what begins with ``name``."""
+    """Return the handlers' notes so far that begin with ``name``, in order."""
     file = server.log_file.parent / "events"
     lines = file.read_text().splitlines() if file.exists() else []
     return [line for line in lines if line.startswith(name)]
 
 
 def call(name: str, gate: Path) -> dict[str, str]:
-    """Return the body of a call that is to wait for a file."""
+    """Return the body of a call that waits for a file."""
     return {"name": name, "gate": str(gate)}
 
 
 def head(path: str, *headers: str) -> bytes:
-    """Return the head of a POST that says its body to be JSON."""
+    """Return the head of a POST that declares its body as JSON."""
     lines = [f"POST {path} HTTP/1.1", "Host: a", "Content-Type: application/json", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def post(path: str, body: Any, *headers: str) -> bytes:
-    """Return a whole POST of ``body`` as JSON."""
+    """Return a complete POST of ``body`` as JSON."""
     content = json.dumps(body).encode()
     return head(path, f"Content-Length: {len(content)}", *headers) + content
 
 
 def reset(connection: socket.socket) -> None:
-    """Close a connection with a RST, as a client's crash or a NAT's timeout does."""
+    """Close a connection with a RST, as a crashed client or a NAT timeout does."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 @dataclass
 class Answer:
-    """One answer off a socket."""
+    """One answer from a socket."""
 
     status: int
     headers: HTTPMessage

@@ -1,4 +1,4 @@
-"""When a batch leaves, and what is in it, on time that stands still."""
+"""When a batch leaves and what it contains, on a clock that only the tests advance."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -43,7 +43,7 @@ class Bench:
         self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner, clock=clock)
 
     def operation(self, *, callers: int = MANY, **rule: Any) -> Operation:
-        """Return a batched operation, which ``callers`` have called at a time of late."""
+        """Return a batched operation that recently had ``callers`` callers at a time."""
         operation = operation_on("batch", lambda _: None, batch=Batch(**rule))
         assert operation.batching is not None
         for _ in range(callers):
@@ -68,7 +68,7 @@ class Bench:
         self.loop.rest()
 
     def done(self) -> None:
-        """Let the thread be through with the group it is at."""
+        """Let the thread finish the group that it is running."""
         for job in self.dispatcher.handed_over[0]:
             if job.operation.batching is not None:
                 job.operation.batching.callers.went(self.loop.now)
@@ -77,7 +77,7 @@ class Bench:
 
     @property
     def left(self) -> list[list[float]]:
-        """What has left so far."""
+        """The groups that have left so far."""
         return [[job.argument for job in group] for group in self.runner.groups]
 
 
@@ -95,7 +95,7 @@ def itself(item: float) -> float:
 
 
 def test_a_full_batch_leaves_at_once(bench: Bench) -> None:
-    """As many items as it may have do not wait for more."""
+    """A batch with the maximum number of items does not wait for more."""
     operation = bench.operation(max_size=4, max_delay=LONG)
     bench.arrive(operation, 1, 2, 3)
     assert bench.left == []
@@ -104,7 +104,7 @@ def test_a_full_batch_leaves_at_once(bench: Bench) -> None:
 
 
 def test_a_batch_as_costly_as_may_be_leaves_at_once(bench: Bench) -> None:
-    """Where one more item would cost too much, none is waited for."""
+    """If one more item would cost too much, the batch does not wait for one."""
     operation = bench.operation(max_delay=LONG, cost=itself, max_cost=100)
     bench.arrive(operation, 30, 30)
     assert bench.left == []
@@ -122,7 +122,7 @@ def test_a_batch_that_somebody_does_not_fit_into_leaves_at_once(bench: Bench) ->
 
 
 def test_the_oldest_item_waits_for_max_delay_at_most(bench: Bench) -> None:
-    """A batch leaves when its time is over, though others keep coming."""
+    """A batch leaves when its time is over, even if others keep arriving."""
     operation = bench.operation(max_delay=QUIET * 2.25)
     for number in range(5):
         assert bench.left == []
@@ -132,7 +132,7 @@ def test_the_oldest_item_waits_for_max_delay_at_most(bench: Bench) -> None:
 
 
 def test_it_waits_as_long_as_others_keep_coming(bench: Bench) -> None:
-    """A batch gathers while each comes close upon the one before it, and then no longer."""
+    """A batch gathers while items arrive in quick succession, and then no longer."""
     operation = bench.operation(max_delay=LONG)
     for number in range(20):
         bench.arrive(operation, number)
@@ -143,7 +143,7 @@ def test_it_waits_as_long_as_others_keep_coming(bench: Bench) -> None:
 
 
 def test_it_leaves_at_once_when_all_callers_wait_in_it(bench: Bench) -> None:
-    """Where three call at a time, three waiting ones wait for nobody."""
+    """If three callers call at a time, a batch that holds three calls waits for no more."""
     operation = bench.operation(callers=3, max_delay=LONG)
     bench.arrive(operation, 1, 2)
     assert bench.left == []
@@ -152,7 +152,7 @@ def test_it_leaves_at_once_when_all_callers_wait_in_it(bench: Bench) -> None:
 
 
 def test_a_lone_caller_never_waits(bench: Bench) -> None:
-    """Who calls one time after the other leaves at once each time."""
+    """If one caller makes one call after another, each call leaves at once."""
     operation = bench.operation(callers=1, max_delay=LONG)
     for number in range(5):
         bench.arrive(operation, number)
@@ -162,7 +162,7 @@ def test_a_lone_caller_never_waits(bench: Bench) -> None:
 
 
 def test_without_max_delay_nobody_waits(bench: Bench) -> None:
-    """With max_delay=0 a batch is what waits when the thread is free."""
+    """With max_delay=0, a batch is whatever waits when the thread becomes free."""
     operation = bench.operation(max_delay=0)
     bench.arrive(operation, 1)
     bench.arrive(operation, 2)
@@ -172,7 +172,7 @@ def test_without_max_delay_nobody_waits(bench: Bench) -> None:
 
 
 def test_it_gathers_until_the_thread_is_free(bench: Bench) -> None:
-    """While the thread is busy even a batch that is due takes in who comes; then it leaves."""
+    """While the thread is busy, even a batch that is due takes in new items; then it leaves."""
     operation = bench.operation(callers=0, max_delay=QUIET, max_size=4)
     bench.arrive(operation, 0)
     for number in range(1, 4):
@@ -184,18 +184,18 @@ def test_it_gathers_until_the_thread_is_free(bench: Bench) -> None:
 
 
 def test_where_many_wait_a_batch_does_not_wait_for_the_thread(bench: Bench) -> None:
-    """It lies behind the one that runs, so that the thread has it at once; one does."""
+    """Exactly one batch is handed over behind the running one, so the thread has it at once."""
     operation = bench.operation(callers=0, max_delay=LONG, max_size=2)
     bench.arrive(operation, *range(7))
     assert bench.left == [[0, 1], [2, 3]]
     bench.done()
     assert bench.left == [[0, 1], [2, 3], [4, 5]]
     bench.done()
-    assert len(bench.left) == 3  # who is left is not enough
+    assert len(bench.left) == 3  # the one that is left is not enough
 
 
 def test_where_much_waits_a_batch_by_cost_does_not_wait_for_the_thread(bench: Bench) -> None:
-    """Enough is what fills a batch twice, by cost."""
+    """Enough jobs wait if, by cost, they fill a batch twice."""
     operation = bench.operation(callers=0, max_delay=LONG, cost=itself, max_cost=20)
     bench.arrive(operation, 10, 10)
     bench.arrive(operation, 10, 2, 3, 4, 20)
@@ -213,7 +213,7 @@ def test_others_go_before_a_batch_that_gathers(bench: Bench) -> None:
 
 
 def test_others_go_before_a_stream_without_a_place(bench: Bench) -> None:
-    """A call of another operation does not wait for one whose streams are all open."""
+    """A call of another operation does not wait for one whose operation has no free slot."""
     streams, other = operation_on("stream", lambda _: None), operation_on("other", lambda _: None)
     streams.may_stream, streams.open_streams = True, 1
     other.service_time.add(GROUP_TIME / 10)
@@ -227,7 +227,7 @@ def test_others_go_before_a_stream_without_a_place(bench: Bench) -> None:
 
 
 def test_nobody_goes_before_a_batch_that_is_due(bench: Bench) -> None:
-    """Calls that came later than a batch's oldest item wait for it once it is due."""
+    """Calls that arrive later than a batch's oldest item wait for the batch once it is due."""
     operation, other = bench.operation(max_delay=QUIET), operation_on("other", lambda _: None)
     bench.arrive(operation, 1)
     bench.arrive(other, 2)
@@ -239,7 +239,7 @@ def test_nobody_goes_before_a_batch_that_is_due(bench: Bench) -> None:
 
 
 def test_each_operation_has_its_own_delay(bench: Bench) -> None:
-    """A batch leaves in time, though another one that gathers may still wait."""
+    """A batch leaves on time, even if another one goes on gathering."""
     hasty, patient = bench.operation(max_delay=QUIET / 4), bench.operation(max_delay=LONG)
     bench.arrive(hasty, 1)
     bench.arrive(patient, 2)
@@ -248,7 +248,7 @@ def test_each_operation_has_its_own_delay(bench: Bench) -> None:
 
 
 def test_a_closed_dispatcher_lets_no_batch_go(bench: Bench) -> None:
-    """What gathers when the dispatcher is closed stays in the queue."""
+    """A batch that is gathering when the dispatcher is closed stays in the queue."""
     bench.arrive(bench.operation(max_delay=QUIET), 1)
     bench.dispatcher.close()
     bench.wait(LONG)
@@ -257,7 +257,7 @@ def test_a_closed_dispatcher_lets_no_batch_go(bench: Bench) -> None:
 
 
 def test_who_is_called_off_leaves_before_the_batch_does(bench: Bench) -> None:
-    """An item that leaves while its batch gathers is not in it, the oldest one included."""
+    """An item that is called off while its batch gathers is not in it, not even the oldest one."""
     operation = bench.operation(max_delay=LONG, cost=itself)
     jobs = bench.arrive(operation, 5, 6, 6, 7)
     bench.queue.discard(jobs[0])
@@ -267,7 +267,7 @@ def test_who_is_called_off_leaves_before_the_batch_does(bench: Bench) -> None:
 
 
 def test_where_all_are_called_off_no_batch_leaves(bench: Bench) -> None:
-    """A batch of nobody is none."""
+    """If all its items are called off, a batch does not leave."""
     operation = bench.operation(max_delay=LONG)
     for job in bench.arrive(operation, 1, 2):
         bench.queue.discard(job)
@@ -277,6 +277,6 @@ def test_where_all_are_called_off_no_batch_leaves(bench: Bench) -> None:
 
 @pytest.mark.parametrize("cost", [-1, float("inf"), float("nan"), "12", None])
 def test_a_cost_is_a_number_from_zero_on(cost: Any) -> None:
-    """Anything else is a mistake in the app, and says so."""
+    """Any other cost is a mistake in the app, and the error says so."""
     with pytest.raises(UsageError, match="a number >= 0"):
         Batching(Batch(cost=lambda _: cost)).cost_of("item")

@@ -1,4 +1,4 @@
-"""Items on their way from other threads to the event loop."""
+"""Sending items from other threads to the event loop."""
 
 import sys
 import threading
@@ -11,7 +11,7 @@ from potassium.engine.bridge import Bridge
 
 
 class FakeLoop:
-    """Keeps what it is told to call until a test lets it."""
+    """Collects the callbacks that it is given until a test runs them."""
 
     def __init__(self) -> None:
         self.told: list[Callable[[], object]] = []
@@ -34,7 +34,7 @@ def _threads_change_often() -> Iterator[None]:
 
 
 def test_all_that_piled_up_takes_one_wake_up() -> None:
-    """However many items are sent before the loop's turn, the loop is told once."""
+    """However many items are sent before the loop's turn, the loop is woken once."""
     loop, received = FakeLoop(), list[int]()
     bridge = Bridge(loop.tell, received.append)
     for number in range(1000):
@@ -45,7 +45,7 @@ def test_all_that_piled_up_takes_one_wake_up() -> None:
 
 
 def test_what_comes_after_a_delivery_wakes_the_loop_again() -> None:
-    """Each turn of the loop has a wake-up of its own, if there is anything to receive."""
+    """The first item after each delivery wakes the loop again; without one, nothing is received."""
     loop, received = FakeLoop(), list[int]()
     bridge = Bridge(loop.tell, received.append)
     for number in range(3):
@@ -58,7 +58,7 @@ def test_what_comes_after_a_delivery_wakes_the_loop_again() -> None:
 
 
 def test_what_is_sent_while_others_are_received_arrives() -> None:
-    """A receiver may send: its item comes behind those that wait, and is not lost."""
+    """A receiver may send: its item comes after those that wait, and is not lost."""
     loop, received = FakeLoop(), list[int]()
 
     def receive(number: int) -> None:
@@ -75,7 +75,7 @@ def test_what_is_sent_while_others_are_received_arrives() -> None:
 
 
 def test_a_receiver_that_raises_does_not_cut_the_bridge() -> None:
-    """What is sent after an error arrives, and so does what waited behind the culprit."""
+    """Items sent after an error arrive, and so do those that waited behind the culprit."""
     loop, received = FakeLoop(), list[int]()
 
     def receive(number: int) -> None:
@@ -94,7 +94,7 @@ def test_a_receiver_that_raises_does_not_cut_the_bridge() -> None:
 
 
 def test_a_send_in_the_midst_of_a_delivery_arrives() -> None:
-    """At whichever moment of a delivery another thread sends, its item is received."""
+    """If another thread sends at any moment during a delivery, its item is received."""
     for moment in range(1, 1000):
         loop, received = FakeLoop(), list[str]()
         bridge = Bridge(loop.tell, received.append)
@@ -110,7 +110,7 @@ def test_a_send_in_the_midst_of_a_delivery_arrives() -> None:
 
 
 def test_a_delivery_in_the_midst_of_a_send_loses_nothing() -> None:
-    """At whichever moment of a send the loop has its turn, the item is received."""
+    """If the loop has its turn at any moment during a send, the item is received."""
     for moment in range(1, 1000):
         loop, received = FakeLoop(), list[str]()
         bridge = Bridge(loop.tell, received.append)
@@ -125,7 +125,7 @@ def test_a_delivery_in_the_midst_of_a_send_loses_nothing() -> None:
 
 @pytest.mark.usefixtures("_threads_change_often")
 def test_nothing_is_lost_in_a_race() -> None:
-    """Every item arrives that threads send at the very moment when a delivery ends."""
+    """Every item arrives, even if threads send at the very moment when a delivery ends."""
     rounds, senders = 2000, 2
     wake_up, arrived = threading.Semaphore(0), [threading.Semaphore(0) for _ in range(senders)]
     told: list[Callable[[], object]] = []
@@ -157,7 +157,7 @@ def test_nothing_is_lost_in_a_race() -> None:
 
 @pytest.mark.usefixtures("_threads_change_often")
 def test_the_items_of_each_thread_keep_their_order() -> None:
-    """Of several threads that send at once, each one's items are received as they were sent."""
+    """If several threads send at once, the items of each are received in the order sent."""
     count, senders = 3000, 3
     wake_up, told = threading.Semaphore(0), list[Callable[[], object]]()
     received: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""How many callers are to be expected."""
+"""How many callers are expected."""
 
 import pytest
 
@@ -8,7 +8,7 @@ NOW = 1000.0
 
 
 def test_those_whose_calls_are_open_are_expected() -> None:
-    """Before anything is known, the callers are those that are there."""
+    """Before anything else is known, the expected callers are those with an open call."""
     callers = Callers()
     assert callers.expected(NOW) == 0
     callers.came(NOW)
@@ -17,7 +17,7 @@ def test_those_whose_calls_are_open_are_expected() -> None:
 
 
 def test_those_who_just_had_their_answer_are_expected_back() -> None:
-    """As many as were there at a time are expected for a window, though they have gone."""
+    """As many as were there at a time are expected for a window, even after they have gone."""
     callers = Callers()
     for _ in range(5):
         callers.came(NOW)
@@ -28,7 +28,7 @@ def test_those_who_just_had_their_answer_are_expected_back() -> None:
 
 
 def test_one_who_calls_again_and_again_is_one() -> None:
-    """Calls one after the other are no more callers than were there at a time."""
+    """Calls made one after another do not count as more callers than were there at a time."""
     callers = Callers()
     for number in range(100):
         callers.came(NOW + number * WINDOW / 50)
@@ -38,7 +38,7 @@ def test_one_who_calls_again_and_again_is_one() -> None:
 
 @pytest.mark.parametrize(("windows", "expected"), [(0.9, 4), (1.5, 4), (2.5, 1), (100, 1)])
 def test_who_stays_away_is_not_expected_any_more(windows: float, expected: int) -> None:
-    """After one or two windows without them, those who have gone are forgotten."""
+    """Callers that have not called for one or two windows are forgotten."""
     callers = Callers()
     for _ in range(4):
         callers.came(NOW)
@@ -51,7 +51,7 @@ def test_who_stays_away_is_not_expected_any_more(windows: float, expected: int) 
 
 
 def test_calls_that_stay_open_count_for_ever() -> None:
-    """Whoever waits for a long answer is there, however long nothing happened."""
+    """A caller that waits for a long answer counts, however long nothing happens."""
     callers = Callers()
     for _ in range(3):
         callers.came(NOW)
@@ -60,7 +60,7 @@ def test_calls_that_stay_open_count_for_ever() -> None:
 
 
 def test_after_a_silence_nobody_is_expected() -> None:
-    """Nothing need happen for those who have gone to be forgotten."""
+    """Callers that have gone are forgotten even if nothing else happens."""
     callers = Callers()
     for _ in range(4):
         callers.came(NOW)

@@ -1,4 +1,4 @@
-"""What is remembered of how much fits into the memory."""
+"""What the ceiling remembers of how much fits into memory."""
 
 from math import inf
 
@@ -12,12 +12,12 @@ def after(ceiling: Ceiling, batches: int, weight: float) -> float:
 
 
 def test_there_is_none_before_anything_overflowed() -> None:
-    """Batches that fit set no bound."""
+    """Batches that fit set no ceiling."""
     assert after(Ceiling(), RECOVERY * 2, 32) == inf
 
 
 def test_what_fitted_of_a_batch_that_overflowed_is_the_bound() -> None:
-    """The last overflow counts, whichever way it moves the bound."""
+    """The last overflow sets the ceiling, whether that raises or lowers it."""
     ceiling = Ceiling()
     ceiling.overflowed(8)
     assert ceiling.value == 8
@@ -26,7 +26,7 @@ def test_what_fitted_of_a_batch_that_overflowed_is_the_bound() -> None:
 
 
 def test_larger_batches_are_tried_again() -> None:
-    """After as many that fitted as recovery takes, the bound doubles; not one earlier."""
+    """Once RECOVERY batches have fitted, the ceiling doubles; not one batch earlier."""
     ceiling = Ceiling()
     ceiling.overflowed(16)
     assert after(ceiling, RECOVERY - 1, 16) == 16
@@ -35,14 +35,14 @@ def test_larger_batches_are_tried_again() -> None:
 
 
 def test_small_batches_say_nothing_about_the_bound() -> None:
-    """Batches of up to half the bound do not raise it, however many fit."""
+    """Batches of up to half the ceiling do not raise it, however many fit."""
     ceiling = Ceiling()
     ceiling.overflowed(16)
     assert after(ceiling, RECOVERY * 3, 8) == 16
 
 
 def test_an_overflow_begins_the_recovery_anew() -> None:
-    """What fitted before the last overflow does not count."""
+    """Batches that fitted before the last overflow do not count."""
     ceiling = Ceiling()
     ceiling.overflowed(16)
     after(ceiling, RECOVERY - 1, 16)

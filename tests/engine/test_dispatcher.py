@@ -1,4 +1,4 @@
-"""From the queue to the thread, in groups."""
+"""Handing jobs from the queue to the thread, in groups."""
 
 import asyncio
 from collections.abc import Sequence
@@ -57,21 +57,21 @@ async def settle() -> None:
 
 
 async def test_long_jobs_travel_alone(bench: Bench) -> None:
-    """A job that takes as long as a group may is a group of one."""
+    """A job that takes as long as a group may is in a group of its own."""
     bench.put(5, seconds=GROUP_TIME)
     await settle()
     assert set(bench.sizes()) == {1}
 
 
 async def test_jobs_of_unknown_length_travel_alone(bench: Bench) -> None:
-    """Nothing shares a group with a job that was never measured."""
+    """A job that was never measured shares its group with no other."""
     bench.put(5, seconds=None)
     await settle()
     assert set(bench.sizes()) == {1}
 
 
 async def test_jobs_that_are_long_on_average_travel_alone(bench: Bench) -> None:
-    """That some of them were short does not put the long ones into one group."""
+    """Jobs that are long on average do not share a group, even if some of them were short."""
     operation = operation_on("mixed", lambda argument: argument)
     for seconds in (0.00001, *[0.02] * 50, 0.00001):
         operation.service_time.add(seconds)
@@ -84,7 +84,7 @@ async def test_jobs_that_are_long_on_average_travel_alone(bench: Bench) -> None:
 
 
 async def test_short_jobs_travel_together(bench: Bench) -> None:
-    """A group is as many jobs as fill about a millisecond."""
+    """A group has as many jobs as fill about a millisecond."""
     bench.put(3000, seconds=GROUP_TIME / 1000)
     await settle()
     assert len(bench.sizes()) == 1
@@ -99,7 +99,7 @@ async def test_the_whole_backlog_goes_in_one_group(bench: Bench) -> None:
 
 
 async def test_the_thread_has_its_next_job_before_it_ends_this_one(bench: Bench) -> None:
-    """Two groups of long jobs are with the thread, and a third only when one has ended."""
+    """The thread has two groups of long jobs, and gets a third only when one has ended."""
     bench.put(5, seconds=0.01)
     await settle()
     assert len(bench.runner.groups) == 2
@@ -109,7 +109,7 @@ async def test_the_thread_has_its_next_job_before_it_ends_this_one(bench: Bench)
 
 
 async def test_of_short_jobs_only_one_group_is_under_way(bench: Bench) -> None:
-    """A second group of jobs of microseconds waits for the first one's end."""
+    """A second group of jobs that take microseconds waits until the first has ended."""
     bench.put(1, seconds=PREFETCH_TIME / 2)
     await settle()
     bench.put(1, seconds=PREFETCH_TIME / 2)
@@ -121,7 +121,7 @@ async def test_of_short_jobs_only_one_group_is_under_way(bench: Bench) -> None:
 
 
 async def test_a_job_in_the_inbox_counts_as_waiting(bench: Bench) -> None:
-    """The job that runs is not counted, the one in the inbox behind it is."""
+    """The running job does not count as waiting; the one behind it in the inbox does."""
     bench.put(5, seconds=0.01)
     await settle()
     assert bench.capacity.waiting == 4
@@ -132,7 +132,7 @@ async def test_a_job_in_the_inbox_counts_as_waiting(bench: Bench) -> None:
 
 
 async def test_the_count_is_zero_when_all_is_done(bench: Bench) -> None:
-    """After any number of groups, long and short, nothing is counted as waiting."""
+    """After any number of groups, long and short, no job counts as waiting."""
     for seconds in (0.01, 0.000001, None, 0.0005):
         bench.put(7, seconds=seconds)
     for done in range(100):
@@ -145,7 +145,7 @@ async def test_the_count_is_zero_when_all_is_done(bench: Bench) -> None:
 
 
 async def test_order_is_kept(bench: Bench) -> None:
-    """Groups and the jobs in them come in the order of admission."""
+    """Groups, and the jobs in them, are in order of admission."""
     operation = operation_on("work", lambda argument: argument)
     operation.service_time.add(GROUP_TIME / 3)
     for number in range(30):
@@ -160,7 +160,7 @@ async def test_order_is_kept(bench: Bench) -> None:
 
 
 async def test_closed_it_leaves_the_queue_as_it_is(bench: Bench) -> None:
-    """A dispatcher that is closed takes no job any more."""
+    """A closed dispatcher takes no more jobs."""
     bench.dispatcher.wake()
     bench.dispatcher.close()
     bench.put(3, seconds=0.01)
@@ -181,7 +181,7 @@ def arguments(bench: Bench) -> list[object]:
 
 
 async def test_a_background_job_is_handed_over_when_the_thread_is_free(bench: Bench) -> None:
-    """Not ahead, as a call is: one that comes meanwhile goes before it."""
+    """Unlike a call, it is not handed over early: a call that arrives meanwhile goes first."""
     long = operation_on("long", lambda argument: argument)
     long.service_time.add(0.01)
     for number in range(2):
@@ -202,14 +202,14 @@ async def test_a_background_job_is_handed_over_when_the_thread_is_free(bench: Be
 
 
 async def test_a_background_job_of_a_free_thread_goes_at_once(bench: Bench) -> None:
-    """There is nothing to wait for."""
+    """If the thread is free, a background job is handed over at once."""
     put_background(bench, operation_on("any", lambda argument: argument), "job")
     await settle()
     assert arguments(bench) == ["job"]
 
 
 async def test_short_background_jobs_travel_together(bench: Bench) -> None:
-    """They hold up a direct call for about a millisecond, as short calls do."""
+    """Short background jobs delay a direct call by about a millisecond, as short calls do."""
     short = operation_on("short", lambda argument: argument)
     short.service_time.add(GROUP_TIME / 10)
     for number in range(30):

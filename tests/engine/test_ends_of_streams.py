@@ -1,4 +1,4 @@
-"""However a stream ends, its call is closed once, on the GPU thread."""
+"""However a stream is ended, its call is closed once, on the GPU thread."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from potassium.errors import ClientLeft, HandlerError, WorkerFailed
 
 
 class Poison(Exception):
-    """An error after which the accelerator is of no use."""
+    """An error that leaves the accelerator unusable."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def poison() -> None:
 async def test_one_that_is_called_off_is_closed_instead_of_its_next_step(
     thread: Thread, entry: str
 ) -> None:
-    """Whether in the midst of a step or between two, calling a stream off ends it once."""
+    """Calling a stream off, during a step or between two, ends it once."""
     operation = streaming()
     stream = thread.stream("a", operation, *[1] * 9)
     thread.during[entry] = leave(stream)
@@ -49,14 +49,14 @@ async def test_one_that_is_called_off_is_closed_instead_of_its_next_step(
 
 
 async def test_one_that_is_called_off_before_its_first_step_is_closed(thread: Thread) -> None:
-    """Who leaves while the call opens its stream gets no step of it run."""
+    """If the caller leaves while the call opens its stream, none of its steps runs."""
     stream = thread.stream("a", streaming(), 1)
     thread.during["p"] = leave(stream)
     assert thread.run([stream, thread.plain("p", streaming())]) == ["p", "a closed"]
 
 
 async def test_one_that_is_called_off_while_it_stalls_is_closed(thread: Thread) -> None:
-    """A stream whose reader does not come back is closed when that one leaves."""
+    """A stalled stream whose reader does not come back is closed when that reader leaves."""
     operation, other = streaming(), streaming()
     stream = thread.stream("a", operation, BUFFER, 1)
     thread.during["q"] = leave(stream)
@@ -66,7 +66,7 @@ async def test_one_that_is_called_off_while_it_stalls_is_closed(thread: Thread) 
 
 
 async def test_one_that_stalls_is_closed_though_its_place_is_taken(thread: Thread) -> None:
-    """Closing needs no place: it does not wait for the stream that took it."""
+    """Closing needs no slot: it does not wait for the stream that took the slot."""
     operation = streaming()
     stream = thread.stream("a", operation, BUFFER, 1)
     thread.during["b1"] = leave(stream)
@@ -77,7 +77,7 @@ async def test_one_that_stalls_is_closed_though_its_place_is_taken(thread: Threa
 
 
 async def test_a_call_that_never_began_is_dropped(thread: Thread) -> None:
-    """A call that is called off while it waits for its place is never run, nor closed."""
+    """A call that is called off while it waits for a slot is neither run nor closed."""
     operation = streaming()
     waiting = thread.stream("b", operation, 1)
     thread.during["a1"] = leave(waiting)
@@ -87,7 +87,7 @@ async def test_a_call_that_never_began_is_dropped(thread: Thread) -> None:
 
 
 async def test_one_that_ended_by_itself_is_not_closed(thread: Thread) -> None:
-    """Calling a stream off that is through changes nothing on the thread."""
+    """Calling off a stream that has ended by itself changes nothing on the thread."""
     stream = thread.stream("a", streaming(), 1)
     thread.during = {"a ends": leave(stream), "p": leave(stream)}
     log = thread.run([stream], *([thread.plain(name, streaming())] for name in "opq"))
@@ -95,7 +95,7 @@ async def test_one_that_ended_by_itself_is_not_closed(thread: Thread) -> None:
 
 
 async def test_stop_closes_what_is_open(thread: Thread) -> None:
-    """Streams that take turns, stall and wait to come back are closed once; none goes on."""
+    """Streams that take turns, have stalled or wait to come back are closed once; none goes on."""
     operation = streaming(2)
     sizes = {"a": [BUFFER, 1], "b": [BUFFER, 1], "c": [1] * 9, "d": [1] * 9, "e": [1]}
     jobs = [thread.stream(name, operation, *sizes[name]) for name in sizes]
@@ -107,7 +107,7 @@ async def test_stop_closes_what_is_open(thread: Thread) -> None:
 
 
 async def test_after_a_fatal_error_no_stream_makes_a_step(thread: Thread) -> None:
-    """The streams beside the one that poisoned the accelerator are closed and have failed."""
+    """The streams beside the one that poisoned the accelerator are closed and fail."""
     operation = streaming(2)
     thread.during["a1"] = poison
     first, second = (thread.stream(name, operation, 1, 1, 1) for name in "ab")
@@ -118,7 +118,7 @@ async def test_after_a_fatal_error_no_stream_makes_a_step(thread: Thread) -> Non
 
 
 async def test_after_a_fatal_error_calls_that_waited_fail(thread: Thread) -> None:
-    """Whoever waits for the place of the stream that failed for good is not run."""
+    """A call that waits for the slot of a stream that failed fatally is not run."""
     operation = streaming()
     thread.during["a1"] = poison
     waiting = thread.plain("p", operation)
@@ -127,7 +127,7 @@ async def test_after_a_fatal_error_calls_that_waited_fail(thread: Thread) -> Non
 
 
 async def test_a_fatal_error_in_a_step_fails_the_engine() -> None:
-    """The stream itself ends with its error, what comes is refused, and the thread ends."""
+    """The stream itself ends with its error, later calls are refused, and the thread ends."""
     log: list[str] = []
 
     def write(entry: str) -> None:
@@ -146,7 +146,7 @@ async def test_a_fatal_error_in_a_step_fails_the_engine() -> None:
 
 
 async def test_the_stop_of_an_engine_that_failed_ends_its_thread() -> None:
-    """An engine without async operations lets its thread go as well."""
+    """Stopping a failed engine ends its thread, even without async operations."""
     operation = streaming()
     async with running(operation) as engine:
         engine.fail("tested")
@@ -156,7 +156,7 @@ async def test_the_stop_of_an_engine_that_failed_ends_its_thread() -> None:
 
 @pytest.mark.parametrize("how", ["released", "called off", "the grace is over"])
 async def test_a_reader_who_leaves_has_the_call_closed_on_the_gpu_thread(how: str) -> None:
-    """Whoever ends a stream of a running engine, close runs once, on its thread."""
+    """Whoever ends a stream of a running engine, its close() runs once, on the GPU thread."""
     closed: list[str] = []
     is_closed = threading.Event()
 

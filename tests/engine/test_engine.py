@@ -40,7 +40,7 @@ async def test_everything_runs_on_one_thread() -> None:
 
 
 async def test_handlers_can_call_back_into_the_loop() -> None:
-    """anyio.from_thread.run works inside of an operation."""
+    """anyio.from_thread.run works inside an operation."""
 
     async def on_the_loop(value: int) -> int:
         await asyncio.sleep(0)
@@ -52,7 +52,7 @@ async def test_handlers_can_call_back_into_the_loop() -> None:
 
 
 async def test_results_go_to_their_own_callers() -> None:
-    """A thousand simultaneous calls each get the result of their own argument."""
+    """Each of a thousand simultaneous calls gets the result of its own argument."""
     operation = operation_on("echo", lambda argument: argument)
     async with running(operation, queue_size=1000) as engine:
         results = await asyncio.gather(*(engine.call(operation, n) for n in range(1000)))
@@ -60,7 +60,7 @@ async def test_results_go_to_their_own_callers() -> None:
 
 
 async def test_one_call_at_a_time() -> None:
-    """Two operations of the GPU thread never run at once."""
+    """Two operations of the GPU thread never run at the same time."""
     inside, most = 0, 0
 
     def run(_: Any) -> None:
@@ -96,7 +96,7 @@ async def test_whatever_is_raised_is_the_cause_of_a_handler_error(
 
 
 async def test_errors_meant_for_the_caller_stay_what_they_are() -> None:
-    """An operation may raise one of the package's errors to answer with it."""
+    """An operation may raise one of the package's errors to answer the call with it."""
 
     def run(_: Any) -> None:
         raise InvalidInput("too short")
@@ -108,7 +108,7 @@ async def test_errors_meant_for_the_caller_stay_what_they_are() -> None:
 
 
 async def test_a_usage_error_is_not_meant_for_the_caller() -> None:
-    """A mistake in the app's own code is a HandlerError."""
+    """The caller gets a mistake in the app's own code as a HandlerError."""
 
     def run(_: Any) -> None:
         raise UsageError("secret")
@@ -120,7 +120,7 @@ async def test_a_usage_error_is_not_meant_for_the_caller() -> None:
 
 
 async def test_the_queue_takes_its_limit_beside_the_job_that_runs() -> None:
-    """With a limit of 3, 3 jobs wait behind the one that runs; the next is refused at once."""
+    """With a limit of 3, three jobs wait behind the running one; the next is refused at once."""
     gate = Gate()
     async with running(gate.operation, queue_size=3) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, 0))]
@@ -137,7 +137,7 @@ async def test_the_queue_takes_its_limit_beside_the_job_that_runs() -> None:
 
 
 async def test_of_many_at_once_the_first_does_not_wait_for_an_idle_thread() -> None:
-    """With a limit of 3, of five calls in the same moment one is refused."""
+    """With a limit of 3, one of five calls made at the same moment is refused."""
     gate = Gate()
     async with running(gate.operation, queue_size=3) as engine:
         calls = [engine.call(gate.operation, number) for number in range(5)]
@@ -152,7 +152,7 @@ async def test_of_many_at_once_the_first_does_not_wait_for_an_idle_thread() -> N
 
 @pytest.mark.parametrize(("mean", "seconds"), [(0.0001, 1), (2.0, 6), (1000.0, 60)])
 async def test_retry_after_follows_service_time_and_queue(mean: float, seconds: int) -> None:
-    """Retry-After is the time the queue takes: at least 1 s, at most 60 s."""
+    """Retry-After is the time that the queue takes: at least 1 s, at most 60 s."""
     gate = Gate()
     gate.operation.service_time.add(mean)
     async with running(gate.operation, queue_size=3) as engine:
@@ -168,7 +168,7 @@ async def test_retry_after_follows_service_time_and_queue(mean: float, seconds: 
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_never_runs() -> None:
-    """Cancelled jobs are not run, in the queue and in the thread's inbox alike."""
+    """Cancelled jobs are not run, whether in the queue or in the thread's inbox."""
     gate = Gate()
     async with running(gate.operation) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(4)]
@@ -185,7 +185,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_never_runs() -> None:
 
 
 async def test_the_result_of_a_cancelled_call_is_dropped() -> None:
-    """A job that runs when its caller leaves ends, and the next call is served."""
+    """If its caller leaves, a running job still ends, and the next call is served."""
     gate = Gate()
     async with running(gate.operation) as engine:
         call = asyncio.create_task(engine.call(gate.operation, 0))
@@ -198,7 +198,7 @@ async def test_the_result_of_a_cancelled_call_is_dropped() -> None:
 
 
 async def test_refuses_before_the_start() -> None:
-    """Nothing is admitted before init is done."""
+    """Nothing is admitted before init has finished."""
     operation = operation_on("work", lambda _: None)
     engine = Engine([operation], limits=Limits(), lifecycle=Lifecycle())
     with pytest.raises(Starting):
@@ -215,7 +215,7 @@ async def test_refuses_after_the_stop() -> None:
 
 
 async def test_stop_lets_what_was_admitted_end() -> None:
-    """On stop, what runs and what waits is answered, what comes is refused, the thread is gone."""
+    """On stop, running and waiting calls are answered, new ones refused, and the thread ends."""
     gate = Gate()
     async with running(gate.operation) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(5)]
@@ -234,7 +234,7 @@ async def test_stop_lets_what_was_admitted_end() -> None:
 
 
 async def test_the_end_of_the_grace_period_takes_the_rest() -> None:
-    """Past the grace period callers get Draining; the thread ends when its handler does."""
+    """After the grace period, callers get Draining; the thread ends when its handler does."""
     gate = Gate()
     async with running(gate.operation, grace_period=0.02) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(3)]
@@ -249,7 +249,7 @@ async def test_the_end_of_the_grace_period_takes_the_rest() -> None:
 
 
 async def test_a_handler_that_never_returns_does_not_keep_the_engine_from_stopping() -> None:
-    """Past the grace period the thread is left behind, and ends when its handler does."""
+    """After the grace period the thread is left behind, and ends when its handler does."""
     gate = Gate()
     async with running(gate.operation, grace_period=0.02) as engine:
         call = asyncio.create_task(engine.call(gate.operation, 0))
@@ -263,7 +263,7 @@ async def test_a_handler_that_never_returns_does_not_keep_the_engine_from_stoppi
 
 
 async def test_a_call_whose_caller_left_does_not_hold_up_the_drain() -> None:
-    """Nobody is waited for who is not there."""
+    """The drain does not wait for a call whose caller has left."""
     gate = Gate()
     async with running(gate.operation) as engine:
         call = asyncio.create_task(engine.call(gate.operation, 0))
@@ -276,7 +276,7 @@ async def test_a_call_whose_caller_left_does_not_hold_up_the_drain() -> None:
 
 
 async def test_an_engine_that_is_drained_twice_drains_once() -> None:
-    """A drain and a stop, in whatever order, are one drain."""
+    """drain() and stop() may be called repeatedly: the engine drains once."""
     async with running(NOTHING) as engine:
         engine.drain()
         engine.drain()
@@ -287,7 +287,7 @@ async def test_an_engine_that_is_drained_twice_drains_once() -> None:
 
 @pytest.mark.parametrize("end", ["the grace is over", "the engine fails"])
 async def test_each_caller_gets_an_error_of_its_own(end: str) -> None:
-    """One error that many callers raise would keep the frames of them all."""
+    """A single error that many callers raise would keep the frames of all of them alive."""
     gate = Gate()
     async with running(gate.operation, grace_period=0.01) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(3)]
@@ -303,7 +303,7 @@ async def test_each_caller_gets_an_error_of_its_own(end: str) -> None:
 
 
 async def test_each_caller_who_leaves_leaves_an_error_of_its_own() -> None:
-    """What a handler raises for a client that left is not what another one raises."""
+    """Calls whose callers have left do not share the error that their handlers raise."""
     gate = Gate()
     async with running(gate.operation) as engine:
         jobs = [engine.admit(gate.operation, n) for n in range(3)]
@@ -318,7 +318,7 @@ async def test_each_caller_who_leaves_leaves_an_error_of_its_own() -> None:
 
 
 class Poison(Exception):
-    """An error after which the accelerator is of no use."""
+    """An error that leaves the accelerator unusable."""
 
 
 def poison(_: Any) -> None:
@@ -326,7 +326,7 @@ def poison(_: Any) -> None:
 
 
 async def test_after_a_fatal_error_nothing_runs_any_more(caplog: pytest.LogCaptureFixture) -> None:
-    """The call itself gets its error, those who wait WorkerFailed now, and so does what comes."""
+    """The call itself gets its error; waiting and later calls get WorkerFailed at once."""
     ran: list[int] = []
     begun, go = threading.Event(), threading.Event()
 
@@ -353,7 +353,7 @@ async def test_after_a_fatal_error_nothing_runs_any_more(caplog: pytest.LogCaptu
 
 
 async def test_a_fatal_error_goes_to_the_call_that_raised_it() -> None:
-    """However late the loop hears of the job before it, the call's own error is its outcome."""
+    """However late the loop hears of the job before it, the call gets its own error."""
     gate, operation = Gate(), operation_on("poison", poison)
     is_poison = lambda error: isinstance(error, Poison)  # noqa: E731
     async with running(gate.operation, operation, is_fatal=is_poison) as engine:
@@ -361,13 +361,13 @@ async def test_a_fatal_error_goes_to_the_call_that_raised_it() -> None:
         await gate.has_begun()
         await asyncio.sleep(0.01)
         gate.open()
-        wait_until(lambda: engine.worker.fatal is not None)  # while the loop stands still
+        wait_until(lambda: engine.worker.fatal is not None)  # while the loop is blocked
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [int, HandlerError]
 
 
 async def test_after_a_fatal_error_the_rest_of_its_group_does_not_run() -> None:
-    """Short jobs that were handed over together with the fatal one are not run either."""
+    """Short jobs that were handed over together with the fatal one are not run after it."""
     ran: list[int] = []
 
     def run(number: int) -> None:
@@ -387,7 +387,7 @@ async def test_after_a_fatal_error_the_rest_of_its_group_does_not_run() -> None:
 
 
 async def test_a_handler_that_hangs_fails_the_server(caplog: pytest.LogCaptureFixture) -> None:
-    """Past hang_timeout the engine is FAILED, and everybody who waits is told."""
+    """After hang_timeout the engine is FAILED, and every waiting caller gets WorkerFailed."""
     gate = Gate()
     async with running(gate.operation, hang_timeout=0.05) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(3)]
@@ -401,7 +401,7 @@ async def test_a_handler_that_hangs_fails_the_server(caplog: pytest.LogCaptureFi
 
 
 async def test_handlers_that_come_back_in_time_do_not_hang() -> None:
-    """Many calls, each shorter than hang_timeout, are not taken for one that hangs."""
+    """Many calls, each shorter than hang_timeout, are not mistaken for one that hangs."""
     operation = operation_on("short", lambda _: threading.Event().wait(0.01))
     async with running(operation, hang_timeout=0.1) as engine:
         for _ in range(20):
@@ -412,7 +412,7 @@ async def test_handlers_that_come_back_in_time_do_not_hang() -> None:
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
 async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) -> None:
-    """The start raises what init raised, itself; the engine is FAILED, and its thread gone."""
+    """start() raises the very error that init raised; the engine is FAILED and its thread gone."""
     error = kind("no model")
 
     def fail(_: None) -> None:
@@ -427,7 +427,7 @@ async def test_what_init_raises_comes_out_of_start(kind: type[BaseException]) ->
 
 
 async def test_a_start_that_is_cancelled_releases_the_thread() -> None:
-    """Cancelled during init, the start ends once init has, and the engine is STOPPED."""
+    """If cancelled during init, start() ends once init has ended, and the engine is STOPPED."""
     gate = Gate()
     engine = Engine([], limits=Limits(), lifecycle=Lifecycle())
     start = asyncio.create_task(engine.start(gate.operation))
@@ -440,7 +440,7 @@ async def test_a_start_that_is_cancelled_releases_the_thread() -> None:
 
 
 def test_a_loop_that_ends_without_a_stop_ends_the_thread() -> None:
-    """Where nobody stops the engine, its thread ends with the event loop."""
+    """If nobody stops the engine, its thread ends with the event loop."""
 
     async def main() -> None:
         engine = Engine([], limits=Limits(), lifecycle=Lifecycle())
@@ -452,7 +452,7 @@ def test_a_loop_that_ends_without_a_stop_ends_the_thread() -> None:
 
 
 def test_a_thread_that_outlives_its_loop_ends_without_an_error() -> None:
-    """What it has done it reports to a loop that is closed: nobody is left to be told."""
+    """A thread reports what it has run to a closed loop, where nobody is left to be told."""
     ran: list[str] = []
     operation = operation_on("late", ran.append)
 

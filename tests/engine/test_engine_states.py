@@ -1,4 +1,4 @@
-"""The engine as a state machine: whatever happens in whatever order, its promises hold."""
+"""The engine as a state machine: its promises hold whatever happens, in whatever order."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ from potassium.errors import PotassiumError
 
 LIMIT = 6
 GRACE = 5.0  # virtual seconds
-CHUNKS = [b"%d" % number * (BUFFER // 2) for number in range(4)]  # after two of them it stalls
+CHUNKS = [b"%d" % number * (BUFFER // 2) for number in range(4)]  # after two, its stream stalls
 KINDS = [
     "long",
     "long",
@@ -54,20 +54,20 @@ class Call:
 
     def __init__(self, deadline: float | None, *, streams: bool) -> None:
         self.deadline = deadline
-        self.streams = streams  # where its operation may
+        self.streams = streams  # whether it streams, if its operation may
         self.left = False
         self.started = 0
-        self.ends = 0  # of its generator: closed or exhausted
+        self.ends = 0  # how often its generator was closed or exhausted
         self.generators = 0
         self.got: list[bytes] = []
-        self.appetite = asyncio.Semaphore(0)  # how often its reader may take
-        self.is_sated = True  # its reader does not want any more now
+        self.appetite = asyncio.Semaphore(0)  # one permit for each time its reader may take
+        self.is_sated = True  # its reader wants no more for now
         self.job: Job | None = None
         self.task: asyncio.Task[None]
 
     @property
     def reads(self) -> bool:
-        """Whether it is for its reader to see how its stream ended."""
+        """Whether it is up to its reader to find out how its stream ended."""
         return self.job is not None and self.job.stream is not None and self.is_sated
 
     def is_late(self, now: float) -> bool:
@@ -79,7 +79,7 @@ class Call:
 
 
 class Chunks(Steps):
-    """The generator of one call; it waits in each step where a gate is given."""
+    """The generator of one call; if it is held, it waits at the gate in each step."""
 
     def __init__(self, machine: "Engines", call: Call, *, held: bool) -> None:
         self._machine = machine
@@ -106,8 +106,8 @@ class Chunks(Steps):
 class Engines(RuleBasedStateMachine):
     """Random calls, streams, readers, departures, deadlines, failures and drains.
 
-    Time is virtual, the threads are real. What is long stands still on the GPU thread until a
-    rule lets it go on, so that between two rules nothing moves.
+    Time is virtual, the threads are real. A long operation blocks the GPU thread until a rule lets
+    it go on, so that nothing moves between two rules.
     """
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class Engines(RuleBasedStateMachine):
         self.go = threading.Event()
         self.fails = False
         self.is_ending = False
-        # That they stream is known: when the loop would hear of it is a matter of chance.
+        # may_stream is set: otherwise, when the loop learns that they stream is a matter of chance.
         self.operations = {
             "long": operation_on("long", self._long),
             "short": operation_on("short", self._short),
@@ -139,7 +139,7 @@ class Engines(RuleBasedStateMachine):
             clock=self.loop.time,
         )
         self.inbox = self.engine.worker._inbox = Inbox()
-        self.came_back: set[Stream[Job]] = set()  # after a stall; these need no place
+        self.came_back: set[Stream[Job]] = set()  # after a stall; these need no slot
         turns = self.engine.worker._slots
         go_on = turns.come_back
 
@@ -155,7 +155,7 @@ class Engines(RuleBasedStateMachine):
 
     @contextmanager
     def alone(self, call: Call | None) -> Iterator[None]:
-        """Check that nothing else runs at the same time, and that somebody wants ``call``."""
+        """Check that nothing else runs at the same time, and that ``call`` is still wanted."""
         self.inside += 1
         if self.inside > 1:
             self.broken.append("two handlers ran at once")
@@ -235,10 +235,10 @@ class Engines(RuleBasedStateMachine):
         assert call.got == CHUNKS
 
     def _settle(self, until: Any = lambda: True) -> None:
-        """Let loop and threads do all that they can without a rule."""
+        """Let the loop and the threads do all that they can without another rule."""
         give_up = time.monotonic() + 10
         while time.monotonic() < give_up:
-            # Until nothing is ready: a queue that waits for its dispatcher is no rest either.
+            # Until nothing is ready: a queue that waits for its dispatcher is not at rest either.
             self.loop.rest()
             # In this order: what a thread reports before it rests then shows on the loop.
             if until() and self._threads_rest() and self.loop.is_at_rest:
@@ -247,7 +247,7 @@ class Engines(RuleBasedStateMachine):
         raise AssertionError("the engine does not come to rest")
 
     def _threads_rest(self) -> bool:
-        # A job that was called off still has its place until the pool has come to it.
+        # A job that was called off keeps its place until the pool has got to it.
         in_pool = any(call.job is not None and call.job.in_pool for call in self.calls)
         return not in_pool and (self.inbox.is_at_rest or self.at_gate.is_set())
 
@@ -353,7 +353,7 @@ class Engines(RuleBasedStateMachine):
             assert all(stream.job.called_off is None for stream in worker._slots._stalled)
             if self.engine.lifecycle.state is not State.FAILED:
                 waiting = [line for line in self.engine._pipeline.jobs.by_operation if line]
-                assert all(line.operation.batching for line in waiting)  # they gather
+                assert all(line.operation.batching for line in waiting)  # their batches gather
 
     @invariant()
     def nobody_waits_past_a_deadline(self) -> None:
@@ -375,17 +375,17 @@ class Engines(RuleBasedStateMachine):
         self.go.set()
 
     def teardown(self) -> None:
-        """Let everything end: each call has one outcome, and is counted once."""
+        """Let everything end: each call has one outcome and is counted once."""
         try:
             self._end()
         finally:
             self.go.set()
             while any(not task.done() for task in asyncio.all_tasks(self.loop)):
                 self.loop.step()
-            while gpu_threads():  # one that was left behind, as time flew
+            while gpu_threads():  # one was left behind, as virtual time passed fast
                 self.go.set()
                 time.sleep(0.0002)
-            self.loop.step(10)  # with its last task, anyio lets its thread go
+            self.loop.step(10)  # anyio releases its thread once its last task is done
             self.loop.close()
         self.promises_hold()
         counts = self.engine.calls.counts

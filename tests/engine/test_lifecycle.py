@@ -20,7 +20,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
 def test_only_the_drawn_transitions_exist(before: State, after: State) -> None:
-    """Every transition that is not in the drawing raises, and changes nothing."""
+    """Every transition that is not in the diagram raises and changes nothing."""
     lifecycle = Lifecycle()
     lifecycle.state = before
     if (before, after) in ALLOWED:

@@ -21,7 +21,7 @@ UNUSED: Bridge[Stream[Job]] = Bridge(lambda _: None, lambda _: None)
 
 
 class Counter:
-    """An async operation that counts how many of it run at a time."""
+    """An async operation that counts how many of its jobs run at a time."""
 
     def __init__(self, concurrency: int) -> None:
         self.inside = self.most = 0
@@ -70,7 +70,7 @@ async def test_they_run_on_the_event_loop() -> None:
 
 
 async def test_a_busy_gpu_thread_is_not_in_the_way() -> None:
-    """While the GPU thread is at a long job, async operations are answered."""
+    """While the GPU thread runs a long job, async operations are answered."""
     gate, counter = Gate(), Counter(1)
     counter.go.set()
     async with running(gate.operation, counter.operation) as engine:
@@ -82,7 +82,7 @@ async def test_a_busy_gpu_thread_is_not_in_the_way() -> None:
 
 
 async def test_they_share_the_bound_of_the_queue() -> None:
-    """Jobs that wait for the loop and jobs that wait for the GPU thread count together."""
+    """Jobs that wait for the loop and jobs that wait for the GPU thread are counted together."""
     gate, counter = Gate(), Counter(1)
     async with running(gate.operation, counter.operation, queue_size=2) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, 0))]
@@ -103,7 +103,7 @@ async def test_they_share_the_bound_of_the_queue() -> None:
     "kind", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError]
 )
 async def test_whatever_is_raised_is_a_handler_error(kind: type[BaseException]) -> None:
-    """An exception of any class is the caller's 500, and the lane goes on."""
+    """An exception of any class is a 500 for the caller, and the lane goes on."""
 
     async def run(argument: str) -> str:
         if argument == "fail":
@@ -131,7 +131,7 @@ async def test_a_caller_who_leaves_takes_the_running_job_along() -> None:
 
 
 async def test_a_caller_who_leaves_the_queue_is_never_run() -> None:
-    """A call that is cancelled while it waits is not run."""
+    """A call that is cancelled while it waits is never run."""
     counter = Counter(1)
     async with running(counter.operation) as engine:
         calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(3)]
@@ -143,7 +143,7 @@ async def test_a_caller_who_leaves_the_queue_is_never_run() -> None:
 
 
 async def test_a_job_that_is_called_off_at_the_head_of_the_line_is_never_run() -> None:
-    """What nobody wants when its turn comes is passed over, and the next job is run."""
+    """A job that nobody wants when its turn comes is skipped, and the next one runs."""
     counter = Counter(1)
     counter.go.set()
     jobs = JobQueue(Capacity(2))
@@ -177,7 +177,7 @@ async def test_a_job_whose_deadline_passes_before_its_timer_is_never_run() -> No
 
 
 async def test_the_end_of_the_grace_period_takes_what_runs_and_what_waits() -> None:
-    """Past the grace period, async operations are cancelled and their callers get Draining."""
+    """After the grace period, async operations are cancelled and their callers get Draining."""
     counter = Counter(1)
     async with running(counter.operation, grace_period=0.02) as engine:
         calls = [asyncio.create_task(engine.call(counter.operation, n)) for n in range(3)]
@@ -189,7 +189,7 @@ async def test_the_end_of_the_grace_period_takes_what_runs_and_what_waits() -> N
 
 
 async def test_the_stop_waits_for_an_operation_that_is_slow_to_end() -> None:
-    """After the stop nothing of the engine's runs on the loop, though it took its time."""
+    """After the stop, nothing of the engine runs on the loop, even if an operation ends slowly."""
     ended = []
 
     async def run(_: Any) -> None:
@@ -209,7 +209,7 @@ async def test_the_stop_waits_for_an_operation_that_is_slow_to_end() -> None:
 
 
 async def test_retry_after_counts_those_that_run_at_a_time() -> None:
-    """Where four run at a time, a queue of eight takes the time of two."""
+    """If four jobs run at a time, a queue of eight takes as long as two jobs."""
     counter = Counter(4)
     counter.operation.service_time.add(2.0)
     async with running(counter.operation, queue_size=8) as engine:

@@ -37,7 +37,7 @@ def emptied(line: OperationQueue) -> list[float]:
 
 
 def test_jobs_are_in_order_of_rank() -> None:
-    """Whatever order they come in, the lowest rank is first."""
+    """Whatever order jobs are added in, the one with the lowest rank is first."""
     line, _ = line_of(3, 1, 5, 2, 4)
     assert len(line) == 5
     assert emptied(line) == [1, 2, 3, 4, 5]
@@ -45,7 +45,7 @@ def test_jobs_are_in_order_of_rank() -> None:
 
 @pytest.mark.parametrize("leaves", [[1], [3], [5], [1, 2], [2, 1], [4, 5], [1, 2, 3, 4, 5]])
 def test_any_job_may_leave(leaves: list[int]) -> None:
-    """Who leaves is not popped, is not counted, and is not first."""
+    """A job that leaves is not popped, is not counted, and is not first."""
     line, jobs = line_of(1, 2, 3, 4, 5)
     for rank in leaves:
         line.remove(jobs[rank])
@@ -55,7 +55,7 @@ def test_any_job_may_leave(leaves: list[int]) -> None:
 
 
 def test_who_comes_takes_its_place_among_those_that_have_left() -> None:
-    """A line out of which some have left keeps its order."""
+    """A queue that some jobs have left keeps its order when others are added."""
     line, jobs = line_of(10, 20, 30, 40)
     for rank in (20, 40):
         line.remove(jobs[rank])
@@ -65,7 +65,7 @@ def test_who_comes_takes_its_place_among_those_that_have_left() -> None:
 
 
 def test_those_that_have_left_are_let_go() -> None:
-    """However many leave behind one that stays, only a bounded number of them is kept."""
+    """However many jobs leave behind one that stays, only a bounded number of them is kept."""
     line = OperationQueue(OPERATION)
     line.add(job(0))
     left = []
@@ -82,7 +82,7 @@ def test_those_that_have_left_are_let_go() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_a_sorted_list(seed: int) -> None:
-    """Adding, removing and popping in any order does what it does to a sorted list."""
+    """Adding, removing and popping, in any order, works as it does on a sorted list."""
     draw = random.Random(seed)  # noqa: S311 - chance that repeats itself
     line, model = OperationQueue(OPERATION), list[Job]()
     ranks = draw.sample(range(10_000), 500)

@@ -65,7 +65,7 @@ async def test_jobs_come_out_in_the_order_they_went_in(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_discarded_job_makes_room(kind: Kind) -> None:
-    """A job that is called off leaves the line, and another fits in."""
+    """A job that is called off leaves the queue, and another fits in."""
     capacity = Capacity(1)
     queue = kind(capacity)
     first, second = job(), job()
@@ -78,7 +78,7 @@ async def test_a_discarded_job_makes_room(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_discarding_what_is_not_in_line_changes_nothing(kind: Kind) -> None:
-    """A job that has left the queue already cannot be discarded."""
+    """Discarding a job that has already left the queue changes nothing."""
     capacity = Capacity(2)
     queue = kind(capacity)
     first = job()
@@ -89,7 +89,7 @@ async def test_discarding_what_is_not_in_line_changes_nothing(kind: Kind) -> Non
 
 
 async def test_higher_priorities_come_out_first() -> None:
-    """High before normal before low, and in each the order of admission."""
+    """High goes before normal, normal before low, and each in order of admission."""
     queue = by_priority(Capacity(9))
     jobs = [job(priority) for _ in range(3) for priority in Priority]
     for one in jobs:
@@ -101,7 +101,7 @@ async def test_higher_priorities_come_out_first() -> None:
 
 @pytest.mark.parametrize(("priority", "bound"), [(Priority.NORMAL, 9), (Priority.LOW, 19)])
 async def test_no_priority_starves(priority: Priority, bound: int) -> None:
-    """However many high jobs keep coming, a job is overtaken by a bounded number of them."""
+    """However many high-priority jobs arrive, only a bounded number of them overtake a job."""
     queue = by_priority(Capacity(10))
     patient = job(priority)
     queue.put_nowait(patient)
@@ -115,7 +115,7 @@ async def test_no_priority_starves(priority: Priority, bound: int) -> None:
 
 
 async def test_a_background_job_is_overtaken_by_as_many_calls_as_may_wait() -> None:
-    """Direct calls that come later go before it, up to the capacity; it does not starve."""
+    """Direct calls that arrive later go before it, up to the capacity; it does not starve."""
     queue = fifo(Capacity(10))
     background = job(Priority.LOW)
     queue.put_nowait(background)
@@ -129,7 +129,7 @@ async def test_a_background_job_is_overtaken_by_as_many_calls_as_may_wait() -> N
 
 
 async def test_without_priorities_background_jobs_keep_their_order() -> None:
-    """Among themselves first in, first out; calls that were there before are before them."""
+    """Background jobs are first in, first out, behind the calls that were there before."""
     queue = fifo(Capacity(9))
     first = job()
     background = [job(Priority.LOW) for _ in range(3)]
@@ -140,7 +140,7 @@ async def test_without_priorities_background_jobs_keep_their_order() -> None:
 
 
 async def test_without_priorities_a_call_of_high_priority_is_like_any_other() -> None:
-    """Only what is in the background stands back."""
+    """Only background jobs let others go first."""
     queue = fifo(Capacity(9))
     jobs = [job(priority) for priority in (Priority.NORMAL, Priority.HIGH, Priority.NORMAL)]
     for one in jobs:

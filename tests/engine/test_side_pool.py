@@ -1,4 +1,4 @@
-"""Steps of jobs off the GPU thread."""
+"""Steps of jobs that run off the GPU thread."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from potassium.errors import ClientLeft, Draining, HandlerError, InvalidInput, Q
 
 
 class Bench:
-    """A pool whose life happens on the test's own thread."""
+    """A pool that runs on the test's own thread."""
 
     def __init__(self) -> None:
         self.prepared: list[Job] = []
@@ -49,7 +49,7 @@ def bench() -> Bench:
 
 
 async def test_prepares_arguments_and_finishes_outcomes(bench: Bench) -> None:
-    """Each job comes back with what its step made, in the order they were given."""
+    """Jobs come back in the order in which they were given, each with what its step made."""
     operation = operation_on("x", lambda _: None, prepare=lambda n: n + 1, finish=lambda n: n * 2)
     first, second = job(operation, 1), job(operation)
     second.outcome = 21
@@ -61,7 +61,7 @@ async def test_prepares_arguments_and_finishes_outcomes(bench: Bench) -> None:
 
 
 async def test_the_cost_is_that_of_the_prepared_argument(bench: Bench) -> None:
-    """A batched operation's cost is told what its run will get."""
+    """The cost function of a batched operation gets what the operation's run will get."""
     batch = Batch(cost=len)
     one = job(operation_on("x", lambda _: None, batch=batch, prepare=str.split), "a b c")
     bench.pool.prepare(one)
@@ -73,7 +73,7 @@ async def test_the_cost_is_that_of_the_prepared_argument(bench: Bench) -> None:
 async def test_whatever_a_step_raises_is_the_outcome(
     bench: Bench, kind: type[BaseException]
 ) -> None:
-    """An exception of any class is a Failure, and the thread goes on."""
+    """An exception of any class becomes a Failure, and the thread goes on."""
     step = lambda _: fail(kind())  # noqa: E731
     failing = operation_on("x", lambda _: None, prepare=step, finish=step)
     first, second = job(failing), job(failing)
@@ -89,7 +89,7 @@ async def test_whatever_a_step_raises_is_the_outcome(
 
 
 async def test_a_cost_that_cannot_be_is_the_outcome(bench: Bench) -> None:
-    """A cost function that returns nonsense fails the call."""
+    """A cost function that returns an invalid cost fails the call."""
     one = job(operation_on("x", lambda _: None, batch=Batch(cost=lambda _: -1)))
     bench.pool.prepare(one)
     bench.run()
@@ -97,7 +97,7 @@ async def test_a_cost_that_cannot_be_is_the_outcome(bench: Bench) -> None:
 
 
 async def test_nothing_is_done_for_a_job_that_was_called_off(bench: Bench) -> None:
-    """Neither step runs for a job that nobody wants; it comes back nevertheless."""
+    """Neither step runs for a job that was called off, but the job still comes back."""
     ran: list[Any] = []
     operation = operation_on("x", lambda _: None, prepare=ran.append, finish=ran.append)
     first, second = job(operation), job(operation)
@@ -110,7 +110,7 @@ async def test_nothing_is_done_for_a_job_that_was_called_off(bench: Bench) -> No
 
 
 async def test_stop_ends_every_thread_after_what_was_asked_for() -> None:
-    """Of three threads each ends, and all that was given before is done."""
+    """Each of three threads ends, after everything that was requested before is done."""
     done: list[Job] = []
     pool = SidePool(3, _at_once, prepared=done.append, finished=done.append)
     threads = [threading.Thread(target=pool.run, daemon=True) for _ in range(3)]
@@ -147,7 +147,7 @@ async def test_the_steps_run_beside_the_gpu_thread() -> None:
 async def test_an_error_of_a_step_is_the_callers(
     step: str, error: Exception, kind: type[Exception]
 ) -> None:
-    """The caller gets it as if one function did it all, and the place in the queue is free."""
+    """The caller gets it as if one function did it all, and the job's place is free again."""
     steps = {step: lambda _: fail(error)}
     operation = operation_on("x", lambda _: None, **steps)  # type: ignore[arg-type]  # one of the two
     async with running(operation) as engine:
@@ -158,7 +158,7 @@ async def test_an_error_of_a_step_is_the_callers(
 
 
 async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
-    """The bound of the queue holds for jobs in the pool, until that is done with them."""
+    """The queue's limit covers jobs in the pool, until the pool is done with them."""
     gate = Gate()
     operation = operation_on("x", lambda _: None, prepare=gate.run)
     async with running(operation, queue_size=1) as engine:
@@ -168,7 +168,7 @@ async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
             engine.admit(operation, 1)
         first.cancel()
         await asyncio.wait({first})
-        with pytest.raises(QueueFull):  # the pool holds it still
+        with pytest.raises(QueueFull):  # the pool still holds it
             engine.admit(operation, 1)
         gate.open(2)
         while engine.capacity.waiting:  # noqa: ASYNC110 - the pool tells nobody
@@ -177,7 +177,7 @@ async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
 
 
 async def test_the_end_of_the_grace_takes_what_is_in_the_pool() -> None:
-    """A job that is being prepared when the grace is over has its caller told, and never runs."""
+    """A job that is being prepared when the grace period ends never runs; its caller is told."""
     gate, ran = Gate(), list[Any]()
     operation = operation_on("x", ran.append, prepare=gate.run)
     async with running(operation, grace_period=0.01) as engine:
@@ -191,7 +191,7 @@ async def test_the_end_of_the_grace_takes_what_is_in_the_pool() -> None:
 
 
 async def test_an_idle_pool_holds_on_to_no_job() -> None:
-    """What a step made is freed with its job, also while the thread waits for work."""
+    """What a step made is freed with its job, even while the thread waits for work."""
 
     class Big:
         pass

@@ -18,7 +18,7 @@ HALF = b"x" * (BUFFER // 2)
 
 
 class Bench:
-    """A stream whose bridge counts what it carries."""
+    """A stream whose bridge counts the notifications that it carries."""
 
     def __init__(self) -> None:
         self.carried = 0
@@ -45,7 +45,7 @@ async def settle() -> None:
 
 
 async def test_take_returns_all_that_piled_up(bench: Bench) -> None:
-    """One take gets every chunk that was pushed, in order, and the bridge carried one note."""
+    """One take() returns every chunk pushed, in order; the bridge carries one notification."""
     for number in range(100):
         bench.stream.push(b"%d" % number)
     assert await bench.stream.take() == [b"%d" % number for number in range(100)]
@@ -54,7 +54,7 @@ async def test_take_returns_all_that_piled_up(bench: Bench) -> None:
 
 
 async def test_take_waits_for_a_chunk(bench: Bench) -> None:
-    """A reader who is there first gets the chunk that another thread pushes later."""
+    """A reader that is already waiting gets the chunk that another thread pushes later."""
     taking = asyncio.create_task(bench.stream.take())
     await settle()
     assert not taking.done()
@@ -63,7 +63,7 @@ async def test_take_waits_for_a_chunk(bench: Bench) -> None:
 
 
 async def test_the_end_comes_behind_the_last_chunk(bench: Bench) -> None:
-    """What was pushed before the end is taken first; then there is nothing, for ever."""
+    """Chunks pushed before the end are taken first; from then on there is nothing more."""
     bench.stream.push(b"last")
     bench.stream.end()
     assert await bench.stream.take() == [b"last"]
@@ -74,7 +74,7 @@ async def test_the_end_comes_behind_the_last_chunk(bench: Bench) -> None:
 
 
 async def test_the_end_wakes_a_reader(bench: Bench) -> None:
-    """A reader who waits is told that nothing more comes."""
+    """A reader that waits is told that nothing more comes."""
     taking = asyncio.create_task(bench.stream.take())
     await settle()
     await asyncio.to_thread(bench.stream.end)
@@ -97,7 +97,7 @@ async def test_a_failure_comes_behind_the_last_chunk(
 
 
 async def test_who_is_called_off_gets_the_reason_at_once(bench: Bench) -> None:
-    """Nothing more is taken of a job that was called off, though chunks lie there."""
+    """Nothing more is taken from a job that was called off, even if it has chunks left."""
     bench.stream.push(b"unwanted")
     bench.job.call_off(ClientLeft())
     with pytest.raises(ClientLeft):
@@ -105,7 +105,7 @@ async def test_who_is_called_off_gets_the_reason_at_once(bench: Bench) -> None:
 
 
 async def test_calling_off_wakes_the_reader(bench: Bench) -> None:
-    """A reader who waits for a chunk is told that none comes."""
+    """A reader that waits for a chunk is told that none comes."""
     taking = asyncio.create_task(bench.stream.take())
     await settle()
     bench.job.call_off(ClientLeft())
@@ -114,7 +114,7 @@ async def test_calling_off_wakes_the_reader(bench: Bench) -> None:
 
 
 async def test_a_take_that_is_cancelled_takes_nothing(bench: Bench) -> None:
-    """The chunk that comes in the moment of a cancellation is there for the next take."""
+    """A chunk that arrives at the moment of a cancellation is there for the next take()."""
     taking = asyncio.create_task(bench.stream.take())
     await settle()
     bench.stream.push(b"kept")
@@ -125,7 +125,7 @@ async def test_a_take_that_is_cancelled_takes_nothing(bench: Bench) -> None:
 
 
 async def test_it_is_full_at_its_bound(bench: Bench) -> None:
-    """A megabyte fills the buffer, and a take makes room again."""
+    """A megabyte fills the buffer, and a take() makes room again."""
     bench.stream.push(HALF)
     assert not bench.stream.is_full
     bench.stream.push(HALF)
@@ -137,7 +137,7 @@ async def test_it_is_full_at_its_bound(bench: Bench) -> None:
 
 
 async def test_chunks_of_no_length_fill_it_too(bench: Bench) -> None:
-    """Each chunk counts with what it takes by itself, so that their number is bounded."""
+    """Each chunk also counts its own overhead, so that the number of chunks is bounded."""
     for _ in range(BUFFER // CHUNK_OVERHEAD):
         assert not bench.stream.is_full
         bench.stream.push(b"")
@@ -145,7 +145,7 @@ async def test_chunks_of_no_length_fill_it_too(bench: Bench) -> None:
 
 
 async def test_a_writer_with_room_does_not_wait(bench: Bench) -> None:
-    """A thread whose buffer is not full goes on at once."""
+    """A writer whose buffer is not full goes on at once."""
     bench.stream.push(HALF)
     bench.stream.wait_for_room()
     await bench.stream.room()
@@ -155,7 +155,7 @@ async def test_a_writer_with_room_does_not_wait(bench: Bench) -> None:
 async def test_a_stalled_thread_waits_until_there_is_room_or_no_need(
     bench: Bench, how: str
 ) -> None:
-    """A thread that has filled the buffer blocks until it is taken, or called off."""
+    """A thread that has filled the buffer blocks until it is taken, or the job is called off."""
     full, went_on = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -168,7 +168,7 @@ async def test_a_stalled_thread_waits_until_there_is_room_or_no_need(
     thread.start()
     assert await asyncio.to_thread(full.wait, 5)
     for _ in range(3):
-        bench.stream.wake()  # for nothing
+        bench.stream.wake()  # a spurious wake-up
         await asyncio.sleep(0.005)
     assert not went_on.is_set()
     if how == "taken":
@@ -180,11 +180,11 @@ async def test_a_stalled_thread_waits_until_there_is_room_or_no_need(
 
 
 async def test_a_stalled_coroutine_waits_until_there_is_room(bench: Bench) -> None:
-    """A writer on the loop that has filled the buffer goes on when it was taken."""
+    """A writer on the loop that has filled the buffer goes on once it has been taken."""
     bench.stream.push(HALF * 2)
     waiting = asyncio.create_task(bench.stream.room())
     await settle()
-    bench.stream.wake()  # for nothing
+    bench.stream.wake()  # a spurious wake-up
     await settle()
     assert not waiting.done()
     await bench.stream.take()
@@ -192,7 +192,7 @@ async def test_a_stalled_coroutine_waits_until_there_is_room(bench: Bench) -> No
 
 
 async def test_taking_from_a_stalled_stream_tells_its_runner(bench: Bench) -> None:
-    """The runner of a stream that has left its turns is told of room, and only that one."""
+    """The runner of a stream is notified of room if the stream has stalled, and only then."""
     told: list[str] = []
     bench.job.interrupt = lambda: told.append("room")
     bench.stream.push(HALF * 2)
@@ -205,7 +205,7 @@ async def test_taking_from_a_stalled_stream_tells_its_runner(bench: Bench) -> No
 
 
 async def test_a_fast_thread_and_its_reader_lose_nothing(bench: Bench) -> None:
-    """Of chunks that a thread pushes as fast as it can, each is taken once, in order."""
+    """If a thread pushes chunks as fast as it can, each is taken once, in order."""
     count = 20_000
 
     def write() -> None:
@@ -243,7 +243,7 @@ async def test_a_thread_and_a_reader_in_step_never_miss_each_other(bench: Bench)
 
 
 async def test_what_ends_in_the_midst_of_a_take_is_taken_whole() -> None:
-    """At whichever moment of a take the last chunk and the end come, both are seen."""
+    """If the last chunk and the end come at any moment during a take(), both are seen."""
     for moment in range(1, 1000):
         bench = Bench()
 

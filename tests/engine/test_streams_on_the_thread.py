@@ -28,14 +28,14 @@ async def test_streams_make_one_step_each_in_turn(thread: Thread) -> None:
 
 
 async def test_by_default_a_second_stream_waits(thread: Thread) -> None:
-    """With streams=1 a stream begins when the one before it has ended."""
+    """With streams=1, a stream begins when the one before it has ended."""
     operation = streaming()
     log = thread.run([thread.stream("a", operation, 1, 1)], [thread.stream("b", operation, 1)])
     assert log == ["a0", "a1", "a ends", "b0", "b ends"]
 
 
 async def test_as_many_take_turns_as_the_operation_has_streams(thread: Thread) -> None:
-    """With streams=2 the third stream begins when one of the first two has ended."""
+    """With streams=2, the third stream begins when one of the first two has ended."""
     operation = streaming(2)
     jobs = [
         thread.stream(name, operation, *sizes)
@@ -46,7 +46,7 @@ async def test_as_many_take_turns_as_the_operation_has_streams(thread: Thread) -
 
 
 async def test_each_operation_has_places_of_its_own(thread: Thread) -> None:
-    """Streams of one operation do not keep those of another one waiting."""
+    """Streams of one operation do not make those of another one wait."""
     first, second = streaming(), streaming()
     second.may_stream = True
     log = thread.run([thread.stream("a", first, 1, 1)], [thread.stream("b", second, 1)])
@@ -54,7 +54,7 @@ async def test_each_operation_has_places_of_its_own(thread: Thread) -> None:
 
 
 async def test_ordinary_jobs_take_their_turn(thread: Thread) -> None:
-    """Between two rounds of steps one group is run, however long the streams go on."""
+    """Between two rounds of steps one group is run, however long the streams last."""
     operation, other = streaming(), streaming()
     stream = thread.stream("a", operation, *[1] * 9)
     log = thread.run([stream], [thread.plain("p", other)], [thread.plain("q", other)])
@@ -62,7 +62,7 @@ async def test_ordinary_jobs_take_their_turn(thread: Thread) -> None:
 
 
 async def test_batches_take_their_turn(thread: Thread) -> None:
-    """Between two rounds of steps a batch is run as well."""
+    """Between two rounds of steps a batch is run, too."""
     batched = operation_on(
         "batch", lambda items: enumerate(map(thread.write, items)), batch=Batch()
     )
@@ -72,7 +72,7 @@ async def test_batches_take_their_turn(thread: Thread) -> None:
 
 
 async def test_a_call_of_an_operation_that_streams_need_not(thread: Thread) -> None:
-    """A call that waited for its place, and then returns, lets the next one have it."""
+    """A call that waited for a slot, and then returns, leaves the slot to the next one."""
     operation = streaming()
     jobs = [
         thread.stream("a", operation, 1),
@@ -85,14 +85,14 @@ async def test_a_call_of_an_operation_that_streams_need_not(thread: Thread) -> N
 
 
 async def test_a_call_that_waited_and_returned_is_not_at_work_any_more(thread: Thread) -> None:
-    """After a call that waited for its place and returned, the thread is at none."""
+    """After a call that waited for a slot and returned, the thread has no current job."""
     operation = streaming()
     thread.run([thread.stream("a", operation, 1), thread.plain("p", operation)])
     assert thread.worker.current is None
 
 
 async def test_an_operation_may_turn_out_to_stream(thread: Thread) -> None:
-    """Nobody knew that a group's jobs stream: one begins, the rest wait, and all are run."""
+    """If a group's jobs turn out to stream, one begins, the rest wait, and all are run."""
     operation = streaming()
     jobs = [thread.stream(f"{number}:", operation) for number in range(1000)]
     log = thread.run([thread.stream("a", operation, 1), *jobs])
@@ -103,7 +103,7 @@ async def test_an_operation_may_turn_out_to_stream(thread: Thread) -> None:
 
 
 async def test_a_stream_that_is_not_read_gives_its_place_away(thread: Thread) -> None:
-    """A full buffer leaves its place to the next stream; once it is read, it goes on beside it."""
+    """A stream with a full buffer leaves its slot to the next; once it is read, both go on."""
     operation = streaming()
     slow = thread.stream("a", operation, BUFFER, 1)
     thread.during["b1"] = lambda: take_now(slow)
@@ -113,7 +113,7 @@ async def test_a_stream_that_is_not_read_gives_its_place_away(thread: Thread) ->
 
 
 async def test_a_stream_goes_on_as_soon_as_it_is_read(thread: Thread) -> None:
-    """With its place free, a stalled stream makes its next step once there is room."""
+    """If its slot is free, a stalled stream makes its next step once there is room."""
     slow, other = thread.stream("a", streaming(), BUFFER, 1), streaming()
     thread.during["q"] = lambda: take_now(slow)
     log = thread.run([slow], *([thread.plain(name, other)] for name in "pqrs"))
@@ -122,7 +122,7 @@ async def test_a_stream_goes_on_as_soon_as_it_is_read(thread: Thread) -> None:
 
 
 async def test_a_stream_that_is_read_in_the_last_moment_does_not_stall(thread: Thread) -> None:
-    """What has room again by the time of its next step makes it."""
+    """A stream that has room again by the time of its next step makes that step."""
     slow = thread.stream("a", streaming(), BUFFER, BUFFER, 1)
     other = streaming()
     thread.during["p"] = thread.during["q"] = lambda: take_now(slow)
@@ -131,7 +131,7 @@ async def test_a_stream_that_is_read_in_the_last_moment_does_not_stall(thread: T
 
 
 async def test_a_stream_that_is_read_while_it_stalls_goes_on() -> None:
-    """At whichever moment the reader makes room, the stream hears of it."""
+    """If the reader makes room at any moment during a step, the stream goes on."""
     for moment in range(1, 1000):
         thread = Thread()
         stream = thread.stream("a", streaming(), BUFFER, 1)
@@ -141,7 +141,7 @@ async def test_a_stream_that_is_read_while_it_stalls_goes_on() -> None:
             if not taken and stream.stream is not None and stream.stream.was_begun:
                 taken += take_now(stream) or []
 
-        thread.during["q"] = take  # where the moment was before there was anything
+        thread.during["q"] = take  # if the moment was before there was anything to take
         with at_moment(moment, Worker._step.__code__, take) as came:
             log = thread.run([stream], *([thread.plain(name, streaming())] for name in "pq"))
         assert "a ends" in log
@@ -150,7 +150,7 @@ async def test_a_stream_that_is_read_while_it_stalls_goes_on() -> None:
 
 
 async def test_open_streams_are_counted(thread: Thread) -> None:
-    """An operation knows how many of its streams take turns, those that stall not among them."""
+    """An operation knows how many of its streams take turns, without those that have stalled."""
     operation = streaming(2)
     counts = []
     slow = thread.stream("a", operation, BUFFER, 1)
@@ -166,7 +166,7 @@ async def test_open_streams_are_counted(thread: Thread) -> None:
 async def test_whatever_a_step_raises_ends_that_stream_alone(
     thread: Thread, kind: type[BaseException]
 ) -> None:
-    """The error is the stream's; it is not closed as well, and the other one goes on."""
+    """The error ends only its own stream, which is not closed too; the other one goes on."""
     operation = streaming(2)
 
     def fail() -> None:
@@ -198,7 +198,7 @@ async def test_an_error_in_closing_concerns_nobody(
 
 
 async def test_only_a_step_is_work_in_progress(thread: Thread) -> None:
-    """However long a stream lasts, what the thread is at began with the step."""
+    """However long a stream lasts, the thread's current work began with the step."""
     stream = thread.stream("a", streaming(), *[1] * 5)
     ages = []
 
@@ -215,7 +215,7 @@ async def test_only_a_step_is_work_in_progress(thread: Thread) -> None:
 
 
 async def test_each_second_of_work_counts_once(thread: Thread) -> None:
-    """The thread was busy for as long as calls and steps took, and so long was the stream."""
+    """The thread was busy, and the stream lasted, for as long as calls and steps took."""
     operation = streaming()
 
     def take_time() -> None:

@@ -19,7 +19,7 @@ from potassium.errors import ClientLeft
 
 
 class FakeClock:
-    """Time that passes when it is told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -29,7 +29,7 @@ class FakeClock:
 
 
 class Bench:
-    """A worker whose life happens on the test's own thread."""
+    """A worker that runs on the test's own thread."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -87,14 +87,14 @@ async def test_whatever_is_raised_is_an_outcome(bench: Bench, kind: type[BaseExc
 
 
 async def test_a_group_of_short_jobs_is_reported_once(bench: Bench) -> None:
-    """One report ends a group whose jobs took less than the interval together."""
+    """A group whose jobs together took less than the interval is reported once."""
     group = await jobs_of(operation_on("short", bench.takes(REPORT_INTERVAL / 100)), 50)
     bench.run(group)
     assert bench.reports == [(group, True)]
 
 
 async def test_a_slow_job_does_not_hold_back_those_before_it(bench: Bench) -> None:
-    """In a group that turns out slow, what is done is reported before the rest runs."""
+    """In a group that turns out slow, finished jobs are reported before the rest runs."""
     group = await jobs_of(operation_on("slow", bench.takes(REPORT_INTERVAL * 2)), 3)
     bench.run(group)
     assert bench.reports == [([group[0]], False), ([group[1]], False), ([group[2]], True)]
@@ -114,7 +114,7 @@ async def test_a_cancelled_job_is_skipped_right_before_it_would_run(bench: Bench
 
 
 async def test_what_was_handed_over_before_the_stop_is_run(bench: Bench) -> None:
-    """Stop ends the thread after the groups in its inbox."""
+    """stop() ends the thread after the groups in its inbox."""
     first = await jobs_of(operation_on("work", bench.takes(0)), 1)
     second = await jobs_of(operation_on("work", bench.takes(0)), 1)
     bench.run(first, second)
@@ -122,7 +122,7 @@ async def test_what_was_handed_over_before_the_stop_is_run(bench: Bench) -> None
 
 
 async def test_measures_each_job(bench: Bench) -> None:
-    """The operation's service time is what its jobs took on the clock."""
+    """The operation's service time is what its jobs took by the clock."""
     operation = operation_on("work", bench.takes(0.25))
     bench.run(await jobs_of(operation, 4))
     assert operation.service_time.mean == operation.service_time.floor == 0.25
@@ -139,7 +139,7 @@ async def test_tells_what_it_is_at(bench: Bench) -> None:
 
 
 async def test_an_idle_thread_holds_on_to_no_result() -> None:
-    """What a handler returned is freed with its job, also while the thread waits for work."""
+    """What a handler returned is freed with its job, even while the thread waits for work."""
 
     class Big:
         pass

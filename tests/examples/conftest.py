@@ -1,4 +1,4 @@
-"""Fixtures for running the examples as their readers do: as processes, over real sockets."""
+"""Fixtures that run the examples as their readers do: as processes, over real sockets."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ RunExample = Callable[..., httpx.Client]
 
 @pytest.fixture(scope="session", autouse=True)
 def _offline() -> Iterator[None]:
-    """Keep transformers from asking the hub, here and in the processes that tests start."""
+    """Keep transformers from contacting the hub, here and in the processes that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -30,7 +30,7 @@ def examples() -> Path:
 
 @pytest.fixture(scope="module")
 def run_example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunExample]:
-    """Return a function that runs a file as ``python app.py`` and gives a client of its server."""
+    """Return a function that runs ``python FILE`` and returns a client of its server."""
     with ExitStack() as stack:
 
         def run_example(app_file: Path, **options: Any) -> httpx.Client:
@@ -63,7 +63,7 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=32,
     )
     model = BertForMaskedLM(config)
-    for rank, word in enumerate(GUESSES):  # weights of no meaning, but a bias of ours
+    for rank, word in enumerate(GUESSES):  # the weights have no meaning, but we set the bias
         model.cls.predictions.decoder.bias.data[vocabulary[word]] = 20 - rank
     model.save_pretrained(model_folder)
     return folder

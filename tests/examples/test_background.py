@@ -1,4 +1,4 @@
-"""The background example: a job of its own, and a receiver that takes what is signed alone."""
+"""The background example: its job, and a receiver that accepts only signed webhooks."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from e2e.server import Server, free_port, python, serve, wait_until
 
 LINE = {"x": [1, 2, 3], "y": [3, 5, 7]}
 OTHER = "whsec_" + "b3RoZXIg" * 5
-START_TIME = 60.0  # seconds; torch takes some to import
+START_TIME = 60.0  # seconds; importing torch takes some of them
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def train(server: Server) -> dict[str, Any]:
 
 
 def test_it_trains_and_tells(examples: Path, tmp_path: Path, receiver: Server) -> None:
-    """The job ends with what was learnt, and the receiver prints the same."""
+    """The job ends with what it learned, and the receiver prints the same."""
     with app(examples, tmp_path, receiver) as server:
         document = train(server)
         assert document["status"] == "succeeded"
@@ -58,7 +58,7 @@ def test_it_trains_and_tells(examples: Path, tmp_path: Path, receiver: Server) -
 def test_the_receiver_takes_nothing_that_others_signed(
     examples: Path, tmp_path: Path, receiver: Server
 ) -> None:
-    """With another secret each delivery is refused."""
+    """A delivery that is signed with another secret is refused."""
     with app(examples, tmp_path, receiver, WEBHOOK_SECRET=OTHER) as server:
         document = train(server)
         url = f"http://127.0.0.1:{server.port}/jobs/{document['id']}/deliveries"

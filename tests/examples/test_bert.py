@@ -17,7 +17,7 @@ def bert(
 
 
 def test_guesses_the_word_behind_the_mask(bert: httpx.Client) -> None:
-    """Each guess is the prompt with the mask replaced, the likeliest one first."""
+    """Each guess is the prompt with its mask replaced, the likeliest one first."""
     answer = bert.post("/", json={"prompt": "Hello I am a [MASK] model."})
 
     outputs = answer.json()["outputs"]
@@ -30,7 +30,7 @@ def test_guesses_the_word_behind_the_mask(bert: httpx.Client) -> None:
 def test_refuses_a_prompt_whose_mask_the_model_does_not_see(
     bert: httpx.Client, prompt: str
 ) -> None:
-    """A prompt without a mask, or with one past the model's length, is the caller's fault."""
+    """A prompt without a mask, or with one past the model's length, is the caller's mistake."""
     answer = bert.post("/", json={"prompt": prompt})
 
     assert answer.status_code == UNPROCESSABLE

@@ -1,4 +1,4 @@
-"""The chat example, against the same model run by transformers' own ``generate``."""
+"""The chat example, compared with the same model run by transformers' own ``generate``."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ EVENTS = {"Accept": "text/event-stream"}
 SHORT = "What is the capital of France?"
 WIDE = "Repeat: 東京 🦔 été 😀"  # answered in characters of several tokens
 LONG = "Tell me a very long story about a dragon."
-MOST = 1024  # tokens that a call may ask for; a minute of them here
+MOST = 1024  # tokens that a call may ask for, which take a minute here
 SOON = 10.0  # seconds that a step of the model may take on a machine with much else to do
 
 START_TIME = 120.0  # seconds; transformers takes 15 to read the model's file, if nothing else runs
 
-# One thread for torch, in the server and here: the two would fight over the cores, and greedy
-# decoding is only the same where sums are made in the same order.
+# One thread for torch, in the server and here: the two would compete for the cores, and greedy
+# decoding gives the same text only if sums are made in the same order.
 THREADS = 1
 
 pytestmark = pytest.mark.timeout(2 * START_TIME)
@@ -35,7 +35,7 @@ def chat(run_example: Callable[..., httpx.Client], examples: Path) -> httpx.Clie
 
 @pytest.fixture(scope="module")
 def generate() -> Iterator[Callable[[str, int], str]]:
-    """Return a function that answers a prompt greedily, without server and stream."""
+    """Return a function that answers a prompt greedily, without a server or a stream."""
     import torch  # noqa: PLC0415 - slow
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - slow
 
@@ -70,13 +70,13 @@ def body(prompt: str, max_tokens: int = MOST) -> dict[str, Any]:
 
 @contextmanager
 def talking(chat: httpx.Client, prompt: str) -> Iterator[Iterator[str]]:
-    """Open a long answer, and give the lines of its events as they come."""
+    """Open a long answer, and yield the lines of its events as they arrive."""
     with chat.stream("POST", "/", json=body(prompt), headers=EVENTS) as answer:
         yield answer.iter_lines()
 
 
 def pieces(lines: Iterator[str]) -> Iterator[str]:
-    """Yield what the events of a stream hold, one by one."""
+    """Yield the data of a stream's events, one by one."""
     data: list[str] = []
     for line in lines:
         if line.startswith("event:"):
@@ -94,7 +94,7 @@ def status(chat: httpx.Client) -> dict[str, Any]:
 
 
 def wait_until_free(chat: httpx.Client) -> None:
-    """Wait until the GPU thread has had nothing to do for longer than between two tokens."""
+    """Wait until the GPU thread has been idle for longer than between two tokens."""
     deadline = time.monotonic() + SOON
     while (now := status(chat))["running"] or now["idle_time"] < 50:
         assert time.monotonic() < deadline, "it goes on generating"
@@ -103,7 +103,7 @@ def wait_until_free(chat: httpx.Client) -> None:
 
 @contextmanager
 def cancelling(chat: httpx.Client, count: int) -> Iterator[None]:
-    """Check that ``count`` calls end early inside of the context, and no call by itself."""
+    """Check that ``count`` calls are cancelled inside the context, and that none succeeds."""
     before = status(chat)["counts"]
     yield
     wait_until_free(chat)
@@ -116,14 +116,14 @@ def cancelling(chat: httpx.Client, count: int) -> Iterator[None]:
 def test_says_what_transformers_itself_generates(
     chat: httpx.Client, generate: Callable[[str, int], str], prompt: str, max_tokens: int
 ) -> None:
-    """Decoded greedily, the pieces together are what ``generate`` answers in one."""
+    """With greedy decoding, all pieces together are the text that ``generate`` returns."""
     answer = chat.post("/", json=body(prompt, max_tokens), headers=EVENTS)
 
     assert "".join(pieces(answer.iter_lines())) == generate(prompt, max_tokens)
 
 
 def test_arrives_piece_by_piece(chat: httpx.Client) -> None:
-    """An answer comes as numbered events, a word or so each, and the last one says the end."""
+    """An answer comes as numbered events, about a word each, and the last event is the end."""
     answer = chat.post("/", json=body(SHORT), headers=EVENTS)
 
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -137,13 +137,13 @@ def test_arrives_piece_by_piece(chat: httpx.Client) -> None:
 
 
 def test_stops_when_the_client_leaves(chat: httpx.Client) -> None:
-    """Once a client has left in the midst of its answer, nothing more of it is generated."""
+    """Once a client has left in the middle of its answer, no more of it is generated."""
     with cancelling(chat, 1), talking(chat, LONG) as lines:
         assert next(pieces(lines))
 
 
 def test_stops_at_the_deadline(chat: httpx.Client) -> None:
-    """What a client gives it no more time for ends with an event that says so."""
+    """An answer that exceeds the client's ``Prefer: wait`` ends with an event that says so."""
     answer = chat.post("/", json=body(LONG), headers={**EVENTS, "Prefer": "wait=2"})
 
     *_, error, nothing = answer.text.split("\n\n")
@@ -154,7 +154,7 @@ def test_stops_at_the_deadline(chat: httpx.Client) -> None:
 
 
 def test_chats_take_turns(chat: httpx.Client) -> None:
-    """Of two long answers at once both go on, and neither is done when the other begins."""
+    """Two long answers at once both go on, and neither is done when the other begins."""
     with cancelling(chat, 2), ExitStack() as both:
         one, other = (pieces(both.enter_context(talking(chat, LONG))) for _ in range(2))
         for _ in range(5):
@@ -163,7 +163,7 @@ def test_chats_take_turns(chat: httpx.Client) -> None:
 
 
 def test_a_short_answer_does_not_wait_for_a_long_one(chat: httpx.Client) -> None:
-    """A call that comes in the midst of a long answer is through before that."""
+    """A call that comes in the middle of a long answer ends before that answer does."""
     with talking(chat, LONG) as lines, ThreadPoolExecutor(max_workers=1) as caller:
         long = pieces(lines)
         assert next(long)
@@ -187,7 +187,7 @@ def test_a_short_answer_does_not_wait_for_a_long_one(chat: httpx.Client) -> None
     ids=["no messages", "none", "empty", "no tokens", "too many tokens", "unknown role"],
 )
 def test_refuses_bad_input(chat: httpx.Client, bad: dict[str, Any]) -> None:
-    """Input outside of the limits is answered with 422 and says where the fault is."""
+    """Input outside the limits is answered 422, which says where the mistake is."""
     answer = chat.post("/", json=bad, headers=EVENTS)
 
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
@@ -195,7 +195,7 @@ def test_refuses_bad_input(chat: httpx.Client, bad: dict[str, Any]) -> None:
 
 
 def test_refuses_a_chat_that_the_model_cannot_read(chat: httpx.Client) -> None:
-    """What only the tokens tell is a plain 422 too: nothing of the stream has been sent."""
+    """A chat that is too long in tokens is answered 422 too: nothing of the stream was sent."""
     messages = [{"role": "user", "content": "🦔" * 4_000}] * 4
     answer = chat.post("/", json={"messages": messages}, headers=EVENTS)
 

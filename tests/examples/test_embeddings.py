@@ -1,4 +1,4 @@
-"""The embeddings example, against the same model called without Potassium."""
+"""The embeddings example, compared with the same model called without Potassium."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ def vectors(embeddings: httpx.Client) -> Vectors:
 
 @pytest.fixture(scope="module")
 def direct() -> Callable[[str], Vectors]:
-    """Return a function that embeds one text without server, batch and padding."""
+    """Return a function that embeds one text without a server, batches or padding."""
     import torch  # noqa: PLC0415 - slow
     from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - slow
 
@@ -62,14 +62,14 @@ def direct() -> Callable[[str], Vectors]:
 def test_serves_the_vectors_of_the_model(
     vectors: Vectors, direct: Callable[[str], Vectors], index: int
 ) -> None:
-    """Each vector is what the model itself says of its text alone, of length one."""
+    """Each vector is the model's own vector for the text alone, and has length one."""
     assert vectors.shape == (len(TEXTS), 384)
     assert vectors[index] @ direct(TEXTS[index]) > 0.9999
     assert np.linalg.norm(vectors[index]) == pytest.approx(1, abs=1e-4)
 
 
 def test_calls_at_once_get_their_own_vectors(embeddings: httpx.Client, vectors: Vectors) -> None:
-    """Calls of one batch, long and short, of one text and of several, are not mixed up."""
+    """Calls of one batch are not mixed up: long and short ones, with one text or several."""
     lists = [TEXTS[start : start + count] for start in range(4) for count in (1, 2)] * 3
 
     def call(texts: list[str]) -> Vectors:
@@ -84,7 +84,7 @@ def test_calls_at_once_get_their_own_vectors(embeddings: httpx.Client, vectors: 
 
 
 def test_a_paraphrase_is_nearer_than_another_topic(vectors: Vectors) -> None:
-    """Two sentences that say the same are more similar than two that do not."""
+    """Two sentences with the same meaning are more similar than two with different ones."""
     cat, kitten, shares = vectors[:3]
 
     assert cat @ kitten > max(cat @ shares, kitten @ shares) + 0.3
@@ -96,7 +96,7 @@ def test_a_paraphrase_is_nearer_than_another_topic(vectors: Vectors) -> None:
     ids=["none", "too many", "too long", "no list", "no texts"],
 )
 def test_refuses_bad_input(embeddings: httpx.Client, body: dict[str, object]) -> None:
-    """Input outside of the limits is answered with 422 and says where the fault is."""
+    """Input outside the limits is answered 422, which says where the mistake is."""
     answer = embeddings.post("/", json=body)
 
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY

@@ -13,7 +13,7 @@ def mounted(run_example: Callable[..., httpx.Client], examples: Path) -> httpx.C
 
 
 def test_the_parents_own_routes_answer(mounted: httpx.Client) -> None:
-    """FastAPI goes on answering what is its own."""
+    """FastAPI still answers its own routes."""
     assert mounted.get("/languages").json() == ["English", "French", "German"]
 
 
@@ -26,7 +26,7 @@ def test_the_parents_own_routes_answer(mounted: httpx.Client) -> None:
     ],
 )
 def test_the_mounted_model_answers(mounted: httpx.Client, text: str, language: str) -> None:
-    """The model under its prefix tells the language of a sentence that it has never seen."""
+    """The model under its prefix detects the language of a sentence that it has never seen."""
     probabilities = mounted.post("/model/detect", json={"text": text}).json()
 
     assert max(probabilities, key=probabilities.__getitem__) == language
@@ -34,7 +34,7 @@ def test_the_mounted_model_answers(mounted: httpx.Client, text: str, language: s
 
 
 def test_the_mounted_model_refuses_bad_input(mounted: httpx.Client) -> None:
-    """Below the prefix, errors have the model's shape and not FastAPI's."""
+    """Below the prefix, errors have the model's format, not FastAPI's."""
     answer = mounted.post("/model/detect", json={"text": ""})
 
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY

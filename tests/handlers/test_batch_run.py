@@ -1,4 +1,4 @@
-"""A batch on its way through a handler: results in order, and each fault its own item's."""
+"""Running a batch through a handler: results in order, and each failure its own item's."""
 
 from math import log2
 from typing import Any
@@ -28,20 +28,20 @@ from potassium.handlers.batch_run import BatchRun, WrongCountError
     ids=["list", "tuple", "generator", "iterator", "array", "tensor", "list of tensors"],
 )
 def test_each_item_gets_its_own_result(results: Any) -> None:
-    """Whatever holds the results, they belong to the items in their order."""
+    """Whatever holds the results, they belong to the items in order."""
     assert {index: int(one) for index, one in outcomes(results).items()} == {
         index: index * 10 for index in range(8)
     }
 
 
 def test_results_are_in_host_memory() -> None:
-    """A row of a tensor that required gradients goes without them, as it is to be sent."""
+    """A row of a tensor that requires gradients is detached, as it is about to be sent."""
     weights = torch.ones(2, 3, requires_grad=True)
     assert not any(row.requires_grad for row in outcomes(lambda _: weights, [1, 2]).values())
 
 
 def test_an_exception_in_the_place_of_a_result_is_that_items_failure() -> None:
-    """The others have their results, and nothing is run again."""
+    """The other items get their results, and nothing is run again."""
     runs = []
 
     def function(items: list[int]) -> list[Any]:
@@ -76,7 +76,7 @@ def test_an_exception_in_the_place_of_a_result_is_that_items_failure() -> None:
     ids=repr,
 )
 def test_a_wrong_number_of_results_fails_all(results: Any, message: str) -> None:
-    """Nobody gets what may be somebody else's; the handler is not run again for it."""
+    """No item gets a result that may be another's, and the handler is not run again."""
     runs = []
 
     def function(items: list[int]) -> Any:
@@ -93,7 +93,7 @@ def test_a_wrong_number_of_results_fails_all(results: Any, message: str) -> None
 @pytest.mark.parametrize("culprit", range(16))
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
 def test_a_culprit_is_found_in_log_n_rounds(culprit: int, error: type[BaseException]) -> None:
-    """It fails alone; its batch is halved log2(n) times, and at most two halves run each time."""
+    """A culprit fails alone; its batch is halved log2(n) times, with at most two runs each time."""
     model = Model(culprit, error=error)
     results = outcomes(model, range(16))
     assert {index: type(one) for index, one in failed(results).items()} == {culprit: error}
@@ -107,7 +107,7 @@ def test_a_culprit_is_found_in_log_n_rounds(culprit: int, error: type[BaseExcept
 
 
 def test_a_half_that_is_known_to_fail_is_not_run_for_that() -> None:
-    """Where the first half ran, the culprit is in the second, which is halved at once."""
+    """If the first half ran, the culprit is in the second, which is halved without being run."""
     model = Model(7)
     outcomes(model)
     assert model.runs == [list(range(8)), [0, 1, 2, 3], [4, 5], [6], [7]]
@@ -115,7 +115,7 @@ def test_a_half_that_is_known_to_fail_is_not_run_for_that() -> None:
 
 @given(size=st.integers(1, 40), bad=st.sets(st.integers(0, 39)))
 def test_any_culprits_fail_and_all_others_have_their_results(size: int, bad: set[int]) -> None:
-    """However many there are, each item has one outcome of its own, within 2n - 1 runs."""
+    """However many culprits there are, each item has its own outcome, in at most 2n - 1 runs."""
     model = Model(*bad)
     results = outcomes(model, range(size))
     assert {
@@ -125,7 +125,7 @@ def test_any_culprits_fail_and_all_others_have_their_results(size: int, bad: set
 
 
 def test_items_that_nobody_wants_are_not_run_again() -> None:
-    """Whose client has left meanwhile has no part in the search, nor an outcome."""
+    """An item whose client has left meanwhile takes no part in the search and has no outcome."""
     unwanted: set[int] = set()
     model = Model(1)
 
@@ -142,7 +142,7 @@ def test_items_that_nobody_wants_are_not_run_again() -> None:
 
 @pytest.mark.parametrize("left", [{0}, {0, 1, 2, 3}])
 def test_a_culprit_that_nobody_wants_is_not_sought_among_the_others(left: set[int]) -> None:
-    """Where it may have left its half, the other half is run whole."""
+    """If the culprit may be among the items that left, the other half is run whole."""
     unwanted: set[int] = set()
     model = Model(0)
 
@@ -158,7 +158,7 @@ def test_a_culprit_that_nobody_wants_is_not_sought_among_the_others(left: set[in
 
 
 def test_outcomes_are_known_as_soon_as_they_are() -> None:
-    """Those of the half that has run do not wait for the search in the other."""
+    """The outcomes of a half that has run do not wait for the search in the other half."""
     model = Model(7)
     run = BatchRun(model, range(8), weight=len, ceiling=Ceiling()).outcomes()
     assert next(run) == (0, 0)

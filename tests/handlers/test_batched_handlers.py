@@ -47,7 +47,7 @@ def of_numbers(cache: dict[str, Any], items: "list[int]") -> None: ...
 async def test_the_annotation_of_a_list_says_what_an_item_is(
     app: Potassium, signature: Any, body: bytes, seen: Any
 ) -> None:
-    """Each item of the list is what a handler of one would have got."""
+    """Each item of the list is what an unbatched handler would have got."""
     got: list[Any] = []
 
     def handler(cache: dict[str, Any], items: Any) -> list[None]:
@@ -65,7 +65,7 @@ async def test_the_annotation_of_a_list_says_what_an_item_is(
 async def post_together(
     app: Potassium, http: httpx.AsyncClient, *bodies: Any
 ) -> list[asyncio.Task[httpx.Response]]:
-    """Post these while the thread is busy; those that are valid wait there to be one batch."""
+    """Post these while the thread is busy; the valid ones wait there and form one batch."""
     begun, go = threading.Event(), threading.Event()
 
     def busy(_: None) -> None:
@@ -84,13 +84,13 @@ async def post_together(
 
 
 async def together(app: Potassium, *bodies: Any) -> list[httpx.Response]:
-    """Post these at the same time, and return the answers."""
+    """Post these at the same time and return the responses."""
     async with client(app) as http:
         return await asyncio.gather(*await post_together(app, http, *bodies))
 
 
 async def test_an_invalid_input_is_not_in_the_batch(app: Potassium) -> None:
-    """It alone gets 422, and the handler never sees it; the others have their own results."""
+    """The invalid input gets 422 and never reaches the handler; the others get their results."""
     batches: list[list[int]] = []
 
     @app.handler(batch=Batch())
@@ -105,7 +105,7 @@ async def test_an_invalid_input_is_not_in_the_batch(app: Potassium) -> None:
 
 
 async def test_an_exception_in_a_list_of_results_answers_its_caller(app: Potassium) -> None:
-    """Each is answered as if a handler of one had raised it."""
+    """An exception in place of a result is answered as if an unbatched handler had raised it."""
 
     @app.handler(batch=Batch())
     def handler(cache: dict[str, Any], items: list[Item]) -> list[Any]:
@@ -118,7 +118,7 @@ async def test_an_exception_in_a_list_of_results_answers_its_caller(app: Potassi
 
 
 async def test_a_result_that_cannot_be_sent_is_its_own_items_fault(app: Potassium) -> None:
-    """Those beside it are answered."""
+    """Only the item whose result cannot be sent fails; the items beside it are answered."""
 
     @app.handler(batch=Batch())
     def handler(cache: dict[str, Any], items: list[Item]) -> list[Any]:
@@ -130,7 +130,7 @@ async def test_a_result_that_cannot_be_sent_is_its_own_items_fault(app: Potassiu
 
 
 async def test_a_ceiling_is_in_cost_where_items_have_one(app: Potassium) -> None:
-    """What did not fit is the size of the batch times the cost of its costliest."""
+    """The weight that did not fit is the batch's size times the cost of its costliest item."""
 
     @app.handler(batch=Batch(cost=lambda item: item.n))
     def handler(cache: dict[str, Any], items: list[Item]) -> list[int]:
@@ -146,7 +146,7 @@ async def test_a_ceiling_is_in_cost_where_items_have_one(app: Potassium) -> None
 
 
 async def test_an_item_whose_client_has_left_is_not_run_again(app: Potassium) -> None:
-    """The search for a culprit is made among those that somebody waits for."""
+    """The search for a culprit covers only items that somebody waits for."""
     begun, go = threading.Event(), threading.Event()
     runs: list[list[int]] = []
 
@@ -170,7 +170,7 @@ async def test_an_item_whose_client_has_left_is_not_run_again(app: Potassium) ->
 async def test_a_wrong_number_of_results_is_on_the_log(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All get 500, and the log says what was expected and what came."""
+    """All items get 500, and the log says how many results were expected and how many came."""
 
     @app.handler(batch=Batch())
     def handler(cache: dict[str, Any], items: list[Item]) -> list[int]:
@@ -231,7 +231,7 @@ async def async_step(value: Any) -> Any: ...
 def test_options_that_do_not_go_together_are_refused(
     app: Potassium, function: Any, options: Any, message: str
 ) -> None:
-    """The mistake shows at decoration, and the message says what is wrong."""
+    """The mistake is reported at decoration, and the message says what is wrong."""
     with pytest.raises(UsageError, match=message):
         app.handler("/", **options)(function)
 
@@ -240,7 +240,7 @@ def test_options_that_do_not_go_together_are_refused(
 async def test_a_batched_handler_does_not_stream(
     app: Potassium, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A generator in the place of a result fails that item, and the log says why."""
+    """A generator in place of a result fails that item, and the log says why."""
 
     @app.handler(batch=Batch())
     def handler(cache: dict[str, Any], items: list[Item]) -> list[Any]:

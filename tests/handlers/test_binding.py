@@ -77,12 +77,12 @@ class Instance:
     ids=repr,
 )
 def test_the_annotation_decides(function: Any, body: bytes, argument: object) -> None:
-    """Each kind of annotation gets its kind of value."""
+    """Each kind of annotation gets its own kind of value."""
     assert binding_of(function)(request(body)) == argument
 
 
 def test_a_request_is_passed_as_it_is() -> None:
-    """A handler that takes a Request gets every one, whatever is in it."""
+    """A handler that takes a Request gets every request, whatever it contains."""
     one = request(b"not json", [])
     loop = asyncio.new_event_loop()
     operation = operation_on("whole", lambda _: None)
@@ -93,13 +93,13 @@ def test_a_request_is_passed_as_it_is() -> None:
 
 
 def test_bytes_are_taken_from_any_type() -> None:
-    """A handler that takes bytes does not ask what they are."""
+    """A handler that takes bytes accepts any content type."""
     assert binding_of(raw)(request(b"png", [(b"content-type", b"image/png")])) == b"png"
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"1", b"null", b'"a"'])
 def test_a_json_handler_takes_objects_only(body: bytes) -> None:
-    """JSON that is no object is 422, with the fault listed."""
+    """JSON that is not an object is 422, with the fault listed."""
     with pytest.raises(InvalidInput) as caught:
         binding_of(annotated)(request(body))
     assert [fault["type"] for fault in caught.value.errors] == ["dict_type"]
@@ -116,7 +116,7 @@ def test_a_json_handler_takes_objects_only(body: bytes) -> None:
     ],
 )
 def test_invalid_input_lists_its_faults(function: Any, body: bytes, where: tuple[Any, ...]) -> None:
-    """Each fault has a place, a message and a type, and no copy of the input."""
+    """Each fault has a location, a message and a type, and no copy of the input."""
     with pytest.raises(InvalidInput) as caught:
         binding_of(function)(request(body))
     (fault,) = caught.value.errors
@@ -127,14 +127,14 @@ def test_invalid_input_lists_its_faults(function: Any, body: bytes, where: tuple
 @pytest.mark.parametrize("function", [annotated, model])
 @pytest.mark.parametrize("body", [b"", b"{", b'{"text": NaN}', b"[" * 5000 + b"]" * 5000])
 def test_malformed_json_comes_before_invalid_input(function: Any, body: bytes) -> None:
-    """What is not JSON is 400 for validated arguments too."""
+    """A body that is not JSON is 400, even if the argument is validated."""
     with pytest.raises(MalformedJSON):
         binding_of(function)(request(body))
 
 
 @pytest.mark.parametrize("function", [annotated, model])
 def test_another_media_type_comes_before_all(function: Any) -> None:
-    """JSON handlers take JSON types only, also where the body would parse."""
+    """JSON handlers accept only JSON types, even if the body would parse."""
     with pytest.raises(UnsupportedMediaType):
         binding_of(function)(request(b"{}", [(b"content-type", b"text/plain")]))
 

@@ -1,4 +1,4 @@
-"""prepare= and finish=: what need not hold the GPU, before and after a handler."""
+"""prepare= and finish=: the work before and after a handler that need not hold the GPU."""
 
 import threading
 from typing import Any
@@ -19,7 +19,7 @@ class Item(pydantic.BaseModel):
 
 @pytest.mark.parametrize("batch", [None, Batch()], ids=["one", "batch"])
 async def test_a_call_goes_through_all_three(app: Potassium, batch: Batch | None) -> None:
-    """prepare, handler and finish are called in this order, each with what came before it."""
+    """prepare, handler and finish are called in this order, each with the previous result."""
     threads: list[str] = []
 
     @app.init
@@ -53,7 +53,7 @@ async def test_a_call_goes_through_all_three(app: Potassium, batch: Batch | None
 async def test_a_step_takes_the_cache_where_it_has_two_parameters(
     app: Potassium, step: str
 ) -> None:
-    """The cache is that of the moment, and comes first."""
+    """A step with two parameters gets the current cache as the first."""
     app.set_cache({"offset": 5})
     steps: dict[str, Any] = {step: lambda cache, value: cache["offset"]}
     app.handler("/", **steps)(lambda cache, value: value)
@@ -62,7 +62,7 @@ async def test_a_step_takes_the_cache_where_it_has_two_parameters(
 
 
 async def test_the_annotation_of_prepare_says_what_the_input_is(app: Potassium) -> None:
-    """An input that it does not take is 422, and nothing runs."""
+    """An input that does not match prepare's annotation is 422, and nothing runs."""
     ran: list[Any] = []
 
     def prepare(cache: dict[str, Any], item: Item) -> str:
@@ -94,7 +94,7 @@ async def test_the_annotation_of_prepare_says_what_the_input_is(app: Potassium) 
 async def test_an_error_in_a_step_is_answered_as_one_of_the_handlers(
     app: Potassium, step: str, error: BaseException, status: int, code: str
 ) -> None:
-    """Whichever step raises it, the client cannot tell; the next call is served."""
+    """The client cannot tell which step raised the error; the next call is served."""
     errors = [error]
 
     def fail(value: Any) -> Any:
@@ -115,7 +115,7 @@ async def test_an_error_in_a_step_is_answered_as_one_of_the_handlers(
 
 
 async def test_cost_is_told_an_item_as_it_was_prepared(app: Potassium) -> None:
-    """It sees what the handler will see, on a thread of the pool."""
+    """cost gets what the handler will get, on a thread of the pool."""
     seen: list[Any] = []
 
     def cost(words: list[str]) -> int:
@@ -135,7 +135,7 @@ async def test_cost_is_told_an_item_as_it_was_prepared(app: Potassium) -> None:
 async def test_a_cost_that_cannot_be_fails_its_call(
     app: Potassium, cost: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says what a cost is."""
+    """The call fails, and the log says what a cost must be."""
     app.handler(batch=Batch(cost=lambda item: cost))(lambda cache, items: items)
     async with client(app) as http:
         assert (await http.post("/", json={})).status_code == 500
@@ -143,7 +143,7 @@ async def test_a_cost_that_cannot_be_fails_its_call(
 
 
 async def test_the_current_request_is_there_in_each_step(app: Potassium) -> None:
-    """current_request() is that of the call, on the threads of the pool too."""
+    """current_request() returns the call's own request, on the threads of the pool too."""
 
     def seen(value: Any) -> list[str]:
         return [*value, current_request().id]
@@ -155,7 +155,7 @@ async def test_the_current_request_is_there_in_each_step(app: Potassium) -> None
 
 
 async def test_what_is_finished_is_in_host_memory(app: Potassium) -> None:
-    """finish gets no tensor of the device's, nor one that requires gradients."""
+    """finish gets no tensor on the device, and none that requires gradients."""
     weights = torch.ones(2, requires_grad=True)
 
     def finish(result: dict[str, Any]) -> list[Any]:
@@ -169,7 +169,7 @@ async def test_what_is_finished_is_in_host_memory(app: Potassium) -> None:
 async def test_a_generator_cannot_be_finished(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where it shows only when the handler has returned one, the call fails."""
+    """If a handler turns out to return a generator only when it has run, the call fails."""
     app.handler(finish=lambda result: result)(lambda cache, json_in: iter("ab"))
     async with client(app) as http:
         assert (await http.post("/", json={})).status_code == 500
@@ -177,7 +177,7 @@ async def test_a_generator_cannot_be_finished(
 
 
 async def test_with_prepare_the_handlers_annotation_is_its_own_business(app: Potassium) -> None:
-    """It may be of anything, as no input is validated by it."""
+    """With prepare=, the handler's annotation may be anything: it validates no input."""
 
     def prepare(item: Item) -> torch.Tensor:
         return torch.tensor([len(item.text)])
@@ -199,7 +199,7 @@ async def test_with_prepare_the_handlers_annotation_is_its_own_business(app: Pot
 async def test_finish_does_not_stream(
     app: Potassium, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A generator that it returns fails the call, and the log says why."""
+    """A generator that finish returns fails the call, and the log says why."""
     app.handler(finish=lambda value: result())(lambda cache, json_in: None)
     async with client(app) as http:
         assert (await http.post("/", json={})).status_code == 500

@@ -1,4 +1,4 @@
-"""What a generator leaves in force on the GPU thread between its steps, and its memory."""
+"""Torch modes, context variables and memory of generators between their steps."""
 
 import asyncio
 import contextvars
@@ -34,7 +34,7 @@ MODES: list[tuple[Callable[[], Any], list[bool]]] = [
 async def test_a_mode_around_a_yield_does_not_leak(
     app: Potassium, mode: Any, inside: list[bool], grad: bool
 ) -> None:
-    """Calls between two steps see the thread's own, that init has set; its steps see the mode."""
+    """Calls between two steps see the mode that init has set; the stream's steps see its own."""
     go = threading.Event()
     app.init(lambda: torch.set_grad_enabled(grad) and None)
 
@@ -63,7 +63,7 @@ async def test_a_mode_around_a_yield_does_not_leak(
 
 @pytest.mark.parametrize("ends", ["by itself", "raises", "is closed"])
 async def test_streams_that_take_turns_keep_their_own_modes(app: Potassium, ends: str) -> None:
-    """Two that open and leave modes in no order of each other see their own in every step."""
+    """Two streams that enter and leave modes in any order each see their own in every step."""
     mixed: list[Any] = []
 
     def steps(outer: Any, inner: Any, expected: list[list[bool]]) -> Iterator[str]:
@@ -110,7 +110,7 @@ async def test_streams_that_take_turns_keep_their_own_modes(app: Potassium, ends
 
 
 async def test_context_variables_are_a_streams_own(app: Potassium) -> None:
-    """What a generator sets is there in its next step, and nowhere else."""
+    """What a generator sets is visible in its next step, and nowhere else."""
     variable = contextvars.ContextVar("variable", default="none")
 
     @app.handler(streams=2)
@@ -133,7 +133,7 @@ async def test_context_variables_are_a_streams_own(app: Potassium) -> None:
 
 @pytest.mark.parametrize("chunks", [0, 1])
 async def test_a_stream_that_is_out_of_memory_says_so(app: Potassium, chunks: int) -> None:
-    """Before the first chunk it is 503 with Retry-After, later an event; the server lives on."""
+    """Before the first chunk it is 503 with Retry-After, later an event; the server stays up."""
 
     @app.handler
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
@@ -150,7 +150,7 @@ async def test_a_stream_that_is_out_of_memory_says_so(app: Potassium, chunks: in
 
 
 async def test_a_handler_that_has_sent_is_not_run_again_for_memory(app: Potassium) -> None:
-    """Its client has what was sent once, and then the error."""
+    """The client gets what was sent once, and then the error."""
     ran = []
 
     @app.handler
@@ -168,7 +168,7 @@ async def test_a_handler_that_has_sent_is_not_run_again_for_memory(app: Potassiu
 async def test_memory_of_a_stream_that_needs_too_much_is_given_back(
     app: Potassium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its frames held is gone when torch gives back, so that the next call has it."""
+    """What the stream held is gone when torch frees its cache, so that the next call has it."""
 
     class Tensor: ...
 

@@ -1,4 +1,4 @@
-"""Between JSON and Python values."""
+"""Converting between JSON and Python values."""
 
 import dataclasses
 import datetime as dt
@@ -61,19 +61,19 @@ class Color(enum.Enum):
     ids=lambda body: repr(body[:12]),
 )
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
-    """Anything but one JSON document in UTF-8 is refused."""
+    """Anything but a single JSON document in UTF-8 is refused."""
     with pytest.raises(MalformedJSON):
         decode(body)
 
 
 def test_an_empty_body_is_called_by_its_name() -> None:
-    """The message for the most common mistake says what is wrong."""
+    """The message says that the body is empty, which is the most common mistake."""
     with pytest.raises(MalformedJSON, match="empty"):
         decode(b"")
 
 
 def test_decodes_json() -> None:
-    """A document comes out as Python values."""
+    """A document is decoded to Python values."""
     assert decode('{"a": [1, 2.5, "é", null, true]}'.encode()) == {"a": [1, 2.5, "é", None, True]}
 
 
@@ -130,7 +130,7 @@ def test_decodes_json() -> None:
     ids=repr,
 )
 def test_encodes_what_handlers_return(value: object, document: str) -> None:
-    """Results of every kind go out as JSON."""
+    """Results of every kind are encoded as JSON."""
     assert encode(value).decode() == document
 
 
@@ -183,19 +183,19 @@ def test_what_cannot_be_sent_is_found(value: object, path: str) -> None:
 
 @pytest.mark.parametrize("value", [object(), 2**70, {(1, 2): 3}], ids=repr)
 def test_a_culprit_that_is_the_whole_result_has_no_place_in_it(value: object) -> None:
-    """No place is named where there is but one."""
+    """If the culprit is the whole result, no location is named."""
     with pytest.raises(UnserializableOutput, match="sent as JSON: "):
         encode(value)
 
 
 def test_the_culprit_is_the_first_one() -> None:
-    """The place and the reason belong together where there are several."""
+    """If there are several culprits, the location and the reason are those of the first."""
     with pytest.raises(UnserializableOutput, match=r"at a\[0\]: .*complex"):
         encode({"a": [1j, object()], "b": 2**70})
 
 
 def test_a_result_that_contains_itself_is_refused() -> None:
-    """A cycle is an error, not a hang, and no place in it is to blame."""
+    """A cycle is an error, not a hang, and no location is blamed for it."""
     cycle: list[Any] = []
     cycle.append(cycle)
     with pytest.raises(UnserializableOutput, match="sent as JSON: "):
@@ -203,7 +203,7 @@ def test_a_result_that_contains_itself_is_refused() -> None:
 
 
 def test_values_of_the_user_do_not_appear_in_the_error() -> None:
-    """The message names types and places, never values, nor keys that are no names."""
+    """The message names types and locations, never values, nor keys that are not names."""
 
     class Secret:
         def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""How long a call is wanted, and how urgently."""
+"""What a client prefers: how long it waits, how urgent its call is, and whether it wants a job."""
 
 import time
 from typing import Any
@@ -39,7 +39,7 @@ def seconds(scope: dict[str, Any], timeout: float | None) -> float | None:
     ],
 )
 def test_the_client_says_how_long_it_waits(prefer: bytes, wait: float | None) -> None:
-    """The wait preference is understood as RFC 7240 writes it, anything else ignored."""
+    """The wait preference is parsed as RFC 7240 defines it; anything else is ignored."""
     assert seconds(scope(prefer), None) == wait
 
 
@@ -49,12 +49,12 @@ def test_the_client_says_how_long_it_waits(prefer: bytes, wait: float | None) ->
 def test_the_client_may_shorten_but_not_lengthen(
     prefer: bytes, timeout: float, deadline: float
 ) -> None:
-    """Of the handler's timeout and the client's wait, the shorter counts."""
+    """The shorter of the handler's timeout and the client's wait counts."""
     assert seconds(scope(prefer), timeout) == deadline
 
 
 def test_the_shortest_of_several_preferences_counts() -> None:
-    """A header may come more than once."""
+    """If the header is sent more than once, the shortest wait counts."""
     assert seconds(scope(b"wait=7", b"respond-async", b"wait=3"), None) == 3
 
 
@@ -75,12 +75,12 @@ def test_without_either_there_is_no_deadline() -> None:
     ],
 )
 def test_the_client_says_how_urgent_it_is(sent: bytes, priority: Priority) -> None:
-    """Three levels; what is none of them is normal."""
+    """There are three levels; any other value counts as normal."""
     assert priority_of({"type": "http", "headers": [(b"x-priority", sent)]}) is priority
 
 
 def test_without_the_header_a_call_is_normal() -> None:
-    """Nobody has to say anything."""
+    """The header is optional; the default is normal."""
     assert priority_of({"type": "http", "headers": []}) is Priority.NORMAL
 
 
@@ -98,7 +98,7 @@ def test_without_the_header_a_call_is_normal() -> None:
     ],
 )
 def test_a_client_waits_for_so_many_seconds(prefer: list[bytes], wait: float | None) -> None:
-    """The shortest that it names; None where it names none."""
+    """Of the waits that the client names, the shortest counts; None if it names none."""
     assert wait_of(scope(*prefer)) == wait
 
 
@@ -121,12 +121,12 @@ def test_a_client_waits_for_so_many_seconds(prefer: list[bytes], wait: float | N
     ],
 )
 def test_a_client_would_rather_have_a_job(prefer: list[bytes], wanted: bool) -> None:
-    """The respond-async preference is understood as RFC 7240 writes it."""
+    """The respond-async preference is parsed as RFC 7240 defines it."""
     assert wants_job(scope(*prefer)) is wanted
 
 
 def test_other_headers_are_no_preferences() -> None:
-    """Whatever is in them."""
+    """Other headers are ignored, whatever they contain."""
     headers = [(b"x-prefer", b"respond-async, wait=5")]
     asked = {"type": "http", "headers": headers}
     assert wait_of(asked) is None

@@ -18,7 +18,7 @@ JSON = [(b"content-type", b"application/json")]
 
 
 def test_headers_are_case_insensitive() -> None:
-    """A header is found however it is spelt."""
+    """A header is found whatever the case of its name."""
     request = Request("id", [(b"x-model", b"a")], b"")
     assert request.headers["X-Model"] == request.headers["x-model"] == "a"
 
@@ -33,26 +33,26 @@ def test_headers_are_case_insensitive() -> None:
     ],
 )
 def test_json_types_are_json(content_type: bytes) -> None:
-    """application/json and every +json type are taken as JSON."""
+    """application/json and every +json type count as JSON."""
     assert Request("id", [(b"content-type", content_type)], b'{"a": 1}').json == {"a": 1}
 
 
 @pytest.mark.parametrize("content_type", [b"text/plain", b"application/jsonp", b"", b"json"])
 def test_other_types_are_not_json(content_type: bytes) -> None:
-    """A body of another declared type is not taken as JSON; the error says what to send."""
+    """A body declared as another type does not count as JSON; the error says what to send."""
     request = Request("id", [(b"content-type", content_type)], b"{}")
     with pytest.raises(UnsupportedMediaType, match="Content-Type: application/json"):
         _ = request.json
 
 
 def test_a_body_without_a_type_is_not_json() -> None:
-    """A request that does not say what it sends is asked to."""
+    """A request that does not declare its content type is refused."""
     with pytest.raises(UnsupportedMediaType):
         _ = Request("id", [], b"{}").json
 
 
 def test_malformed_json_is_an_error_at_each_access() -> None:
-    """A broken body never becomes None."""
+    """A malformed body never becomes None."""
     request = Request("id", JSON, b"{")
     for _ in range(2):
         with pytest.raises(MalformedJSON):
@@ -86,7 +86,7 @@ def test_json_is_the_same_value_at_each_access() -> None:
 def test_a_response_that_cannot_be_sent_fails_when_it_is_made(
     options: dict[str, Any], message: str
 ) -> None:
-    """The mistake shows where it was made, and the message names it."""
+    """The mistake is reported where it is made, and the message names it."""
     with pytest.raises(UsageError, match=message):
         Response(**options)
 
@@ -116,7 +116,7 @@ def test_a_response_that_cannot_be_sent_fails_when_it_is_made(
 def test_results_become_replies(
     result: object, status: int, content_type: bytes | None, body: bytes
 ) -> None:
-    """Each kind of result has its status, type and body."""
+    """Each kind of result has its status, content type and body."""
     reply = reply_to(result)
     assert (reply.status, reply.body) == (status, body)
     assert dict(reply.headers).get(b"content-type") == content_type
@@ -124,7 +124,7 @@ def test_results_become_replies(
 
 @pytest.mark.parametrize(("status", "length"), [(200, b"0"), (204, None), (304, None)])
 def test_a_status_without_content_has_no_length(status: int, length: bytes | None) -> None:
-    """Content-Length is left out where the status allows none."""
+    """Content-Length is left out if the status does not allow one."""
     assert dict(reply_to(Response(status=status)).headers).get(b"content-length") == length
 
 
@@ -137,19 +137,19 @@ def test_headers_that_the_server_sets_are_its_own() -> None:
 
 
 def test_a_response_that_cannot_be_encoded_is_unserializable() -> None:
-    """What Response(json=...) takes is what a handler may return."""
+    """Response(json=...) takes the same values that a handler may return."""
     with pytest.raises(UnserializableOutput):
         reply_to(Response(json=object()))
 
 
 class FakeRun:
-    """Notes what a job is told of its progress."""
+    """Records the progress that a job reports."""
 
     def __init__(self) -> None:
         self.told: list[tuple[float | None, str | None]] = []
 
     def began(self) -> None:
-        """Progress is all that is told here."""
+        """Do nothing: only progress is recorded here."""
 
     def progress(self, share: float | None, message: str | None) -> None:
         self.told.append((share, message))
@@ -157,7 +157,7 @@ class FakeRun:
 
 @pytest.mark.parametrize("share", [0, 1, 0.25, True, np.float32(0.25), "0.25"])
 def test_progress_is_a_share_of_one(share: Any) -> None:
-    """Any number from 0 to 1, those of numpy and torch too."""
+    """Progress is any number from 0 to 1, including those of NumPy and torch."""
     run = FakeRun()
     message = Message("r-1", [], b"", background=run)
     loop = asyncio.new_event_loop()
@@ -177,12 +177,12 @@ def test_progress_is_a_share_of_one(share: Any) -> None:
     ],
 )
 def test_progress_that_cannot_be_is_the_handlers_mistake(share: Any, message: Any) -> None:
-    """It fails where it is made, of a direct call too."""
+    """Invalid progress raises where it is reported, in a direct call too."""
     request = Request("r-1", [], b"")
     with pytest.raises(UsageError, match="a number from 0 to 1, and a text"):
         request.progress(share, message)
 
 
 def test_the_progress_of_a_direct_call_is_told_to_nobody() -> None:
-    """The same handler serves both."""
+    """Progress of a direct call is dropped, so that the same handler serves calls and jobs."""
     Request("r-1", [], b"").progress(0.5, "half")

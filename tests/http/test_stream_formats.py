@@ -1,4 +1,4 @@
-"""How the chunks of a stream go over the wire."""
+"""How the chunks of a stream are encoded."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ BYTES = b"application/octet-stream"
 
 
 def data_of(event: bytes) -> str:
-    """Return an event's data as a browser makes it of the lines (WHATWG HTML, section 9.2.6)."""
+    """Return an event's data as a browser builds it from the lines (WHATWG HTML, section 9.2.6)."""
     text = event.decode()
     assert text.endswith("\n\n")
     lines = text.removesuffix("\n\n").replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -49,14 +49,14 @@ def test_each_line_of_a_text_is_a_data_line_of_its_event(text: str, lines: bytes
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_client_gets_the_text_that_was_sent_as_an_event(text: str) -> None:
-    """Whatever is in a text, a browser's event has it, with line breaks as \\n."""
+    """Whatever a text contains, the browser's event has it, with line breaks as \\n."""
     event = ServerSentEvents().encode(text)
     assert data_of(event) == text.replace("\r\n", "\n").replace("\r", "\n")
     assert event.count(b"\n\n") == 1
 
 
 def test_the_ids_of_events_count_up() -> None:
-    """The first event of each stream has the id 1, and each one after it the next."""
+    """The ids of each stream's events count up from 1."""
     for _ in range(2):
         wire = ServerSentEvents()
         assert [wire.encode(text) for text in "ab"] == [
@@ -66,7 +66,7 @@ def test_the_ids_of_events_count_up() -> None:
 
 
 def test_a_chunk_that_cannot_be_sent_takes_no_id() -> None:
-    """The ids of what a client gets have no gap."""
+    """The ids of the events that a client gets have no gap."""
     wire = ServerSentEvents()
     with pytest.raises(UnserializableOutput):
         wire.encode(object())
@@ -85,21 +85,21 @@ def test_a_chunk_that_cannot_be_sent_takes_no_id() -> None:
     ids=repr,
 )
 def test_what_is_no_text_goes_as_a_line_of_json(chunk: Any, document: bytes) -> None:
-    """In every form, any other value is its JSON document, on one line."""
+    """In every format, any other value is sent as its JSON document, on one line."""
     assert ServerSentEvents().encode(chunk) == b"id: 1\ndata: " + document + b"\n\n"
     assert JsonLines().encode(chunk) == document + b"\n"
     assert RawChunks().encode(chunk) == document + b"\n"
 
 
 def test_text_is_a_json_string_in_ndjson() -> None:
-    """Each chunk is a line, whatever line breaks are in it."""
+    """Each chunk is one line, whatever line breaks it contains."""
     assert json.loads(JsonLines().encode("a\nb")) == "a\nb"
     assert JsonLines().encode("a\nb").count(b"\n") == 1
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_bytes_are_text_in_forms_of_text(kind: Any) -> None:
-    """Bytes in UTF-8 are sent as the text that they are, and raw as they are."""
+    """Bytes in UTF-8 are sent as text in text formats, and unchanged in the raw format."""
     chunk = kind("é".encode())
     assert ServerSentEvents().encode(chunk) == "id: 1\ndata: é\n\n".encode()
     assert JsonLines().encode(chunk) == '"é"\n'.encode()
@@ -108,7 +108,7 @@ def test_bytes_are_text_in_forms_of_text(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [ServerSentEvents, JsonLines])
 def test_bytes_that_are_no_text_need_the_raw_form(kind: type[StreamFormat]) -> None:
-    """The error says which form takes them."""
+    """The error says which format takes them."""
     with pytest.raises(UnserializableOutput, match="raw form"):
         kind().encode(b"\xff\x00")
     assert RawChunks().encode(b"\xff\x00") == b"\xff\x00"
@@ -117,7 +117,7 @@ def test_bytes_that_are_no_text_need_the_raw_form(kind: type[StreamFormat]) -> N
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("text", ["\ud83d", "a\n\ude00b"])
 def test_half_of_a_surrogate_pair_cannot_be_sent(kind: type[StreamFormat], text: str) -> None:
-    """No form sends what is not Unicode."""
+    """No format sends text that is not valid Unicode."""
     with pytest.raises(UnserializableOutput):
         kind().encode(text)
 
@@ -133,7 +133,7 @@ def test_half_of_a_surrogate_pair_cannot_be_sent(kind: type[StreamFormat], text:
     ],
 )
 def test_the_first_raw_chunk_says_what_the_type_is(chunks: list[Any], media_type: bytes) -> None:
-    """text/plain, ndjson or octet-stream: later chunks of another kind do not change it."""
+    """The type is text/plain, ndjson or octet-stream; later chunks do not change it."""
     wire = RawChunks()
     for chunk in chunks:
         wire.encode(chunk)
@@ -171,7 +171,7 @@ def test_the_first_raw_chunk_says_what_the_type_is(chunks: list[Any], media_type
     ids=repr,
 )
 def test_accept_says_which_form_it_is(accept: list[str], kind: type[StreamFormat]) -> None:
-    """The form that is named and preferred, of whatever spelling; raw where none is."""
+    """The preferred format of those that Accept names, in any spelling; raw if it names none."""
     headers = [(b"host", b"text/event-stream")]
     headers += [(b"accept", value.encode("latin-1")) for value in accept]
     assert type(stream_format(headers)) is kind
@@ -179,7 +179,7 @@ def test_accept_says_which_form_it_is(accept: list[str], kind: type[StreamFormat
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_content_type_of_the_apps_own_wins(kind: type[StreamFormat]) -> None:
-    """With it, chunks go as they are, whatever the client asked for."""
+    """If the app sets a content type, chunks are sent unchanged, whatever the client asked for."""
     wire = kind().set_by_app(201, [(b"content-type", b"audio/wav"), (b"x-a", b"b")])
     assert (wire.status, wire.encode("a\nb")) == (201, b"a\nb")
     head = wire.head()
@@ -189,7 +189,7 @@ def test_a_content_type_of_the_apps_own_wins(kind: type[StreamFormat]) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_without_a_type_of_the_apps_the_form_stays(kind: type[StreamFormat]) -> None:
-    """Status and headers of the app's are sent in the form that the client asked for."""
+    """The app's status and headers are sent in the format that the client asked for."""
     wire = kind().set_by_app(201, [(b"x-a", b"b")])
     assert (type(wire), wire.status) == (kind, 201)
     assert (b"x-a", b"b") in wire.head()
@@ -197,7 +197,7 @@ def test_without_a_type_of_the_apps_the_form_stays(kind: type[StreamFormat]) -> 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_proxies_are_told_not_to_hold_a_stream_back(kind: type[StreamFormat]) -> None:
-    """No stream is buffered, and events are not cached."""
+    """No stream may be buffered, and events may not be cached."""
     head = kind().head()
     assert (b"x-accel-buffering", b"no") in head
     assert ((b"cache-control", b"no-cache") in head) == (kind is ServerSentEvents)
@@ -206,7 +206,7 @@ def test_proxies_are_told_not_to_hold_a_stream_back(kind: type[StreamFormat]) ->
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("name", [b"x-accel-buffering", b"cache-control", b"content-type"])
 def test_a_header_of_the_apps_own_is_sent_once(kind: type[StreamFormat], name: bytes) -> None:
-    """What the app sets takes the place of what would be set for it."""
+    """A header that the app sets replaces the default one."""
     wire = kind().set_by_app(200, [(name, b"own")])
     assert [value for key, value in wire.head() if key == name] == [b"own"]
 
@@ -216,12 +216,12 @@ def test_a_header_of_the_apps_own_is_sent_once(kind: type[StreamFormat], name: b
     [("a\nb", b'"a\\nb"'), (b"a", b'"a"'), ({"a": 1}, b'{"a":1}'), (None, b"null")],
 )
 def test_a_job_keeps_its_chunks_as_json(chunk: Any, value: bytes) -> None:
-    """Each is a value, without a line's end, so that they can be put into a list."""
+    """Each chunk is a value without a line end, so that the chunks can be put into a list."""
     assert JsonChunks().encode(chunk) == value
 
 
 def test_a_job_keeps_its_chunks_as_json_whatever_the_app_says() -> None:
-    """Nobody sees the status and the headers of a job's answer."""
+    """Nobody sees the status and headers of a job's response."""
     wire = JsonChunks()
     assert wire.set_by_app(404, [(b"content-type", b"text/plain")]) is wire
     assert wire.encode("a") == b'"a"'
@@ -229,6 +229,6 @@ def test_a_job_keeps_its_chunks_as_json_whatever_the_app_says() -> None:
 
 @pytest.mark.parametrize("chunk", [b"\xff", "\ud83d", object()])
 def test_a_job_keeps_no_chunk_that_is_no_json(chunk: Any) -> None:
-    """It fails with the error that a stream would."""
+    """A chunk that is not JSON raises the same error as in a stream."""
     with pytest.raises(UnserializableOutput):
         JsonChunks().encode(chunk)

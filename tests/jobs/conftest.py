@@ -1,4 +1,4 @@
-"""The stores, each of which has to keep the same promises."""
+"""The stores, which must all keep the same promises."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -15,7 +15,7 @@ from potassium.jobs.watch import Watch
 
 
 class SlowStore(FlakyStore):
-    """Writes what a run tells only while ``go`` is set."""
+    """Stores the reports of an attempt only while ``go`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class SlowStore(FlakyStore):
 
 
 class Bench:
-    """A claimed job, its run, and the store that both are in."""
+    """A store with one job, and the attempt at that job."""
 
     def __init__(self, store: FlakyStore) -> None:
         self.store = store
@@ -59,7 +59,7 @@ async def settle() -> None:
 
 
 async def test_a_handler_begins_once(bench: Bench) -> None:
-    """However often it is run in one attempt, what waits for its beginning is called once."""
+    """However often the handler runs in one attempt, ``on_begin`` callbacks are called once."""
     run = await bench.claim()
     called: list[str] = []
     run.on_begin += [lambda: called.append("first"), lambda: called.append("second")]
@@ -74,7 +74,7 @@ async def test_a_handler_begins_once(bench: Bench) -> None:
 
 
 async def test_threads_tell_through_the_loop(bench: Bench) -> None:
-    """What a handler tells on the GPU thread is done on the event loop's."""
+    """What a handler reports on the GPU thread is processed on the event loop's thread."""
     run = await bench.claim()
     threads: list[int] = []
     run.on_begin.append(lambda: threads.append(threading.get_ident()))
@@ -90,7 +90,7 @@ async def test_threads_tell_through_the_loop(bench: Bench) -> None:
 
 
 async def test_progress_told_faster_than_stored_is_told_with_its_last_value(bench: Bench) -> None:
-    """A handler may tell at every step; what nobody could have seen is no event."""
+    """A handler may report every step; values that nobody could have seen are not events."""
     run = await bench.claim()
     for step in range(1000):
         run.progress(step / 1000, f"step {step}")
@@ -102,7 +102,7 @@ async def test_progress_told_faster_than_stored_is_told_with_its_last_value(benc
 
 
 async def test_what_progress_leaves_out_stays(bench: Bench) -> None:
-    """A message stays until another one is told."""
+    """A message stays until another one is reported."""
     run = await bench.claim()
     run.progress(0.1, "epoch 1")
     run.progress(0.2, None)
@@ -112,7 +112,7 @@ async def test_what_progress_leaves_out_stays(bench: Bench) -> None:
 
 
 async def test_events_keep_their_order(bench: Bench) -> None:
-    """Progress that was told before a chunk is before it in the stream."""
+    """Progress that was reported before a chunk precedes it in the stream."""
     run = await bench.claim()
     run.began()
     await settle()
@@ -130,7 +130,7 @@ async def test_events_keep_their_order(bench: Bench) -> None:
 
 
 async def test_watchers_are_told_once_an_event_is_stored(bench: Bench) -> None:
-    """Whoever reads the events then finds it."""
+    """A watcher that then reads the events finds the new one."""
     run = await bench.claim()
     with bench.watch.over("job") as change:
         await run.chunk(b"1")
@@ -140,7 +140,7 @@ async def test_watchers_are_told_once_an_event_is_stored(bench: Bench) -> None:
 
 
 async def test_the_end_brings_what_is_not_stored_yet(bench: Bench) -> None:
-    """The rest goes with the end, in one transaction, and the end is the last event."""
+    """The remaining events go with the end, in one transaction, and the end is the last event."""
     run = await bench.claim()
     await run.chunk(b"1")
     run.progress(0.5, None)
@@ -154,7 +154,7 @@ async def test_the_end_brings_what_is_not_stored_yet(bench: Bench) -> None:
 
 
 async def test_after_the_end_nothing_is_told(bench: Bench) -> None:
-    """A thread that a handler has left behind writes nothing into the events of the next run."""
+    """A thread that a handler left behind adds nothing to the events of the next attempt."""
     run = await bench.claim()
     called: list[bool] = []
     run.on_begin.append(lambda: called.append(True))
@@ -169,7 +169,7 @@ async def test_after_the_end_nothing_is_told(bench: Bench) -> None:
 
 
 async def test_events_that_could_not_be_stored_come_with_the_next(bench: Bench) -> None:
-    """A store that fails once loses nothing, and the order stays."""
+    """If the store fails once, no event is lost, and their order stays."""
     run = await bench.claim()
     bench.store.failures["note"] = 1
     await run.chunk(b"1")
@@ -181,7 +181,7 @@ async def test_events_that_could_not_be_stored_come_with_the_next(bench: Bench) 
 
 
 async def test_the_end_waits_for_what_is_being_stored() -> None:
-    """Nothing is written of a run after its end."""
+    """Nothing about an attempt is stored after its end."""
     store = SlowStore()
     bench = Bench(store)
     run = await bench.claim()
@@ -198,7 +198,7 @@ async def test_the_end_waits_for_what_is_being_stored() -> None:
 async def test_a_stream_that_is_far_ahead_waits_for_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Chunks pile up in memory up to a limit; then the stream stands still, and none is lost."""
+    """Chunks pile up in memory only up to a limit; then the stream waits, and none is lost."""
     monkeypatch.setattr("potassium.jobs.attempt.MOST_UNSAVED", 3)
     store = SlowStore()
     bench = Bench(store)
@@ -221,7 +221,7 @@ async def test_a_stream_that_is_far_ahead_waits_for_the_store(
 
 
 async def test_a_cancelled_run_is_asked_to_end(bench: Bench) -> None:
-    """Before there is anything to call off, it is only noted."""
+    """Before there is anything to call off, the request is only recorded."""
     run = await bench.claim()
     asked: list[bool] = []
     run.cancel()
@@ -232,7 +232,7 @@ async def test_a_cancelled_run_is_asked_to_end(bench: Bench) -> None:
 
 
 async def test_progress_is_told_so_often_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes sooner is told with its last value, or with the end; a chunk brings it along."""
+    """Faster reports become one event with the last value; a chunk or the end stores it early."""
     monkeypatch.setattr("potassium.jobs.attempt.PROGRESS_PAUSE", 3600.0)
     bench = Bench(FlakyStore())
     run = await bench.claim()

@@ -1,4 +1,4 @@
-"""How background jobs run beside direct calls, and what they come to."""
+"""Running background jobs beside direct calls, and their outcomes."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ ASYNC = {"Prefer": "respond-async"}
 
 
 async def test_a_direct_call_goes_before_jobs_that_wait() -> None:
-    """With ten jobs in the store, a call waits for the one that runs and for no other."""
+    """With ten jobs in the store, a call waits for the one that runs, and for no other."""
     bench = Bench()
     async with bench.client() as http:
         for number in range(10):
@@ -37,7 +37,7 @@ async def test_a_direct_call_goes_before_jobs_that_wait() -> None:
 
 
 async def test_short_jobs_that_were_claimed_ahead_let_direct_calls_go_first() -> None:
-    """Also those that wait in the engine's queue already stand behind."""
+    """Direct calls overtake even the jobs that are already in the engine's queue."""
     bench = Bench()
     async with bench.client() as http:
         short = [await submit(http, "/short", "warm-up") for _ in range(3)]
@@ -58,7 +58,7 @@ async def test_short_jobs_that_were_claimed_ahead_let_direct_calls_go_first() ->
 
 
 async def test_a_job_that_is_next_is_overtaken_by_as_many_calls_as_the_queue_takes() -> None:
-    """With a queue of 4, the job goes before the fifth later call."""
+    """With a queue of 4, the job runs before the fifth later call."""
     bench = Bench(limits=Limits(queue_size=4))
     async with bench.client() as http:
         for _ in range(3):
@@ -84,7 +84,7 @@ async def test_a_job_that_is_next_is_overtaken_by_as_many_calls_as_the_queue_tak
 async def test_short_jobs_are_claimed_ahead_however_slow_the_store_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each look for jobs, also for those of an async handler, takes longer than many jobs."""
+    """Each claim, also one for an async handler, takes longer than many short jobs."""
     claimed: list[int] = []
 
     class SlowStore(MemoryStore):
@@ -110,7 +110,7 @@ async def test_short_jobs_are_claimed_ahead_however_slow_the_store_is(
 async def test_the_next_job_runs_while_the_one_before_is_being_stored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also where only one may run at a time."""
+    """This holds even if only one job may run at a time."""
     stored = asyncio.Event()
 
     class StuckStore(MemoryStore):
@@ -133,7 +133,7 @@ async def test_the_next_job_runs_while_the_one_before_is_being_stored(
 
 
 async def test_a_batched_handler_batches_jobs_with_direct_calls() -> None:
-    """What waits for the same handler runs in one, wherever it came from."""
+    """Jobs and direct calls that wait for the same handler run in one batch."""
     bench = Bench()
     sizes: list[int] = []
 
@@ -157,7 +157,7 @@ async def test_a_batched_handler_batches_jobs_with_direct_calls() -> None:
 
 
 async def test_a_run_that_takes_longer_than_its_timeout_fails() -> None:
-    """The time counts from the beginning of the run, and not while the job waits."""
+    """The timeout counts from the beginning of the run, not while the job waits."""
     bench = Bench()
 
     @bench.app.background("/slow", timeout=0.05)
@@ -202,7 +202,7 @@ def app() -> Potassium:
 async def test_what_may_go_better_another_time_is_tried_again(
     app: Potassium, fault: Any, attempts: int, code: str
 ) -> None:
-    """Errors of the handler's own are; refusals and results that cannot be stored are not."""
+    """The handler's own errors are retried; refusals and results that cannot be stored are not."""
 
     @app.background
     def handler(cache: dict[str, Any], json_in: Any) -> Any:
@@ -220,7 +220,7 @@ async def test_what_may_go_better_another_time_is_tried_again(
 async def test_the_time_between_attempts_doubles(
     app: Potassium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """backoff= of the handler's goes before that of all jobs."""
+    """``backoff=`` of the handler overrides that of ``Jobs``."""
     times: list[float] = []
 
     @app.background(attempts=4, backoff=0.02)
@@ -250,7 +250,7 @@ async def test_the_time_between_attempts_doubles(
 async def test_the_output_is_what_the_handler_returned(
     app: Potassium, result: Any, output: Any
 ) -> None:
-    """As JSON; of a generator, the list of its chunks."""
+    """The output is JSON; that of a generator is the list of its chunks."""
 
     @app.background
     def handler(cache: dict[str, Any], json_in: Any) -> Any:
@@ -263,7 +263,7 @@ async def test_the_output_is_what_the_handler_returned(
 
 
 async def test_an_async_handler_runs_its_jobs_on_the_loop(app: Potassium) -> None:
-    """As many at a time as its concurrency says."""
+    """As many jobs run at a time as ``concurrency=`` allows."""
     inside = most = 0
 
     @app.background("/async", concurrency=3)
@@ -282,7 +282,7 @@ async def test_an_async_handler_runs_its_jobs_on_the_loop(app: Potassium) -> Non
 
 
 async def test_a_handler_sees_the_request_but_no_credentials(app: Potassium) -> None:
-    """Headers that let their bearer in are not stored."""
+    """Headers with credentials are not stored."""
     seen: dict[str, str] = {}
 
     @app.background
@@ -299,7 +299,7 @@ async def test_a_handler_sees_the_request_but_no_credentials(app: Potassium) -> 
 
 
 async def test_progress_is_shown_and_checked(app: Potassium) -> None:
-    """A share outside of 0 to 1 is the handler's mistake."""
+    """A share outside 0 to 1 is the handler's mistake, and fails the job."""
 
     @app.background
     def handler(cache: dict[str, Any], request: Request) -> Any:
@@ -313,7 +313,7 @@ async def test_progress_is_shown_and_checked(app: Potassium) -> None:
 
 
 async def test_a_message_of_progress_has_to_be_text(app: Potassium) -> None:
-    """Half of a surrogate pair cannot be stored: the handler's mistake, told where it is made."""
+    """A lone surrogate cannot be stored: ``progress`` raises in the handler that passes one."""
 
     @app.background
     def handler(cache: dict[str, Any], request: Request) -> Any:
@@ -325,7 +325,7 @@ async def test_a_message_of_progress_has_to_be_text(app: Potassium) -> None:
 
 
 async def test_a_stop_puts_what_runs_back() -> None:
-    """The job is queued again, and the server's next start runs it."""
+    """The job is queued again, and runs at the server's next start."""
     bench = Bench(limits=Limits(grace_period=0.05))
     async with bench.client() as http:
         job = await submit(http, "/held", 0)
@@ -347,7 +347,7 @@ async def test_a_stop_puts_what_runs_back() -> None:
 
 
 async def test_without_jobs_the_preference_is_ignored() -> None:
-    """RFC 7240 lets a server ignore what it does not know: the answer is a direct one."""
+    """RFC 7240 lets a server ignore preferences: the call is answered directly."""
     app = Potassium("test")
     app.handler(lambda cache, json_in: json_in)
     async with client(app) as http:
@@ -359,7 +359,7 @@ async def test_without_jobs_the_preference_is_ignored() -> None:
 async def test_a_stream_ends_as_soon_as_it_is_cancelled(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its generator is closed, and what it had sent is no result."""
+    """Its generator is closed, and what it had sent is not a result."""
     closed = []
     begun = threading.Event()
 
@@ -385,7 +385,7 @@ async def test_a_stream_ends_as_soon_as_it_is_cancelled(
 
 
 async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:
-    """It waits for a direct call when the server is asked to stop, and is left to the next one."""
+    """It waits for a direct call when the drain begins, and is left to the next server."""
     bench = Bench()
     async with bench.client() as http:
         call = asyncio.create_task(http.post("/gated", json="call"))
@@ -404,7 +404,7 @@ async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:
 
 
 async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
-    """What hung and what waits are queued for the next server; neither is tried any more."""
+    """The hung job and the waiting one are left to the next server, and not tried again here."""
     bench = Bench(limits=Limits(hang_timeout=0.05))
     async with bench.client() as http:
         jobs = [await submit(http, "/held", number) for number in range(2)]
@@ -423,7 +423,7 @@ async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
 async def test_a_result_that_no_store_can_keep_is_a_failure(
     app: Potassium, monkeypatch: pytest.MonkeyPatch, result: Any
 ) -> None:
-    """It is told so at once; storing it again and again would hold up all other jobs for ever."""
+    """The job fails at once: storing it again and again would hold up all other jobs for ever."""
     monkeypatch.setattr(executor, "LONGEST_OUTPUT", 100)
 
     @app.background
@@ -437,7 +437,7 @@ async def test_a_result_that_no_store_can_keep_is_a_failure(
 
 
 async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx.Response]]:
-    """Let direct calls take all the room there is, before a job that is claimed by then."""
+    """Fill the queue with direct calls, so that a job that is claimed finds no room."""
     calls = []
     for number in range(6):
         calls.append(asyncio.create_task(http.post("/gated", json=number)))
@@ -449,7 +449,7 @@ async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx
 async def test_a_job_waits_for_room_that_direct_calls_have_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A queue that is full is no failure of a job's."""
+    """A full queue does not count as a failure of the job."""
     monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
     bench = Bench(limits=Limits(queue_size=2))
     async with bench.client() as http:
@@ -463,7 +463,7 @@ async def test_a_job_waits_for_room_that_direct_calls_have_taken(
 
 
 async def test_a_job_that_waits_for_room_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It never begins."""
+    """The job never begins."""
     monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
     bench = Bench(limits=Limits(queue_size=2))
     async with bench.client() as http:
@@ -480,7 +480,7 @@ async def test_a_job_that_waits_for_room_is_cancelled(monkeypatch: pytest.Monkey
 async def test_a_validator_that_breaks_later_fails_the_job(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The input was good when it was submitted; the log has what was wrong since."""
+    """The input was valid when it was submitted; the log says what went wrong later."""
     calls = 0
 
     class Item(pydantic.BaseModel):

@@ -1,4 +1,4 @@
-"""The pages of background jobs."""
+"""The HTTP routes of background jobs."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def service_of(app: Potassium) -> JobService:
 
 
 async def test_a_call_is_answered_where_its_job_is_found(bench: Running) -> None:
-    """202, the job's document, and its page as Location."""
+    """The answer is 202 with the job's document, and ``Location`` is the job's page."""
     _, http = bench
     answer = await http.post("/short", json=1)
     document = answer.json()
@@ -70,7 +70,7 @@ async def test_a_call_is_answered_where_its_job_is_found(bench: Running) -> None
 
 
 async def test_a_mounted_app_tells_where_it_is() -> None:
-    """Location has the path that the parent has put before it."""
+    """``Location`` begins with the path at which the parent has mounted the app."""
     bench = Bench()
     parent = Starlette(routes=[Mount("/model", bench.app)])
     transport = httpx.ASGITransport(parent)
@@ -94,7 +94,7 @@ async def test_a_mounted_app_tells_where_it_is() -> None:
     ],
 )
 async def test_a_preference_that_was_kept_is_told(prefer: str, applied: str) -> None:
-    """Any handler runs in the background for who prefers that."""
+    """Any handler runs in the background if the client prefers that."""
     bench = Bench()
     async with bench.client() as http:
         await submit(http, "/held", 0)
@@ -105,7 +105,7 @@ async def test_a_preference_that_was_kept_is_told(prefer: str, applied: str) -> 
 
 
 async def test_jobs_are_ordered_by_their_priority(bench: Running) -> None:
-    """With priorities of direct calls or without."""
+    """Jobs have priorities whether or not direct calls have them."""
     app, http = bench
     await submit(http, "/held", 0)
     await app.has_begun()
@@ -120,7 +120,7 @@ async def test_jobs_are_ordered_by_their_priority(bench: Running) -> None:
 
 
 async def test_a_page_shows_what_is_preferred_to_be_waited_for(bench: Running) -> None:
-    """The end where it comes in time; 300 s are the longest time."""
+    """The page waits for the end of the job as long as the client prefers, but 300 s at most."""
     app, http = bench
     job = await submit(http, "/held", 0)
     await app.has_begun()
@@ -139,7 +139,7 @@ async def test_a_page_shows_what_is_preferred_to_be_waited_for(bench: Running) -
 
 
 async def test_a_list_is_read_page_by_page(bench: Running) -> None:
-    """The newest first, each once, without outputs; ``next`` is null at the end."""
+    """Jobs come newest first, each once, without outputs; ``next`` is null at the end."""
     _, http = bench
     jobs = [await submit(http, "/short", number) for number in range(5)]
     for job in jobs:
@@ -160,7 +160,7 @@ async def test_a_list_is_read_page_by_page(bench: Running) -> None:
 
 
 async def test_a_page_is_full_without_a_next_one(bench: Running) -> None:
-    """A list that just fits has nothing after it."""
+    """If the list just fits, ``next`` is null."""
     _, http = bench
     for number in range(2):
         await submit(http, "/short", number)
@@ -169,7 +169,7 @@ async def test_a_page_is_full_without_a_next_one(bench: Running) -> None:
 
 
 async def test_a_list_may_be_of_one_status(bench: Running) -> None:
-    """Of those that have come to it."""
+    """The list has only the jobs with that status."""
     _, http = bench
     await ended(http, await submit(http, "/short", 1))
     failed = await ended(http, await submit(http, "/fails", 1))
@@ -200,21 +200,21 @@ async def test_a_list_may_be_of_one_status(bench: Running) -> None:
     ],
 )
 async def test_a_query_that_cannot_be_is_refused(bench: Running, query: str, named: str) -> None:
-    """With a message that names it."""
+    """The message names the parameter."""
     answer = await bench[1].get(f"/jobs?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
     assert answer.json()["detail"].startswith(named)
 
 
 async def test_after_a_job_that_there_is_not_there_is_nothing(bench: Running) -> None:
-    """It may have been deleted since."""
+    """The list is empty, as the job may have been deleted since."""
     _, http = bench
     await submit(http, "/short", 1)
     assert (await http.get(f"/jobs?after={UNKNOWN}")).json() == {"jobs": [], "next": None}
 
 
 async def test_cancelling_is_answered_by_what_it_came_to(bench: Running) -> None:
-    """200 where it waited, 202 where it runs, 409 where it has ended."""
+    """200 if the job was waiting, 202 if it is running, 409 if it has ended."""
     app, http = bench
     runs = await submit(http, "/held", 0)
     await app.has_begun()
@@ -254,13 +254,13 @@ async def test_a_failed_job_is_retried(bench: Running) -> None:
     ],
 )
 async def test_a_job_that_there_is_not_is_404(bench: Running, method: str, page: str) -> None:
-    """On each of its pages."""
+    """All pages of a job answer 404 if it does not exist."""
     answer = await bench[1].request(method, f"/jobs/{UNKNOWN}{page}", headers={"Prefer": "wait=1"})
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_events_tell_all_that_has_happened(bench: Running) -> None:
-    """Of a job that has ended, from the first to the last, and then the stream ends."""
+    """For a job that has ended, the stream has every event from first to last, and then ends."""
     _, http = bench
     job = await submit(http, "/stream", 1)
     await ended(http, job)
@@ -270,7 +270,7 @@ async def test_events_tell_all_that_has_happened(bench: Running) -> None:
     events = [(one.id, one.type, json.loads(one.data)) for one in parse(answer.content)]
     assert [int(number) for number, _, _ in events] == [1, 2, 3, 4, 5, 6]
     told = [(kind, data) for _, kind, data in events]
-    # Chunks go another way than progress; each keeps its own order.
+    # Chunks take a different path from progress; each keeps its own order.
     assert [one for one in told if one[0] != "progress"] == [
         ("status", {"status": "queued", "attempts": 0}),
         ("status", {"status": "running", "attempts": 1}),
@@ -283,7 +283,7 @@ async def test_events_tell_all_that_has_happened(bench: Running) -> None:
 
 @pytest.mark.parametrize("seen", [1, 2, 3, 6, 999])
 async def test_a_stream_goes_on_after_the_last_event_seen(bench: Running, seen: int) -> None:
-    """The same events have the same numbers."""
+    """Events keep their ids, so a client misses none and sees none twice."""
     _, http = bench
     job = await submit(http, "/stream", 1)
     await ended(http, job)
@@ -295,7 +295,7 @@ async def test_a_stream_goes_on_after_the_last_event_seen(bench: Running, seen: 
 
 @pytest.mark.parametrize("last", ["-1", "one", "1.0", "²", "9" * 20, ""])
 async def test_a_last_event_that_cannot_be_is_refused(bench: Running, last: str) -> None:
-    """It is a number, and one that a store can count to."""
+    """``Last-Event-ID`` must be a number, and one that a store can count to."""
     _, http = bench
     job = await submit(http, "/short", 1)
     headers = {b"Last-Event-ID": last.encode()}
@@ -305,14 +305,14 @@ async def test_a_last_event_that_cannot_be_is_refused(bench: Running, last: str)
 
 
 class Stream:
-    """The events of a job as they come."""
+    """The events of a job as they arrive."""
 
     def __init__(self, app: Potassium, job: dict[str, Any]) -> None:
         self.exchange = Exchange(app, b"", f"/jobs/{job['id']}/events", "GET")
         self.parser = Parser()
 
     async def next(self) -> list[tuple[str, Any]]:
-        """Return the events of the next piece of the body; a comment is none."""
+        """Return the events in the next piece of the body; a comment is not an event."""
         found = self.parser.feed(await self.exchange.body())
         return [(one.type, json.loads(one.data)) for one in found]
 
@@ -322,7 +322,7 @@ class Stream:
 
 
 async def test_events_are_sent_as_they_happen(bench: Running) -> None:
-    """That it is queued at once; the end with the end."""
+    """The first event, ``queued``, is sent at once; the last one when the job ends."""
     app, http = bench
     held = await submit(http, "/held", 0)
     await app.has_begun()
@@ -338,7 +338,7 @@ async def test_events_are_sent_as_they_happen(bench: Running) -> None:
 async def test_a_silent_stream_shows_that_it_is_alive(
     bench: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By comments, which are no events."""
+    """It sends comments, which are not events."""
     monkeypatch.setattr("potassium.http.sse.KEEP_ALIVE_INTERVAL", 0.005)
     app, http = bench
     await submit(http, "/held", 0)
@@ -353,7 +353,7 @@ async def test_a_silent_stream_shows_that_it_is_alive(
 
 
 async def test_a_drain_ends_the_streams_of_what_waits() -> None:
-    """Nothing happens to it before the next start."""
+    """Nothing more happens to a waiting job before the next start."""
     bench = Bench(limits=Limits(grace_period=0.05))
     async with bench.client() as http:
         await submit(http, "/held", 0)
@@ -366,7 +366,7 @@ async def test_a_drain_ends_the_streams_of_what_waits() -> None:
 
 
 async def test_who_leaves_a_stream_is_not_watched_for(bench: Running) -> None:
-    """The job goes on, and nothing is kept of its listener."""
+    """When a client leaves, the job goes on, and nothing is kept for that client."""
     app, http = bench
     job = await submit(http, "/held", 0)
     await app.has_begun()
@@ -381,7 +381,7 @@ async def test_who_leaves_a_stream_is_not_watched_for(bench: Running) -> None:
 
 
 async def test_deliveries_are_shown_with_their_attempts(bench: Running) -> None:
-    """Each delivery once, its attempts in order; credentials in the URL are not shown."""
+    """Each delivery is shown once, with its attempts in order, and no credentials from its URL."""
     app, http = bench
     job = await ended(http, await submit(http, "/short", 1))
     assert (await http.get(f"/jobs/{job['id']}/deliveries")).json() == {"deliveries": []}
@@ -428,7 +428,7 @@ async def test_deliveries_are_shown_with_their_attempts(bench: Running) -> None:
 
 
 async def test_all_pages_need_a_key_where_there_are_keys() -> None:
-    """An id is no key."""
+    """A job's id does not stand in for an API key."""
     app = Potassium("test", jobs=Jobs(path=None), api_keys=["key"])
     app.background("/short")(lambda cache, json_in: json_in)
     async with client(app) as http:
@@ -455,7 +455,7 @@ async def ended_with(http: httpx.AsyncClient, job: str, key: dict[str, str]) -> 
 
 
 async def test_pages_start_an_app_that_nobody_has_started() -> None:
-    """As its handlers do: a parent may not have entered its lifespan."""
+    """Like a handler, a page starts the app if no parent has entered its lifespan."""
     app = Potassium("test", jobs=Jobs(path=None))
     app.background("/short")(lambda cache, json_in: json_in)
     transport = httpx.ASGITransport(app)

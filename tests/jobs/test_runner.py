@@ -1,4 +1,4 @@
-"""Running queued jobs, and storing what comes of each."""
+"""Running queued jobs, and storing the outcome of each."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ PROBLEM = b'{"status":500}'
 
 
 class Bench:
-    """A runner over a store and a work that a test controls, on a clock that stands still."""
+    """A runner whose store, ``Work`` and clock are controlled by the test."""
 
     def __init__(self, *lanes: FakeLane) -> None:
         self.now = NOW
@@ -66,12 +66,12 @@ class Bench:
         return job
 
     async def told(self, job_id: str) -> list[tuple[int, str, int]]:
-        """Return the number, status and attempts of each event that tells a status."""
+        """Return the id, status and attempts of each status event."""
         events = [e for e in await self.store.events(job_id) if e.kind == "status"]
         return [(e.id, *orjson.loads(e.data).values()) for e in events]
 
     async def run(self, outcome: Done | Failed | Cancelled | NotDone) -> Attempt:
-        """Let the next job begin, and come to ``outcome``."""
+        """Let the next job begin, and end with ``outcome``."""
         run = await self.work.next()
         run.began()
         await settle()
@@ -104,7 +104,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_jobs_run_as_there_is_room(bench: Bench) -> None:
-    """One after the other where the lane has one place, in the order of submission."""
+    """In a lane with one place, they run one after the other, in the order of submission."""
     await bench.submit("a", "b", "c")
     await bench.runner.start()
     for name in "abc":
@@ -117,7 +117,7 @@ async def test_jobs_run_as_there_is_room(bench: Bench) -> None:
 
 
 async def test_a_lane_with_more_room_takes_more() -> None:
-    """As many as it says, and not one more."""
+    """It takes as many jobs as it has room for, and not one more."""
     bench = Bench(FakeLane("/train", places=2))
     await bench.submit("a", "b", "c")
     await bench.runner.start()
@@ -130,7 +130,7 @@ async def test_a_lane_with_more_room_takes_more() -> None:
 
 
 async def test_lanes_do_not_wait_for_one_another() -> None:
-    """A lane that is full keeps no other from running its jobs."""
+    """A full lane does not keep another lane from running its jobs."""
     bench = Bench(FakeLane("/train"), FakeLane("/other"))
     await bench.submit("a", "b")
     await bench.submit("c", handler="/other")
@@ -140,7 +140,7 @@ async def test_lanes_do_not_wait_for_one_another() -> None:
 
 
 async def test_a_lane_hears_how_many_have_not_begun() -> None:
-    """A claimed job waits until its handler begins, and is claimed until it has ended."""
+    """A claimed job is waiting until its handler begins, and claimed until it has ended."""
     lane = FakeLane("/train", places=2)
     bench = Bench(lane)
     await bench.submit("a", "b")
@@ -161,7 +161,7 @@ async def test_a_lane_hears_how_many_have_not_begun() -> None:
 
 
 async def test_a_job_that_comes_later_runs_when_it_comes(bench: Bench) -> None:
-    """A runner that has nothing to do is woken."""
+    """An idle runner is woken for a new job."""
     await bench.runner.start()
     await settle()
     await bench.submit("a")
@@ -169,7 +169,7 @@ async def test_a_job_that_comes_later_runs_when_it_comes(bench: Bench) -> None:
 
 
 async def test_a_success_is_stored_with_its_output(bench: Bench) -> None:
-    """And its events: running as it begins, the end as the last one."""
+    """Its events are stored too: ``running`` when it begins, and the end as the last one."""
     await bench.submit("a")
     await bench.runner.start()
     with bench.watch.over("a") as change:
@@ -183,7 +183,7 @@ async def test_a_success_is_stored_with_its_output(bench: Bench) -> None:
 
 
 async def test_a_cancelled_job_is_stored_as_such(bench: Bench) -> None:
-    """It is not tried again, whatever attempts it has left."""
+    """It is not tried again, however many attempts it has left."""
     await bench.submit("a", attempts_limit=5)
     await bench.runner.start()
     run = await bench.work.next()
@@ -197,7 +197,7 @@ async def test_a_cancelled_job_is_stored_as_such(bench: Bench) -> None:
 
 
 async def test_a_failure_is_tried_again_after_a_time(bench: Bench) -> None:
-    """The job waits in the store meanwhile, with the error of its last attempt."""
+    """Until then the job waits in the store, with the error of its last attempt."""
     await bench.submit("a", attempts_limit=2)
     await bench.runner.start()
     await bench.run(Failed(PROBLEM, may_retry=True))
@@ -220,7 +220,7 @@ async def test_a_failure_is_tried_again_after_a_time(bench: Bench) -> None:
 
 
 async def test_a_job_is_due_without_anybody_waking_the_runner(bench: Bench) -> None:
-    """It sleeps until the next one is."""
+    """The runner sleeps until the next job is due."""
     await bench.submit("a", created_at=NOW + 0.02)
     await bench.runner.start()
     await settle()
@@ -233,7 +233,7 @@ async def test_a_job_is_due_without_anybody_waking_the_runner(bench: Bench) -> N
 async def test_a_failure_is_the_end_where_another_attempt_is_of_no_use(
     bench: Bench, limit: int, may_retry: bool
 ) -> None:
-    """The last attempt's is, and one that would be the same again."""
+    """A failure of the last attempt is the end, and so is one that would only happen again."""
     await bench.submit("a", attempts_limit=limit)
     await bench.runner.start()
     await bench.run(Failed(PROBLEM, may_retry=may_retry))
@@ -242,7 +242,7 @@ async def test_a_failure_is_the_end_where_another_attempt_is_of_no_use(
 
 
 async def test_what_a_drain_cuts_off_is_queued_again(bench: Bench) -> None:
-    """It may be tried as often as before, and is due at once; this server begins it no more."""
+    """It is due at once, with as many attempts left; this server does not begin it again."""
     await bench.submit("a", "b")
     await bench.runner.start()
     run = await bench.work.next()
@@ -257,7 +257,7 @@ async def test_what_a_drain_cuts_off_is_queued_again(bench: Bench) -> None:
 
 
 async def left(bench: Bench, attempts: int, limit: int = 1) -> None:
-    """Leave job ``a`` running, as a process does that dies in an attempt."""
+    """Leave job ``a`` running, like a process that died during an attempt."""
     await bench.submit("a", attempts_limit=limit)
     for _ in range(attempts - 1):
         (job,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
@@ -267,7 +267,7 @@ async def left(bench: Bench, attempts: int, limit: int = 1) -> None:
 
 @pytest.mark.parametrize(("attempts", "limit"), [(1, 1), (2, 1), (4, 5)])
 async def test_what_a_crash_cut_off_runs_again(bench: Bench, attempts: int, limit: int) -> None:
-    """Also where its attempts are used up: the crash is not the job's failure."""
+    """This holds even if its attempts are used up: the crash is not a failure of the job."""
     await left(bench, attempts, limit)
     await bench.runner.start()
     run = await bench.run(Done(b"1"))
@@ -281,7 +281,7 @@ async def test_what_a_crash_cut_off_runs_again(bench: Bench, attempts: int, limi
 
 
 async def test_drains_use_neither_crashes_nor_attempts_up(bench: Bench) -> None:
-    """After five servers that were asked to stop, a job may crash and fail as often as any."""
+    """After five drains, a job may crash and fail as often as any other."""
     await bench.submit("a", attempts_limit=2)
     for _ in range(5):
         (job,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
@@ -297,7 +297,7 @@ async def test_drains_use_neither_crashes_nor_attempts_up(bench: Bench) -> None:
 async def test_what_crashes_again_and_again_is_given_up(
     bench: Bench, attempts: int, limit: int
 ) -> None:
-    """After three crashes, or as many as it has attempts: it may be the reason for them."""
+    """It fails after three crashes, or its limit of attempts if higher: it may be their cause."""
     await left(bench, attempts, limit)
     await bench.runner.start()
     job = await bench.job("a")
@@ -311,7 +311,7 @@ async def test_what_crashes_again_and_again_is_given_up(
 
 
 async def test_events_go_on_counting_after_a_crash(bench: Bench) -> None:
-    """What the dead process has told keeps its numbers."""
+    """The events that the dead process stored keep their ids."""
     await left(bench, 1)
     (job,) = bench.store.dead
     chunks = [Event(id=number, kind="chunk", data=b"1") for number in range(2, 2000)]
@@ -324,7 +324,7 @@ async def test_events_go_on_counting_after_a_crash(bench: Bench) -> None:
 
 
 async def test_a_store_that_cannot_be_read_stops_the_start(bench: Bench) -> None:
-    """Nothing runs then."""
+    """The start fails, and no job runs."""
     bench.store.failures["left_behind"] = 1
     with pytest.raises(StoreFailed):
         await bench.runner.start()
@@ -335,7 +335,7 @@ async def test_a_store_that_cannot_be_read_stops_the_start(bench: Bench) -> None
 async def test_claims_go_on_where_the_store_has_failed(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is asked again, and the log says what was wrong."""
+    """The store is asked again, and the log says what was wrong."""
     bench.store.failures["claim"] = 2
     await bench.submit("a")
     await bench.runner.start()
@@ -356,7 +356,7 @@ async def test_claims_go_on_where_the_store_has_failed(
 async def test_an_outcome_is_not_lost_where_the_store_has_failed(
     bench: Bench, outcome: Done | Failed, write: str, status: Status
 ) -> None:
-    """It is written again and again, and the handler is not run for it."""
+    """The write is retried until it succeeds, and the handler does not run again."""
     await bench.submit("a", attempts_limit=2)
     await bench.runner.start()
     bench.store.failures[write] = 3
@@ -370,7 +370,7 @@ async def test_an_outcome_is_not_lost_where_the_store_has_failed(
 async def test_a_drain_does_not_wait_for_a_store_that_fails(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The job is given up, and runs again at the server's next start."""
+    """The outcome is given up, and the job runs again at the server's next start."""
     await bench.submit("a")
     await bench.runner.start()
     run = await bench.work.next()
@@ -394,7 +394,7 @@ async def test_a_drain_does_not_wait_for_a_store_that_fails(
 
 
 async def test_a_drain_ends_what_insists(bench: Bench) -> None:
-    """A job whose end could not be stored before the drain keeps nobody from stopping."""
+    """A job whose end could not be stored before the drain does not prevent the stop."""
     await bench.submit("a")
     await bench.runner.start()
     run = await bench.work.next()
@@ -407,7 +407,7 @@ async def test_a_drain_ends_what_insists(bench: Bench) -> None:
 
 
 async def test_a_claimed_job_runs_where_its_events_could_not_be_read(bench: Bench) -> None:
-    """They are read again: nobody else would run it, or end it, before the next start."""
+    """The read is retried: nobody else would run the job, or end it, before the next start."""
     await bench.submit("a", attempts_limit=2)
     await bench.runner.start()
     await bench.run(Failed(PROBLEM, may_retry=True))
@@ -421,7 +421,7 @@ async def test_a_claimed_job_runs_where_its_events_could_not_be_read(bench: Benc
 
 
 async def test_what_comes_of_a_lost_claim_changes_nothing(bench: Bench) -> None:
-    """Whoever claimed the job after it has it."""
+    """The job belongs to whoever claimed it afterwards."""
     await bench.submit("a", webhook_url="https://a.test/")
     await bench.runner.start()
     run = await bench.work.next()
@@ -435,7 +435,7 @@ async def test_what_comes_of_a_lost_claim_changes_nothing(bench: Bench) -> None:
 
 
 async def test_an_end_brings_its_deliveries_with_it(bench: Bench) -> None:
-    """They are stored with it, and somebody is told that they are there."""
+    """The deliveries are stored with the end, and the webhook service is woken."""
     await bench.submit("a", webhook_url="https://a.test/")
     await bench.submit("b")
     await bench.runner.start()
@@ -449,7 +449,7 @@ async def test_an_end_brings_its_deliveries_with_it(bench: Bench) -> None:
 
 
 async def test_a_waiting_job_is_ended_from_outside(bench: Bench) -> None:
-    """With its last event, and watchers are told; it does not run any more."""
+    """Its last event is stored and its watchers are woken; it does not run any more."""
     await bench.submit("a")
     job = await bench.job("a")
     with bench.watch.over("a") as change:
@@ -460,7 +460,7 @@ async def test_a_waiting_job_is_ended_from_outside(bench: Bench) -> None:
 
 
 async def test_of_two_ends_one_comes_to_nothing(bench: Bench) -> None:
-    """A job that is not as it was thought to be is left as it is."""
+    """A job that has changed since it was read is left as it is."""
     await bench.submit("a", webhook_url="https://a.test/")
     job = await bench.job("a")
     await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
@@ -472,7 +472,7 @@ async def test_of_two_ends_one_comes_to_nothing(bench: Bench) -> None:
 
 
 async def test_what_has_expired_is_not_run(bench: Bench) -> None:
-    """It waits for the sweeper, and the runner does not spin meanwhile."""
+    """The job waits for the sweeper, and the runner does not spin meanwhile."""
     await bench.submit("a", expires_at=NOW)
     await bench.runner.start()
     await asyncio.sleep(0.03)

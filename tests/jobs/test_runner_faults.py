@@ -1,4 +1,4 @@
-"""How jobs are run from their claim to their end, and what a store that fails does to that."""
+"""Running jobs from claim to end, also with a store that fails."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ def code_of(job: StoredJob) -> str:
 
 
 async def test_a_mistake_of_the_server_is_an_end_too() -> None:
-    """Whatever running a job raises, the job is tried again or fails; it is not left running."""
+    """Whatever a run raises, the job is tried again or fails; it is not left running."""
 
     async def broken(run: Attempt) -> Outcome:
         raise TypeError
@@ -40,7 +40,7 @@ async def fails_once(run: Attempt) -> Outcome:
 
 @pytest.mark.parametrize("method", ["claim", "last_event", "put_back", "end"])
 async def test_a_store_that_fails_once_keeps_no_job_from_its_end(method: str) -> None:
-    """Wherever it fails between the claim and the end, it is asked again."""
+    """Wherever the store fails between the claim and the end, it is asked again."""
     async with RunnerBench(fails_once).running() as bench:
         bench.store.faults[method] = 2
         job = await bench.reaches(await bench.submit(attempts_limit=2), Status.SUCCEEDED)
@@ -49,7 +49,7 @@ async def test_a_store_that_fails_once_keeps_no_job_from_its_end(method: str) ->
 
 
 async def test_a_job_whose_attempt_is_over_cannot_be_cancelled_any_more() -> None:
-    """Who cancels it while it is put back is not told that it will end, for it would not."""
+    """``cancel`` returns False while the job is being put back, because the job would not end."""
     async with RunnerBench(fails_once).running() as bench:
         bench.store.faults["put_back"] = 3
         job_id = await bench.submit(attempts_limit=2)
@@ -60,7 +60,7 @@ async def test_a_job_whose_attempt_is_over_cannot_be_cancelled_any_more() -> Non
 
 
 async def test_a_job_that_fails_when_it_is_cancelled_is_not_tried_again() -> None:
-    """Whoever cancelled it was told that it ends."""
+    """The caller that cancelled it was told that it would end."""
 
     async def cancelled_late(run: Attempt) -> Outcome:
         assert bench.runner.cancel(run.job.id)
@@ -73,7 +73,7 @@ async def test_a_job_that_fails_when_it_is_cancelled_is_not_tried_again() -> Non
 
 
 async def test_nothing_is_claimed_where_nothing_can_be_run_any_more() -> None:
-    """A server that has failed does not claim the same job again and again until it ends."""
+    """A server that has failed does not claim the same job over and over until it stops."""
 
     async def refused(run: Attempt) -> Outcome:
         return NotDone()
@@ -85,7 +85,7 @@ async def test_nothing_is_claimed_where_nothing_can_be_run_any_more() -> None:
 
 
 async def test_what_a_handler_tells_last_is_in_the_document_at_the_end() -> None:
-    """However fast it tells, and in what is posted about the job too."""
+    """This also holds for what is posted about the job, and however fast the handler reports."""
 
     async def tells(run: Attempt) -> Outcome:
         for step in range(1, 5):
@@ -99,7 +99,7 @@ async def test_what_a_handler_tells_last_is_in_the_document_at_the_end() -> None
 
 
 async def test_every_chunk_is_an_event() -> None:
-    """A stream that is faster than the store waits for it, unless the store fails."""
+    """A stream that is faster than the store waits for the store, unless the store fails."""
 
     async def streams(run: Attempt) -> Outcome:
         for number in range(5000):

@@ -1,4 +1,4 @@
-"""Background jobs as the rest of the server sees them."""
+"""The service of background jobs, as the rest of the server sees it."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ PROBLEM = b'{"status":500}'
 
 
 async def test_a_job_is_stored_as_it_was_asked_for() -> None:
-    """Body, headers and request id are those of the call; the rest is the options'."""
+    """Body, headers and request id are those of the call; the options decide the rest."""
     bench = ServiceBench(attempts=4, expire_after=60)
     request = new_request(b"[1]", x_own="a", content_type="application/json")
     job = await bench.submit(request=request, webhook_url="https://a.test/")
@@ -47,20 +47,20 @@ async def test_a_job_is_stored_as_it_was_asked_for() -> None:
     ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"],
 )
 async def test_credentials_are_not_stored(name: str) -> None:
-    """What lets its bearer in is for this request alone."""
+    """Headers with credentials are for this request alone."""
     bench = ServiceBench()
     job = await bench.submit(request=new_request(**{name: "secret", "x_own": "a"}))
     assert dict(job.headers) == {"x-own": "a"}
 
 
 async def test_a_handlers_attempts_go_before_those_of_all_jobs() -> None:
-    """attempts= of the decorator, where it is given."""
+    """``attempts=`` of the decorator overrides that of ``Jobs``."""
     bench = ServiceBench({"/train": new_handler(attempts=7)}, attempts=2)
     assert (await bench.submit()).attempts_limit == 7
 
 
 async def test_a_new_job_is_told_its_place() -> None:
-    """From 1 on; one of high priority may be before those that wait."""
+    """Positions count from 1; a job of high priority may go before those that wait."""
     bench = ServiceBench()
     places = [(await bench.submitted())[1] for _ in range(3)]
     assert places == [1, 2, 3]
@@ -70,7 +70,7 @@ async def test_a_new_job_is_told_its_place() -> None:
 
 @pytest.mark.parametrize("length", [1, 255])
 async def test_a_key_names_a_job(length: int) -> None:
-    """The same call again is the same job, at the place that it has."""
+    """The same call again returns the same job, at its current position."""
     bench = ServiceBench()
     job, _ = await bench.submitted(idempotency_key="k" * length)
     await bench.submitted(priority=Priority.HIGH)
@@ -79,7 +79,7 @@ async def test_a_key_names_a_job(length: int) -> None:
 
 
 async def test_a_key_of_a_job_that_runs_has_no_place() -> None:
-    """Only what is queued stands in a line."""
+    """Only a queued job has a position."""
     bench = ServiceBench()
     async with bench.running():
         await bench.submit(idempotency_key="k")
@@ -90,7 +90,7 @@ async def test_a_key_of_a_job_that_runs_has_no_place() -> None:
 
 @pytest.mark.parametrize("length", [0, 256])
 async def test_a_key_has_1_to_255_characters(length: int) -> None:
-    """Nothing is stored for any other."""
+    """Nothing is stored for a key of any other length."""
     bench = ServiceBench()
     with pytest.raises(InvalidInput, match="Idempotency-Key must have 1 to 255 characters"):
         await bench.submit(idempotency_key="k" * length)
@@ -98,7 +98,7 @@ async def test_a_key_has_1_to_255_characters(length: int) -> None:
 
 
 async def test_a_key_with_another_body_is_refused() -> None:
-    """It is a mistake, and not a second job."""
+    """It is a mistake, not a second job."""
     bench = ServiceBench()
     await bench.submit(b"1", idempotency_key="k")
     with pytest.raises(IdempotencyKeyReused):
@@ -106,7 +106,7 @@ async def test_a_key_with_another_body_is_refused() -> None:
 
 
 async def test_what_is_not_stored_is_not_accepted() -> None:
-    """The caller hears of it."""
+    """The caller gets the store's error."""
     bench = ServiceBench()
     bench.store.failures["submit"] = 1
     with pytest.raises(StoreFailed):
@@ -114,7 +114,7 @@ async def test_what_is_not_stored_is_not_accepted() -> None:
 
 
 async def test_a_job_that_there_is_not_is_not_found() -> None:
-    """What asks for it is repeated only where it looks like an id."""
+    """The message repeats what was asked for only if that looks like an id."""
     bench = ServiceBench()
     with pytest.raises(JobNotFound, match="There is no job abc123"):
         await bench.service.get("abc123")
@@ -131,7 +131,7 @@ async def test_a_job_that_there_is_not_is_not_found() -> None:
 
 
 async def test_who_waits_gets_the_job_when_it_has_ended() -> None:
-    """And not only after the time that it would have waited."""
+    """It does not wait until its time is over."""
     bench = ServiceBench()
     async with bench.running() as service:
         job = await bench.submit()
@@ -144,7 +144,7 @@ async def test_who_waits_gets_the_job_when_it_has_ended() -> None:
 
 
 async def test_who_has_waited_long_enough_gets_the_job_as_it_is() -> None:
-    """Also who waits no time at all."""
+    """This includes a caller that does not wait at all."""
     bench = ServiceBench()
     job = await bench.submit()
     assert (await bench.service.wait(job.id, 0.01)).status is Status.QUEUED
@@ -152,7 +152,7 @@ async def test_who_has_waited_long_enough_gets_the_job_as_it_is() -> None:
 
 
 async def test_a_drain_answers_who_waits_for_what_has_not_begun() -> None:
-    """What runs may yet end, and is waited for."""
+    """A running job may still end, so the wait for it goes on."""
     bench = ServiceBench()
     async with bench.running() as service:
         runs, queued = await bench.submit(), await bench.submit()
@@ -167,7 +167,7 @@ async def test_a_drain_answers_who_waits_for_what_has_not_begun() -> None:
 
 
 async def test_the_document_of_a_waiting_job_tells_its_place() -> None:
-    """That of any other does not."""
+    """The document of any other job has no position."""
     bench = ServiceBench()
     async with bench.running() as service:
         first, second = await bench.submit(), await bench.submit()
@@ -177,7 +177,7 @@ async def test_the_document_of_a_waiting_job_tells_its_place() -> None:
 
 
 async def test_a_waiting_job_is_cancelled_at_once() -> None:
-    """It ends with the problem that says so, and never runs."""
+    """It ends with a problem document that says so, and never runs."""
     bench = ServiceBench()
     job = await bench.submit()
     cancelled = await bench.service.cancel(job.id)
@@ -190,7 +190,7 @@ async def test_a_waiting_job_is_cancelled_at_once() -> None:
 
 
 async def test_a_running_job_is_asked_to_end() -> None:
-    """It ends when its handler sees it."""
+    """It ends when its handler notices."""
     bench = ServiceBench()
     async with bench.running() as service:
         job = await bench.submit()
@@ -203,7 +203,7 @@ async def test_a_running_job_is_asked_to_end() -> None:
 
 @pytest.mark.parametrize("outcome", [Done(b"1"), Failed(PROBLEM, may_retry=False)])
 async def test_an_ended_job_cannot_be_cancelled(outcome: Done | Failed) -> None:
-    """It stays what it has come to."""
+    """It keeps its outcome."""
     bench = ServiceBench()
     async with bench.running() as service:
         job = await bench.submit()
@@ -214,7 +214,7 @@ async def test_an_ended_job_cannot_be_cancelled(outcome: Done | Failed) -> None:
 
 
 async def test_a_job_that_begins_as_it_is_cancelled_is_asked_to_end() -> None:
-    """Between the look at it and the end of it, it was claimed."""
+    """It is claimed after ``cancel`` has read it, and before ``cancel`` ends it."""
     bench = ServiceBench()
     async with bench.running() as service:
         await bench.submit()
@@ -233,7 +233,7 @@ async def test_a_job_that_begins_as_it_is_cancelled_is_asked_to_end() -> None:
 
 
 async def test_a_claim_that_has_not_come_to_its_run_is_waited_for() -> None:
-    """Who cancels does not see that for a moment nobody runs the job."""
+    """``cancel`` waits out the moment in which the job is claimed but nobody runs it."""
     bench = ServiceBench()
     job = await bench.submit()
     (claimed,) = await bench.store.claim(handlers=["/train"], limit=1, now=time.time())
@@ -245,7 +245,7 @@ async def test_a_claim_that_has_not_come_to_its_run_is_waited_for() -> None:
 
 
 async def test_what_could_not_be_stored_is_not_cancelled_in_a_drain() -> None:
-    """The next server runs it; nobody waits for that, and nobody is told that it has ended."""
+    """The next server runs it; ``cancel`` does not wait for that, or report that it has ended."""
     bench = ServiceBench()
     async with bench.running() as service:
         job = await bench.submit()
@@ -270,7 +270,7 @@ async def failed_job(bench: ServiceBench) -> StoredJob:
 
 
 async def test_a_failed_job_is_queued_again() -> None:
-    """With as many attempts as it had first, and the next event; its watchers are told."""
+    """It gets as many attempts as it had at first, and its next event; its watchers are woken."""
     bench = ServiceBench(attempts=3)
     async with bench.running() as service:
         job = await failed_job(bench)
@@ -288,7 +288,7 @@ async def test_a_failed_job_is_queued_again() -> None:
 
 
 async def test_only_a_failed_job_is_queued_again() -> None:
-    """The answer says what it is instead."""
+    """The error says which status the job has instead."""
     bench = ServiceBench()
     job = await bench.submit()
     with pytest.raises(JobHasEnded, match="this one is queued"):
@@ -299,7 +299,7 @@ async def test_only_a_failed_job_is_queued_again() -> None:
 
 
 async def test_a_job_without_its_handler_may_be_queued_again() -> None:
-    """Of an app that has changed since, it takes the attempts of all jobs."""
+    """If the app has changed since, the job gets the attempts of ``Jobs``."""
     bench = ServiceBench({"/train": new_handler(attempts=9)}, attempts=2)
     async with bench.running() as service:
         job = await failed_job(bench)
@@ -308,7 +308,7 @@ async def test_a_job_without_its_handler_may_be_queued_again() -> None:
 
 
 async def test_jobs_expire() -> None:
-    """What has not begun in its time ends as expired, and says why."""
+    """A job that has not begun in time ends as expired, and its error says why."""
     bench = ServiceBench(expire_after=0.001)
     job = await bench.submit()
     await asyncio.sleep(0.005)
@@ -325,7 +325,7 @@ async def test_jobs_expire() -> None:
 async def test_the_time_to_the_next_attempt_doubles(
     options: Any, given: Any, waits: list[float]
 ) -> None:
-    """From the handler's first one, or that of all jobs."""
+    """It starts with the handler's ``backoff=``, or else with that of ``Jobs``."""
     bench = ServiceBench({"/train": new_handler(**options)}, attempts=9, **given)
     async with bench.running() as service:
         job = await bench.submit()
@@ -340,13 +340,13 @@ async def test_the_time_to_the_next_attempt_doubles(
 
 
 async def posted(bench: ServiceBench) -> list[tuple[str, Any, bool]]:
-    """Return the URL, the body, and whether the URL is a client's, of all that is to be posted."""
+    """Return the URL and body of each due delivery, and whether the URL is a client's."""
     due = await bench.store.take_due(now=time.time() + 1, limit=9, without_hosts=())
     return [(one.url, orjson.loads(one.body), one.is_guarded) for one in due]
 
 
 async def test_a_client_is_posted_the_document() -> None:
-    """To the URL that it has named, which is checked again when it is posted to."""
+    """It goes to the URL that the client named, which is checked again when it is posted to."""
     bench = ServiceBench()
     async with bench.running() as service:
         job = await bench.submit(webhook_url="https://client.test/")
@@ -364,7 +364,7 @@ async def test_a_client_is_posted_the_document() -> None:
 
 
 async def test_a_result_webhook_is_posted_the_output() -> None:
-    """As it is, and beside what the client is posted."""
+    """The output is posted as it is, in addition to what the client is posted."""
     handler = new_handler(webhook_url="http://own.test/")
     bench = ServiceBench({"/train": handler})
     async with bench.running() as service:
@@ -377,7 +377,7 @@ async def test_a_result_webhook_is_posted_the_output() -> None:
 
 
 async def test_of_a_failure_there_is_no_result_to_post() -> None:
-    """A result webhook gets results alone."""
+    """A result webhook gets only results."""
     handler = new_handler(webhook_url="http://own.test/")
     bench = ServiceBench({"/train": handler})
     async with bench.running() as service:
@@ -389,7 +389,7 @@ async def test_of_a_failure_there_is_no_result_to_post() -> None:
 
 
 async def test_a_start_fails_where_the_store_cannot_be_read() -> None:
-    """And it can be closed all the same."""
+    """The service can still be closed."""
     bench = ServiceBench()
     bench.store.failures["left_behind"] = 1
     with pytest.raises(StoreFailed):
@@ -398,7 +398,7 @@ async def test_a_start_fails_where_the_store_cannot_be_read() -> None:
 
 
 async def test_a_stop_waits_until_what_ran_is_stored() -> None:
-    """What did not come to its end is queued again."""
+    """A job that did not end is queued again."""
     bench = ServiceBench()
     async with bench.running() as service:
         job = await bench.submit()
@@ -415,7 +415,7 @@ async def test_a_stop_waits_until_what_ran_is_stored() -> None:
 async def test_jobs_that_no_handler_is_there_for_are_told_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """They stay, and the log says which, once at the start."""
+    """They stay queued, and the log names their path, once at the start."""
     bench = ServiceBench()
     await bench.store.submit(new_job(id="gone", handler="/gone", created_at=time.time()))
     async with bench.running() as service:

@@ -1,4 +1,4 @@
-"""What clients are told of their jobs, also where the store fails."""
+"""What clients learn about their jobs, even if the store fails."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ async def http(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
 async def test_what_is_stored_is_acknowledged(
     store: FaultyStore, bench: Bench, http: httpx.AsyncClient, method: str, headers: dict[str, str]
 ) -> None:
-    """A store that fails afterwards does not make a client submit the same again."""
+    """If the store fails afterwards, the client still gets 202, and need not submit again."""
     await submit(http, "/held", 0)
     await bench.has_begun()
     store.faults[method] = 1
@@ -57,7 +57,7 @@ async def test_what_is_stored_is_acknowledged(
 async def test_nobody_waits_for_ever_for_a_job(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a client asks for, it is told of the job after so long, with its place in line."""
+    """However long a client asks to wait, it gets the job after a limit, with its position."""
     monkeypatch.setattr(submit_module, "LONGEST_WAIT", 0.05)
     for place in (None, 1, 2):
         async with asyncio.timeout(5):
@@ -70,7 +70,7 @@ async def test_nobody_waits_for_ever_for_a_job(
 async def test_a_job_that_runs_nowhere_is_not_cancelled_for_ever(
     store: FaultyStore, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where what came of it cannot be stored, who cancels it is told so."""
+    """If its outcome cannot be stored, the client that cancels it gets 503."""
     monkeypatch.setattr(service, "BETWEEN", 0.02)
     job = await submit(http, "/held", 0)
     await store.claim(handlers=["/held"], limit=1, now=time.time() + 1)

@@ -1,4 +1,4 @@
-"""What every store promises of deliveries."""
+"""What every store promises about deliveries."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,7 +32,7 @@ async def take(
 
 
 async def test_a_delivery_is_kept_as_it_was_given(deliveries: DeliveryStore) -> None:
-    """Whoever takes it gets all of it."""
+    """Whoever takes it gets all of its fields."""
     given = delivery(
         url="https://user:pw@A.test:81/x?y", body=b"\x00", job_id="j", is_guarded=True, attempts=3
     )
@@ -41,7 +41,7 @@ async def test_a_delivery_is_kept_as_it_was_given(deliveries: DeliveryStore) -> 
 
 
 async def test_deliveries_are_taken_in_the_order_of_time(deliveries: DeliveryStore) -> None:
-    """The one due first is first; none is taken before its time, or beyond the limit."""
+    """The one due first comes first; none is taken before its time, or beyond the limit."""
     times = [NOW + 3, NOW + 1, NOW + 2, NOW + 5]
     for due_at in times:
         await deliveries.add(delivery(due_at=due_at))
@@ -55,7 +55,7 @@ async def test_deliveries_are_taken_in_the_order_of_time(deliveries: DeliverySto
 
 
 async def test_a_taken_delivery_is_nobody_elses(deliveries: DeliveryStore) -> None:
-    """Until what came of it was told; then it is due at its next time, with one more attempt."""
+    """Nobody else takes it until its attempt is stored; then it is due again, one attempt later."""
     await deliveries.add(delivery())
     (taken,) = await take(deliveries)
     assert await take(deliveries) == []
@@ -66,7 +66,7 @@ async def test_a_taken_delivery_is_nobody_elses(deliveries: DeliveryStore) -> No
 
 
 async def test_hosts_can_be_left_out(deliveries: DeliveryStore) -> None:
-    """Deliveries to other hosts are taken past those of a host that has enough."""
+    """Deliveries to other hosts are taken ahead of those to a host that has enough."""
     await deliveries.add(delivery(url="https://User@A.test:81/1"))
     await deliveries.add(delivery(url="https://b.test/", due_at=NOW - 1))
     await deliveries.add(delivery(url="https://a.test/"))
@@ -76,7 +76,7 @@ async def test_hosts_can_be_left_out(deliveries: DeliveryStore) -> None:
 
 
 async def test_every_attempt_is_kept(deliveries: DeliveryStore) -> None:
-    """Of all deliveries of a job, in order of time."""
+    """The attempts of all deliveries of a job are listed in order of time."""
     first, second = delivery(job_id="j"), delivery(job_id="j")
     await deliveries.add(first)
     await deliveries.add(second)
@@ -96,7 +96,7 @@ async def test_every_attempt_is_kept(deliveries: DeliveryStore) -> None:
 
 
 async def test_deliveries_of_a_job_can_be_given_up(deliveries: DeliveryStore) -> None:
-    """None is due any more, not even one that somebody has taken and will tell of."""
+    """No delivery of the job is due any more, not even one whose attempt is under way and fails."""
     first, second = delivery(job_id="j"), delivery(job_id="j", due_at=NOW + 1)
     other = delivery(job_id="other", due_at=NOW + 2)
     for each in (first, second, other):

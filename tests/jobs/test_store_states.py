@@ -1,4 +1,4 @@
-"""The stores as state machines: whatever happens in whatever order, jobs go by their rules."""
+"""The stores as state machines: jobs follow their rules whatever happens, in whatever order."""
 
 import asyncio
 import shutil
@@ -29,9 +29,9 @@ PICK = st.integers(0, 100)
 
 
 class Stores(RuleBasedStateMachine):
-    """Random submits, claims, ends and restarts, and what a plain dictionary says to them.
+    """Random submits, claims, ends and restarts, checked against a plain dictionary.
 
-    ``seen`` is every job as somebody has got it at some time: who writes may know an old state.
+    ``seen`` has each job in every state that somebody got: a writer may know an old one.
     """
 
     def __init__(self) -> None:
@@ -290,14 +290,14 @@ class Stores(RuleBasedStateMachine):
                 self.deliveries[key] = replace(each, due_at=None)
 
     def pick(self, which: int, *, is_recent: bool) -> StoredJob:
-        """Return a job as it was seen at some time, which is seldom what it is by now."""
+        """Return a job: as it is if ``is_recent``, or as it once was, preferably a lost claim."""
         if is_recent and self.jobs:
             return list(self.jobs.values())[which % len(self.jobs)]
         stale = [job for job in self.seen if self.is_lost(job)]
         return (stale or self.seen)[which % len(stale or self.seen)]
 
     def is_lost(self, job: StoredJob) -> bool:
-        """Return whether it is as it was, but for the claim."""
+        """Return whether the status is unchanged, but the job has been claimed again."""
         current = self.jobs.get(job.id)
         return (
             current is not None and current.status is job.status and current.attempts > job.attempts
@@ -341,7 +341,7 @@ class Stores(RuleBasedStateMachine):
 
 
 class SqliteStores(Stores):
-    """The same in a file, whose process dies now and then."""
+    """The same for a store in a file, whose process dies now and then."""
 
     def make(self) -> JobStore:
         self.folder = Path(tempfile.mkdtemp())

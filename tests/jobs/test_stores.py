@@ -28,7 +28,7 @@ async def failed(store: JobStore) -> StoredJob:
 
 
 async def test_a_job_is_kept_as_it_was_submitted(store: JobStore) -> None:
-    """All that was given is there again, and the job is queued."""
+    """Everything that was given is returned, and the job is queued."""
     job = new_job(
         body=b"\x00\xff",
         headers=[("accept", "*/*"), ("x-a", "\xe9")],
@@ -49,13 +49,13 @@ async def test_a_job_is_kept_as_it_was_submitted(store: JobStore) -> None:
 
 
 async def test_an_unknown_job_is_none(store: JobStore) -> None:
-    """Of an id that was never given there is no job and no event."""
+    """An id that was never submitted has no job and no events."""
     assert await store.get("nothing") is None
     assert list(await store.events("nothing")) == []
 
 
 async def test_jobs_run_in_the_order_of_submission(store: JobStore) -> None:
-    """Who was submitted first is claimed first."""
+    """The job submitted first is claimed first."""
     submitted = [(await store.submit(new_job())).id for _ in range(5)]
     claimed = [job.id for job in await claim(store, limit=2)]
     claimed += [job.id for job in await claim(store, limit=9)]
@@ -63,7 +63,7 @@ async def test_jobs_run_in_the_order_of_submission(store: JobStore) -> None:
 
 
 async def test_a_claimed_job_runs(store: JobStore) -> None:
-    """A claim counts the attempt, tells when it began, and is seen at once."""
+    """A claim counts the attempt, records when it began, and is visible at once."""
     await store.submit(new_job(body=b"body"))
     (job,) = await claim(store, now=NOW + 1)
     assert (job.status, job.attempts, job.started_at) == (Status.RUNNING, 1, NOW + 1)
@@ -73,7 +73,7 @@ async def test_a_claimed_job_runs(store: JobStore) -> None:
 
 
 async def test_simultaneous_claims_share_no_job(store: JobStore) -> None:
-    """Of many claims at once each gets its own jobs."""
+    """Each of many claims at once gets its own jobs."""
     for _ in range(10):
         await store.submit(new_job())
     claims = await asyncio.gather(*(claim(store, limit=3) for _ in range(5)))
@@ -82,7 +82,7 @@ async def test_simultaneous_claims_share_no_job(store: JobStore) -> None:
 
 
 async def test_only_jobs_of_the_named_handlers_are_claimed(store: JobStore) -> None:
-    """A job of another handler stays queued; of several handlers the first job is next."""
+    """A job of another handler stays queued; among several handlers, the first job is next."""
     other = await store.submit(new_job(handler="/other"))
     ours = await store.submit(new_job())
     assert [job.id for job in await claim(store, limit=5)] == [ours.id]
@@ -92,13 +92,13 @@ async def test_only_jobs_of_the_named_handlers_are_claimed(store: JobStore) -> N
 
 
 async def test_a_higher_priority_overtakes(store: JobStore) -> None:
-    """High goes before normal before low."""
+    """High goes before normal, and normal before low."""
     ids = [(await store.submit(new_job(priority=priority))).id for priority in (0, 1, 2)]
     assert [job.id for job in await claim(store, limit=3)] == ids[::-1]
 
 
 async def test_a_low_priority_is_overtaken_by_a_bounded_number(store: JobStore) -> None:
-    """It counts as submitted ``PRIORITY_STEP`` jobs later, and is older than the one there."""
+    """It counts as submitted ``PRIORITY_STEP`` jobs later, before the job submitted there."""
     low = await store.submit(new_job(priority=0))
     for _ in range(PRIORITY_STEP + 5):
         await store.submit(new_job(priority=1))
@@ -107,17 +107,17 @@ async def test_a_low_priority_is_overtaken_by_a_bounded_number(store: JobStore) 
 
 
 async def test_a_job_that_has_expired_is_not_claimed(store: JobStore) -> None:
-    """From ``expires_at`` on a queued job is overdue instead."""
+    """From ``expires_at`` on, a queued job is overdue instead."""
     job = await store.submit(new_job(expires_at=NOW + 10))
     await store.submit(new_job())
     assert list(await store.overdue(now=NOW + 9.9, limit=5)) == []
     overdue = await store.overdue(now=NOW + 10, limit=5)
-    assert [(each.id, each.body) for each in overdue] == [(job.id, b"")]  # of hundreds at a time
+    assert [(each.id, each.body) for each in overdue] == [(job.id, b"")]  # there may be hundreds
     assert job.id not in [each.id for each in await claim(store, limit=5, now=NOW + 10)]
 
 
 async def test_a_job_put_back_waits_and_has_its_old_place(store: JobStore) -> None:
-    """It is not claimed before it is due, and then before those submitted after it."""
+    """It is not claimed before it is due; then it goes before those submitted after it."""
     first = await store.submit(new_job())
     second = await store.submit(new_job())
     (running,) = await claim(store)
@@ -135,7 +135,7 @@ async def test_a_job_put_back_waits_and_has_its_old_place(store: JobStore) -> No
 
 
 async def test_a_clock_that_goes_back_claims_nothing_early(store: JobStore) -> None:
-    """A job that a look at a later time found due is still not due before its time."""
+    """A job that was found due at a later time is still not claimed before its time."""
     await store.submit(new_job(created_at=NOW + 100))
     await store.claim(handlers=HANDLERS, limit=0, now=NOW + 200)
     assert await claim(store, now=NOW + 50) == []
@@ -153,7 +153,7 @@ async def test_no_job_is_next_where_none_is_queued(store: JobStore) -> None:
 
 
 async def test_the_end_of_a_job_is_kept(store: JobStore) -> None:
-    """Status, time, output, last events and deliveries come together."""
+    """Status, time, output, last events and deliveries are stored together."""
     await store.submit(new_job())
     (running,) = await claim(store)
     event = Event(id=1, kind="status", data=b'{"status": "succeeded"}')
@@ -174,7 +174,7 @@ async def test_the_end_of_a_job_is_kept(store: JobStore) -> None:
 
 
 async def test_a_job_ends_once(store: JobStore) -> None:
-    """Of two ends at once one comes to nothing, with its events and deliveries."""
+    """Of two ends at once, one has no effect, and its events and deliveries are not stored."""
     await store.submit(new_job())
     (running,) = await claim(store)
     events = [Event(id=1, kind="status", data=b"1"), Event(id=2, kind="status", data=b"2")]
@@ -189,7 +189,7 @@ async def test_a_job_ends_once(store: JobStore) -> None:
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
 async def test_a_job_that_has_ended_does_not_end_again(store: JobStore, status: Status) -> None:
-    """Not even for somebody who knows that it has ended."""
+    """This holds even for a caller that knows that it has ended."""
     job = await store.submit(new_job())
     (running,) = await claim(store)
     await store.end(running, status, now=NOW)
@@ -200,7 +200,7 @@ async def test_a_job_that_has_ended_does_not_end_again(store: JobStore, status: 
 
 
 async def test_a_queued_job_can_end(store: JobStore) -> None:
-    """It is cancelled or expires where it is, and is in nobody's line any more."""
+    """It is cancelled or expires in the queue, and no longer counts in any position."""
     job = await store.submit(new_job())
     after = await store.submit(new_job())
     assert await store.end(job, Status.CANCELLED, now=NOW)
@@ -209,7 +209,7 @@ async def test_a_queued_job_can_end(store: JobStore) -> None:
 
 
 async def test_who_lost_a_claim_changes_nothing(store: JobStore) -> None:
-    """After a job was put back and claimed again, the first claimant's writes come to nothing."""
+    """After a job was put back and claimed again, the first claimant's writes have no effect."""
     await store.submit(new_job())
     (stale,) = await claim(store)
     await store.put_back(stale, due_at=NOW, error=None)
@@ -223,7 +223,7 @@ async def test_who_lost_a_claim_changes_nothing(store: JobStore) -> None:
 
 
 async def test_a_failed_job_is_queued_again_by_hand(store: JobStore) -> None:
-    """It has its attempts and the error of the last one, and may be tried more often."""
+    """It keeps its attempts and the error of the last one, and may be tried more often."""
     job = await failed(store)
     later = await store.submit(new_job())
     assert await store.retry(job, attempts_limit=5, now=NOW + 1)
@@ -236,7 +236,7 @@ async def test_a_failed_job_is_queued_again_by_hand(store: JobStore) -> None:
 
 
 async def test_only_a_failed_job_is_queued_again_by_hand(store: JobStore) -> None:
-    """One that waits, runs or came to another end stays as it is."""
+    """A job that waits, runs or ended in another way stays as it is."""
     job = await store.submit(new_job())
     assert not await store.retry(job, attempts_limit=5, now=NOW)
     (running,) = await claim(store)
@@ -261,7 +261,7 @@ async def test_a_job_retried_by_hand_does_not_expire(store: JobStore) -> None:
 
 
 async def test_progress_and_message_are_kept(store: JobStore) -> None:
-    """What is not told anew stays as it was."""
+    """A value that is not reported again stays as it was."""
     await store.submit(new_job())
     (running,) = await claim(store)
     await store.note(running, progress=0.25, message=None)
@@ -283,7 +283,7 @@ async def test_events_are_read_from_any_on(store: JobStore) -> None:
 
 
 async def test_jobs_are_found_newest_first(store: JobStore) -> None:
-    """By pages, by status, and without what is heavy in them."""
+    """They are listed by page and by status, without their bodies and outputs."""
     jobs = [await store.submit(new_job(body=b"heavy")) for _ in range(5)]
     await store.end(jobs[1], Status.CANCELLED, now=NOW, output=b"heavy")
     ids = [job.id for job in reversed(jobs)]
@@ -298,7 +298,7 @@ async def test_jobs_are_found_newest_first(store: JobStore) -> None:
 
 
 async def test_the_place_in_line_is_known(store: JobStore) -> None:
-    """It counts the jobs of the handler that are next before."""
+    """It counts the jobs of the same handler that go before."""
     first = await store.submit(new_job())
     await store.submit(new_job(handler="/other"))
     second = await store.submit(new_job())
@@ -309,7 +309,7 @@ async def test_the_place_in_line_is_known(store: JobStore) -> None:
 
 
 async def test_jobs_are_counted_by_status(store: JobStore) -> None:
-    """Each transition, and the deletion, moves the counts."""
+    """Each transition, and the deletion, updates the counts."""
 
     async def counts() -> list[int]:
         return [await store.count(status) for status in Status]
@@ -326,7 +326,7 @@ async def test_jobs_are_counted_by_status(store: JobStore) -> None:
 
 
 async def test_one_idempotency_key_is_one_job(store: JobStore) -> None:
-    """Of many submits at once one is kept, and all get it."""
+    """Of many submits at once, one is kept, and all return it."""
     jobs = await asyncio.gather(
         *(store.submit(new_job(idempotency_key="k", fingerprint=b"1")) for _ in range(10))
     )
@@ -338,7 +338,7 @@ async def test_one_idempotency_key_is_one_job(store: JobStore) -> None:
 
 
 async def test_a_key_with_other_content_is_refused(store: JobStore) -> None:
-    """The job that the key names stays; those submitted beside it are kept."""
+    """The job that the key names stays, and jobs submitted at the same time are kept."""
     await store.submit(new_job(idempotency_key="k", fingerprint=b"1"))
     outcomes = await asyncio.gather(
         store.submit(new_job()),
@@ -357,7 +357,7 @@ async def test_the_same_key_of_another_handler_is_another_job(store: JobStore) -
 
 
 async def test_a_key_is_free_when_its_job_was_deleted(store: JobStore) -> None:
-    """It names a new job then."""
+    """The key then names a new job."""
     job = await store.submit(new_job(idempotency_key="k", fingerprint=b"1"))
     await store.end(job, Status.CANCELLED, now=NOW)
     assert (await store.submit(new_job(idempotency_key="k", fingerprint=b"1"))).id == job.id
@@ -366,7 +366,7 @@ async def test_a_key_is_free_when_its_job_was_deleted(store: JobStore) -> None:
 
 
 async def test_ended_jobs_are_deleted_with_what_belongs_to_them(store: JobStore) -> None:
-    """Those that ended before the time, the oldest first, up to the limit."""
+    """Jobs that ended before the given time are deleted, oldest first, up to the limit."""
     jobs = [await store.submit(new_job()) for _ in range(4)]
     for number, job in enumerate(jobs[:3]):
         tells = delivery(job_id=job.id)
@@ -385,7 +385,7 @@ async def test_ended_jobs_are_deleted_with_what_belongs_to_them(store: JobStore)
 
 
 async def test_a_job_with_deliveries_to_come_is_not_deleted(store: JobStore) -> None:
-    """It goes when they have arrived or were given up."""
+    """It can be deleted once they have arrived or were given up."""
     job = await store.submit(new_job())
     tells = delivery(job_id=job.id)
     await store.end(job, Status.CANCELLED, now=NOW, deliveries=[tells])
@@ -396,7 +396,7 @@ async def test_a_job_with_deliveries_to_come_is_not_deleted(store: JobStore) -> 
 
 
 async def test_within_one_process_no_claim_is_lost(store: JobStore) -> None:
-    """There is nothing to keep alive, and nobody who could have died."""
+    """No claim needs to be renewed, and no claimant could have died."""
     await store.submit(new_job())
     (running,) = await claim(store)
     assert list(await store.keep([running.id])) == []
@@ -404,7 +404,7 @@ async def test_within_one_process_no_claim_is_lost(store: JobStore) -> None:
 
 
 async def test_jobs_are_counted_by_handler(store: JobStore) -> None:
-    """So is known whom jobs wait for."""
+    """The counts show which handlers have waiting jobs."""
     await store.submit(new_job())
     await store.submit(new_job())
     await store.submit(new_job(handler="/other"))
@@ -416,7 +416,7 @@ async def test_jobs_are_counted_by_handler(store: JobStore) -> None:
 
 
 async def test_an_attempt_that_does_not_count_leaves_as_many(store: JobStore) -> None:
-    """What a stop has cut off may be tried once more; crashes are counted apart."""
+    """An attempt that a stop cut off may be repeated; crashes are counted separately."""
     job = await store.submit(new_job(attempts_limit=2))
     for counts, crashed in ((False, False), (True, True)):
         (running,) = await claim(store)
@@ -427,7 +427,7 @@ async def test_an_attempt_that_does_not_count_leaves_as_many(store: JobStore) ->
 
 
 async def test_the_last_event_is_known(store: JobStore) -> None:
-    """Its number, or 0."""
+    """The store returns its id, or 0 if there is none."""
     job = await store.submit(new_job())
     assert await store.last_event(job.id) == 0
     (running,) = await claim(store)

@@ -1,4 +1,4 @@
-"""Taking a call in as a background job."""
+"""Accepting a call as a background job."""
 
 import asyncio
 from typing import Any
@@ -19,7 +19,7 @@ PROBLEM = b'{"status":503,"code":"service_unavailable"}'
 
 
 class Bench(ServiceBench):
-    """A service with its way in."""
+    """A service, and the ``Submissions`` in front of it."""
 
     def __init__(self, check_url: Any = None) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def headers_of(reply: Reply) -> dict[str, str]:
 
 
 async def test_a_call_is_accepted() -> None:
-    """With its document, its page, and its place."""
+    """The answer has the job's document, page and position."""
     bench = Bench()
     reply = await bench.answer(root="/model")
     job = await bench.only_job()
@@ -51,7 +51,7 @@ async def test_a_call_is_accepted() -> None:
 
 
 async def test_priority_and_key_are_the_jobs() -> None:
-    """What the client says of them is stored."""
+    """They are stored as the client gave them."""
     bench = Bench()
     await bench.answer(Priority.HIGH, idempotency_key=" k ")
     job = await bench.only_job()
@@ -59,14 +59,14 @@ async def test_priority_and_key_are_the_jobs() -> None:
 
 
 async def test_an_empty_key_is_a_mistake() -> None:
-    """Who sends the header wants one."""
+    """A client that sends the header wants a key."""
     bench = Bench()
     with pytest.raises(InvalidInput):
         await bench.answer(idempotency_key="")
 
 
 async def test_who_waits_too_short_is_answered_202() -> None:
-    """With the job as it is then, and what was preferred."""
+    """The answer has the job as it is then, and the preference that was applied."""
     bench = Bench()
     reply = await bench.answer(prefer="wait=0.01")
     assert reply.status == 202
@@ -86,7 +86,7 @@ async def test_who_waits_too_short_is_answered_202() -> None:
 async def test_who_waits_long_enough_gets_what_a_direct_call_would(
     outcome: Outcome, status: int, body: bytes, media_type: str
 ) -> None:
-    """The output, or the error; and where the job is, all the same."""
+    """It gets the output or the error, and in either case the job's ``Location``."""
     bench = Bench()
     async with bench.running():
         asking = asyncio.create_task(bench.answer(prefer="respond-async, wait=60"))
@@ -99,7 +99,7 @@ async def test_who_waits_long_enough_gets_what_a_direct_call_would(
 
 
 async def test_who_leaves_leaves_the_job() -> None:
-    """It was accepted, and its result is fetched another time."""
+    """The job was accepted, and its result can be fetched later."""
     bench = Bench()
     asking = asyncio.create_task(bench.answer(prefer="wait=60"))
     await asyncio.sleep(0.005)
@@ -110,7 +110,7 @@ async def test_who_leaves_leaves_the_job() -> None:
 
 
 async def test_clients_name_no_webhooks_unless_they_may() -> None:
-    """Nothing is stored of a call that names one."""
+    """Nothing is stored for a call that names one."""
     bench = Bench()
     with pytest.raises(WebhookUrlRefused, match="does not accept webhook URLs from clients"):
         await bench.answer(webhook_url="https://a.test/")
@@ -118,7 +118,7 @@ async def test_clients_name_no_webhooks_unless_they_may() -> None:
 
 
 async def test_a_clients_webhook_is_stored_as_it_was_checked() -> None:
-    """The form that the check has seen is the one that is posted to."""
+    """The URL that the check returns is the one that is posted to."""
     checked: list[str] = []
 
     async def check(url: str) -> str:
@@ -143,7 +143,7 @@ async def test_without_a_webhook_nothing_is_checked() -> None:
 
 
 async def test_a_webhook_that_is_refused_stores_nothing() -> None:
-    """The check's own error is the answer."""
+    """The answer is the check's own error."""
 
     async def check(url: str) -> str:
         raise WebhookUrlRefused("not there")

@@ -1,4 +1,4 @@
-"""What has to happen to jobs because time has passed."""
+"""What happens to jobs as time passes: expiry, deletion, and the renewal of claims."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from potassium.jobs.sweeper import Sweeper
 
 
 class Bench:
-    """A sweeper over a store, on a clock that stands still."""
+    """A sweeper over a store, with a clock that the test moves."""
 
     def __init__(self, keep_for: float = 100.0) -> None:
         self.now = NOW
@@ -22,8 +22,8 @@ class Bench:
         self.lost: list[str] = []
         self.sweeper = Sweeper(
             self.store,
-            self,  # type: ignore[arg-type]  # the runner: what is asked of it is there
-            self,  # type: ignore[arg-type]  # and the settlement
+            self,  # type: ignore[arg-type]  # stands in for the runner
+            self,  # type: ignore[arg-type]  # and for the settlement
             keep_for=keep_for,
             clock=lambda: self.now,
         )
@@ -37,7 +37,7 @@ class Bench:
         return True
 
     async def ended(self, count: int) -> None:
-        """Keep so many jobs that end now."""
+        """Store ``count`` jobs that end now."""
         for _ in range(count):
             job = await self.store.submit(new_job())
             await self.store.end(job, Status.CANCELLED, now=self.now)
@@ -52,7 +52,7 @@ def bench() -> Bench:
 
 
 async def test_a_job_expires_once_its_time_has_passed(bench: Bench) -> None:
-    """Not before, and only once; one without a time never does."""
+    """It does so no earlier, and only once; a job without ``expires_at`` never does."""
     await bench.store.submit(new_job(id="short", expires_at=NOW + 5))
     await bench.store.submit(new_job(id="patient"))
     await bench.sweeper.sweep()
@@ -64,7 +64,7 @@ async def test_a_job_expires_once_its_time_has_passed(bench: Bench) -> None:
 
 
 async def test_a_job_is_deleted_when_it_was_kept_long_enough(bench: Bench) -> None:
-    """Counted from its end."""
+    """The time counts from the end of the job."""
     await bench.ended(1)
     bench.now += 100
     await bench.sweeper.sweep()
@@ -76,7 +76,7 @@ async def test_a_job_is_deleted_when_it_was_kept_long_enough(bench: Bench) -> No
 
 @pytest.mark.parametrize(("keep_for", "late"), [(100.0, 10.0), (86_400.0, 60.0)])
 async def test_old_jobs_are_looked_for_now_and_then(keep_for: float, late: float) -> None:
-    """A tenth of the time that they are kept may pass, and a minute at most."""
+    """A deletion is at most a tenth of ``keep_for`` late, and at most a minute."""
     bench = Bench(keep_for)
     await bench.sweeper.sweep()
     bench.now += late - 0.1
@@ -90,7 +90,7 @@ async def test_old_jobs_are_looked_for_now_and_then(keep_for: float, late: float
 async def test_a_backlog_of_old_jobs_is_deleted_in_pieces(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits long behind one sweep, and the next one goes on at once."""
+    """No other call waits long behind one sweep, and the next sweep goes on deleting at once."""
     monkeypatch.setattr("potassium.jobs.sweeper.AT_ONCE", 4)
     await bench.ended(10)
     bench.now += 101
@@ -103,7 +103,7 @@ async def test_a_backlog_of_old_jobs_is_deleted_in_pieces(
 
 
 async def test_claims_are_kept_alive(bench: Bench) -> None:
-    """The store hears of those that run; where none does it is not asked."""
+    """The claims of running jobs are renewed; if none is running, the store is not asked."""
     await bench.sweeper.sweep()
     assert bench.store.calls["keep"] == 0
     bench.running = ["a", "b"]
@@ -113,7 +113,7 @@ async def test_claims_are_kept_alive(bench: Bench) -> None:
 
 
 async def test_a_lost_claim_is_told(bench: Bench) -> None:
-    """What somebody else runs by now is called off here."""
+    """A job that somebody else now runs is cancelled here."""
     bench.running = ["a", "b"]
     bench.store.lost = ["b"]
     await bench.sweeper.sweep()
@@ -123,7 +123,7 @@ async def test_a_lost_claim_is_told(bench: Bench) -> None:
 async def test_it_goes_on_sweeping_where_the_store_has_failed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A failure is logged, and the next look comes at its time."""
+    """A failure is logged, and the next sweep comes on time."""
     monkeypatch.setattr("potassium.jobs.sweeper.PAUSE", 0.001)
     await bench.store.submit(new_job(id="short", expires_at=NOW))
     bench.store.failures["overdue"] = 1
@@ -137,7 +137,7 @@ async def test_it_goes_on_sweeping_where_the_store_has_failed(
 
 
 async def test_closed_it_sweeps_no_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was never started can be closed too."""
+    """A sweeper that was never started can be closed too."""
     monkeypatch.setattr("potassium.jobs.sweeper.PAUSE", 0.001)
     await bench.sweeper.close()
     bench.sweeper.start()

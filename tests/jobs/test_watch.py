@@ -6,7 +6,7 @@ from potassium.jobs.watch import Watch
 
 
 async def test_who_watches_is_told() -> None:
-    """Everybody who watches a job goes on when something has happened to it."""
+    """All watchers of a job wake up when something has happened to it."""
     watch = Watch()
     with watch.over("a") as one, watch.over("a") as another:
         waiting = [asyncio.create_task(change.wait(5)) for change in (one, another)]
@@ -16,14 +16,14 @@ async def test_who_watches_is_told() -> None:
 
 
 async def test_nothing_happens_for_so_long() -> None:
-    """Who has waited its time out goes on too, and knows that nothing has happened."""
+    """A watcher whose time is over wakes up too, and knows that nothing has happened."""
     with Watch().over("a") as change:
         assert await change.wait(0.001) is False
         assert await change.wait(0) is False
 
 
 async def test_what_happens_between_two_waits_is_noticed() -> None:
-    """A watcher that is busy misses nothing, and is told once of all of it."""
+    """A busy watcher misses nothing, and is woken once for everything that happened."""
     watch = Watch()
     with watch.over("a") as change:
         watch.tell("a")
@@ -33,7 +33,7 @@ async def test_what_happens_between_two_waits_is_noticed() -> None:
 
 
 async def test_what_happens_to_others_is_none_of_its_business() -> None:
-    """A watcher is told of its own job alone."""
+    """A watcher is woken only for its own job."""
     watch = Watch()
     with watch.over("a") as change, watch.over("b"):
         watch.tell("b")
@@ -42,7 +42,7 @@ async def test_what_happens_to_others_is_none_of_its_business() -> None:
 
 
 async def test_all_are_told_at_once() -> None:
-    """At a drain everybody looks again."""
+    """At a drain, all watchers look again."""
     watch = Watch()
     with watch.over("a") as one, watch.over("b") as another:
         watch.tell_all()
@@ -51,7 +51,7 @@ async def test_all_are_told_at_once() -> None:
 
 
 async def test_nothing_is_kept_of_watchers_that_left() -> None:
-    """Jobs that nobody watches cost no memory; one that leaves takes nothing from another."""
+    """Jobs that nobody watches use no memory; a watcher that leaves does not affect another."""
     watch = Watch()
     with watch.over("a") as stays:
         with watch.over("a"):

@@ -40,14 +40,14 @@ def app_with_keys(**options: Any) -> Potassium:
 
 @pytest.mark.parametrize("headers", GOOD, ids=str)
 async def test_any_of_the_keys_will_do(headers: dict[str, str]) -> None:
-    """A key is taken from each of the headers."""
+    """A key is accepted in each of the headers."""
     async with client(app_with_keys()) as http:
         assert (await http.post("/", json={}, headers=headers)).json() == {"ok": True}
 
 
 @pytest.mark.parametrize("headers", BAD, ids=str)
 async def test_without_a_key_the_answer_is_401(headers: dict[str, str]) -> None:
-    """None, or a wrong one: 401 in the shape of all errors, with the challenge."""
+    """A missing or wrong key is a 401 in the format of all errors, with the challenge."""
     async with client(app_with_keys()) as http:
         response = await http.post("/", json={}, headers=headers)
     assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
@@ -57,27 +57,27 @@ async def test_without_a_key_the_answer_is_401(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/_k/warmup"])
 async def test_load_balancers_need_no_key(path: str) -> None:
-    """Health, readiness and warm-up are open."""
+    """Health, readiness and warm-up need no key."""
     async with client(app_with_keys()) as http:
         assert (await http.get(path)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/_k/status", "/__status__", "/", "/nothing", "/healthz/"])
 async def test_everything_else_needs_one(path: str) -> None:
-    """Status and what is not there alike."""
+    """The status pages need a key, and so do paths that do not exist."""
     async with client(app_with_keys()) as http:
         assert (await http.get(path)).status_code == 401
 
 
 async def test_the_host_header_does_not_open_a_door() -> None:
-    """What is open is decided on the ASGI path, whatever URL the headers make up."""
+    """Whether a path is open depends on the ASGI path, whatever URL the headers suggest."""
     async with client(app_with_keys()) as http:
         headers = {"Host": "test/healthz?"}
         assert (await http.post("/", json={}, headers=headers)).status_code == 401
 
 
 async def test_keys_come_before_the_users_middleware() -> None:
-    """Middleware does not see what is refused."""
+    """Middleware does not see requests that are refused."""
 
     class Never:
         def __init__(self, app: Any) -> None:
@@ -92,7 +92,7 @@ async def test_keys_come_before_the_users_middleware() -> None:
 
 
 async def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """POTASSIUM_API_KEYS holds keys where the code gives none; the code goes before it."""
+    """POTASSIUM_API_KEYS holds the keys if the code gives none; the code takes precedence."""
     monkeypatch.setenv("POTASSIUM_API_KEYS", " third, fourth,")
     app = Potassium("test")
     app.handler(lambda cache, json_in: {"ok": True})
@@ -113,13 +113,13 @@ async def test_an_empty_list_means_no_keys(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("keys", ["one", [""], ["a\nb"], ["é"], [5], [" a"]])
 def test_keys_that_cannot_be_sent_fail_when_they_are_written(keys: Any) -> None:
-    """The message says what a key is, and does not show it."""
+    """The message says what a key must be, and does not show it."""
     with pytest.raises(UsageError, match="api_keys"):
         Potassium("test", api_keys=keys)
 
 
 async def test_a_websocket_without_a_key_is_closed() -> None:
-    """A route of the user's own is not reached over another protocol either."""
+    """The user's own routes cannot be reached over another protocol either."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reading bodies, bounded in time."""
+"""Reading request bodies within a time limit."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ SCOPE = {"type": "http", "headers": []}
 
 
 class Sender:
-    """A client's side of one request, which may fall silent."""
+    """The client's side of one request, which may fall silent."""
 
     def __init__(self, *pieces: bytes, more: bool = False) -> None:
         self.pieces = list(pieces)
@@ -43,7 +43,7 @@ async def test_a_body_that_falls_silent_is_given_up(pieces: list[bytes]) -> None
 
 
 async def test_only_the_late_ones_are_given_up() -> None:
-    """A body that arrives is read while another one is being given up."""
+    """A body that arrives is read while another one is given up."""
     bodies = Bodies(Limits(body_timeout=0.03))
     silent = asyncio.create_task(bodies.read(SCOPE, Sender(b"half", more=True).receive))
     for _ in range(8):
@@ -54,7 +54,7 @@ async def test_only_the_late_ones_are_given_up() -> None:
 
 
 async def test_a_cancellation_from_outside_is_no_timeout() -> None:
-    """A reader that is cancelled by its server is cancelled, also when it is late as well."""
+    """A reader that its server cancels is cancelled, even if it is also late."""
     bodies = Bodies(Limits(body_timeout=0.02))
     silent = asyncio.create_task(bodies.read(SCOPE, Sender(b"half", more=True).receive))
     await asyncio.sleep(0)
@@ -64,7 +64,7 @@ async def test_a_cancellation_from_outside_is_no_timeout() -> None:
 
 
 async def test_a_cancellation_beside_the_timeout_is_not_swallowed() -> None:
-    """Cancelled from outside and late at the same moment, the reader is cancelled."""
+    """A reader that is cancelled from outside and late at the same moment is cancelled."""
     bodies = Bodies(Limits(body_timeout=0.02))
     silent = asyncio.create_task(bodies.read(SCOPE, Sender(b"half", more=True).receive))
     await asyncio.sleep(0)
@@ -77,7 +77,7 @@ async def test_a_cancellation_beside_the_timeout_is_not_swallowed() -> None:
 
 
 async def test_nothing_is_kept_of_bodies_that_are_read() -> None:
-    """A reader keeps no task and no timer once nothing is under way."""
+    """Once nothing is being read, no task and no timer is kept."""
     bodies = Bodies(Limits(body_timeout=0.02))
     for _ in range(100):
         await bodies.read(SCOPE, Sender(b"a").receive)

@@ -18,7 +18,7 @@ from potassium.testing import client
 
 
 class Held:
-    """An app whose handler runs until it is let go, and notes what it sees."""
+    """An app whose handler runs until it is let go, and records what it sees."""
 
     def __init__(self, **limits: Any) -> None:
         self.app = Potassium("test", limits=Limits(**limits))
@@ -58,7 +58,7 @@ def post(http: httpx.AsyncClient, n: int, **headers: str) -> asyncio.Task[httpx.
 async def test_a_deadline_that_passes_in_the_queue_is_504_and_the_job_never_runs(
     held: Held,
 ) -> None:
-    """The caller is answered on time, while the thread is at something else."""
+    """The caller is answered on time, while the thread is busy with something else."""
     async with client(held.app) as http:
         first = post(http, 0)
         await held.has_begun()
@@ -114,7 +114,7 @@ async def test_a_timeout_of_the_servers(where: str) -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1, "5", True])
 def test_a_timeout_that_cannot_be_fails_when_it_is_written(app: Potassium, timeout: Any) -> None:
-    """The message names it."""
+    """The message names the option."""
     with pytest.raises(UsageError, match="timeout"):
         app.handler("/", timeout=timeout)(lambda cache, json_in: None)
 
@@ -137,7 +137,7 @@ async def test_an_async_handler_is_cancelled_by_its_deadline(app: Potassium) -> 
 
 
 async def test_an_async_handler_that_waits_past_its_deadline_is_never_run(app: Potassium) -> None:
-    """A job whose time is over leaves the queue of its lane."""
+    """A job whose deadline has passed leaves the queue of its lane."""
     go, ran = asyncio.Event(), []
 
     @app.handler
@@ -156,7 +156,7 @@ async def test_an_async_handler_that_waits_past_its_deadline_is_never_run(app: P
 
 
 async def test_a_request_knows_its_deadline(held: Held) -> None:
-    """request.deadline is on the monotonic clock, or None."""
+    """request.deadline is in monotonic seconds, or None."""
     held.go.set()
     held.look = lambda request: request.deadline
     async with client(held.app) as http:
@@ -167,7 +167,7 @@ async def test_a_request_knows_its_deadline(held: Held) -> None:
 
 
 async def test_a_running_handler_sees_that_its_deadline_has_passed(held: Held) -> None:
-    """request.cancelled turns true, and raise_if_cancelled raises DeadlineExceeded."""
+    """request.cancelled becomes true, and raise_if_cancelled raises DeadlineExceeded."""
     held.look = cancelled_and_raised
     async with client(held.app) as http:
         assert (await post(http, 0, Prefer="wait=0.05")).status_code == 504
@@ -177,7 +177,7 @@ async def test_a_running_handler_sees_that_its_deadline_has_passed(held: Held) -
 
 
 async def test_a_running_handler_sees_that_its_client_has_left(held: Held) -> None:
-    """request.cancelled turns true, and raise_if_cancelled raises ClientLeft."""
+    """request.cancelled becomes true, and raise_if_cancelled raises ClientLeft."""
     held.look = cancelled_and_raised
     async with client(held.app) as http:
         leaving = post(http, 0)
@@ -207,7 +207,7 @@ async def test_a_request_that_was_never_admitted_is_not_cancelled() -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_the_current_request_is_there_for_every_handler(app: Potassium, kind: str) -> None:
-    """current_request() is the request of the call that asks, however many there are."""
+    """current_request() returns the request of the call that asks, however many there are."""
 
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> list[str]:
         return [json_in["id"], current_request().id]
@@ -230,7 +230,7 @@ async def test_the_current_request_is_there_for_every_handler(app: Potassium, ki
 
 
 def test_outside_of_a_handler_there_is_no_current_request() -> None:
-    """The error says what went wrong."""
+    """The error says that current_request() was called outside a handler."""
     with pytest.raises(UsageError, match="outside a handler"):
         current_request()
 

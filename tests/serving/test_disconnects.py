@@ -13,7 +13,7 @@ OPERATION = operation_on("work", lambda argument: argument)
 
 
 class Client:
-    """A client's side of one request: it stays until it leaves."""
+    """The client's side of one request, which stays connected until it leaves."""
 
     def __init__(self) -> None:
         self.left = asyncio.Event()
@@ -35,7 +35,7 @@ def called_off() -> list[Job]:
 
 
 async def later() -> None:
-    """Wait until calls noted before are watched."""
+    """Wait until calls that were noted before are watched."""
     await asyncio.sleep(PATIENCE * 3)
 
 
@@ -54,7 +54,7 @@ async def test_a_client_that_leaves_is_noticed(called_off: list[Job]) -> None:
 
 
 async def test_a_client_that_left_before_the_watch_is_noticed(called_off: list[Job]) -> None:
-    """Leaving in the first milliseconds is noticed as well."""
+    """A client that leaves in the first milliseconds is noticed too."""
     departures = Disconnects(called_off.append)
     client, one = Client(), job()
     client.left.set()
@@ -76,7 +76,7 @@ async def test_calls_that_end_soon_are_not_watched(called_off: list[Job]) -> Non
 
 
 async def test_calls_noted_after_a_look_are_watched_too(called_off: list[Job]) -> None:
-    """The timer goes on for as long as something is noted, and starts again afterwards."""
+    """The timer runs for as long as anything is noted, and starts again afterwards."""
     departures = Disconnects(called_off.append)
     for _ in range(3):
         client, one = Client(), job()
@@ -89,7 +89,7 @@ async def test_calls_noted_after_a_look_are_watched_too(called_off: list[Job]) -
 
 
 async def test_watching_ends_with_the_job(called_off: list[Job]) -> None:
-    """When a job is settled, its watcher is gone, and a later departure means nothing."""
+    """Once a job is settled, its watcher is gone, and a later disconnect has no effect."""
     tasks = len(asyncio.all_tasks())
     departures = Disconnects(called_off.append)
     client, one = Client(), job()
@@ -105,7 +105,7 @@ async def test_watching_ends_with_the_job(called_off: list[Job]) -> None:
 
 
 async def test_closed_departures_watch_nothing_more(called_off: list[Job]) -> None:
-    """After the stop, calls noted before are not looked at."""
+    """After the stop, calls that were noted before are not watched."""
     departures = Disconnects(called_off.append)
     client, one = Client(), job()
     departures.note(one, client.receive)
@@ -115,7 +115,7 @@ async def test_closed_departures_watch_nothing_more(called_off: list[Job]) -> No
 
 
 async def test_a_receive_that_never_waits_does_not_freeze_the_loop(called_off: list[Job]) -> None:
-    """What is no departure, asked for again and again, is not asked for again."""
+    """A receive() that returns something other than a disconnect is not called again."""
     departures = Disconnects(called_off.append)
     one = job()
     asked = 0

@@ -35,7 +35,7 @@ async def call(
 
     async def receive() -> dict[str, Any]:
         if not coming:
-            await asyncio.Event().wait()  # a client that stays
+            await asyncio.Event().wait()  # the client stays connected
         return coming.pop(0)
 
     async def send(message: Any) -> None:
@@ -77,7 +77,7 @@ async def test_a_body_in_pieces_is_put_together(lengths: Potassium, sizes: list[
 async def test_a_body_that_grows_over_the_limit_is_refused(
     lengths: Potassium, sizes: list[int]
 ) -> None:
-    """Without a Content-Length, what arrives is counted, and no more is read than needed."""
+    """Without a Content-Length, bytes are counted as they arrive; no more than needed are read."""
     pieces = [chunk(b"a" * size, more=True) for size in sizes]
     async with lengths.lifespan():
         start, _ = await call(lengths, *pieces)
@@ -85,7 +85,7 @@ async def test_a_body_that_grows_over_the_limit_is_refused(
 
 
 async def test_a_content_length_over_the_limit_is_refused_unread(lengths: Potassium) -> None:
-    """By Content-Length, nothing is read at all."""
+    """With a Content-Length over the limit, nothing is read at all."""
     big = scope()
     big["headers"] = [(b"content-length", b"11")]
     async with lengths.lifespan():
@@ -97,13 +97,13 @@ async def test_a_content_length_over_the_limit_is_refused_unread(lengths: Potass
 async def test_a_client_that_leaves_in_mid_body_is_let_go(
     lengths: Potassium, received: list[dict[str, Any]]
 ) -> None:
-    """Nothing is run and nothing sent for a client that left before its body was through."""
+    """If a client leaves before its body is complete, nothing is run and nothing is sent."""
     async with lengths.lifespan():
         assert await call(lengths, *received, {"type": "http.disconnect"}) == []
 
 
 async def test_mounted_below_a_path(lengths: Potassium) -> None:
-    """The path below the mount decides, root_path included or not."""
+    """The path below the mount counts, whether or not the server's path includes root_path."""
     mounted = scope("/model/", root_path="/model")
     async with lengths.lifespan():
         start, _ = await call(lengths, chunk(b"a"), scope=mounted)
@@ -173,7 +173,7 @@ def failing(app: Potassium) -> Potassium:
 async def test_errors_are_problem_documents(
     failing: Potassium, kind: str, status: int, code: str, detail: str
 ) -> None:
-    """Each error has its status, code and detail, and nothing of the handler's inside."""
+    """Each error has its status, code and detail, and reveals nothing from inside the handler."""
     async with client(failing) as http:
         response = await http.post("/", json={"kind": kind, "secret": "hunter2"})
     document = response.json()
@@ -187,7 +187,7 @@ async def test_errors_are_problem_documents(
 
 
 async def test_headers_of_an_http_exception_are_sent(failing: Potassium) -> None:
-    """What Starlette's HTTPException carries goes out."""
+    """The headers that Starlette's HTTPException carries are sent."""
     async with client(failing) as http:
         response = await http.post("/", json={"kind": "http", "secret": ""})
     assert (response.headers["Retry-After"], response.headers["X-A"]) == ("7", "b")
@@ -199,7 +199,7 @@ async def test_headers_of_an_http_exception_are_sent(failing: Potassium) -> None
 async def test_the_log_has_the_traceback_with_the_request_id(
     failing: Potassium, caplog: pytest.LogCaptureFixture, kind: str, logged: int
 ) -> None:
-    """What is the server's fault is logged once with its traceback; what is not, is not."""
+    """A fault of the server is logged once, with its traceback; any other error is not logged."""
     with caplog.at_level(logging.INFO, "potassium"):
         async with client(failing) as http:
             body = {"kind": kind, "secret": ""}
@@ -228,7 +228,7 @@ async def test_debug_sends_the_traceback() -> None:
 async def test_a_validator_that_fails_is_an_error_in_the_same_shape(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a validator of the user's raises is a 500 with a request id, and on the log."""
+    """What the user's validator raises is a 500 with a request id, and is logged."""
 
     class Item(pydantic.BaseModel):
         text: str
@@ -265,7 +265,7 @@ async def test_a_validator_that_fails_is_an_error_in_the_same_shape(
 async def test_an_error_that_cannot_be_sent_as_it_is_is_sent_without_that(
     app: Potassium, error: Exception, status: int
 ) -> None:
-    """A header or a detail that HTTP or JSON cannot hold is left out of the answer."""
+    """A header or a detail that HTTP or JSON cannot represent is left out of the response."""
 
     @app.handler
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
@@ -281,7 +281,7 @@ async def test_an_error_that_cannot_be_sent_as_it_is_is_sent_without_that(
 
 
 async def test_calls_leave_no_reference_cycles(app: Potassium) -> None:
-    """A call's body is freed with its answer, whether it succeeded or failed, without the GC."""
+    """A call's body is freed with its response, without the GC, even if the call failed."""
     alive: list[weakref.ref[Request]] = []
 
     @app.handler

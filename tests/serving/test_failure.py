@@ -1,4 +1,4 @@
-"""What comes of a call that failed."""
+"""The response to a failed call, and what is logged."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ def caused(error: PotassiumError, cause: Exception) -> PotassiumError:
 
 
 def test_what_nobody_expected_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
-    """The log has what the client may not see, and says which request it was."""
+    """The log has what the client must not see, and says which request it was."""
     cause = ValueError("the secret of the model")
     reply = answer(caused(HandlerError("The handler raised an exception."), cause))
     assert (reply.status, json.loads(reply.body)["code"]) == (500, "handler_error")
@@ -44,7 +44,7 @@ def test_what_nobody_expected_is_logged_with_its_cause(caplog: pytest.LogCapture
 
 
 def test_an_error_without_a_cause_is_logged_itself(caplog: pytest.LogCaptureFixture) -> None:
-    """There is a traceback in any case."""
+    """Every logged error has a traceback."""
     error = UnserializableOutput("no JSON")
     answer(error)
     assert caplog.records[0].exc_info is not None
@@ -64,7 +64,7 @@ def test_an_error_without_a_cause_is_logged_itself(caplog: pytest.LogCaptureFixt
 def test_what_is_to_be_expected_is_not_logged(
     error: PotassiumError, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Load, time and clients are nothing to wake anybody for."""
+    """Errors caused by load, deadlines or clients are no reason to wake anybody."""
     assert answer(error).status == status
     assert not caplog.records
 
@@ -73,7 +73,7 @@ def test_what_is_to_be_expected_is_not_logged(
 def test_a_handler_answers_with_an_exception_of_starlettes(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With its status and its detail, and nothing is logged."""
+    """The exception's status and detail are sent, and nothing is logged."""
     error = caused(HandlerError("raised"), HTTPException(status, "as it says"))
     reply = answer(error)
     assert (reply.status, json.loads(reply.body)["detail"]) == (status, "as it says")
@@ -84,20 +84,20 @@ def test_a_handler_answers_with_an_exception_of_starlettes(
 def test_a_status_that_cannot_be_sent_is_the_handlers_mistake(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client gets 500, and the log what it was."""
+    """The client gets 500, and the error is logged."""
     assert answer(caused(HandlerError("raised"), HTTPException(status, "no"))).status == 500
     assert len(caplog.records) == 1
 
 
 def test_a_traceback_is_for_development() -> None:
-    """Only with debug=True is it in the answer."""
+    """The traceback is in the response only with debug=True."""
     error = caused(HandlerError("raised"), ValueError("inside"))
     assert "traceback" not in json.loads(answer(error).body)
     assert "ValueError: inside" in json.loads(answer(error, debug=True).body)["traceback"]
 
 
 def test_an_error_of_our_own_has_what_it_came_from() -> None:
-    """The client is told nothing of it."""
+    """An internal error keeps its cause, and the client is not told of it."""
     cause = KeyError("secret")
     error = internal(cause)
     assert error.__cause__ is cause

@@ -1,4 +1,4 @@
-"""Where in an app a request goes."""
+"""Where in an app a request is routed."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from potassium.serving.fast_path import path_below_mount
         ("/model/embed", "/model", "/embed"),
         ("/model/", "/model", "/"),
         ("/model", "/model", ""),
-        ("/embed", "/model", "/embed"),  # a server that takes the prefix off itself
+        ("/embed", "/model", "/embed"),  # a server that removes the prefix itself
         ("/modelx", "/model", "/modelx"),
         ("/modelx/embed", "/model", "/modelx/embed"),
         ("/model/model/embed", "/model", "/model/embed"),
@@ -21,5 +21,5 @@ from potassium.serving.fast_path import path_below_mount
 def test_the_mount_is_taken_off_where_it_is_a_whole_prefix(
     path: str, root: str, below: str
 ) -> None:
-    """A path that only begins with the same letters as the mount is left as it is."""
+    """A path that only begins with the same letters as the mount is left unchanged."""
     assert path_below_mount({"path": path, "root_path": root}) == below

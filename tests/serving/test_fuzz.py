@@ -1,4 +1,4 @@
-"""Random requests, a few thousand of them; ``benchmarks/fuzz.py`` sends as many as one likes."""
+"""A few thousand random requests; ``benchmarks/fuzz.py`` sends as many as you like."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
 
 
 def test_no_request_is_too_odd_to_be_answered() -> None:
-    """No exception, no 500 but the handler's own, no hang; every error is a problem document."""
+    """No exception, no 500 except the handler's own, no hang; every error is a problem document."""
     command = [sys.executable, "-W", "error", str(FUZZ), "--inputs", "2000", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Signs of life from a stream that has nothing to send."""
+"""Keep-alives from a stream that has nothing to send."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send a sign of life every 10 ms."""
+    """Send a keep-alive every 10 ms."""
     monkeypatch.setattr("potassium.http.sse.KEEP_ALIVE_INTERVAL", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_silent_stream_of_events_shows_signs_of_life(app: Potassium) -> None:
-    """Between two events that are far apart come comments."""
+    """Comments are sent between two events that are far apart."""
     go = threading.Event()
 
     @app.handler
@@ -48,7 +48,7 @@ async def test_a_silent_stream_of_events_shows_signs_of_life(app: Potassium) -> 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("accept", [LINES, "*/*"])
 async def test_other_forms_have_no_signs_of_life(app: Potassium, accept: str) -> None:
-    """Where the form has no comments, nothing is sent that is no chunk."""
+    """If the format has no comments, nothing but chunks is sent."""
 
     @app.handler
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
@@ -63,7 +63,7 @@ async def test_other_forms_have_no_signs_of_life(app: Potassium, accept: str) ->
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_generator_that_is_slow_to_begin_shows_signs_of_life(app: Potassium) -> None:
-    """The response has begun, with comments, before the first chunk is there."""
+    """The response begins, with comments, before there is a first chunk."""
     go = threading.Event()
 
     @app.handler
@@ -82,7 +82,7 @@ async def test_a_generator_that_is_slow_to_begin_shows_signs_of_life(app: Potass
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_handler_that_may_not_stream_keeps_its_status(app: Potassium) -> None:
-    """Of a plain function nothing is sent before it is known what it returns."""
+    """For a plain function, nothing is sent before it is known what it returns."""
 
     @app.handler
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ async def test_a_handler_that_may_not_stream_keeps_its_status(app: Potassium) ->
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_failure_after_signs_of_life_is_an_event(app: Potassium) -> None:
-    """Once the response has begun, an error comes in it, with its own status in the document."""
+    """Once the response has begun, an error is sent in it, with its own status in the document."""
     go = threading.Event()
 
     @app.handler
@@ -121,7 +121,7 @@ async def test_a_failure_after_signs_of_life_is_an_event(app: Potassium) -> None
 async def test_a_client_lost_before_the_first_chunk_is_forgotten(
     how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its call is not among the open ones any more, so that the server can stop at once."""
+    """The client's call is no longer open, so that the server can stop at once."""
     app = Potassium("test", limits=Limits(stream_stall_timeout=0.05))
     go = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Priorities, from the header to the order of runs."""
+"""Priorities, from the header to the order in which calls run."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from potassium.testing import client
 async def test_urgent_calls_go_first_where_the_app_says_so(
     priorities: bool, order: list[str]
 ) -> None:
-    """With Limits(priorities=True), X-Priority decides; without, the order of arrival."""
+    """With Limits(priorities=True), X-Priority decides; without it, the order of arrival."""
     app = Potassium("test", limits=Limits(priorities=priorities))
     begun, go = threading.Event(), threading.Event()
     ran: list[str] = []
@@ -29,7 +29,7 @@ async def test_urgent_calls_go_first_where_the_app_says_so(
         ran.append(json_in["name"])
 
     async with client(app) as http:
-        # The first runs, and the second is in the thread's inbox already.
+        # The first is running, and the second is already in the thread's inbox.
         calls = [asyncio.create_task(http.post("/", json={"name": name})) for name in "ab"]
         assert await asyncio.to_thread(begun.wait, 10)
         for name in ("low", "none", "normal", "high"):

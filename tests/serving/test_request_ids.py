@@ -1,4 +1,4 @@
-"""Which request an answer belongs to."""
+"""The id that ties a response to its request."""
 
 import uuid
 from typing import Any
@@ -14,12 +14,12 @@ def scope(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [b"x-request-id", b"x-banana-request-id"])
 def test_the_clients_own_id_is_kept(name: bytes) -> None:
-    """Both headers are taken."""
+    """The client's own id is accepted in both headers."""
     assert request_id_of(scope((name, b"abc-123"))) == "abc-123"
 
 
 def test_x_request_id_goes_before_the_other() -> None:
-    """With both, X-Request-Id counts, in whatever order they come."""
+    """If both are sent, X-Request-Id counts, whichever comes first."""
     first, second = (b"x-request-id", b"a"), (b"x-banana-request-id", b"b")
     assert request_id_of(scope(first, second)) == request_id_of(scope(second, first)) == "a"
 
@@ -28,16 +28,16 @@ def test_x_request_id_goes_before_the_other() -> None:
     "value", [b"", b"a b", b"a\nb", b"\xff", "é".encode(), b"a" * 129, b"a\x7f"]
 )
 def test_an_id_that_cannot_be_sent_back_is_replaced(value: bytes) -> None:
-    """Anything but 1 to 128 visible ASCII characters gives a new UUID."""
+    """Anything but 1 to 128 visible ASCII characters is replaced by a new UUID."""
     assert uuid.UUID(request_id_of(scope((b"x-request-id", value)))).version == 4
 
 
 def test_128_characters_are_taken() -> None:
-    """The longest id is taken whole."""
+    """The longest allowed id is kept whole."""
     assert request_id_of(scope((b"x-request-id", b"a" * 128))) == "a" * 128
 
 
 def test_a_request_has_one_id() -> None:
-    """Asked twice, a request has the same new id; another request has another."""
+    """If asked twice, a request has the same new id; another request has another."""
     one, other = scope(), scope()
     assert request_id_of(one) == request_id_of(one) != request_id_of(other)

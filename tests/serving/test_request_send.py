@@ -1,4 +1,4 @@
-"""request.send(): chunks from inside of a handler that goes on."""
+"""request.send(): sending chunks from inside a handler that goes on."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from potassium.testing import client
 
 
 async def test_a_chunk_goes_out_while_the_handler_goes_on(app: Potassium) -> None:
-    """The client has what was sent before the handler returns."""
+    """The client gets the chunk before the handler returns."""
     go = threading.Event()
 
     @app.handler
@@ -37,7 +37,7 @@ async def test_a_chunk_goes_out_while_the_handler_goes_on(app: Potassium) -> Non
 async def test_what_the_handler_returns_is_the_last_chunk(
     app: Potassium, result: Any, last: str
 ) -> None:
-    """None is none."""
+    """The result is sent as a chunk after the others, unless it is None."""
 
     @app.handler
     def handler(cache: dict[str, Any], request: Request) -> Any:
@@ -51,7 +51,7 @@ async def test_what_the_handler_returns_is_the_last_chunk(
 
 
 async def test_a_handler_that_sends_may_go_on_as_a_generator(app: Potassium) -> None:
-    """What it returns is streamed after what it sent, and a generator may send as well."""
+    """A generator that the handler returns is streamed after what was sent, and may send too."""
 
     @app.handler
     def handler(cache: dict[str, Any], request: Request) -> Iterator[str]:
@@ -68,7 +68,7 @@ async def test_a_handler_that_sends_may_go_on_as_a_generator(app: Potassium) -> 
 
 
 async def test_chunks_may_be_sent_on_another_thread(app: Potassium) -> None:
-    """A thread of the handler's own sends while the handler waits for it."""
+    """A thread that the handler starts may send while the handler waits for it."""
 
     @app.handler
     def handler(cache: dict[str, Any], request: Request) -> None:
@@ -82,7 +82,7 @@ async def test_chunks_may_be_sent_on_another_thread(app: Potassium) -> None:
 
 
 async def test_a_chunk_that_cannot_be_sent_raises_in_the_handler(app: Potassium) -> None:
-    """The handler may send something else, and what it sends is then the first chunk."""
+    """The handler may send something else, which is then the first chunk."""
 
     @app.handler
     def handler(cache: dict[str, Any], request: Request) -> None:
@@ -98,7 +98,7 @@ async def test_a_chunk_that_cannot_be_sent_raises_in_the_handler(app: Potassium)
 async def test_nothing_is_sent_to_a_client_that_does_not_wait(
     app: Potassium, how: str, error: type[Exception]
 ) -> None:
-    """The next send raises what has ended the call, so that the handler ends as well."""
+    """The next send() raises what ended the call, so that the handler ends too."""
     go = threading.Event()
     raised: list[type[BaseException]] = []
 
@@ -125,7 +125,7 @@ async def test_nothing_is_sent_to_a_client_that_does_not_wait(
 
 
 async def test_a_send_that_waits_for_its_client_ends_when_that_leaves(app: Potassium) -> None:
-    """The handler is not left waiting for room that nobody will make."""
+    """The handler does not go on waiting for room that nobody will make."""
     begun = threading.Event()
     went_on: list[int] = []
 
@@ -197,7 +197,7 @@ WRONG_PLACES = [
 async def test_a_send_from_a_wrong_place_fails_the_call(
     app: Potassium, wrong_place: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client gets 500 and nothing that was sent; the log says where send() belongs."""
+    """The client gets 500 and nothing that was sent; the log says where send() may be used."""
     wrong_place(app)
     async with client(app) as http:
         response = await http.post("/", json={}, headers={"Accept": EVENTS})
@@ -209,7 +209,7 @@ async def test_a_send_from_a_wrong_place_fails_the_call(
 async def test_a_send_after_the_handler_has_returned_is_a_mistake(
     app: Potassium, has_sent: bool
 ) -> None:
-    """A thread that outlives its handler is told so, whether or not the handler itself sent."""
+    """A thread that outlives its handler gets an error, whether or not the handler itself sent."""
     requests: list[Request] = []
 
     @app.handler
@@ -227,7 +227,7 @@ async def test_a_send_after_the_handler_has_returned_is_a_mistake(
 async def test_a_handler_whose_result_is_finished_cannot_send(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With finish= the answer is what that returns; what was sent would take its place."""
+    """With finish=, the answer is what finish returns; what was sent would take its place."""
     finished: list[Any] = []
 
     @app.handler(finish=finished.append)
@@ -244,7 +244,7 @@ async def test_a_handler_whose_result_is_finished_cannot_send(
 async def test_status_and_headers_come_too_late_after_a_send(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A Response after a chunk fails the stream, as its head is on its way already."""
+    """A Response after a chunk fails the stream, because its head has already been sent."""
 
     @app.handler
     def handler(cache: dict[str, Any], request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Start and stop, by a lifespan or by the first request."""
+"""Starting and stopping, by a lifespan or by the first request."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ from potassium.errors import WorkerFailed
 
 
 class Counting:
-    """An app that counts how often init ran, and can hold or fail it."""
+    """An app that counts how often init runs, and can block it or make it fail."""
 
     def __init__(self, *, queue_size: int = 256, fail: bool = False) -> None:
         self.app = Potassium("test", limits=Limits(queue_size=queue_size))
@@ -64,7 +64,7 @@ async def test_the_lifespan_of_a_fastapi_parent() -> None:
 
 
 async def test_entered_inside_of_a_parents_own_lifespan() -> None:
-    """A parent with a lifespan of its own enters app.lifespan() in it."""
+    """A parent with its own lifespan enters app.lifespan() in it."""
     counting = Counting()
 
     @asynccontextmanager
@@ -102,7 +102,7 @@ def test_the_first_request_starts_an_app_that_nobody_started(
 
 
 def test_an_app_starts_anew_on_another_event_loop() -> None:
-    """What ended with one event loop can be used on the next."""
+    """An app that ended with one event loop can be used on the next."""
     counting = Counting()
 
     async def main() -> int:
@@ -114,7 +114,7 @@ def test_an_app_starts_anew_on_another_event_loop() -> None:
 
 
 def test_a_loop_that_ends_before_the_start_has_begun_does_no_harm() -> None:
-    """An app whose start never came to its first step is started by the next request."""
+    """An app whose start never reached its first step is started by the next request."""
     counting = Counting()
 
     async def begin() -> None:
@@ -148,7 +148,7 @@ def test_a_start_that_is_called_off_before_its_first_step_does_no_harm() -> None
 
 
 def test_requests_that_wait_for_the_start_are_bounded() -> None:
-    """While init runs, as many requests wait as the queue would take; more get 503 starting."""
+    """While init runs, as many requests wait as the queue takes; more get 503 starting."""
     counting = Counting(queue_size=5)
 
     async def main() -> list[tuple[int, str | None]]:
@@ -166,7 +166,7 @@ def test_requests_that_wait_for_the_start_are_bounded() -> None:
 
 
 def test_requests_that_leave_before_the_start_give_their_places_back() -> None:
-    """While init runs, those whose clients have left do not count as waiting any more."""
+    """While init runs, requests whose clients have left no longer count as waiting."""
     counting = Counting(queue_size=5)
 
     async def main() -> list[int]:
@@ -190,7 +190,7 @@ def test_requests_that_leave_before_the_start_give_their_places_back() -> None:
 def test_an_init_that_fails_on_the_first_request_answers_503(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The parent lives on; calls get worker_failed, liveness is red, one traceback is logged."""
+    """The parent lives on; calls get worker_failed, liveness fails, one traceback is logged."""
     counting = Counting(fail=True)
 
     async def main() -> list[tuple[int, str]]:
@@ -207,7 +207,7 @@ def test_an_init_that_fails_on_the_first_request_answers_503(
 
 
 async def test_a_readiness_probe_starts_an_app_that_nobody_started() -> None:
-    """Who waits for readiness before the first call does not wait for ever."""
+    """A client that waits for readiness before its first call does not wait forever."""
     counting = Counting()
     async with counting.http() as http:
         response = await http.get("/readyz")
@@ -222,7 +222,7 @@ async def test_a_readiness_probe_starts_an_app_that_nobody_started() -> None:
 
 
 async def test_warmup_waits_for_init() -> None:
-    """Warm-up starts the app and answers when init is done."""
+    """Warm-up starts the app and answers when init has finished."""
     counting = Counting()
     async with counting.http() as http:
         assert (await http.post("/_k/warmup")).json() == {"warm": True}
@@ -232,7 +232,7 @@ async def test_warmup_waits_for_init() -> None:
 
 
 async def test_a_liveness_probe_starts_nothing() -> None:
-    """Liveness is green before anybody called, and init has not run."""
+    """Liveness is green before any call, and init has not run."""
     counting = Counting()
     async with counting.http() as http:
         assert (await http.get("/healthz")).status_code == 200
@@ -241,7 +241,7 @@ async def test_a_liveness_probe_starts_nothing() -> None:
 
 
 async def test_after_the_lifespan_requests_are_refused() -> None:
-    """A request that comes after the stop gets 503 draining, and init does not run again."""
+    """A request after the stop gets 503 draining, and init does not run again."""
     counting = Counting()
     async with counting.app.lifespan():
         pass
@@ -252,7 +252,7 @@ async def test_after_the_lifespan_requests_are_refused() -> None:
 
 
 async def test_entering_the_lifespan_twice_at_once_is_a_mistake() -> None:
-    """The second one is refused, the first goes on."""
+    """The second one is refused; the first goes on."""
     counting = Counting()
     async with counting.app.lifespan():
         with pytest.raises(UsageError, match="once at a time"):
@@ -263,7 +263,7 @@ async def test_entering_the_lifespan_twice_at_once_is_a_mistake() -> None:
 
 
 async def test_an_app_can_be_started_again_after_its_stop() -> None:
-    """Each lifespan runs init anew."""
+    """Each lifespan runs init again."""
     counting = Counting()
     for _ in range(2):
         async with counting.app.lifespan(), counting.http() as http:
@@ -272,7 +272,7 @@ async def test_an_app_can_be_started_again_after_its_stop() -> None:
 
 
 async def test_what_init_raises_comes_out_of_the_lifespan() -> None:
-    """A parent sees the error itself; the app cannot be entered again."""
+    """The parent sees the error itself; the app cannot be entered again."""
     counting = Counting(fail=True)
     with pytest.raises(ValueError, match="no model"):
         async with counting.app.lifespan():
@@ -283,7 +283,7 @@ async def test_what_init_raises_comes_out_of_the_lifespan() -> None:
 
 
 async def test_what_the_parent_raises_comes_out_unchanged() -> None:
-    """An error inside of the lifespan is not wrapped, and the app is stopped."""
+    """An error inside the lifespan is not wrapped, and the app is stopped."""
     counting = Counting()
     with pytest.raises(KeyError, match="mine"):
         async with counting.app.lifespan():
@@ -292,7 +292,7 @@ async def test_what_the_parent_raises_comes_out_unchanged() -> None:
 
 
 async def test_a_scope_that_is_cancelled_does_not_cut_the_stop_short() -> None:
-    """A parent's cancel scope ends the serving, and what was admitted is answered all the same."""
+    """A parent's cancel scope ends the serving, but admitted calls are still answered."""
     app = Potassium("test")
     begun, go = asyncio.Event(), asyncio.Event()
 
@@ -316,7 +316,7 @@ async def test_a_scope_that_is_cancelled_does_not_cut_the_stop_short() -> None:
 
 
 async def test_nothing_is_kept_of_calls_after_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timer that was to look after them outlives the app on a loop that goes on."""
+    """On a loop that keeps running, no timer for calls outlives the app."""
     monkeypatch.setattr(potassium.serving.disconnects, "PATIENCE", 60.0)
 
     class Client:

@@ -1,4 +1,4 @@
-"""What lives from the start of an app to its stop."""
+"""The services that live from the start of an app to its stop."""
 
 import asyncio
 import hashlib
@@ -21,7 +21,7 @@ from potassium.errors import StoreFailed
 from potassium.jobs.memory_store import MemoryStore
 from potassium.testing import client
 
-SECRET = "whsec_" + b64encode(bytes(range(32))).decode()  # of these tests alone
+SECRET = "whsec_" + b64encode(bytes(range(32))).decode()  # used only in these tests
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 class Order:
-    """Notes what a store is asked for, and anything else, in order."""
+    """Records what a store is asked for, and anything else that is noted, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.noted: list[str] = []
@@ -53,7 +53,7 @@ def new_app(**options: Any) -> Potassium:
 
 
 async def test_the_store_is_opened_first_and_closed_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the model is loaded, which may take minutes; after all that ran is stored."""
+    """It opens before the model loads, which may take minutes, and closes after all is stored."""
     order = Order(monkeypatch)
     app = new_app(jobs=Jobs(path=None))
     app.init(lambda: order.noted.append("init"))
@@ -70,7 +70,7 @@ async def test_the_store_is_opened_first_and_closed_last(monkeypatch: pytest.Mon
 
 
 async def test_an_init_that_fails_closes_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no job is taken up."""
+    """If init fails, the store is closed and no job is requeued."""
     order = Order(monkeypatch)
     app = new_app(jobs=Jobs(path=None))
 
@@ -87,7 +87,7 @@ async def test_an_init_that_fails_closes_the_store(monkeypatch: pytest.MonkeyPat
 async def test_a_store_that_cannot_be_read_stops_what_was_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Model, thread and store are let go of."""
+    """The model, the thread and the store are released."""
     order = Order(monkeypatch)
 
     async def fails(store: MemoryStore) -> None:
@@ -103,7 +103,7 @@ async def test_a_store_that_cannot_be_read_stops_what_was_started(
 
 
 async def test_a_file_serves_one_server_at_a_time(tmp_path: Path) -> None:
-    """The second one is told so; no model is loaded and no thread is left."""
+    """The second server gets an error; no model is loaded and no thread is left."""
     jobs = Jobs(path=str(tmp_path / "jobs.db"))
     loaded = []
     first, second = new_app(jobs=jobs), new_app(jobs=jobs)
@@ -114,7 +114,7 @@ async def test_a_file_serves_one_server_at_a_time(tmp_path: Path) -> None:
             async with second.lifespan():
                 pass
         for thread in set(threading.enumerate()) - before:
-            thread.join(5)  # the store's own is about to end
+            thread.join(5)  # the store's own thread is about to end
         assert set(threading.enumerate()) <= before
     assert not loaded
     async with second.lifespan():
@@ -122,7 +122,7 @@ async def test_a_file_serves_one_server_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_jobs_go_on_where_an_app_starts_again(tmp_path: Path) -> None:
-    """In the same process too: what was queued at its stop is run."""
+    """Jobs that were queued at the stop are run, in the same process too."""
     app = Potassium("test", jobs=Jobs(path=str(tmp_path / "jobs.db")))
     begun, go = threading.Event(), threading.Event()
 
@@ -143,7 +143,7 @@ async def test_jobs_go_on_where_an_app_starts_again(tmp_path: Path) -> None:
 
 
 def test_an_app_without_jobs_imports_nothing_for_them() -> None:
-    """Neither the stores nor an HTTP client, however much it is called."""
+    """An app without jobs imports neither the stores nor an HTTP client, even once called."""
     code = """
 import asyncio, sys
 from potassium import Potassium
@@ -173,7 +173,7 @@ print(*(name for name in sys.modules if name.startswith(("potassium.job", "httpx
 
 
 def is_signed(received: Received, secret: str = SECRET) -> bool:
-    """Return whether ``received`` is signed, as Standard Webhooks say."""
+    """Return whether ``received`` is signed as Standard Webhooks specifies."""
     sent = received.headers
     signed = f"{sent['webhook-id']}.{sent['webhook-timestamp']}.".encode() + received.body
     digest = hmac.digest(b64decode(secret.removeprefix("whsec_")), signed, hashlib.sha256)
@@ -181,7 +181,7 @@ def is_signed(received: Received, secret: str = SECRET) -> bool:
 
 
 async def test_the_result_of_a_direct_call_is_posted_and_signed(receiver: Receiver) -> None:
-    """With the request's id, and the id and time that a receiver verifies."""
+    """The delivery carries the request's id, and the id and time that a receiver verifies."""
     app = Potassium("test", webhooks=Webhooks(secret=SECRET))
     app.result_webhook(receiver.url)(app.handler(lambda cache, json_in: {"out": json_in}))
     async with client(app) as http:
@@ -197,7 +197,7 @@ async def test_the_result_of_a_direct_call_is_posted_and_signed(receiver: Receiv
 async def test_a_result_is_posted_until_it_has_arrived(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, jobs: Jobs | None, store: Any
 ) -> None:
-    """Wherever deliveries are kept, each attempt has the same id."""
+    """Wherever deliveries are stored, each attempt has the same id."""
     monkeypatch.setattr("potassium.webhooks.schedule.DELAYS", [0.0] * 8)
     receiver.answer = answering(500)
     app = Potassium("test", jobs=jobs, webhooks=Webhooks(store=store))
@@ -213,7 +213,7 @@ async def test_a_result_is_posted_until_it_has_arrived(
 
 
 async def test_a_stop_waits_for_what_was_posted(receiver: Receiver) -> None:
-    """What a call has posted right before the stop arrives."""
+    """What a call posts right before the stop arrives."""
     app = Potassium("test")
 
     @app.handler
@@ -264,7 +264,7 @@ def in_finish(app: Potassium, url: str) -> None:
     "decorate", [in_handler, in_async_handler, in_generator, in_prepare, in_finish]
 )
 async def test_a_webhook_is_sent_from_wherever_a_call_is(receiver: Receiver, decorate: Any) -> None:
-    """Each knows the app that it belongs to, and the request that it serves."""
+    """Each webhook is signed for the app of its call, and carries the id of its request."""
     app = Potassium("test", webhooks=Webhooks(secret=SECRET))
     decorate(app, receiver.url)
     async with client(app) as http:
@@ -277,7 +277,7 @@ async def test_a_webhook_is_sent_from_wherever_a_call_is(receiver: Receiver, dec
 
 
 async def test_a_webhook_of_no_single_call_is_of_no_request(receiver: Receiver) -> None:
-    """Those of ``init`` and of a batch."""
+    """Webhooks from ``init`` and from a batch carry no request id."""
     app = Potassium("test")
     app.init(lambda: send_webhook(receiver.url, "loaded"))
 
@@ -294,7 +294,7 @@ async def test_a_webhook_of_no_single_call_is_of_no_request(receiver: Receiver) 
 
 
 async def test_a_background_job_sends_webhooks_too(receiver: Receiver) -> None:
-    """With the id of the request that submitted it."""
+    """Its webhooks carry the id of the request that submitted the job."""
     app = Potassium("test", jobs=Jobs(path=None))
 
     @app.background("/job")
@@ -309,13 +309,13 @@ async def test_a_background_job_sends_webhooks_too(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("url", ["", "localhost:1", "ftp://a.test/", "http://", None, 5])
 def test_a_url_that_cannot_be_posted_to_is_a_mistake(url: Any) -> None:
-    """The message names it."""
+    """The message names the URL and says what to write instead."""
     with pytest.raises(UsageError, match="write an http or https URL"):
         send_webhook(url, {})
 
 
 async def test_a_thread_of_the_handlers_own_has_no_app(app: Potassium) -> None:
-    """It is said so, where a webhook would be lost otherwise."""
+    """The thread gets an error, because its webhook would be lost otherwise."""
     raised: list[BaseException] = []
 
     def send() -> None:
@@ -336,7 +336,7 @@ async def test_a_thread_of_the_handlers_own_has_no_app(app: Potassium) -> None:
 
 
 async def test_each_app_of_a_process_has_an_outbox_of_its_own() -> None:
-    """What one posts is signed with its own secret, on threads and on the loop."""
+    """What each app posts is signed with its own secret, on threads and on the loop."""
     other_secret = "whsec_" + b64encode(bytes(range(100, 132))).decode()
     secrets = {"a": SECRET, "b": other_secret}
     async with receiving() as receiver:
@@ -363,7 +363,7 @@ def decorate_both(app: Potassium, name: str, url: str) -> None:
 
 
 async def test_clients_may_name_webhooks_where_the_app_says_so(receiver: Receiver) -> None:
-    """In the networks that it allows, and nowhere else that is not public."""
+    """A client's URL must be in a network that the app allows, or public."""
     app = Potassium(
         "test",
         jobs=Jobs(path=None),

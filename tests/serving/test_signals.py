@@ -1,4 +1,4 @@
-"""Hearing of the signals that stop a server."""
+"""Noticing the signals that stop a server."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ async def test_a_signal_is_heard_and_the_servers_own_handler_called(sig: signal.
 
 
 async def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the server does of its own with the second one, or waits for."""
+    """The process ends, whatever the server does with the second signal or waits for."""
     exits: list[int] = []
     monkeypatch.setattr(os, "_exit", exits.append)
     before = signal.signal(signal.SIGTERM, lambda *_: None)
@@ -48,7 +48,7 @@ async def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.Monk
 
 
 async def test_a_signal_that_nobody_handles_is_left_alone() -> None:
-    """Where the default is to end the process, that stays so."""
+    """If the default is to end the process, it stays that way."""
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         with before_signals(lambda: None):
@@ -58,7 +58,7 @@ async def test_a_signal_that_nobody_handles_is_left_alone() -> None:
 
 
 async def test_a_handler_that_was_set_meanwhile_stays() -> None:
-    """What somebody else has put in our place is not taken away."""
+    """A handler that somebody else has put in place of ours is not removed."""
 
     def ours(*_: object) -> None: ...
     def theirs(*_: object) -> None: ...

@@ -1,4 +1,4 @@
-"""What a server is told of a start that failed."""
+"""What a server is told about a failed start."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def load() -> None:
 
 
 async def run_lifespan(app: Potassium, messages: Messages) -> None:
-    """Start and stop ``app`` as a server does, and keep what it is told."""
+    """Start and stop ``app`` as a server does, and collect the messages that the app sends."""
     coming = iter(["lifespan.startup", "lifespan.shutdown"])
 
     async def receive() -> Any:
@@ -31,7 +31,7 @@ async def run_lifespan(app: Potassium, messages: Messages) -> None:
 
 
 async def test_a_failed_start_is_told_by_the_users_lines(app: Potassium) -> None:
-    """The message has no frame of a framework's, and the error still comes out."""
+    """The message has no frame from a framework, and the error is still raised."""
     app.init(load)
     messages: Messages = []
     with pytest.raises(ValueError, match="no model"):
@@ -44,7 +44,7 @@ async def test_a_failed_start_is_told_by_the_users_lines(app: Potassium) -> None
 
 
 async def test_a_mistake_is_told_by_its_message(app: Potassium) -> None:
-    """Where the app is not complete, frames would lead nowhere."""
+    """If the app is incomplete, only the message is sent: frames would lead nowhere."""
     app.result_webhook(url="http://localhost/")(load)
     messages: Messages = []
     with pytest.raises(UsageError):
@@ -53,7 +53,7 @@ async def test_a_mistake_is_told_by_its_message(app: Potassium) -> None:
 
 
 async def test_what_a_mistake_was_found_out_by_is_not_told(tmp_path: Path) -> None:
-    """Of a file that cannot be opened, the message names the file, and no frames lead to it."""
+    """If a file cannot be opened, the message names the file, without any frames."""
     app = Potassium("test", jobs=Jobs(path=str(tmp_path)))
     messages: Messages = []
     with pytest.raises(UsageError):
@@ -65,7 +65,7 @@ async def test_what_a_mistake_was_found_out_by_is_not_told(tmp_path: Path) -> No
 async def test_a_fault_elsewhere_is_told_whole(
     app: Potassium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is neither init's nor the app's mistake keeps every frame."""
+    """An error that is neither init's nor the app's mistake keeps every frame."""
     monkeypatch.setattr(potassium.serving.services, "Engine", lambda *_, **__: load())
     messages: Messages = []
     with pytest.raises(ValueError, match="no model"):
@@ -74,7 +74,7 @@ async def test_a_fault_elsewhere_is_told_whole(
 
 
 async def test_a_start_and_stop_that_succeed_are_told(app: Potassium) -> None:
-    """All other messages pass."""
+    """All other messages are passed on."""
     messages: Messages = []
     await run_lifespan(app, messages)
     assert [message["type"] for message in messages] == [
@@ -95,7 +95,7 @@ class Swallow:
 
 
 async def test_a_failure_that_middleware_hides_is_told_all_the_same() -> None:
-    """A server that heard nothing would take the app for one that has started."""
+    """A server that is told nothing would take the app for one that has started."""
     app = Potassium("test", middleware=[Middleware(Swallow)])
     app.init(load)
     messages: Messages = []

@@ -1,4 +1,4 @@
-"""How a stream ends early: by a failure, its deadline, or a client that leaves."""
+"""How a stream ends early: by a failure, at its deadline, or when its client leaves."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def fails_at_once_on_the_loop(error: Exception) -> Callable[..., Any]:
 async def test_a_failure_before_the_first_chunk_is_an_ordinary_problem(
     app: Potassium, way: Any, accept: str, error: Exception, status: int
 ) -> None:
-    """As long as nothing was sent, the error has its own status, whatever the form."""
+    """As long as nothing has been sent, the error has its own status, whatever the format."""
     app.handler(way(error))
     async with client(app) as http:
         response = await http.post("/", json={}, headers={"Accept": accept})
@@ -77,7 +77,7 @@ FAULTY = [fails_later, fails_later_on_the_loop, fails_after_sending, cannot_be_e
 async def test_a_failure_in_mid_stream_is_an_event(
     app: Potassium, handler: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its data is the problem document, without a word of the handler's; the log has it all."""
+    """The event holds the problem document and nothing of the handler's; the log has it all."""
     app.handler(handler)
     async with client(app) as http:
         response = await http.post("/", json={}, headers={"Accept": EVENTS})
@@ -94,7 +94,7 @@ async def test_a_failure_in_mid_stream_is_an_event(
 async def test_a_failure_in_mid_stream_breaks_a_form_without_events(
     app: Potassium, handler: Any, accept: str
 ) -> None:
-    """The server is made to break the connection: what came does not look whole."""
+    """The server must break the connection, so that what came does not look complete."""
     app.handler(handler)
     async with app.lifespan():
         exchange = Exchange(app, accept=accept)
@@ -105,7 +105,7 @@ async def test_a_failure_in_mid_stream_breaks_a_form_without_events(
 
 
 class Held:
-    """An app whose stream stands after its first chunk until it is let go, and says how it ends."""
+    """An app whose stream blocks after its first chunk until it is let go, and records its end."""
 
     def __init__(self, app: Potassium) -> None:
         self.app = app
@@ -133,7 +133,7 @@ class Held:
         self.closed.append(threading.current_thread().name)
 
     async def is_free(self) -> None:
-        """Wait until the thread has come to something else."""
+        """Wait until the thread has got to something else."""
         exchange = Exchange(self.app, path="/other")
         await exchange.next()
         assert await exchange.rest() == b'"next"'
@@ -147,7 +147,7 @@ def held(app: Potassium) -> Iterator[Held]:
 
 
 async def test_a_deadline_in_mid_stream_ends_it_on_time(held: Held) -> None:
-    """The client is told while the handler is still at its step; then the generator is closed."""
+    """The client is told while the handler is still in its step; then the generator is closed."""
     async with held.app.lifespan():
         exchange = Exchange(held.app, path="/stream", accept=EVENTS, prefer="wait=0.05")
         await exchange.next()
@@ -161,7 +161,7 @@ async def test_a_deadline_in_mid_stream_ends_it_on_time(held: Held) -> None:
 
 
 async def test_a_deadline_in_mid_stream_breaks_a_form_without_events(held: Held) -> None:
-    """What came in time does not look whole."""
+    """The connection is broken, so that what came in time does not look complete."""
     async with held.app.lifespan():
         exchange = Exchange(held.app, path="/stream", prefer="wait=0.05")
         with pytest.raises(StreamBroken):
@@ -187,11 +187,11 @@ async def test_a_client_that_leaves_ends_its_stream(held: Held, accept: str, how
         await held.is_free()
         assert held.app._runtime.is_idle
     assert held.closed == ["potassium-gpu"]
-    assert len(held.went_on) <= 1  # the step that the thread was at, if it had begun it
+    assert len(held.went_on) <= 1  # the step that the thread was in, if it had begun one
 
 
 async def test_a_generator_sees_its_end_where_it_stands(app: Potassium) -> None:
-    """Of a client that left, the generator's finally runs, in the context of its other steps."""
+    """If the client leaves, the generator's finally runs, in the context of its other steps."""
     seen: list[str] = []
 
     @app.handler
@@ -213,7 +213,7 @@ async def test_a_generator_sees_its_end_where_it_stands(app: Potassium) -> None:
 async def test_an_error_while_a_generator_is_closed_concerns_nobody(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is on the log, and the next call is served."""
+    """The error is logged, and the next call is served."""
 
     @app.handler
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
@@ -237,7 +237,7 @@ async def test_an_error_while_a_generator_is_closed_concerns_nobody(
 
 @pytest.mark.parametrize("how", ["leaves", "deadline"])
 async def test_an_async_generator_is_cancelled_where_it_awaits(app: Potassium, how: str) -> None:
-    """On the loop a stream that nobody wants ends at once, and may clean up with awaits."""
+    """On the loop, a stream that nobody wants ends at once, and may await while it cleans up."""
     seen: list[str] = []
 
     @app.handler

@@ -1,4 +1,4 @@
-"""A stream on its way to the client: signs of life, its end, and how a failure is told."""
+"""Sending a stream to the client: keep-alives, its end, and how a failure is reported."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ PROBLEM = Reply(500, b'{"status":500}')
 
 
 class Sent:
-    """What a relay sends; each message takes ``delay`` seconds to go out."""
+    """What a StreamSender sends; each message takes ``delay`` seconds to go out."""
 
     def __init__(self, wire: StreamFormat, *, delay: float = 0, stall_timeout: float = 10) -> None:
         self.messages: list[Any] = []
@@ -41,7 +41,7 @@ def at_once(deliver: Callable[[], object]) -> None:
 
 
 def stream_of(*chunks: bytes) -> Stream[Job]:
-    """Return a stream that holds these chunks, and ends after them."""
+    """Return a stream that holds these chunks and then ends."""
     loop = asyncio.get_running_loop()
     job = Job(operation_on("work", lambda argument: argument), None, loop.create_future())
     stream = Stream(job, Bridge(at_once, Stream.wake))
@@ -52,7 +52,7 @@ def stream_of(*chunks: bytes) -> Stream[Job]:
 
 
 async def test_what_has_piled_up_goes_out_in_one() -> None:
-    """Chunks that lie there together are one message, and the end is the last one's mark."""
+    """Chunks that have piled up are one message, and a last one marks the end."""
     sent = Sent(RawChunks())
     await sent.relay.send_all(stream_of(b"a", b"b", b"c"))
     assert sent.messages[1:] == [
@@ -62,7 +62,7 @@ async def test_what_has_piled_up_goes_out_in_one() -> None:
 
 
 async def test_a_long_chunk_goes_out_in_pieces() -> None:
-    """No message is longer than a piece, and all of them together are the chunk."""
+    """No message is longer than a piece, and all of them together make up the chunk."""
     sent = Sent(RawChunks())
     chunk = bytes(range(256)) * (PIECE // 256 * 2) + b"rest"
     await sent.relay.send_all(stream_of(chunk))
@@ -72,7 +72,7 @@ async def test_a_long_chunk_goes_out_in_pieces() -> None:
 
 
 async def test_a_client_that_takes_a_long_chunk_slowly_has_not_stalled() -> None:
-    """Each piece that it takes is progress, and gives it the whole time again."""
+    """Each piece that the client takes is progress, and restarts the stall timeout."""
     sent = Sent(RawChunks(), delay=0.04, stall_timeout=0.2)
     await sent.relay.send_all(stream_of(bytes(6 * PIECE)))
     assert sum(map(len, sent.bodies)) == 6 * PIECE
@@ -80,7 +80,7 @@ async def test_a_client_that_takes_a_long_chunk_slowly_has_not_stalled() -> None
 
 @pytest.mark.parametrize("wire", [RawChunks, ServerSentEvents])
 async def test_a_client_that_takes_nothing_loses_its_stream(wire: type[StreamFormat]) -> None:
-    """Past the stall timeout the connection is to be broken; the message says how long it was."""
+    """After the stall timeout the connection must be broken; the message says how long it was."""
     sent = Sent(wire(), stall_timeout=0.01)
     await sent.relay.begin()
     sent.delay = 60
@@ -89,7 +89,7 @@ async def test_a_client_that_takes_nothing_loses_its_stream(wire: type[StreamFor
 
 
 async def test_the_head_is_sent_once() -> None:
-    """Whoever is first to send begins the response: status, headers and the request's id."""
+    """Whatever is sent first begins the response: status, headers and the request's id."""
     sent = Sent(ServerSentEvents())
     await sent.relay.keep_alive()
     await sent.relay.send_all(stream_of(b"a"))
@@ -104,7 +104,7 @@ async def test_the_head_is_sent_once() -> None:
 
 
 async def test_a_stream_without_chunks_is_an_answer() -> None:
-    """It has a head and its end."""
+    """The response to an empty stream has a head and an end."""
     sent = Sent(RawChunks())
     await sent.relay.send_all(stream_of())
     assert [message["type"] for message in sent.messages] == [
@@ -114,7 +114,7 @@ async def test_a_stream_without_chunks_is_an_answer() -> None:
 
 
 async def test_a_failure_is_an_event_where_the_form_has_events() -> None:
-    """The problem document, however long it is, is the data of the last event."""
+    """The problem document, however long, is the data of the last event."""
     sent = Sent(ServerSentEvents())
     await sent.relay.fail(DeadlineExceeded(), Reply(500, b"x" * PIECE))
     assert b"".join(sent.bodies) == b"event: error\ndata: " + b"x" * PIECE + b"\n\n"
@@ -122,14 +122,14 @@ async def test_a_failure_is_an_event_where_the_form_has_events() -> None:
 
 
 async def test_a_failure_that_has_no_form_cannot_be_told() -> None:
-    """The connection is to be broken for it, without the body's end."""
+    """The connection must be broken instead, without the end of the body."""
     sent = Sent(RawChunks())
     assert not await sent.relay.fail(DeadlineExceeded(), PROBLEM)
     assert sent.messages == []
 
 
 async def test_a_client_that_takes_nothing_is_told_nothing() -> None:
-    """What would be written to it would never arrive."""
+    """Anything written to such a client would never arrive."""
     sent = Sent(ServerSentEvents(), stall_timeout=0.01)
     await sent.relay.begin()
     sent.delay = 60
@@ -142,7 +142,7 @@ async def test_a_client_that_takes_nothing_is_told_nothing() -> None:
 
 @pytest.mark.parametrize("wire", [RawChunks, ServerSentEvents])
 async def test_a_client_that_left_is_told_nothing(wire: type[StreamFormat]) -> None:
-    """Its leaving is no failure of the stream."""
+    """A client that leaves is not a failure of the stream."""
     sent = Sent(wire())
     await sent.relay.fail(ClientLeft(), PROBLEM)
     assert sent.messages == []

@@ -1,4 +1,4 @@
-"""Handlers that stream, in every way that one may be written."""
+"""Handlers that stream, written in every way."""
 
 import asyncio
 import threading
@@ -80,7 +80,7 @@ WAYS = [
 async def test_every_way_to_stream_takes_every_form(
     app: Potassium, handler: Any, accept: str, media_type: str, body: str
 ) -> None:
-    """However the handler is written, its client gets the chunks in the form it asked for."""
+    """However the handler is written, its client gets the chunks in the format it asked for."""
     app.handler(handler)
     async with client(app) as http:
         response = await http.post("/", json={}, headers={"Accept": accept, "X-Request-Id": "r-1"})
@@ -92,7 +92,7 @@ async def test_every_way_to_stream_takes_every_form(
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
 async def test_status_and_headers_of_a_streams_response_are_sent(app: Potassium, kind: str) -> None:
-    """Response(body=generator) says what else is in the answer; a content type is its own."""
+    """Response(body=generator) sets the status and headers, and its content type is kept."""
 
     def plain(cache: dict[str, Any], json_in: dict[str, Any]) -> Response:
         body = chunks(b"a", b"b") if kind == "plain" else async_chunks(b"a", b"b")
@@ -109,7 +109,7 @@ async def test_status_and_headers_of_a_streams_response_are_sent(app: Potassium,
 
 
 async def test_a_chunk_goes_out_before_the_next_is_made(app: Potassium) -> None:
-    """The client has the first chunk while the generator works on the second."""
+    """The client gets the first chunk while the generator works on the second."""
     go = threading.Event()
 
     @app.handler
@@ -144,7 +144,7 @@ async def test_head_never_streams(app: Potassium) -> None:
 async def test_a_generator_of_the_other_kind_is_a_mistake_of_the_handlers(
     app: Potassium, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is answered with 500, and the log says which kind is needed."""
+    """Such a call is answered with 500, and the log says which kind is required."""
 
     def plain(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
         return async_chunks("a") if kind == "plain" else chunks("a")
@@ -160,7 +160,7 @@ async def test_a_generator_of_the_other_kind_is_a_mistake_of_the_handlers(
 
 
 async def test_the_current_request_is_there_in_every_step(app: Potassium) -> None:
-    """current_request() is that of the stream, in steps that alternate with another's."""
+    """current_request() returns the stream's own request, even if two streams take turns."""
 
     @app.handler(streams=2)
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
@@ -176,7 +176,7 @@ async def test_the_current_request_is_there_in_every_step(app: Potassium) -> Non
 async def test_a_stream_is_not_posted_to_a_webhook(
     app: Potassium, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log says so, and the client has its stream."""
+    """The log says that the stream is not posted, and the client gets its stream."""
     posted: list[Any] = []
 
     @app.handler

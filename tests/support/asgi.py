@@ -46,7 +46,7 @@ class Exchange:
         self._left.set()
 
     async def next(self) -> Message:
-        """Wait for the next message of the app's."""
+        """Wait for the app's next message."""
         async with asyncio.timeout(10):
             return await self._sent.get()
 
@@ -57,7 +57,7 @@ class Exchange:
         return bytes(message["body"])
 
     async def rest(self) -> bytes:
-        """Wait for the end, and return what of the body has not been taken yet."""
+        """Wait for the end, and return the rest of the body."""
         async with asyncio.timeout(10):
             await self.task
         pieces = []

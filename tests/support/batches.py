@@ -1,4 +1,4 @@
-"""A batched handler that fails where it is told to, and what comes of running a batch of it."""
+"""A batched handler that fails on demand, and the outcomes of a batch that it runs."""
 
 from collections.abc import Callable, Sequence
 from math import inf
@@ -11,7 +11,7 @@ from potassium.handlers.batch_run import BatchRun
 
 
 class Model:
-    """A batched handler that notes its runs; items that are bad fail the run that they are in."""
+    """A batched handler that records its runs; a bad item fails the run that it is in."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class Model:
         self.runs: list[list[int]] = []
         self.bad = bad
         self.error = error
-        self.memory = memory  # the items that fit
+        self.memory = memory  # how many items fit
 
     def __call__(self, items: list[int]) -> list[int]:
         self.runs.append(items)
@@ -41,7 +41,7 @@ def outcomes(
     ceiling: Ceiling | None = None,
     **options: Any,
 ) -> dict[int, Any]:
-    """Run a batch and return each item's outcome; it has to have no more than one."""
+    """Run a batch and return the outcome of each item; no item may have more than one."""
     run = BatchRun(function, items, weight=len, ceiling=ceiling or Ceiling(), **options)
     pairs = list(run.outcomes())
     assert len({index for index, _ in pairs}) == len(pairs)

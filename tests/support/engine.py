@@ -29,7 +29,7 @@ async def running(
 
 
 class Gate:
-    """An operation that says when it has begun, and ends when it is let go."""
+    """An operation that signals when it has begun, and ends once the gate is opened."""
 
     def __init__(self) -> None:
         self.ran: list[Any] = []

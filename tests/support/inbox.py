@@ -1,4 +1,4 @@
-"""An inbox that tells whether all that was put into it has been dealt with."""
+"""An inbox that knows whether everything put into it has been processed."""
 
 import queue
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["Inbox"]
 
 
 class Inbox(queue.SimpleQueue[Any]):
-    """The inbox of one thread, which comes back for more when it has nothing else to do."""
+    """The inbox of one thread, which calls ``get`` when it has nothing else to do."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ __all__ = ["Bench", "ended", "submit"]
 
 
 class Bench:
-    """An app with jobs in memory; ``held`` stands on the GPU thread until a gate lets it go."""
+    """An app with jobs in memory; ``held`` blocks the GPU thread until ``gate`` is released."""
 
     def __init__(self, *, limits: Limits | None = None, **options: Any) -> None:
         self.app = Potassium(
@@ -44,7 +44,7 @@ class Bench:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Run the app; let everything go at the end."""
+        """Run the app; release everything that is held at the end."""
         async with client(self.app) as http:
             try:
                 yield http

@@ -1,4 +1,4 @@
-"""What a runner and a settlement work with, where a test has a say in it."""
+"""Test doubles for the collaborators of a runner and a settlement."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ __all__ = ["FakeTerms", "FakeWebhooks"]
 
 
 class FakeTerms(Terms):
-    """One back-off for all jobs, and the deliveries that a test makes of them."""
+    """One back-off for all jobs, and the deliveries that a test chooses."""
 
     def __init__(
         self, backoff: float, deliveries: Callable[[StoredJob], Sequence[Delivery]]
@@ -29,7 +29,7 @@ class FakeTerms(Terms):
 
 
 class FakeWebhooks(WebhookService):
-    """Notes how often it was told that there is something to post, and posts nothing."""
+    """Counts how often it was woken, and posts nothing."""
 
     def __init__(self) -> None:
         self.woken = 0

@@ -1,4 +1,4 @@
-"""Background jobs whose ends a test chooses, and a store that fails where it is told to."""
+"""Background jobs whose outcomes a test chooses, and a store that fails on demand."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ __all__ = ["FakeLane", "FakeWork", "FlakyStore"]
 
 
 class FakeLane:
-    """Has room for ``places`` jobs at a time, and notes what it was told when it was asked."""
+    """Has room for ``places`` jobs at a time, and records the arguments of each ``room`` call."""
 
     def __init__(self, *handlers: str, places: int = 1) -> None:
         self.handlers: Sequence[str] = handlers
@@ -28,7 +28,7 @@ class FakeLane:
 
 
 class FakeWork:
-    """Runs jobs until a test says what came of them."""
+    """Runs each job until a test sets its outcome."""
 
     def __init__(self, *lanes: Lane) -> None:
         self.lanes: Sequence[Lane] = lanes or [FakeLane("/train")]
@@ -43,7 +43,7 @@ class FakeWork:
         return await self._ends[run]
 
     async def next(self) -> Attempt:
-        """Wait for the next job that is run."""
+        """Wait for the next attempt."""
         async with asyncio.timeout(5):
             return await self._runs.get()
 
@@ -57,13 +57,13 @@ class FakeWork:
 
 
 class FlakyStore(MemoryStore):
-    """Keeps jobs in memory; as many calls of a name fail as ``failures`` has of it.
+    """Keeps jobs in memory; the next ``failures[name]`` calls of the method ``name`` fail.
 
     Attributes:
-        failures: the names of calls that are to fail, and how often.
-        calls: the names of those that were made.
-        dead: what a process that died has left running.
-        lost: claims that are somebody else's by now.
+        failures: how many of the next calls fail, by method.
+        calls: how many calls were made, by method.
+        dead: the jobs that a process that died left running.
+        lost: the ids of jobs whose claims now belong to somebody else.
 
     """
 

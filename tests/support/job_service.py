@@ -1,4 +1,4 @@
-"""Background jobs without an engine: a service over a store and a work that a test controls."""
+"""Background jobs without an engine: a service whose store and ``Work`` a test controls."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -37,7 +37,7 @@ def new_request(body: bytes = b"{}", /, **headers: str) -> Message:
 
 
 class ServiceBench:
-    """A service of one handler, ``/train``; what its jobs come to is the test's business."""
+    """A service with one handler, ``/train``; the test chooses the outcomes of its jobs."""
 
     def __init__(
         self, handlers: Mapping[str, Handler] | None = None, *, run: bool = True, **options: Any
@@ -71,7 +71,7 @@ class ServiceBench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[JobService]:
-        """Run jobs, or only what else a service does."""
+        """Start the service unless ``run`` is False, and close it at the end."""
         if self._runs_jobs:
             await self.service.start()
         try:

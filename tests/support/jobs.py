@@ -1,4 +1,4 @@
-"""Jobs and deliveries to try stores with."""
+"""Jobs and deliveries for tests of the stores."""
 
 from itertools import count
 from typing import Any
@@ -8,7 +8,7 @@ from potassium.webhooks.model import Delivery, DeliveryAttempt
 
 __all__ = ["NOW", "attempt", "delivery", "new_job"]
 
-NOW = 1_000_000.0  # seconds since the epoch; the stores do not look at a clock of their own
+NOW = 1_000_000.0  # seconds since the epoch; the stores have no clock of their own
 
 _numbers = count()
 
@@ -39,7 +39,7 @@ def delivery(**values: Any) -> Delivery:
 
 
 def attempt(of: Delivery, *, next_at: float | None, at: float = NOW) -> DeliveryAttempt:
-    """Return a try of a delivery that was answered 500, or 204 where it is the last."""
+    """Return an attempt that was answered with 500, or with 204 if ``next_at`` is None."""
     return DeliveryAttempt(
         delivery_id=of.id,
         url="https://a.test/done",

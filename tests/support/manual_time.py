@@ -4,7 +4,7 @@ import asyncio
 
 
 class ManualLoop(asyncio.SelectorEventLoop):
-    """Runs what is ready when it is told to; timers go by ``now``, which a test sets."""
+    """Runs what is ready on demand; timers go by ``now``, which a test sets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -14,14 +14,14 @@ class ManualLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def step(self, times: int = 1) -> None:
-        """Run what is ready, and what that makes ready, ``times`` over; never blocks."""
+        """Run ``times`` iterations of the loop, each of which runs what is ready; never blocks."""
         for _ in range(times):
             self.call_soon(self.stop)
             self.run_forever()
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is ready to run, nor due."""
+        """Whether nothing is ready to run, and no timer is due."""
         timers = self._scheduled  # type: ignore[attr-defined]
         return not self._ready and not (timers and timers[0].when() <= self.now)  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""What another thread may do in the midst of a function, at a moment that a test chooses."""
+"""What another thread may do in the middle of a function, at a moment that a test chooses."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ __all__ = ["at_moment"]
 
 @contextmanager
 def at_moment(moment: int, code: CodeType, act: Callable[[], object]) -> Iterator[list[int]]:
-    """Call ``act`` right before the instruction of that number of the next run of ``code``.
+    """Call ``act`` right before instruction number ``moment`` of the next run of ``code``.
 
     A thread switch may come before any instruction, so a test that goes through all of them has
-    seen every race with one other action. What is yielded holds the moment once that has come.
+    seen every race with one other action. The yielded list holds the moment once it has come.
     """
     passed = 0
     came: list[int] = []

@@ -1,4 +1,4 @@
-"""Operations of functions that work on a job's argument."""
+"""Operations made of functions that take a job's argument."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A runner of background jobs over a store that fails when it is told to."""
+"""A runner of background jobs over a store that fails on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,7 +21,7 @@ __all__ = ["FaultyStore", "RunnerBench"]
 
 
 class FaultyStore(MemoryStore):
-    """A store in memory some of whose methods fail, so many times."""
+    """A store in memory whose method ``name`` fails the next ``faults[name]`` times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class FaultyStore(MemoryStore):
             return attribute
 
         async def call(*arguments: Any, **options: Any) -> Any:
-            await asyncio.sleep(0)  # as one that has to wait for a disk
+            await asyncio.sleep(0)  # like a store that has to wait for a disk
             if self.faults.get(name, 0):
                 self.faults[name] -= 1
                 raise StoreFailed("It fails.")
@@ -53,7 +53,7 @@ class OneByOne:
 
 
 class RunnerBench:
-    """Runs jobs of ``/train`` with ``run``; what is to be posted is in ``posted``."""
+    """Runs jobs of ``/train`` with ``run``; jobs that have ended are in ``ended``."""
 
     def __init__(self, run: Callable[[Attempt], Awaitable[Outcome]] | None = None) -> None:
         self.lanes: Sequence[Lane] = [OneByOne()]
@@ -95,7 +95,7 @@ class RunnerBench:
                 await asyncio.sleep(0.001)
 
     async def statuses(self, job_id: str) -> list[bytes]:
-        """Return what the events of a job tell of its status."""
+        """Return the data of a job's status events."""
         events = await MemoryStore.events(self.store, job_id)
         return [event.data for event in events if event.kind == "status"]
 

@@ -1,4 +1,4 @@
-"""Server-sent events, parsed as the WHATWG text says (HTML, section 9.2.6)."""
+"""Server-sent events, parsed as the WHATWG standard says (HTML, section 9.2.6)."""
 
 import codecs
 import re
@@ -17,16 +17,16 @@ class Event:
 
 
 class Parser:
-    """Takes a body in any pieces; keeps the comments, which a browser drops.
+    """Accepts a body in pieces of any size; keeps the comments, which a browser drops.
 
-    What is not followed by an empty line is no event: a body that breaks off yields none.
+    What is not followed by an empty line is not an event: a body that breaks off yields none.
     """
 
     def __init__(self) -> None:
         self.comments: list[str] = []
         self.retry: int | None = None  # milliseconds
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._rest = ""  # of a line that has no end yet
+        self._rest = ""  # the beginning of a line that has not ended
         self._after_cr = False
         self._type = ""
         self._data: list[str] = []

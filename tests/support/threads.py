@@ -1,4 +1,4 @@
-"""What threads there are."""
+"""The GPU threads of this process."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""A worker whose life happens on the test's own thread, and calls that it writes down."""
+"""A worker that runs on the test's own thread, and jobs whose steps it records."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ __all__ = ["FakeClock", "Script", "Thread", "streaming", "take_now"]
 
 
 class FakeClock:
-    """Time that passes when it is told to."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -28,7 +28,7 @@ class FakeClock:
 class Thread:
     """A worker that stops when every job it was given is over.
 
-    ``log`` has what ran, in order; ``during`` what else happens in the midst of an entry of it.
+    ``log`` has what ran, in order; ``during`` has what to call in the middle of an entry of it.
     """
 
     def __init__(self, *, is_fatal: Callable[[BaseException], bool] = lambda _: False) -> None:
@@ -61,11 +61,11 @@ class Thread:
         self.during.pop(entry, lambda: None)()
 
     def plain(self, name: str, operation: Operation) -> Job:
-        """Return a call that does not stream."""
+        """Return a job that does not stream."""
         return self.job(operation, lambda: self.write(name))
 
     def stream(self, name: str, operation: Operation, *sizes: int) -> Job:
-        """Return a call that streams chunks of ``sizes``."""
+        """Return a job that streams chunks of ``sizes``."""
         return self.job(operation, lambda: Script(self.write, name, sizes))
 
     def job(self, operation: Operation, argument: Any) -> Job:
@@ -111,7 +111,7 @@ def _at_once(callback: Callable[[], object]) -> None:
 
 
 def streaming(streams: int = 1) -> Operation:
-    """Return an operation whose jobs bring along what they do."""
+    """Return an operation whose jobs carry the function to run as their argument."""
     return operation_on("stream", lambda argument: argument(), streams=streams)
 
 

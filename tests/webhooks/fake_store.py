@@ -17,7 +17,7 @@ def delivery_to(url: str, id: str = "d-1", **members: object) -> Delivery:  # no
 
 
 class FakeStore:
-    """Keeps deliveries as the protocol says; ``failures`` calls to come fail."""
+    """Keeps deliveries as the protocol says; the next ``failures`` calls fail."""
 
     def __init__(self, *deliveries: Delivery) -> None:
         self.waiting = {delivery.id: delivery for delivery in deliveries}

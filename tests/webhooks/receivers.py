@@ -21,7 +21,7 @@ GONE = answering(410)
 
 @dataclass(frozen=True)
 class Received:
-    """One request, names of headers in lower case."""
+    """One request, with the names of its headers in lower case."""
 
     line: str
     headers: dict[str, str]
@@ -30,13 +30,13 @@ class Received:
 
 
 class Receiver:
-    """Answers each request with ``answer``, once ``go`` is set; then goes on with ``after``."""
+    """Answers each request with ``answer`` once ``go`` is set, and then repeats ``endless``."""
 
     def __init__(self) -> None:
         self.answer = OK
-        self.endless = b""  # sent after the answer, until the client leaves
-        self.pause = 0.0  # seconds between those
-        self.sent = 0  # bytes of it
+        self.endless = b""  # sent over and over after the answer, until the client leaves
+        self.pause = 0.0  # seconds between two of them
+        self.sent = 0  # bytes of ``endless``
         self.requests: list[Received] = []
         self.connections = 0
         self.go = asyncio.Event()
@@ -88,7 +88,7 @@ class Receiver:
             await writer.wait_closed()
 
     async def close(self) -> None:
-        """Leave the clients that are still there."""
+        """Disconnect the clients that are still there."""
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)

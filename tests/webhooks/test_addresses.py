@@ -39,7 +39,7 @@ NOT_PUBLIC = {
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_permitted(address: str) -> None:
-    """What anybody can reach may be posted to."""
+    """An address that anybody can reach may be posted to."""
     assert PermittedAddresses().permits(address)
 
 
@@ -47,12 +47,12 @@ def test_public_addresses_are_permitted(address: str) -> None:
     "address", [address for addresses in NOT_PUBLIC.values() for address in addresses]
 )
 def test_other_addresses_are_not(address: str) -> None:
-    """What leads anywhere but to the open Internet may not."""
+    """An address that leads anywhere but to the open Internet may not."""
     assert not PermittedAddresses().permits(address)
 
 
 def test_nothing_that_python_knows_as_special_is_permitted() -> None:
-    """The list is no shorter than the one of the standard library."""
+    """No address is permitted that the standard library considers special."""
     chance = random.Random(1)  # noqa: S311 - the same each time
     permitted = PermittedAddresses()
     for _ in range(20_000):
@@ -79,7 +79,7 @@ def test_nothing_that_python_knows_as_special_is_permitted() -> None:
     ],
 )
 def test_networks_can_be_allowed(network: str, address: str) -> None:
-    """What is in a network that is allowed is permitted, in IPv6 clothes too."""
+    """An address in an allowed network is permitted, also in its IPv6 forms."""
     assert PermittedAddresses([network]).permits(address)
 
 
@@ -87,10 +87,10 @@ def test_networks_can_be_allowed(network: str, address: str) -> None:
     "address", ["10.2.0.0", "::ffff:10.2.0.0", "127.0.0.1", "::10.1.0.1", "2002:a01:1::", "::1"]
 )
 def test_what_is_not_in_the_allowed_network_stays_refused(address: str) -> None:
-    """An exception is for its network alone."""
+    """An exception applies only to its own network."""
     assert not PermittedAddresses(["10.1.0.0/16"]).permits(address)
 
 
 def test_public_addresses_stay_permitted_beside_allowed_ones() -> None:
-    """The networks are exceptions, not all there is."""
+    """Allowed networks are exceptions, and do not replace the public ones."""
     assert PermittedAddresses(["10.1.0.0/16"]).permits("8.8.8.8")

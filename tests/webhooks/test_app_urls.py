@@ -1,4 +1,4 @@
-"""URLs that the app's own code gives."""
+"""Webhook URLs given by the app's own code."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from potassium.webhooks.model import is_http_url
     ],
 )
 def test_what_can_be_posted_to_is_a_url(url: str) -> None:
-    """Local ones and those with a user are the app's own business."""
+    """Local URLs, and those with a user, are the app's own business."""
     assert is_http_url(url)
 
 
@@ -43,5 +43,5 @@ def test_what_can_be_posted_to_is_a_url(url: str) -> None:
     ],
 )
 def test_what_cannot_be_posted_to_is_none(url: object) -> None:
-    """A scheme, a host and a port that can be are needed."""
+    """The scheme must be http or https, there must be a host, and any port must be valid."""
     assert not is_http_url(url)

@@ -1,4 +1,4 @@
-"""Which webhook URLs of clients are taken on."""
+"""Which webhook URLs of clients are accepted."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ SECRET = "hunter2"  # noqa: S105 - nobody's
 
 
 class NameServer:
-    """Knows some names, and writes down what it was asked for; addresses are their own."""
+    """Knows some names, and records what it is asked for; an address resolves to itself."""
 
     def __init__(self, **names: Sequence[str]) -> None:
         self.names = {name.replace("_", "."): addresses for name, addresses in names.items()}
@@ -53,7 +53,7 @@ async def check(url: str, *allow: str, server: NameServer | None = None) -> str:
     ],
 )
 async def test_public_urls_are_taken(url: str) -> None:
-    """A URL of http or https that leads to a public address is taken as it is."""
+    """An http or https URL that leads to a public address is accepted as it is."""
     assert httpx.URL(await check(url)) == httpx.URL(url)
 
 
@@ -101,7 +101,7 @@ async def test_public_urls_are_taken(url: str) -> None:
     ],
 )
 async def test_what_is_no_url_to_post_to_is_refused(url: str) -> None:
-    """Other schemes, users, empty hosts, impossible ports, blanks and long ones are refused."""
+    """Other schemes, users, empty hosts, invalid ports, blanks and overlong URLs are refused."""
     server = NameServer(example_com=["8.8.8.8"])
     with pytest.raises(WebhookUrlRefused):
         await check(url, "0.0.0.0/0", "::/0", server=server)
@@ -131,7 +131,7 @@ async def test_what_is_no_url_to_post_to_is_refused(url: str) -> None:
     ],
 )
 async def test_numbers_that_may_be_addresses_are_refused(host: str) -> None:
-    """A host that some resolver reads as an address is refused where it is no dotted quad."""
+    """A host that some resolver reads as an address is refused if it is not a dotted quad."""
     server = NameServer()
     with pytest.raises(WebhookUrlRefused):
         await check(f"http://{host}/", "0.0.0.0/0", server=server)
@@ -157,14 +157,14 @@ async def test_numbers_that_may_be_addresses_are_refused(host: str) -> None:
     ],
 )
 async def test_addresses_that_are_not_public_are_refused(host: str) -> None:
-    """An address in the URL is checked as one that a name leads to."""
+    """An address in the URL is checked like one that a name leads to."""
     with pytest.raises(WebhookUrlRefused):
         await check(f"http://{host}/")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/", "http://[::ffff:127.0.0.1]/"])
 async def test_networks_can_be_allowed(url: str) -> None:
-    """A URL into a network that is allowed is taken."""
+    """A URL that leads to an allowed network is accepted."""
     assert await check(url, "127.0.0.0/8")
 
 
@@ -178,7 +178,7 @@ async def test_names_that_lead_inside_are_refused(addresses: Sequence[str]) -> N
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost."])
 async def test_localhost_is_refused(host: str) -> None:
-    """The real resolver's localhost leads to loopback."""
+    """With the real resolver, localhost leads to loopback."""
     with pytest.raises(WebhookUrlRefused):
         await checked_url(f"http://{host}/", PermittedAddresses(), Resolver().addresses)
 
@@ -205,7 +205,7 @@ async def test_a_slow_name_server_does_not_hold_the_request(
 
 @pytest.mark.parametrize("host", ["B\u00fccher.example", "b\u00fccher\u3002example"])
 async def test_names_are_sent_as_they_were_checked(host: str) -> None:
-    """An international name is looked up, and kept for sending, in its ASCII form."""
+    """An internationalized name is looked up, and kept for sending, in its ASCII form."""
     ascii_name = "xn--bcher-kva.example"
     server = NameServer()
     server.names[ascii_name] = ["8.8.8.8"]
@@ -228,7 +228,7 @@ async def test_names_are_sent_as_they_were_checked(host: str) -> None:
     ],
 )
 async def test_a_refusal_repeats_nothing(url: str) -> None:
-    """What a client is told has no part of its URL in it."""
+    """The error that a client gets contains no part of its URL."""
     with pytest.raises(WebhookUrlRefused) as refused:
         await check(url)
     assert SECRET not in refused.value.detail
@@ -237,7 +237,7 @@ async def test_a_refusal_repeats_nothing(url: str) -> None:
 
 @given(st.text() | st.from_regex(r"https?://[^\n]{0,40}", fullmatch=True))
 def test_any_text_is_taken_or_refused(url: str) -> None:
-    """Whatever a client sends, nothing else is raised, and what is taken has a checked host."""
+    """Nothing but a refusal is raised, and the host of an accepted URL has been checked."""
     server = NameServer()
     try:
         taken = asyncio.run(check(url, server=server))

@@ -1,4 +1,4 @@
-"""From the store to the receivers, on time that stands still."""
+"""Deliveries from the store to the receivers, on a clock that the test moves."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ RETRIES = [5, 300, 1800, 7200, 18_000, 36_000, 36_000]  # seconds between the at
 
 
 class FakePost:
-    """Receivers that answer with ``statuses`` of their host, 200 otherwise, or not at all."""
+    """Receivers that answer with the ``statuses`` of their hosts, 200 by default, or not at all."""
 
     def __init__(self, loop: ManualLoop) -> None:
         self.loop = loop
@@ -143,7 +143,7 @@ def many(count: int, host: str = "a", **members: Any) -> Sequence[Delivery]:
 
 
 def test_what_is_added_is_posted_at_once(bench: Bench) -> None:
-    """A new delivery is posted without waiting for anything, and is then done with."""
+    """A new delivery is posted without waiting for anything, and then leaves the store."""
     bench.start()
     bench.add(*many(1))
     assert bench.posted == ["a0"]
@@ -151,13 +151,13 @@ def test_what_is_added_is_posted_at_once(bench: Bench) -> None:
 
 
 def test_what_is_in_the_store_is_posted(bench: Bench) -> None:
-    """What another process has left in the store is posted after the start."""
+    """Deliveries that another process left in the store are posted after the start."""
     bench.start(*many(3))
     assert bench.posted == ["a0", "a1", "a2"]
 
 
 def test_what_was_added_without_telling_is_found_when_woken(bench: Bench) -> None:
-    """Whoever writes into the store itself wakes the deliverer."""
+    """A caller that writes to the store itself wakes the deliverer."""
     bench.start()
     bench.store.waiting["a0"] = many(1)[0]
     bench.loop.rest()
@@ -169,7 +169,7 @@ def test_what_was_added_without_telling_is_found_when_woken(bench: Bench) -> Non
 
 
 def test_what_others_add_is_found_after_a_minute(bench: Bench) -> None:
-    """A store that others write to is looked into from time to time."""
+    """A store that others write to is checked from time to time."""
     bench.start()
     bench.store.waiting["a0"] = many(1)[0]
     bench.wait(60)
@@ -200,7 +200,7 @@ def test_what_arrives_later_is_not_tried_again(bench: Bench) -> None:
 
 
 def test_an_idle_deliverer_rests(bench: Bench) -> None:
-    """Between two deliveries the store is asked now and then only."""
+    """Between two deliveries, the store is asked only now and then."""
     bench.start(*many(1, due_at=bench.loop.now + 3600))
     calls = bench.store.calls
     bench.wait(3599)
@@ -211,7 +211,7 @@ def test_an_idle_deliverer_rests(bench: Bench) -> None:
 
 
 def test_hosts_have_few_deliveries_at_a_time(bench: Bench) -> None:
-    """No host gets more at a time than per_host says; the others follow when there is room."""
+    """A host gets at most ``per_host`` at a time; the others follow when there is room."""
     bench.post.hanging.add("a")
     bench.start(*many(20), per_host=3)
     assert (len(bench.posted), bench.post.most_at_once) == (3, 3)
@@ -222,7 +222,7 @@ def test_hosts_have_few_deliveries_at_a_time(bench: Bench) -> None:
 
 
 def test_slow_receivers_delay_no_others(bench: Bench) -> None:
-    """While a host holds all it may, what is added for others is posted at once."""
+    """While a host has as many as it may, new deliveries to others are posted at once."""
     bench.post.hanging.add("a")
     bench.start(*many(200))
     bench.add(*many(3, "b"))
@@ -230,7 +230,7 @@ def test_slow_receivers_delay_no_others(bench: Bench) -> None:
 
 
 def test_slow_receivers_hardly_delay_what_is_due_later(bench: Bench) -> None:
-    """While a host holds all it may, a retry for another one comes at most a second late."""
+    """While a host has as many as it may, a retry to another is at most a second late."""
     bench.post.hanging.add("a")
     bench.start(*many(200), *many(1, "b", due_at=bench.loop.now + 30))
     bench.wait(29)
@@ -240,7 +240,7 @@ def test_slow_receivers_hardly_delay_what_is_due_later(bench: Bench) -> None:
 
 
 def test_a_saturated_host_makes_no_busy_loop(bench: Bench) -> None:
-    """What is due but has no room is not asked for over and over."""
+    """The store is not asked over and over for deliveries that are due but have no room."""
     bench.post.hanging.add("a")
     bench.start(*many(200))
     calls = bench.store.calls
@@ -249,7 +249,7 @@ def test_a_saturated_host_makes_no_busy_loop(bench: Bench) -> None:
 
 
 def test_few_deliveries_are_under_way_at_a_time(bench: Bench) -> None:
-    """There are never more than 64 in all, and all come through in the end."""
+    """At most 64 deliveries are under way in all, and all arrive in the end."""
     bench.post.hanging |= {f"h{n}" for n in range(40)}
     bench.start(*(delivery for n in range(40) for delivery in many(3, f"h{n}")))
     assert bench.post.at_once == 64
@@ -259,7 +259,7 @@ def test_few_deliveries_are_under_way_at_a_time(bench: Bench) -> None:
 
 
 def test_gone_stops_all_deliveries_of_a_job(bench: Bench) -> None:
-    """After 410, nothing more is posted about that job, and everything about others."""
+    """After a 410, nothing more is posted about that job, but everything about others is."""
     bench.post.statuses["a"] = 410
     later = bench.loop.now + 60
     bench.start(
@@ -272,7 +272,7 @@ def test_gone_stops_all_deliveries_of_a_job(bench: Bench) -> None:
 
 
 def test_gone_without_a_job_stops_that_delivery_alone(bench: Bench) -> None:
-    """The 410 of a direct call's receiver concerns this delivery."""
+    """A 410 for a webhook of a direct call stops only that delivery."""
     bench.post.statuses["a"] = 410
     bench.start(*many(2), *many(1, "b"))
     bench.wait(DAY)
@@ -280,7 +280,7 @@ def test_gone_without_a_job_stops_that_delivery_alone(bench: Bench) -> None:
 
 
 def test_a_store_that_fails_is_asked_again(bench: Bench) -> None:
-    """A store that comes back is worked through, and nothing was lost meanwhile."""
+    """Once the store works again, everything in it is posted; nothing was lost meanwhile."""
     bench.store.failures = 10
     bench.start(*many(2))
     bench.wait(DAY)
@@ -298,7 +298,7 @@ def test_a_store_that_fails_is_left_alone_for_longer_and_longer(bench: Bench) ->
 
 
 def test_a_store_that_has_recovered_is_asked_soon_again(bench: Bench) -> None:
-    """The pauses begin anew after each success."""
+    """The back-off starts over after each success."""
     bench.store.failures = 8
     bench.start()
     bench.wait(300)
@@ -313,7 +313,7 @@ def test_a_store_that_has_recovered_is_asked_soon_again(bench: Bench) -> None:
 def test_a_store_that_fails_is_logged_now_and_then(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has one line a minute of a store that is gone, however often it fails."""
+    """The log has one line a minute about a store that is gone, however often it fails."""
     bench.store.failures = 10**9
     bench.start()
     bench.wait(600)
@@ -325,7 +325,7 @@ def test_a_store_that_fails_is_logged_now_and_then(
 def test_a_mistake_in_a_store_is_logged_with_its_place(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a store raises, the deliverer goes on, and the log says where it was."""
+    """Whatever a store raises, the deliverer goes on, and the log has the traceback."""
     bench.start()
     with monkeypatch.context() as patch:
         patch.setattr(bench.store, "waiting", None)
@@ -338,7 +338,7 @@ def test_a_mistake_in_a_store_is_logged_with_its_place(
 
 
 def test_what_came_of_a_delivery_is_not_forgotten(bench: Bench) -> None:
-    """A store that fails after an attempt is told again: the receiver gets nothing twice."""
+    """If the write of an attempt fails, it is retried: the receiver gets nothing twice."""
     bench.post.hanging.add("a")
     bench.start(*many(1, job_id="j-1"))
     bench.post.statuses["a"] = 410
@@ -351,7 +351,7 @@ def test_what_came_of_a_delivery_is_not_forgotten(bench: Bench) -> None:
 
 
 def test_add_says_that_a_store_has_failed(bench: Bench) -> None:
-    """Who adds learns that the delivery was not kept."""
+    """The caller of ``add`` learns that the delivery was not stored."""
     bench.start()
     bench.store.failures = 1
     with pytest.raises(StoreFailed):
@@ -359,7 +359,7 @@ def test_add_says_that_a_store_has_failed(bench: Bench) -> None:
 
 
 def test_each_failure_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A failed attempt is logged with request, URL, attempt, and when it is tried next."""
+    """A failed attempt is logged with its request, URL, number, and the time until the next one."""
     bench.post.statuses["a"] = 500
     bench.start(delivery_to("http://user:hunter2@a/done?token=hunter2"))
     (record,) = caplog.records
@@ -373,7 +373,7 @@ def test_each_failure_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture
 
 
 def test_what_is_given_up_is_an_error(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The log says that nothing more will be tried."""
+    """The log says that there is no further attempt."""
     bench.post.statuses["a"] = 500
     bench.start(*many(1, attempts=7))
     (record,) = caplog.records
@@ -382,13 +382,13 @@ def test_what_is_given_up_is_an_error(bench: Bench, caplog: pytest.LogCaptureFix
 
 
 def test_what_arrives_is_not_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Success has nothing to say."""
+    """A success leaves no line in the log."""
     bench.start(*many(3))
     assert caplog.records == []
 
 
 def test_the_stop_waits_for_deliveries_under_way(bench: Bench) -> None:
-    """What is on its way arrives, and then the stop is over at once."""
+    """Deliveries under way arrive, and then the stop is over at once."""
     bench.post.hanging.add("a")
     bench.start(*many(2))
     closed = bench.close()
@@ -399,7 +399,7 @@ def test_the_stop_waits_for_deliveries_under_way(bench: Bench) -> None:
 
 
 def test_the_stop_does_not_wait_for_ever(bench: Bench) -> None:
-    """After its time the stop ends what is on its way; the store keeps it."""
+    """When its time is over, the stop ends the deliveries under way; the store keeps them."""
     bench.post.hanging.add("a")
     bench.start(*many(20))
     closed = bench.close(10)
@@ -411,7 +411,7 @@ def test_the_stop_does_not_wait_for_ever(bench: Bench) -> None:
 
 
 def test_the_stop_still_posts_what_was_added_before(bench: Bench) -> None:
-    """A result of the very last moment is posted, also where its host has no room yet."""
+    """A result of the very last moment is posted, even if its host has no room at first."""
     bench.post.hanging.add("a")
     bench.start(per_host=1)
     bench.add(*many(3))
@@ -424,7 +424,7 @@ def test_the_stop_still_posts_what_was_added_before(bench: Bench) -> None:
 def test_the_stop_sees_what_ends_while_it_looks(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A delivery that makes room while the store is asked lets the next one of its host begin."""
+    """A delivery that ends while the store is being asked lets the next one to its host begin."""
     bench.post.hanging.add("a")
     bench.start(*many(2), per_host=1)
     take_due = bench.store.take_due
@@ -442,7 +442,7 @@ def test_the_stop_sees_what_ends_while_it_looks(
 
 
 def test_the_stop_does_not_wait_for_retries(bench: Bench) -> None:
-    """What fails while the server stops is for the next one to try again."""
+    """A delivery that fails while the server stops is retried by the next server."""
     bench.post.statuses["a"] = 500
     bench.start(*many(1, due_at=bench.loop.now + 3))
     bench.store.waiting |= {delivery.id: delivery for delivery in many(1, "b")}
@@ -452,14 +452,14 @@ def test_the_stop_does_not_wait_for_retries(bench: Bench) -> None:
 
 
 def test_the_stop_does_not_wait_for_a_store_that_fails(bench: Bench) -> None:
-    """With nothing on its way, a stop is over though the store is gone."""
+    """With nothing under way, a stop is over even if the store is gone."""
     bench.store.failures = 10**9
     bench.start()
     assert bench.close().done()
 
 
 def test_a_stop_that_is_called_off_leaves_nothing_running(bench: Bench) -> None:
-    """Cancellation of the stop ends the deliveries too."""
+    """Cancelling the stop ends the deliveries too."""
     bench.post.hanging.add("a")
     bench.start(*many(1))
     closing_task = bench.close()
@@ -469,7 +469,7 @@ def test_a_stop_that_is_called_off_leaves_nothing_running(bench: Bench) -> None:
 
 
 def test_what_a_memory_loses_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A store that ends with the process says how much ends with it: cut off, or to be retried."""
+    """The log says how many deliveries are lost: those cut off, and those still to be retried."""
     bench.post.hanging.add("a")
     bench.start(*many(2), *many(3, "b", due_at=bench.loop.now + DAY), is_durable=False)
     bench.close(1)
@@ -480,14 +480,14 @@ def test_what_a_memory_loses_is_logged(bench: Bench, caplog: pytest.LogCaptureFi
 
 
 def test_what_a_file_keeps_is_not_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A store that is durable loses nothing, and an empty memory neither."""
+    """A durable store loses nothing, so the stop logs nothing."""
     bench.start(*many(3, due_at=bench.loop.now + DAY))
     bench.close(1)
     assert caplog.records == []
 
 
 def test_an_empty_memory_loses_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Where everything has arrived, the stop has nothing to say."""
+    """If everything has arrived, the stop logs nothing."""
     bench.start(*many(3), is_durable=False)
     bench.close(1)
     assert (len(bench.posted), caplog.records) == (3, [])
@@ -501,7 +501,7 @@ def test_a_memory_that_fails_at_the_end_stops_all_the_same(bench: Bench) -> None
 
 
 def test_what_never_started_can_be_closed(bench: Bench) -> None:
-    """An app whose start failed closes what it has."""
+    """An app whose start failed can close a deliverer that never started."""
     deliverer = Deliverer(bench.store, Webhooks(), clock=bench.loop.time, post=bench.post)
     assert bench.do(deliverer.close(1)).done()
     assert bench.post.is_closed

@@ -1,4 +1,4 @@
-"""What is known of a delivery by its URL."""
+"""What is known about a delivery from its URL."""
 
 import pytest
 from hypothesis import given
@@ -18,18 +18,18 @@ from webhooks.fake_store import delivery_to
     ],
 )
 def test_deliveries_of_one_receiver_have_one_host(url: str, host: str) -> None:
-    """Host and port are what counts, in lower case and without the user."""
+    """A receiver is identified by its host and port, in lower case and without the user."""
     assert delivery_to(url).host == host
 
 
 def test_the_shown_url_has_no_credentials() -> None:
-    """Neither user nor query nor fragment are shown."""
+    """Neither the user nor the query nor the fragment is shown."""
     url = "https://user:secret@example.com:8080/a/b?token=secret#secret"
     assert delivery_to(url).shown_url == "https://example.com:8080/a/b"
 
 
 @given(st.text() | st.from_regex(r"https?://\S*", fullmatch=True))
 def test_no_url_is_too_odd(url: str) -> None:
-    """Whatever a URL is, it can be told of, without its query."""
+    """Any URL, however malformed, can be shown, without its query."""
     delivery = delivery_to(url)
     assert "?" not in delivery.shown_url + delivery.host

@@ -1,4 +1,4 @@
-"""Handing over what is to be posted."""
+"""Accepting webhooks to be posted, and storing them."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ URL = "https://user:hush@a.test/done?token=hush"
 
 
 class SlowStore(FakeStore):
-    """Stores nothing before it is let go."""
+    """Stores nothing until ``go`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,11 +26,11 @@ class SlowStore(FakeStore):
 
 
 class Bench:
-    """An outbox over a store, on a clock that stands still."""
+    """An outbox over a store, with a clock that stands still."""
 
     def __init__(self, store: FakeStore | None = None) -> None:
         self.store = store or FakeStore()
-        self.seen: list[int] = []  # how many deliveries there were when one was told to be stored
+        self.seen: list[int] = []  # deliveries in the store at each call of ``stored``
         self.outbox = Outbox(self.store, self.stored, clock=lambda: 1000.0)
 
     def stored(self) -> None:
@@ -53,7 +53,7 @@ async def test_what_is_posted_is_stored_and_told() -> None:
 
 
 async def test_what_comes_from_another_thread_is_stored_on_the_loop() -> None:
-    """The thread goes on at once, and closing waits for what it has posted."""
+    """The thread goes on at once, and ``close`` waits for what it has posted."""
     bench = Bench()
     thread = threading.Thread(target=bench.outbox.post_from_thread, args=(URL, b"1", "r-1"))
     thread.start()
@@ -77,7 +77,7 @@ async def test_closing_waits_for_the_store() -> None:
 
 
 async def test_what_cannot_be_stored_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """With host and request, but with nothing of the URL that may be a credential."""
+    """The line has the host and the request, but no part of the URL that may be a credential."""
     bench = Bench()
     bench.store.failures = 1
     bench.outbox.post(URL, b"1", "r-1")
@@ -94,7 +94,7 @@ async def test_what_cannot_be_stored_is_logged(caplog: pytest.LogCaptureFixture)
 async def test_a_store_that_hangs_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is too much is dropped, and the log says so; later ones are taken again."""
+    """Deliveries beyond the limit are dropped and logged; later ones are accepted again."""
     monkeypatch.setattr("potassium.webhooks.outbox.MOST_PENDING", 2 * (1 + OVERHEAD))
     store = SlowStore()
     bench = Bench(store)
@@ -111,7 +111,7 @@ async def test_a_store_that_hangs_does_not_fill_the_memory(
 
 
 def test_ids_are_unguessable() -> None:
-    """128 random bits, in the form that Standard Webhooks suggest."""
+    """An id has 128 random bits, in the form that Standard Webhooks suggests."""
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(one.startswith("msg_") and len(one) == 36 for one in ids)

@@ -1,4 +1,4 @@
-"""What is posted from inside of handlers, on its way to the store."""
+"""Webhooks on their way from handlers to the store."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from potassium.webhooks.outbox import Outbox
 
 
 async def test_thousands_may_be_posted_at_once() -> None:
-    """All of them come into the store."""
+    """All of them reach the store."""
     store = FakeStore()
     box = Outbox(store, lambda: None)
     for number in range(5000):
@@ -25,7 +25,7 @@ async def test_thousands_may_be_posted_at_once() -> None:
 async def test_what_would_fill_the_memory_is_dropped_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is on its way to the store is bounded; what has arrived there counts no more."""
+    """Deliveries on their way to the store are limited; those that have arrived no longer count."""
     monkeypatch.setattr(outbox, "MOST_PENDING", 3 * (outbox.OVERHEAD + 1))
     store = FakeStore()
     box = Outbox(store, lambda: None)
@@ -39,7 +39,7 @@ async def test_what_would_fill_the_memory_is_dropped_and_logged(
 
 
 async def test_a_start_that_fails_leaves_nothing_behind() -> None:
-    """What init has posted before it raised is tried, and nothing goes on."""
+    """What init posted before it raised is attempted, and no task is left running."""
     app = Potassium("test")
     before = asyncio.all_tasks()
 

@@ -1,4 +1,4 @@
-"""One attempt to deliver, to receivers that do what they like."""
+"""One delivery attempt, to receivers that may do anything."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def posted(delivery: Delivery, **options: object) -> DeliveryAttempt:
-    """Try once, at ``NOW`` and without jitter."""
+    """Make one attempt, at ``NOW`` and without jitter."""
     post = Poster(
         Webhooks(**options),  # type: ignore[arg-type]
         clock=lambda: NOW,
@@ -43,7 +43,7 @@ async def posted(delivery: Delivery, **options: object) -> DeliveryAttempt:
 
 
 async def test_the_document_is_posted(receiver: Receiver) -> None:
-    """The receiver gets the JSON, and learns what it is, who posts it and of which request."""
+    """The receiver gets the JSON, and headers that name its type, its sender and the request."""
     await posted(delivery_to(receiver.url + "?token=1"))
     received = await receiver.next()
     assert (received.line, received.body) == ("POST /done?token=1 HTTP/1.1", b'{"out":1}')
@@ -85,7 +85,7 @@ async def test_2xx_is_arrived(receiver: Receiver, status: int) -> None:
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 304, 400, 404, 429, 500, 503])
 async def test_anything_else_is_tried_again(receiver: Receiver, status: int) -> None:
-    """Whatever else is answered, the next attempt is on the schedule."""
+    """After any other answer, the next attempt is on the schedule."""
     receiver.answer = answering(status)
     attempt = await posted(delivery_to(receiver.url))
     assert (attempt.status, attempt.error) == (status, f"the receiver answered {status}")
@@ -93,7 +93,7 @@ async def test_anything_else_is_tried_again(receiver: Receiver, status: int) -> 
 
 
 async def test_redirects_are_not_followed(receiver: Receiver) -> None:
-    """Where a receiver points elsewhere, nobody goes there."""
+    """The target of a redirect is not contacted."""
     async with receiving() as elsewhere:
         receiver.answer = answering(307, f"Location: {elsewhere.url}")
         await posted(delivery_to(receiver.url))
@@ -101,7 +101,7 @@ async def test_redirects_are_not_followed(receiver: Receiver) -> None:
 
 
 async def test_gone_is_not_tried_again(receiver: Receiver) -> None:
-    """410 gives a delivery up."""
+    """After a 410, the delivery is given up."""
     receiver.answer = GONE
     attempt = await posted(delivery_to(receiver.url))
     assert (attempt.status, attempt.next_at) == (410, None)
@@ -127,7 +127,7 @@ async def test_attempts_are_counted(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 999999 No\r\n\r\n", b"\0"])
 async def test_what_is_no_http_is_tried_again(receiver: Receiver, answer: bytes) -> None:
-    """A receiver that hangs up, or says what is no HTTP, has failed."""
+    """A receiver that hangs up, or whose answer is not HTTP, has failed."""
     receiver.answer = answer
     attempt = await posted(delivery_to(receiver.url), timeout=0.2)
     assert (attempt.status, attempt.next_at) == (None, NOW + 5)
@@ -145,14 +145,14 @@ async def test_a_receiver_that_is_not_there_is_tried_again() -> None:
     "url", ["", "nonsense", "http://", "http://:0/", "http://a:b/", "http://\u2100/", "ftp://a/"]
 )
 async def test_nothing_that_a_url_can_be_is_raised(url: str) -> None:
-    """A URL that leads nowhere fails like a receiver that is not there."""
+    """An unusable URL fails like a receiver that is not there."""
     for is_guarded in (False, True):
         attempt = await posted(delivery_to(url, is_guarded=is_guarded))
         assert attempt.error
 
 
 async def test_a_silent_receiver_is_left_in_time(receiver: Receiver) -> None:
-    """Who never answers has the timeout, and no more."""
+    """A receiver that never answers is given the timeout, and no more."""
     receiver.go.clear()
     attempt = await posted(delivery_to(receiver.url), timeout=0.05)
     assert attempt.error == "the receiver did not answer within 0.05 s"
@@ -160,7 +160,7 @@ async def test_a_silent_receiver_is_left_in_time(receiver: Receiver) -> None:
 
 
 async def test_a_trickling_head_is_left_in_time(receiver: Receiver) -> None:
-    """The timeout is for the attempt as a whole, not for each byte of an answer."""
+    """The timeout applies to the attempt as a whole, not to each byte of an answer."""
     receiver.answer, receiver.endless, receiver.pause = b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.01
     attempt = await posted(delivery_to(receiver.url), timeout=0.1)
     assert attempt.error == "the receiver did not answer within 0.1 s"
@@ -168,7 +168,7 @@ async def test_a_trickling_head_is_left_in_time(receiver: Receiver) -> None:
 
 
 async def test_a_trickling_body_is_left_in_time(receiver: Receiver) -> None:
-    """Who has answered 2xx has it, and what trickles after that is left after the timeout."""
+    """A 2xx counts as delivered, and a body that trickles in is abandoned after the timeout."""
     receiver.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
     receiver.endless, receiver.pause = b"x", 0.01
     attempt = await posted(delivery_to(receiver.url), timeout=0.1)
@@ -179,7 +179,7 @@ async def test_a_trickling_body_is_left_in_time(receiver: Receiver) -> None:
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 async def test_gigabytes_are_not_read(receiver: Receiver, status: int, coding: str) -> None:
-    """A long answer is left after some kilobytes; what it says counts all the same."""
+    """A long answer is abandoned after some kilobytes; its status counts all the same."""
     head = ["", "Content-Length: 9999999999", f"Content-Encoding: {coding}", "", ""]
     receiver.answer = f"HTTP/1.1 {status} Some".encode() + "\r\n".join(head).encode()
     receiver.endless = b"x" * 1000
@@ -192,7 +192,7 @@ async def test_gigabytes_are_not_read(receiver: Receiver, status: int, coding: s
 
 
 async def test_what_is_packed_is_not_unpacked(receiver: Receiver) -> None:
-    """An answer that is small as it comes, and very large unpacked, takes little memory."""
+    """An answer that is small on the wire but huge when unpacked takes little memory."""
     bomb = gzip.compress(bytes(50_000_000))
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
     receiver.answer = head.encode() + bomb
@@ -208,7 +208,7 @@ async def test_what_is_packed_is_not_unpacked(receiver: Receiver) -> None:
 
 
 async def test_an_endless_head_is_not_kept(receiver: Receiver) -> None:
-    """Headers without end fail the attempt before they fill the memory."""
+    """Endless headers fail the attempt before they fill the memory."""
     receiver.answer, receiver.endless = b"HTTP/1.1 200 OK\r\n", b"X: " + b"x" * 1000 + b"\r\n"
     attempt = await posted(delivery_to(receiver.url), timeout=5)
     assert (attempt.status, attempt.next_at) == (None, NOW + 5)
@@ -219,7 +219,7 @@ async def test_an_endless_head_is_not_kept(receiver: Receiver) -> None:
     "answer", [answering(500), b"garbage\r\n\r\n", b"", answering(302, "Location: /?hunter2")]
 )
 async def test_nothing_tells_secrets(receiver: Receiver, answer: bytes) -> None:
-    """What is kept of an attempt has neither the URL's user nor its query."""
+    """The record of an attempt has neither the URL's user nor its query."""
     receiver.answer = answer
     url = receiver.url.replace("//", "//user:hunter2@") + "?token=hunter2#hunter2"
     attempt = await posted(delivery_to(url))
@@ -249,7 +249,7 @@ async def test_the_environment_has_no_say(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"])
 async def test_urls_of_clients_are_guarded(receiver: Receiver, host: str) -> None:
-    """Where a client chose the URL, it does not reach loopback under any name."""
+    """A URL that a client chose does not reach loopback under any name."""
     url = receiver.url.replace("127.0.0.1", host)
     attempt = await posted(delivery_to(url, is_guarded=True))
     assert attempt.error is not None
@@ -258,7 +258,7 @@ async def test_urls_of_clients_are_guarded(receiver: Receiver, host: str) -> Non
 
 
 async def test_redirects_lead_no_client_inside(receiver: Receiver) -> None:
-    """A receiver that a client chose cannot send us on into the private network."""
+    """A receiver that a client chose cannot redirect us into the private network."""
     async with receiving() as inside:
         receiver.answer = answering(307, f"Location: {inside.url}")
         delivery = delivery_to(receiver.url, is_guarded=True)
@@ -267,12 +267,12 @@ async def test_redirects_lead_no_client_inside(receiver: Receiver) -> None:
 
 
 async def test_urls_of_the_app_are_not_guarded(receiver: Receiver) -> None:
-    """Where the app's author chose the URL, it may lead anywhere."""
+    """A URL that the app's author chose may lead anywhere."""
     assert (await posted(delivery_to(receiver.url))).error is None
 
 
 async def test_a_slow_name_server_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time to look a name up is part of the attempt's."""
+    """The timeout includes the time for the lookup of the name."""
 
     async def never(self: object, name: str) -> list[str]:
         await asyncio.Event().wait()
@@ -284,7 +284,7 @@ async def test_a_slow_name_server_is_left_in_time(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_the_apps_own_receiver_keeps_its_connection(receiver: Receiver) -> None:
-    """One client posts everything to the app's own URLs."""
+    """One HTTP client posts everything to the app's own URLs."""
     post = Poster(Webhooks())
     for _ in range(3):
         await post(delivery_to(receiver.url))
@@ -293,7 +293,7 @@ async def test_the_apps_own_receiver_keeps_its_connection(receiver: Receiver) ->
 
 
 async def test_receivers_are_sent_no_cookies_back(receiver: Receiver) -> None:
-    """What one receiver sets is not sent to the next."""
+    """A cookie that one answer sets is not sent with the next request."""
     receiver.answer = answering(200, "Set-Cookie: a=1; Path=/")
     post = Poster(Webhooks())
     for _ in range(2):
@@ -303,7 +303,7 @@ async def test_receivers_are_sent_no_cookies_back(receiver: Receiver) -> None:
 
 
 async def test_cancellation_is_not_swallowed(receiver: Receiver) -> None:
-    """An attempt that is called off ends at once, and leaves its connection."""
+    """A cancelled attempt ends at once, and closes its connection."""
     receiver.go.clear()
     post = Poster(Webhooks())
     task = asyncio.create_task(post(delivery_to(receiver.url)))
@@ -317,6 +317,6 @@ async def test_cancellation_is_not_swallowed(receiver: Receiver) -> None:
 
 
 async def test_clients_are_opened_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app that posts nothing opens no client."""
+    """An app that posts nothing opens no HTTP client."""
     monkeypatch.setattr(httpx, "AsyncClient", None)
     await Poster(Webhooks()).aclose()

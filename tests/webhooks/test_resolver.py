@@ -1,4 +1,4 @@
-"""Looking names up."""
+"""Looking up host names."""
 
 import asyncio
 import socket
@@ -18,19 +18,19 @@ async def test_a_name_has_addresses() -> None:
 
 
 async def test_an_address_is_its_own() -> None:
-    """An address in digits needs no name server."""
+    """A numeric address needs no name server."""
     assert await Resolver().addresses("::1") == ["::1"]
 
 
 @pytest.mark.parametrize("name", ["no.such.invalid", "a" * 64 + ".com", "a..b", "", "\0"])
 async def test_a_name_without_addresses_raises(name: str) -> None:
-    """Whatever is wrong with a name, it is an OSError."""
+    """Whatever is wrong with a name, OSError is raised."""
     with pytest.raises(OSError, match=r"\w"):
         await Resolver().addresses(name)
 
 
 async def test_slow_name_servers_hold_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a name server does not answer, other names and the loop's own threads go on."""
+    """While a name server does not answer, other lookups and the loop's own threads go on."""
     go = threading.Event()
     real = socket.getaddrinfo
 
@@ -53,7 +53,7 @@ async def test_slow_name_servers_hold_nobody_up(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_lookups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more threads than a few look names up, though everybody who asked has left."""
+    """Only a few threads look up names, even if all callers have left."""
     monkeypatch.setattr(potassium.webhooks.resolver, "MOST_AT_ONCE", 2)
     go = threading.Event()
     begun: list[str] = []
@@ -78,7 +78,7 @@ async def test_lookups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_no_thread_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system gives no more threads, a lookup fails, and the next one is free to try."""
+    """If the system cannot start a thread, the lookup fails, and the next one is free to try."""
     monkeypatch.setattr(potassium.webhooks.resolver, "MOST_AT_ONCE", 1)
     names = Resolver()
     with monkeypatch.context() as patch:

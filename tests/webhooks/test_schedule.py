@@ -24,20 +24,20 @@ def date(seconds: float) -> str:
 
 
 def test_the_delays_grow() -> None:
-    """After 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h it is tried again."""
+    """A delivery is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h."""
     delays = [delay(failed) for failed in range(1, 8)]
     assert delays == [5, 300, 1800, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR]
 
 
 def test_there_are_eight_attempts() -> None:
-    """After the eighth failure a delivery is given up, whatever the receiver asks for."""
+    """After the eighth failure, a delivery is given up, whatever the receiver asks for."""
     assert ATTEMPTS == 8
     assert next_attempt(8, now=NOW, retry_after="5", random=lambda: 0.5) is None
 
 
 @pytest.mark.parametrize(("chance", "expected"), [(0.0, 240), (0.5, 300), (1.0, 360)])
 def test_delays_vary(chance: float, expected: float) -> None:
-    """A delay may be a fifth shorter or longer, by chance."""
+    """A delay is up to a fifth shorter or longer, at random."""
     assert delay(2, chance=chance) == expected
 
 
@@ -64,7 +64,7 @@ def test_nobody_may_ask_for_more_than_a_day(retry_after: str) -> None:
     ["Fri, 15 Jan 2027 08:10:00 GMT", "Friday, 15-Jan-27 08:10:00 GMT", "Fri Jan 15 08:10:00 2027"],
 )
 def test_each_form_of_date_is_read(retry_after: str) -> None:
-    """The three forms of RFC 9110, section 5.6.7, are the same moment."""
+    """The three date formats of RFC 9110, section 5.6.7, are read as the same moment."""
     assert delay(1, retry_after) == 600
 
 

@@ -1,4 +1,4 @@
-"""Signatures of what is posted, checked by the reference implementation."""
+"""Webhook signatures, checked by the reference implementation."""
 
 import base64
 import time
@@ -44,31 +44,31 @@ def test_secrets_can_rotate(secret: str) -> None:
 
 
 def test_the_newest_secret_signs_first() -> None:
-    """There is one signature for each secret, in their order."""
+    """There is one signature for each secret, in the order of the secrets."""
     first, second = signed(NEW, OLD)["webhook-signature"].split(" ")
     assert [first, second] == [signed(secret)["webhook-signature"] for secret in (NEW, OLD)]
 
 
 def test_another_body_does_not_pass() -> None:
-    """A body that was changed on its way fails the check."""
+    """A body that was changed in transit fails the check."""
     with pytest.raises(WebhookVerificationError):
         verify(NEW, signed(NEW), b'{"out":2}')
 
 
 @pytest.mark.parametrize(("name", "value"), [("webhook-id", "d-2"), ("webhook-timestamp", "1")])
 def test_id_and_time_are_signed(name: str, value: str) -> None:
-    """Nobody can send what was signed once again under another id, or later."""
+    """A signed body cannot be sent again with another id or timestamp."""
     with pytest.raises(WebhookVerificationError):
         verify(NEW, signed(NEW) | {name: value})
 
 
 def test_another_secret_does_not_pass() -> None:
-    """Who does not have the secret cannot sign."""
+    """Nobody can sign without the secret."""
     with pytest.raises(WebhookVerificationError):
         verify(NEW, signed(OLD))
 
 
 def test_without_a_secret_there_is_no_signature() -> None:
-    """Id and time are sent in any case."""
+    """The id and the time are sent all the same."""
     headers = signing_headers("d-1", BODY, at=12.9, keys=())
     assert headers == {"webhook-id": "d-1", "webhook-timestamp": "12"}

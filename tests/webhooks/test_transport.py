@@ -16,7 +16,7 @@ LOOPBACK = ["127.0.0.0/8"]
 
 
 class Answers:
-    """A name server that answers each lookup with the next of what it has; the last for good."""
+    """A name server that gives one answer after the other, and then repeats the last."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)
@@ -28,7 +28,7 @@ class Answers:
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """A transport that sends nothing, and writes down what it would have sent where."""
+    """A transport that sends nothing, and records what it would have sent, and where."""
 
     def __init__(self, *refusing: str) -> None:
         self.refusing = refusing
@@ -65,7 +65,7 @@ async def test_nothing_is_sent_where_one_address_is_not_public(addresses: list[s
 
 
 async def test_a_name_that_moves_inside_later_is_refused_then() -> None:
-    """A name that led outside when it was checked is checked again with each request."""
+    """A name that led outside at the first check is checked again with each request."""
     wire = Wire()
     async with client(Answers(["8.8.8.8"], ["127.0.0.1"]), wire=wire) as http:
         await http.post("http://example.com/")
@@ -75,7 +75,7 @@ async def test_a_name_that_moves_inside_later_is_refused_then() -> None:
 
 
 async def test_nobody_looks_the_name_up_between_check_and_connection() -> None:
-    """What is connected to is the address that was checked: there is no second lookup."""
+    """The connection goes to the address that was checked: there is no second lookup."""
     wire, resolve = Wire(), Answers(["8.8.8.8"], ["127.0.0.1"])
     async with client(resolve, wire=wire) as http:
         await http.post("http://example.com:8080/done")
@@ -86,14 +86,14 @@ async def test_nobody_looks_the_name_up_between_check_and_connection() -> None:
 
 
 async def test_addresses_in_urls_are_checked() -> None:
-    """A URL with an address for its host goes through the same check."""
+    """A URL whose host is an address goes through the same check."""
     async with client(Answers(["::1"]), wire=Wire()) as http:
         with pytest.raises(httpx.ConnectError, match="not public"):
             await http.post("http://[::1]/")
 
 
 async def test_the_next_address_is_tried() -> None:
-    """Where one address cannot be reached, the next one may."""
+    """If one address cannot be reached, the next one is tried."""
     wire = Wire("8.8.8.8", "2606:4700::1111")
     resolve = Answers(["8.8.8.8", "2606:4700::1111", "1.1.1.1", "9.9.9.9"])
     async with client(resolve, wire=wire) as http:
@@ -103,7 +103,7 @@ async def test_the_next_address_is_tried() -> None:
 
 
 async def test_addresses_share_the_time_to_connect() -> None:
-    """An address that swallows everything leaves time for the others."""
+    """An address that never answers leaves time for the others."""
     wire = Wire()
     async with client(Answers(["8.8.8.8", "1.1.1.1"]), wire=wire) as http:
         await http.post("http://example.com/", timeout=10)
@@ -113,7 +113,7 @@ async def test_addresses_share_the_time_to_connect() -> None:
 
 
 async def test_few_addresses_are_tried() -> None:
-    """A name with very many addresses does not make us knock at all of them."""
+    """Of the many addresses that a name may have, only a few are tried."""
     many = [f"8.8.8.{number}" for number in range(50)]
     wire = Wire(*many)
     async with client(Answers(many), wire=wire) as http:
@@ -123,7 +123,7 @@ async def test_few_addresses_are_tried() -> None:
 
 
 async def test_a_name_that_does_not_resolve_is_a_connect_error() -> None:
-    """A name that is gone by now fails like a receiver that is down."""
+    """A name that no longer resolves fails like a receiver that is down."""
 
     async def nothing(name: str) -> Sequence[str]:
         raise OSError("no such name")
@@ -135,7 +135,7 @@ async def test_a_name_that_does_not_resolve_is_a_connect_error() -> None:
 
 
 async def test_real_receivers_are_reached_by_name() -> None:
-    """Over a real socket, the receiver of an allowed network gets the name it is called by."""
+    """Over a real socket, a receiver in an allowed network gets the name from the URL."""
     async with receiving() as receiver, client(Answers(["127.0.0.1"]), *LOOPBACK) as http:
         answer = await http.post(f"http://example.com:{receiver.port}/done?a=1", content=b"{}")
         received = await receiver.next()
@@ -162,7 +162,7 @@ async def test_a_real_address_that_refuses_gives_way_to_the_next() -> None:
 
 
 async def test_connections_are_not_shared_between_names() -> None:
-    """Two names of one address have a connection each."""
+    """Two names for one address have a connection each."""
     async with receiving() as receiver, client(Answers(["127.0.0.1"]), *LOOPBACK) as http:
         for name in ("one.example", "two.example"):
             await http.post(f"http://{name}:{receiver.port}/")
@@ -179,20 +179,20 @@ async def test_connections_are_not_shared_between_names() -> None:
     ],
 )
 async def test_certificates_are_verified_for_the_name(certified: str, called: str) -> None:
-    """TLS asks for the name in the URL, though the connection goes to an address."""
+    """TLS checks the name in the URL, although the connection goes to an address."""
     receiver = await posted_over_tls(certified, called)
     assert len(receiver.requests) == 1
 
 
 @pytest.mark.parametrize("certified", ["other.example", "127.0.0.1"])
 async def test_a_certificate_for_something_else_is_refused(certified: str) -> None:
-    """Neither another name nor the address that we connect to is good enough."""
+    """A certificate for another name, or for the address that we connect to, is not enough."""
     with pytest.raises(httpx.ConnectError, match="certificate"):
         await posted_over_tls(certified, "example.com")
 
 
 async def posted_over_tls(certified: str, called: str) -> Receiver:
-    """Post to a receiver with a certificate for one name, by another, and return it."""
+    """Post to the name ``called``, at a receiver certified for ``certified``, and return it."""
     authority = trustme.CA()
     served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(certified).configure_cert(served)
@@ -202,7 +202,7 @@ async def posted_over_tls(certified: str, called: str) -> Receiver:
         verify=trusted, limits=httpx.Limits(max_keepalive_connections=0)
     )
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda *_: None)  # the server's end of a handshake that failed
+    loop.set_exception_handler(lambda *_: None)  # ignore the server's side of a failed handshake
     async with receiving(served) as receiver:
         async with client(Answers(["127.0.0.1"]), *LOOPBACK, wire=wire) as http:
             await http.post(f"https://{called}:{receiver.port}/done", content=b"{}")

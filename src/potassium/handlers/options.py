@@ -25,7 +25,8 @@ def _function(name: str, value: object) -> None:
 class HandlerOptions(TypedDict, total=False):
     """The options that ``@app.handler`` and ``@app.background`` take in addition to the path.
 
-    Each is declared with its type, and with the function that checks a value other than None.
+    Each is declared with its type, with the function that checks a value other than None, and with
+    its default, if that is not None.
 
     Attributes:
         timeout: maximum seconds for waiting in the queue and running together, after which the
@@ -50,7 +51,7 @@ class HandlerOptions(TypedDict, total=False):
 
     timeout: Annotated[float | None, check_seconds]
     concurrency: Annotated[int | None, check_count]
-    streams: Annotated[int, check_count]
+    streams: Annotated[int, check_count, 1]
     batch: Annotated[Batch | None, _batch]
     prepare: Annotated[Callable[..., Any] | None, _function]
     finish: Annotated[Callable[..., Any] | None, _function]
@@ -71,7 +72,7 @@ def check_each(decorator: str, given: HandlerOptions) -> None:
     """
     check_options(decorator, given, DECLARED)
     for name, value in given.items():
-        annotation, check = get_args(DECLARED[name])
+        annotation, check, *_ = get_args(DECLARED[name])
         if value is not None or NoneType not in get_args(annotation):
             check(name, value)
 
@@ -110,10 +111,17 @@ def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:
 
 def documented(decorator: Callable[..., Any]) -> Callable[..., Any]:
     """Show the options of ``decorator`` in ``help()``: in its signature and under ``Args:``."""
-    known = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=get_args(declared)[0])
-        for name, declared in DECLARED.items()
-    ]
+    known = []
+    for name, declared in DECLARED.items():
+        annotation, _, *default = get_args(declared)
+        known.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=annotation,
+                default=default[0] if default else None,
+            )
+        )
     signature = inspect.signature(decorator)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     decorator.__signature__ = signature.replace(parameters=[*own, *known])  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Nothing that ``SqliteStore`` does goes through all jobs."""
+"""``SqliteStore`` never scans all jobs."""
 
 import re
 
@@ -14,7 +14,7 @@ STATEMENTS = {
     "ADD_JOB": rows.ADD_JOB,
     "SUBMITTED": "SELECT max(seq) FROM jobs",
 }
-# Which of them must go by which index, where another one would do at first sight.
+# The index that a statement must use, where another one would seem to do.
 INDEXES = {
     "BEFORE": "COVERING INDEX jobs_in_line (handler=? AND is_due=? AND rank<?)",
     "NEXT_IN_LINE": "COVERING INDEX jobs_in_line (handler=? AND is_due=?)",
@@ -23,7 +23,7 @@ INDEXES = {
     "OVERDUE": "INDEX jobs_by_expiry (expires_at<?)",
     "DUE": "INDEX deliveries_by_due (due_at<?)",
 }
-SORTED = {"NEXT_IN_LINE": 2, "ATTEMPTS": 1}  # how often: what is few, after its limit or by itself
+SORTED = {"NEXT_IN_LINE": 2, "ATTEMPTS": 1}  # sorts of few rows: limited, or few by nature
 
 
 async def plan_of(store: SqliteStore, statement: str) -> list[str]:
@@ -39,7 +39,7 @@ async def plan_of(store: SqliteStore, statement: str) -> list[str]:
 
 @pytest.mark.parametrize("name", STATEMENTS)
 async def test_each_statement_goes_by_an_index(sqlite: SqliteStore, name: str) -> None:
-    """No table is scanned, and nothing is sorted that is not few."""
+    """No table is scanned, and only a few rows are ever sorted."""
     plan = await plan_of(sqlite, STATEMENTS[name])
     few = ("SCAN named", "SCAN json_each", "SCAN left_behind")
     assert [step for step in plan if step.startswith("SCAN") and not step.startswith(few)] == []

@@ -1,4 +1,4 @@
-"""What ``SqliteStore`` promises beside what every store does."""
+"""What ``SqliteStore`` promises beyond what every store does."""
 
 import asyncio
 import shutil
@@ -41,7 +41,7 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 def crashed(store: SqliteStore, folder: Path) -> Path:
-    """Return the file as a process would find it if the one of ``store`` died now."""
+    """Return a copy of the file as it would be found if the process of ``store`` died now."""
     folder.mkdir()
     for path in store._path.parent.glob(f"{store._path.name}*"):
         shutil.copy(path, folder)
@@ -49,7 +49,7 @@ def crashed(store: SqliteStore, folder: Path) -> Path:
 
 
 async def statements_of(store: SqliteStore) -> list[str]:
-    """Return a list to which each statement is added that the store runs from now on."""
+    """Return a list that records each statement the store runs from now on."""
     statements: list[str] = []
     assert store._commits is not None
     await store._commits._connection.set_trace_callback(statements.append)
@@ -57,7 +57,7 @@ async def statements_of(store: SqliteStore) -> list[str]:
 
 
 async def pages(store: SqliteStore, most: int) -> None:
-    """Let the file have ``most`` pages: as on a disk that is full."""
+    """Limit the file to ``most`` pages, as if the disk were full."""
     assert store._commits is not None
     await store._commits._connection.execute(f"PRAGMA max_page_count = {most}")
 
@@ -67,7 +67,7 @@ async def claim(store: SqliteStore, *, limit: int = 9, now: float = NOW) -> list
 
 
 async def test_a_second_process_is_refused(sqlite: SqliteStore) -> None:
-    """It is told which file is in use, and the first goes on."""
+    """Its error names the file that is in use, and the first process goes on."""
     other = await asyncio.create_subprocess_exec(
         sys.executable, "-c", OPEN, str(sqlite._path), stdout=subprocess.PIPE
     )
@@ -77,7 +77,7 @@ async def test_a_second_process_is_refused(sqlite: SqliteStore) -> None:
 
 
 async def test_the_file_is_free_when_the_store_was_closed(tmp_path: Path) -> None:
-    """Another process may have it then."""
+    """Another process can open it then."""
     async with opened(tmp_path / "jobs.db"):
         pass
     with sqlite3.connect(tmp_path / "jobs.db") as other:
@@ -86,14 +86,14 @@ async def test_the_file_is_free_when_the_store_was_closed(tmp_path: Path) -> Non
 
 
 async def test_the_folder_is_made(tmp_path: Path) -> None:
-    """A path into a folder that is not there yet is fine."""
+    """The path may be in a folder that does not exist."""
     async with opened(tmp_path / "a" / "b" / "jobs.db") as store:
         job = await store.submit(new_job())
         assert await store.get(job.id) == job
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """The mistake is named, and the file stays as it is."""
+    """The error names the mistake, and the file is unchanged."""
     path = tmp_path / "notes.txt"
     path.write_bytes(b"no database, " * 1000)
     with pytest.raises(UsageError, match=r"notes\.txt is not an SQLite database"):
@@ -114,7 +114,7 @@ async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_newer_version_is_refused(tmp_path: Path) -> None:
-    """Nobody knows what it has meant."""
+    """This version cannot know what its contents mean."""
     path = tmp_path / "jobs.db"
     async with opened(path):
         pass
@@ -127,7 +127,7 @@ async def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", [".", "file/jobs.db"])
 async def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path, path: str) -> None:
-    """A folder, or a file where a folder should be."""
+    """The path is a folder, or has a file where a folder should be."""
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be opened for jobs"):
         await SqliteStore(tmp_path / path).open()
@@ -143,7 +143,7 @@ async def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 async def test_an_older_file_is_brought_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each migration that is missing runs once, and what was in the file is kept."""
+    """Each missing migration runs once, and the contents of the file are kept."""
     path = tmp_path / "jobs.db"
     async with opened(path) as store:
         job = await store.submit(new_job())
@@ -165,7 +165,7 @@ async def test_an_older_file_is_brought_up_to_date(
 async def test_a_migration_that_fails_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is still of the version before."""
+    """The file stays at its old version."""
     path = tmp_path / "jobs.db"
     async with opened(path):
         pass
@@ -179,7 +179,7 @@ async def test_a_migration_that_fails_changes_nothing(
 
 
 async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
-    """Jobs, events, deliveries and attempts, and the order goes on."""
+    """Jobs, events, deliveries and attempts are kept, and new jobs continue the order."""
     path = tmp_path / "jobs.db"
     async with opened(path) as store:
         first = await store.submit(new_job(idempotency_key="k"))
@@ -202,7 +202,7 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_each_commit_is_on_the_disk(sqlite: SqliteStore) -> None:
-    """The log is written through with every transaction, not when it is moved to the file."""
+    """The write-ahead log is synced with every transaction, not only at a checkpoint."""
     assert sqlite._commits is not None
     settings = {
         name: next(iter(await sqlite._commits._connection.execute_fetchall(f"PRAGMA {name}")))[0]
@@ -212,7 +212,7 @@ async def test_each_commit_is_on_the_disk(sqlite: SqliteStore) -> None:
 
 
 async def test_what_was_acknowledged_survives_a_crash(sqlite: SqliteStore, tmp_path: Path) -> None:
-    """A submit and a claim that returned are in the file that the next process finds."""
+    """Once a submit or a claim has returned, the next process finds it in the file."""
     await sqlite.submit(new_job())
     await sqlite.submit(new_job())
     (running,) = await claim(sqlite, limit=1)
@@ -224,7 +224,7 @@ async def test_what_was_acknowledged_survives_a_crash(sqlite: SqliteStore, tmp_p
 async def test_jobs_left_behind_are_those_of_the_process_before(
     sqlite: SqliteStore, tmp_path: Path
 ) -> None:
-    """In order of submission, until something becomes of them; none that were claimed since."""
+    """They come in order of submission, until they end or are put back, without later claims."""
     for _ in range(4):
         await sqlite.submit(new_job())
     left = await claim(sqlite, limit=3)
@@ -241,7 +241,7 @@ async def test_jobs_left_behind_are_those_of_the_process_before(
 async def test_a_delivery_taken_before_a_crash_is_due_again(
     sqlite: SqliteStore, tmp_path: Path
 ) -> None:
-    """Whether it arrived nobody knows: it is posted again, with its id."""
+    """Nobody knows whether it arrived, so it is posted again, with the same id."""
     given = delivery()
     await sqlite.add(given)
     await sqlite.take_due(now=NOW, limit=1, without_hosts=[])
@@ -259,7 +259,7 @@ async def test_simultaneous_calls_share_a_transaction(sqlite: SqliteStore) -> No
 
 
 async def test_what_many_ask_at_a_time_is_asked_once(sqlite: SqliteStore) -> None:
-    """A count is of all that was submitted beside it, whoever asked first and gave up."""
+    """Counts share a query that sees the submits beside it, even if the first caller gives up."""
     statements = await statements_of(sqlite)
     given_up = asyncio.create_task(sqlite.count(Status.QUEUED))
     calls = [(sqlite.submit(new_job(idempotency_key=f"k{n}"))) for n in range(5)]
@@ -272,7 +272,7 @@ async def test_what_many_ask_at_a_time_is_asked_once(sqlite: SqliteStore) -> Non
 
 
 async def test_reading_writes_nothing(sqlite: SqliteStore) -> None:
-    """Nor does a claim that finds nothing: no batch of these waits for the disk."""
+    """Nor does a claim that finds nothing: a batch of such calls does not wait for the disk."""
     job = await sqlite.submit(new_job(handler="/other"))
     log = sqlite._path.with_name(f"{sqlite._path.name}-wal")
     before = (log.stat().st_size, log.stat().st_mtime_ns)
@@ -284,7 +284,7 @@ async def test_reading_writes_nothing(sqlite: SqliteStore) -> None:
 
 
 async def test_taking_a_delivery_writes_nothing(sqlite: SqliteStore) -> None:
-    """That it is taken is nothing to be kept."""
+    """The file does not record that a delivery is taken."""
     await sqlite.add(delivery())
     log = sqlite._path.with_name(f"{sqlite._path.name}-wal")
     before = (log.stat().st_size, log.stat().st_mtime_ns)
@@ -295,7 +295,7 @@ async def test_taking_a_delivery_writes_nothing(sqlite: SqliteStore) -> None:
 async def test_a_full_disk_fails_the_calls_and_nothing_else(
     sqlite: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing of a failed batch is kept; when there is room again the store works."""
+    """Nothing of a failed batch is kept; the store works again once there is room."""
     kept = await sqlite.submit(new_job())
     await pages(sqlite, 1)
     big = [new_job(body=b"x" * 100_000, idempotency_key=key) for key in (None, "k", None)]
@@ -314,7 +314,7 @@ async def test_a_full_disk_fails_the_calls_and_nothing_else(
 
 
 async def test_a_delivery_is_not_taken_by_a_batch_that_failed(sqlite: SqliteStore) -> None:
-    """It is due as before."""
+    """The delivery stays due."""
     await sqlite.add(delivery())
     await pages(sqlite, 1)
     outcomes = await asyncio.gather(
@@ -329,7 +329,7 @@ async def test_a_delivery_is_not_taken_by_a_batch_that_failed(sqlite: SqliteStor
 
 @pytest.mark.filterwarnings("error")
 async def test_what_cannot_be_stored_fails_alone(sqlite: SqliteStore) -> None:
-    """A job with an impossible value does not take those beside it along."""
+    """A job with an invalid value does not fail the jobs submitted beside it."""
     known = await sqlite.submit(new_job())
     outcomes = await asyncio.gather(
         sqlite.submit(new_job(webhook_url="https://\ud800")),
@@ -344,7 +344,7 @@ async def test_what_cannot_be_stored_fails_alone(sqlite: SqliteStore) -> None:
 
 
 async def test_a_cancelled_call_harms_no_other(sqlite: SqliteStore) -> None:
-    """Whenever it is cancelled, those of its batch and all later ones are done."""
+    """Whenever it is cancelled, the other calls of its batch and all later ones are done."""
     for turns in range(12):
         calls = [asyncio.create_task(sqlite.submit(new_job())) for _ in range(5)]
         for _ in range(turns):
@@ -356,7 +356,7 @@ async def test_a_cancelled_call_harms_no_other(sqlite: SqliteStore) -> None:
 
 
 async def test_closing_finishes_what_is_under_way(tmp_path: Path) -> None:
-    """Every call made before is answered, every call after is refused."""
+    """Every call made before the close is answered; every call after it is refused."""
     store = SqliteStore(tmp_path / "jobs.db")
     await store.open()
     calls = [asyncio.create_task(store.submit(new_job())) for _ in range(5)]
@@ -370,7 +370,7 @@ async def test_closing_finishes_what_is_under_way(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_close_closes_all_the_same(tmp_path: Path) -> None:
-    """The file is free soon after."""
+    """The file is released soon after."""
     store = SqliteStore(tmp_path / "jobs.db")
     await store.open()
     closing = asyncio.create_task(store.close())
@@ -383,7 +383,7 @@ async def test_a_cancelled_close_closes_all_the_same(tmp_path: Path) -> None:
 
 
 async def test_a_store_that_was_not_opened_fails(tmp_path: Path) -> None:
-    """Nothing is done with the file before."""
+    """It does not touch the file."""
     with pytest.raises(StoreFailed, match="not open"):
         await SqliteStore(tmp_path / "jobs.db").submit(new_job())
     assert not (tmp_path / "jobs.db").exists()
