@@ -68,6 +68,39 @@ def overhead(connections: list[int], rounds: int, seconds: float) -> None:
         )
 
 
+def against(python: str, connections: list[int], rounds: int, seconds: float) -> None:
+    """Print the same for another version of Potassium, which is installed for ``python``."""
+    table("connections", "figure", "this / before", "this", "before")
+    name = NAMES["a"]
+    with running(name, (name, python)) as servers:
+        for count in connections:
+            measured: list[list[load.Load]] = [[], []]
+            for server in servers:
+                load.post(server.port, BODY, connections=count, seconds=1)  # warm-up
+            for round_ in range(2 * rounds):
+                for index in (0, 1) if round_ % 2 else (1, 0):  # whoever is first has no advantage
+                    one = load.post(
+                        servers[index].port, BODY, connections=count, seconds=seconds / 2
+                    )
+                    measured[index].append(one)
+            for figure, of, form in (
+                ("requests/s", lambda one: one.rate, "{:.0f}"),
+                ("p99 latency", lambda one: one.p99 * 1000, "{:.2f} ms"),
+            ):
+                medians = [form.format(statistics.median(map(of, some))) for some in measured]
+                row(str(count), figure, ratio(measured[0], measured[1], of), *medians)
+    code = "import potassium"
+    times: list[list[float]] = [[], []]
+    for round_ in range(8 * rounds + 1):
+        for some, interpreter in zip(times, (sys.executable, python), strict=True):
+            started = time.perf_counter()
+            subprocess.run([interpreter, "-c", code], check=True)
+            if round_:
+                some.append(time.perf_counter() - started)
+    this, before = (statistics.median(some) for some in times)
+    row("", "import", f"{this / before:.2f}", f"{this * 1000:.0f} ms", f"{before * 1000:.0f} ms")
+
+
 def busy_share(seconds: float) -> None:
     """Print the share of time that the GPU thread spends in 5 ms handlers under a backlog."""
     with running("busy_potassium") as (server,):
@@ -107,8 +140,14 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 32, 128])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of a, b, c in turn")
     parser.add_argument("--seconds", type=float, default=4, help="seconds of load in each")
+    parser.add_argument(
+        "--before", help="an interpreter with another version of Potassium: compare with that alone"
+    )
     options = parser.parse_args()
     print(__doc__)
+    if options.before:
+        against(options.before, options.connections, options.rounds, options.seconds)
+        return
     print(f"Machine: {machine()}, load from {load.generator()}")
     print("a: Potassium; b: plain Starlette route; c: queue and a thread hop per request")
     print("Ratios are medians over the rounds, with the least and the most in brackets.")

@@ -96,12 +96,12 @@ class Server:
 
 
 @contextmanager
-def running(*names: str) -> Iterator[list[Server]]:
-    """Run the servers until the context exits."""
+def running(*names: str | tuple[str, str]) -> Iterator[list[Server]]:
+    """Run the servers until the context exits; a pair is a name and an interpreter."""
     with ExitStack() as stack:
         servers = []
         for name in names:
-            server = Server(name)
+            server = Server(name) if isinstance(name, str) else Server(name[0], python=name[1])
             stack.callback(server.stop)
             servers.append(server)
         for server in servers:

@@ -16,8 +16,6 @@ from potassium.config import (
     Webhooks,
     check_options,
     default_api_keys,
-    default_host,
-    default_port,
 )
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
@@ -83,9 +81,11 @@ class Potassium(Starlette):
         self.name = name
         self.optimized: list[Any] = []
         self._api_keys = check_keys(default_api_keys() if api_keys is None else api_keys)
-        self._parts = Assembly(limits or Limits(), webhooks or Webhooks(), debug=debug)
+        self._parts = Assembly(
+            limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
+        )
         self._runtime = self._parts.runtime
-        errors = error_answers(self._parts.handlers, debug=debug)
+        errors = error_answers(self._parts.handlers)
         super().__init__(
             debug=debug,
             routes=[*Health(name, self._runtime).routes(), *(routes or ())],
@@ -94,7 +94,7 @@ class Potassium(Starlette):
             lifespan=self.lifespan,
         )
         if jobs is not None:
-            self._parts.keep_jobs(jobs, self.router.routes)
+            self._parts.keep_jobs(jobs, self)
 
     @overload
     def init(self, function: Function, /) -> Function: ...
@@ -147,7 +147,7 @@ class Potassium(Starlette):
             return self.handler()(path)
         if options.get("timeout") is None:
             options["timeout"] = self._parts.limits.timeout
-        return self._parts.decorator("@app.handler", path, options, self.router.routes)
+        return self._parts.decorator("@app.handler", path, options, self)
 
     @overload
     def background(self, path: Function, /) -> Function: ...
@@ -176,7 +176,7 @@ class Potassium(Starlette):
         """
         if callable(path):
             return self.background()(path)
-        return self._parts.decorator("@app.background", path, options, self.router.routes)
+        return self._parts.decorator("@app.background", path, options, self)
 
     def result_webhook(self, url: str) -> Callable[[Function], Function]:
         """Post the JSON that a handler returns to ``url`` too, once its caller has the response.
@@ -264,8 +264,7 @@ class Potassium(Starlette):
         self._parts.check_complete()
         from potassium.server import serve  # noqa: PLC0415 - imports uvicorn
 
-        address = default_host() if host is None else host, default_port() if port is None else port
-        serve(self, self._runtime, self.name, address, options)
+        serve(self, self._runtime, self.name, host, port, options)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""

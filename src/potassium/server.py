@@ -19,7 +19,7 @@ import uvicorn
 import uvicorn.config
 from starlette.types import ASGIApp
 
-from potassium.config import check_options
+from potassium.config import check_options, default_host, default_port
 from potassium.engine import State
 from potassium.errors import StreamBroken, UsageError
 from potassium.serving.runtime import Runtime
@@ -39,14 +39,20 @@ CLOSING_TIME = 1  # second
 logger = logging.getLogger("potassium")
 
 
-def serve(
-    app: ASGIApp, runtime: Runtime, name: str, address: tuple[str, int], options: dict[str, Any]
+def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
+    app: ASGIApp,
+    runtime: Runtime,
+    name: str,
+    host: str | None,
+    port: int | None,
+    options: dict[str, Any],
 ) -> None:
-    """Serve ``app`` at ``address``, host and port, until SIGINT or SIGTERM; blocks.
+    """Serve ``app`` until SIGINT or SIGTERM; blocks.
 
-    ``options`` are passed to ``uvicorn.Config``. On the first signal, the server stops admitting
-    calls. It still answers, readiness with 503, until all admitted calls have ended or the grace
-    period is over. A second signal, or one before the app has started, ends the process at once.
+    If ``host`` or ``port`` is None, the environment decides. ``options`` are passed to
+    ``uvicorn.Config``. On the first signal, the server stops admitting calls. It still answers,
+    readiness with 503, until all admitted calls have ended or the grace period is over. A second
+    signal, or one before the app has started, ends the process at once.
 
     Raises:
         UsageError: an option is invalid, or an event loop is already running.
@@ -59,9 +65,10 @@ def serve(
             "app.serve() blocks and runs an event loop of its own. Inside one, as in a notebook, "
             "write: await uvicorn.Server(uvicorn.Config(app)).serve()"
         )
-    config = _config(app, address, options)
+    host = default_host() if host is None else host
+    port = default_port() if port is None else port
+    config = _config(app, host, port, options)
     sockets = None
-    host, port = address
     if config.fd is None and config.uds is None:
         # Before the model is loaded, so that a port that is taken is reported at once.
         sockets = [_bind(host, port)]
@@ -140,7 +147,7 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def _config(app: ASGIApp, address: tuple[str, int], options: dict[str, Any]) -> uvicorn.Config:
+def _config(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> uvicorn.Config:
     for option in ("workers", "reload"):
         if options.get(option):
             raise UsageError(
@@ -148,7 +155,6 @@ def _config(app: ASGIApp, address: tuple[str, int], options: dict[str, Any]) -> 
                 f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
             )
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
-    host, port = address
     return uvicorn.Config(
         app,
         host=host,

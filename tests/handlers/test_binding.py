@@ -14,6 +14,7 @@ from potassium.engine import Job
 from potassium.errors import InvalidInput, MalformedJSON, UnsupportedMediaType
 from potassium.handlers.binding import argument_of, binding_of
 from potassium.http.message import Message
+from potassium.http.request import request_of
 
 JSON = [(b"content-type", b"application/json")]
 
@@ -88,7 +89,7 @@ def test_a_request_is_passed_as_it_is() -> None:
     operation = operation_on("whole", lambda _: None)
     job = Job(operation, binding_of(whole)(one), loop.create_future(), origin=one)
     loop.close()
-    argument = argument_of(job)
+    argument = argument_of(job, request_of(job))
     assert (type(argument), argument.id, argument.body) == (Request, "id", b"not json")
 
 

@@ -101,12 +101,13 @@ class Job:
         return self.future.done() and (self.stream is None or self.stream.is_over)
 
     def drop_input(self) -> None:
-        """Drop its input: the job will never run, but may remain in the queue for long."""
+        """Let go of what the job runs with, which may be large, once nothing will use it."""
         self.argument = self.origin = None
 
     def settle(self) -> None:
-        """Settle the job with its outcome; has no effect if it is already settled."""
+        """Give the job its outcome, unless it has one already. Nothing runs for it any more."""
         outcome, self.outcome = self.outcome, None
+        self.drop_input()
         if not self.future.done():
             self.future.set_result(outcome)
 

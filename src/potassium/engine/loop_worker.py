@@ -47,28 +47,32 @@ class LoopWorker:
         Cancellation fails the current job with ``Draining`` and leaves the queue as it is.
         """
         while True:
-            job = await self.jobs.get()
-            started = self._clock()
-            if job.is_unwanted(started):
-                job.call_off(DeadlineExceeded())  # if it is not called off already
-                continue
-            # A task of its own, so that a caller that leaves can call off this job alone, and a
-            # handler that cancels itself does not end the lane.
-            task = asyncio.ensure_future(self._outcome(job))
-            job.interrupt = task.cancel
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError:
-                task.cancel()
-                await asyncio.wait({task})
-                self._end(job, Failure(Draining("The server stopped before the call finished.")))
-                raise
-            # A task that was cancelled before its first step has no result.
-            self._end(job, None if task.cancelled() else task.result())
-            self._operation.service_time.add(self._clock() - started)
+            await self._run_next()
+
+    async def _run_next(self) -> None:
+        job = await self.jobs.get()
+        started = self._clock()
+        if job.is_unwanted(started):
+            job.call_off(DeadlineExceeded())  # if it is not called off already
+            return
+        # A task of its own, so that a caller that leaves can call off this job alone, and a
+        # handler that cancels itself does not end the lane.
+        task = asyncio.ensure_future(self._outcome(job))
+        job.interrupt = task.cancel
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})
+            self._end(job, Failure(Draining("The server stopped before the call finished.")))
+            raise
+        # A task that was cancelled before its first step has no result.
+        self._end(job, None if task.cancelled() else task.result())
+        self._operation.service_time.add(self._clock() - started)
 
     def _end(self, job: Job, outcome: object) -> None:
         if job.stream is not None:
+            job.drop_input()
             job.stream.end(outcome if isinstance(outcome, Failure) else None)
         else:
             job.outcome = outcome

@@ -10,13 +10,14 @@ from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.errors import PotassiumError
 
-__all__ = ["AsyncSteps", "Steps", "Stream"]
+__all__ = ["NOT_RUNNING", "AsyncSteps", "Steps", "Stream"]
 
 # The buffer between thread and caller. A text of any usual length fits as a whole, so that its
 # generator can finish however slowly the text is read.
 BUFFER = 1024 * 1024  # bytes
 # How far a handler that pushes may be ahead: it cannot step aside, and all others wait for it.
 PUSH_BUFFER = 16 * BUFFER  # bytes
+NOT_RUNNING = "request.send() works only in a plain handler, while it is running."
 CHUNK_OVERHEAD = 64  # bytes that a chunk takes in addition to its content
 
 

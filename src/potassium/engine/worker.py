@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
-from potassium.engine.stream import Steps, Stream
+from potassium.engine.stream import NOT_RUNNING, Steps, Stream
 from potassium.engine.stream_slots import StreamSlots
 from potassium.errors import DeadlineExceeded, UsageError, WorkerFailed
 
@@ -153,6 +153,7 @@ class Worker:
             outcome = job.operation.run(job)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
             outcome = self._failure(error)
+        job.argument = None  # tensors, perhaps, which no later step needs
         if isinstance(outcome, Steps):
             stream = job.stream or self._new_stream(job)
             stream.steps = outcome
@@ -161,6 +162,8 @@ class Worker:
             job.stream.end(outcome if isinstance(outcome, Failure) else self._lateness(job))
         else:
             job.outcome = outcome
+            return
+        job.drop_input()  # job and stream refer to each other, and to nothing large
 
     def _lateness(self, job: Job) -> Failure | None:
         """Return the failure of a call that saw its deadline pass and so ended early, or None."""
@@ -200,6 +203,8 @@ class Worker:
             for job in left.values():
                 job.outcome = failure
                 done.append(job)
+        for job in jobs:
+            job.argument = None  # as above
         now = self._clock()
         operation.service_time.add((now - started) / len(jobs))
         return done, now
@@ -217,9 +222,7 @@ class Worker:
             if job.stream is not None:
                 return job.stream
             if self.current is not job or job.operation.batching is not None:
-                raise UsageError(
-                    "request.send() works only in a plain handler, while it is running."
-                )
+                raise UsageError(NOT_RUNNING)
             return self._new_stream(job)
 
     def _new_stream(self, job: Job) -> Stream[Job]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from potassium.errors import InvalidInput, MalformedJSON, UsageError
 from potassium.http.message import Message
-from potassium.http.request import Request, request_of
+from potassium.http.request import Request
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -66,9 +66,9 @@ def binding_of(
         return _binding(_of_items(annotation) if batched else annotation)
 
 
-def argument_of(job: "Job") -> Any:
-    """Return the argument for the function that runs for ``job``."""
-    return request_of(job) if job.argument is WHOLE_REQUEST else job.argument
+def argument_of(job: "Job", request: Request) -> Any:
+    """Return what the function gets that runs for ``job``, which serves ``request``."""
+    return request if job.argument is WHOLE_REQUEST else job.argument
 
 
 def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:

@@ -16,8 +16,10 @@ logger = logging.getLogger("potassium")
 class Init:
     """Runs the app's ``init`` function, if it has one, and puts its result into the cache."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, set_cache: Callable[[dict[str, Any]], object]) -> None:
+        """Call ``set_cache``, which an app may override, to put something into ``cache``."""
         self._cache = cache
+        self._set_cache = set_cache
         self._function: Callable[[], Any] | None = None
 
     def register(self, function: Callable[[], Any]) -> None:
@@ -53,7 +55,7 @@ class Init:
         before = self._cache.contents
         contents = self._function()
         if contents is not None:
-            self._cache.replace(contents)
+            self._set_cache(contents)
         elif self._cache.contents is before and not before:
             # It may have loaded the model into globals, so this is not a warning.
             logger.info("init returned nothing and set no cache: handlers get an empty dict")

@@ -65,9 +65,10 @@ def operation_of(
 
 def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job], Any]:
     def run(job: Job) -> Any:
-        token = CURRENT.set(job)
+        request = request_of(job)
+        token = CURRENT.set(request)
         _tell_begun(job)
-        argument = argument_of(job)
+        argument = argument_of(job, request)
         try:
             try:
                 return answer(job, handle(argument))
@@ -92,9 +93,10 @@ def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job],
 
 def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
     async def run(job: Job) -> Any:
-        CURRENT.set(job)  # each call has its own task, and so its own context
+        request = request_of(job)
+        CURRENT.set(request)  # each call has its own task, and so its own context
         _tell_begun(job)
-        result = handle(argument_of(job))
+        result = handle(argument_of(job, request))
         if inspect.isawaitable(result):
             result = await result
         body = _open_body(job, result)
@@ -115,7 +117,7 @@ def _run_batch(
             _tell_begun(job)
         batch = BatchRun(
             handle,
-            [argument_of(job) for job in jobs],
+            [argument_of(job, request_of(job)) for job in jobs],
             weight=lambda part: batching.weight(len(part), max(jobs[i].cost for i in part)),
             ceiling=batching.ceiling,
             is_wanted=lambda index: not jobs[index].is_unwanted(time.monotonic()),
@@ -174,9 +176,10 @@ def _open_body(job: Job, result: Any) -> Any:
 
 def _prepare(step: Function) -> Callable[[Job], Any]:
     def prepare(job: Job) -> Any:
-        token = CURRENT.set(job)
+        request = request_of(job)
+        token = CURRENT.set(request)
         try:
-            return step(argument_of(job))
+            return step(argument_of(job, request))
         finally:
             CURRENT.reset(token)
 
@@ -184,12 +187,12 @@ def _prepare(step: Function) -> Callable[[Job], Any]:
 
 
 def _cost(batching: Batching) -> Callable[[Job], float]:
-    return lambda job: batching.cost_of(argument_of(job))
+    return lambda job: batching.cost_of(argument_of(job, request_of(job)))
 
 
 def _finish(step: Function) -> Callable[[Job, Any], Reply]:
     def finish(job: Job, result: Any) -> Reply:
-        token = CURRENT.set(job)
+        token = CURRENT.set(request_of(job))
         try:
             finished = step(result)
             if _open_body(job, finished) is not None:

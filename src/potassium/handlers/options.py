@@ -126,5 +126,6 @@ def documented(decorator: Callable[..., Any]) -> Callable[..., Any]:
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     decorator.__signature__ = signature.replace(parameters=[*own, *known])  # type: ignore[attr-defined]
     about = (inspect.getdoc(HandlerOptions) or "").partition("Attributes:\n")[2].rstrip()
-    decorator.__doc__ = (inspect.getdoc(decorator) or "").replace(PLACEHOLDER, about)
+    if decorator.__doc__ is not None:  # as under python -OO
+        decorator.__doc__ = (inspect.getdoc(decorator) or "").replace(PLACEHOLDER, about)
     return decorator

@@ -53,7 +53,6 @@ class Registry:
             options,
             self._cache,
             is_background=is_background,
-            webhook_url=self._unclaimed.get(function),
         )
         if handler.path in self._handlers:
             other = name_of(self._handlers[handler.path].function)
@@ -61,9 +60,9 @@ class Registry:
                 f"POST {handler.path} is already answered by {other}; give this one its own path: "
                 '@app.handler("/other").'
             )
-        self._unclaimed.pop(function, None)
-        self._handlers[handler.path] = handler
-        return handler
+        url = self._unclaimed.pop(function, None)
+        self._handlers[handler.path] = replace(handler, webhook_url=url)
+        return self._handlers[handler.path]
 
     def post_results(self, function: Callable[..., Any], url: str) -> None:
         """Post to ``url`` what ``function`` returns, on every path it handles now or later."""

@@ -5,6 +5,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from potassium.engine import Job
+from potassium.engine.stream import NOT_RUNNING
 from potassium.errors import DeadlineExceeded, UsageError
 from potassium.http.message import Message
 
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CURRENT", "Request", "current_request", "request_of"]
 
-CURRENT: ContextVar[Job] = ContextVar("current_job")
-"""The job that the running code works on; its ``origin`` is a ``Message``."""
-
-NOT_RUNNING = "request.send() works only in a plain handler, while it is running."
+CURRENT: ContextVar["Request"] = ContextVar("current_request")
 
 
 class Request:
@@ -39,6 +37,14 @@ class Request:
     def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self._message = Message(request_id, headers, body)
         self._job: Job | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both belong to the same call: each step of it has an object of its own."""
+        return isinstance(other, Request) and other._message is self._message
+
+    def __hash__(self) -> int:
+        """Return the same for all steps of a call."""
+        return hash(self._message)
 
     @property
     def id(self) -> str:
@@ -165,7 +171,7 @@ def current_request() -> Request:
 
     """
     try:
-        return request_of(CURRENT.get())
+        return CURRENT.get()
     except LookupError:
         raise UsageError("current_request() was called outside a handler.") from None
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.routing import BaseRoute, Route
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from potassium.config import Jobs, Limits, Webhooks
 from potassium.engine import Operation
@@ -37,9 +38,17 @@ class Assembly:
 
     """
 
-    def __init__(self, limits: Limits, webhooks: Webhooks, *, debug: bool) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        webhooks: Webhooks,
+        set_cache: Callable[[dict[str, Any]], object],
+        *,
+        debug: bool,
+    ) -> None:
+        """Begin without handlers; ``set_cache`` gets what ``init`` returns."""
         self.cache = Cache()
-        self._init = Init(self.cache)
+        self._init = Init(self.cache, set_cache)
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
         self._plan = Plan(
@@ -66,11 +75,11 @@ class Assembly:
         self._init.register(function)
 
     def decorator(
-        self, name: str, path: str, options: HandlerOptions, routes: list[BaseRoute]
+        self, name: str, path: str, options: HandlerOptions, app: Starlette
     ) -> Callable[[Function], Function]:
         """Return a decorator that makes a function a handler; ``name`` is its public name.
 
-        The handler's route is inserted into ``routes``, before all routes that are not handlers'.
+        The handler's route is inserted into those of ``app``, before all that are not handlers'.
 
         Raises:
             UsageError: the path or an option is invalid.
@@ -85,13 +94,13 @@ class Assembly:
             self._check_open(name)
             handler = self._registry.add(function, path, options, is_background=is_background)
             endpoint = Endpoint(
-                handler.path, self.handlers, self.runtime, self.limits, debug=self._plan.debug
+                handler.path, self.handlers, self.runtime, self.limits, debug=app.debug
             )
             self.endpoints[handler.path] = endpoint
             if is_background and self._plan.jobs is None:
-                self.keep_jobs(Jobs(), routes)
+                self.keep_jobs(Jobs(), app)
             route = Route(handler.path, endpoint, methods=["POST"], name=name_of(function))
-            routes.insert(len(self.handlers) - 1, route)
+            app.router.routes.insert(len(self.handlers) - 1, route)
             return function
 
         return decorate
@@ -106,8 +115,8 @@ class Assembly:
         self._check_open("@app.result_webhook")
         self._registry.post_results(function, url)
 
-    def keep_jobs(self, jobs: Jobs, routes: list[BaseRoute]) -> None:
-        """Keep background jobs as ``jobs`` says, and append the routes for them to ``routes``."""
+    def keep_jobs(self, jobs: Jobs, app: Starlette) -> None:
+        """Keep background jobs as ``jobs`` says; their routes go behind all others of ``app``."""
         from potassium.jobs.routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
 
         async def service() -> "JobService":
@@ -116,7 +125,7 @@ class Assembly:
             return services.jobs
 
         self._plan.jobs = jobs
-        routes += JobRoutes(service).routes()
+        app.router.routes += JobRoutes(service).routes()
 
     def check_complete(self) -> None:
         """Check what can only be checked once all decorators have run.

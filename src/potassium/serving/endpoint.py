@@ -79,6 +79,7 @@ class Endpoint:
                 priority=priority_of(scope) if self._priorities else Priority.NORMAL,
                 origin=message,
             )
+            del argument  # the job lets go of it as soon as it has run
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
                 sender = StreamSender(message.form, request_id, send, self._stall_timeout)

@@ -15,13 +15,15 @@ from potassium.serving.request_ids import request_id_of
 __all__ = ["error_answers"]
 
 
-def error_answers(handlers: Collection[str], *, debug: bool) -> dict[Any, ExceptionHandler]:
+def error_answers(handlers: Collection[str]) -> dict[Any, ExceptionHandler]:
     """Return exception handlers that answer each kind of error with a problem document.
 
-    ``debug`` adds tracebacks, and lists the paths in ``handlers`` if a path is not found.
+    While the app has ``debug``, tracebacks are added, and the paths in ``handlers`` are listed if a
+    path is not found.
     """
 
     async def answer(request: Request, error: Exception) -> Response:
+        debug = request.app.debug
         if isinstance(error, HTTPException):
             known = handlers if debug else ()
             error = explained(error, request.method, request.scope["path"], known)

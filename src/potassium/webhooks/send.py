@@ -30,5 +30,5 @@ def send_webhook(url: str, json: Any) -> None:
         raise UsageError(
             "send_webhook() works only in the handlers of a running app, on their own threads."
         )
-    job = CURRENT.get(None)
-    outbox.post_from_thread(url, encode(json), "" if job is None else job.origin.id)
+    request = CURRENT.get(None)
+    outbox.post_from_thread(url, encode(json), "" if request is None else request.id)
