@@ -143,7 +143,7 @@ def test_encodes_what_handlers_return(value: object, document: str) -> None:
         (1j, "complex"),
         (np.array([1j]), "complex"),
         (torch.tensor([1j]), "complex"),
-        (2**70, "64-bit"),
+        pytest.param(10**5000, "too many digits", id="5001 digits"),
         ("\ud800", "UTF-8"),
         ({(1, 2): 3}, "key"),
         ((number for number in [1]), "generator"),
@@ -166,7 +166,7 @@ def test_what_cannot_be_sent_is_named(value: object, named: str) -> None:
         ({"a": Box("cat", [0, object()])}, "a.corners[1]"),
         (Hiding(object(), object()), "shown"),
         ({"a": {"b": {(1, 2): 3}}}, "a.b"),
-        ([1, 2**70], "[1]"),
+        pytest.param([1, 10**5000], "[1]", id="5001 digits"),
         ({"texts": ["a", "\ud800"]}, "texts[1]"),
         ({"a": UserDict(b=[Pair(1, object())])}, "a.b[0][1]"),  # type: ignore[arg-type]
         ({"a": np.array([[1, object()]], dtype=object)}, "a[0][1]"),
@@ -181,7 +181,7 @@ def test_what_cannot_be_sent_is_found(value: object, path: str) -> None:
     assert caught.value.detail.startswith(f"The result cannot be sent as JSON at {path}: ")
 
 
-@pytest.mark.parametrize("value", [object(), 2**70, {(1, 2): 3}], ids=repr)
+@pytest.mark.parametrize("value", [object(), {(1, 2): 3}], ids=repr)
 def test_a_culprit_that_is_the_whole_result_has_no_place_in_it(value: object) -> None:
     """If the culprit is the whole result, no location is named."""
     with pytest.raises(UnserializableOutput, match="sent as JSON: "):

@@ -1,33 +1,39 @@
-"""Conversion between Python values and JSON in UTF-8.
-
-numpy, torch and pydantic are never imported here, only looked up among the modules that the app
-has imported: without them, no value of their classes can exist.
-"""
+"""Conversion between Python values and JSON in UTF-8."""
 
 import dataclasses
+import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from potassium.errors import MalformedJSON, UnserializableOutput
+from potassium.http.plain_values import exact, plain
 
 __all__ = ["decode", "encode"]
 
 FAST = orjson.OPT_SERIALIZE_NUMPY
-# Slower: takes keys that are not strings, and arrays of any memory layout, as lists.
+# Slower: takes keys that are not strings.
 THOROUGH = orjson.OPT_NON_STR_KEYS
+
+# What orjson's own way with numpy makes of a date that is missing.
+MISSING = b"1677-09-21T00:12:43.145224"
+
+# Integers of up to 19 digits may fit into 64 bits; orjson turns longer ones into other numbers.
+LONG_INTEGER = b"0" * 19
+DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(".") for byte in range(128)).ljust(
+    256, b"."
+)
 
 DEEPEST = 254  # levels of nesting that orjson can encode
 NAME = re.compile(r"[^\W\d]\w{0,63}")  # a key that may be shown; others may be user data
 
 
 def decode(body: bytes) -> Any:
-    """Return the value of a JSON document (RFC 8259) in UTF-8.
+    """Return the value of a JSON document (RFC 8259) in UTF-8; integers of any size are exact.
 
     Raises:
         MalformedJSON: ``body`` is not valid JSON. This includes ``NaN`` and ``Infinity``, numbers
@@ -35,37 +41,51 @@ def decode(body: bytes) -> Any:
 
     """
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         detail = "The body is empty." if not body else f"The body is not valid JSON: {error}."
         raise MalformedJSON(detail) from None
+    if len(body) > len(LONG_INTEGER) and LONG_INTEGER in body.translate(DIGITS):
+        return _exactly(body)
+    return value
 
 
 def encode(value: Any) -> bytes:
     """Return ``value`` as a JSON document in UTF-8.
 
-    Beyond the types of JSON, it accepts dataclasses, pydantic models, datetimes, UUIDs, enums,
-    named tuples, sets, numpy arrays and scalars, and torch tensors of any shape (moved to host
-    memory). NaN and the infinities become ``null``.
+    Beyond the types of JSON, it accepts dataclasses, pydantic models (by alias), datetimes, UUIDs,
+    enums, named tuples (as lists), sets, numpy arrays and scalars, pandas Series, and torch tensors
+    of any shape (moved to host memory). Keys may be of any scalar type, and integers of any size.
+    NaN, the infinities and missing dates become ``null``.
 
     Raises:
-        UnserializableOutput: ``value`` contains anything else, an integer of more than 64 bits, or
-            more than 254 levels of nesting; the message says where.
+        UnserializableOutput: ``value`` contains anything else, or more than 254 levels of nesting;
+            the message says where.
 
     """
+    with suppress(TypeError):
+        encoded = orjson.dumps(value, plain, FAST)
+        if "numpy" not in sys.modules or MISSING not in encoded:
+            return encoded
+    with suppress(TypeError):
+        return orjson.dumps(value, plain, THOROUGH)
     try:
-        return orjson.dumps(value, _plain, FAST)
-    except TypeError:
-        pass
-    try:
-        return orjson.dumps(value, _plain, THOROUGH)
-    except TypeError as error:
+        return orjson.dumps(exact(value), plain)
+    except (TypeError, RecursionError) as error:
         path, reason = _culprit(value, error)
         at = f" at {path}" if path else ""
         raise UnserializableOutput(f"The result cannot be sent as JSON{at}: {reason}.") from error
 
 
-def _culprit(value: Any, error: TypeError) -> tuple[str, TypeError]:
+def _exactly(body: bytes) -> Any:
+    """Return the value of a valid document, by a parser that is slower and knows long integers."""
+    try:
+        return json.loads(body)
+    except RecursionError:  # this parser takes fewer levels
+        raise MalformedJSON("The body is nested too deeply for its long integers.") from None
+
+
+def _culprit(value: Any, error: Exception) -> tuple[str, Exception]:
     """Return the path to the part of ``value`` that raised ``error``, and that part's own error.
 
     Encodes the parts along the path once more at each level of nesting. The path, such as
@@ -77,8 +97,8 @@ def _culprit(value: Any, error: TypeError) -> tuple[str, TypeError]:
     for _ in range(DEEPEST):
         for step, inner in _parts(value):
             try:
-                orjson.dumps(inner, _plain, THOROUGH)
-            except TypeError as inner_error:
+                orjson.dumps(exact(inner), plain)
+            except (TypeError, RecursionError) as inner_error:
                 path, value, error = path + step, inner, inner_error
                 break
         else:
@@ -95,7 +115,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         return
     if not isinstance(value, dict | list | tuple):
         with suppress(Exception):  # raised by the value's class, or by torch
-            value = _plain(value)
+            value = plain(value)
     if isinstance(value, dict):
         for key, inner in value.items():
             yield _step(key), inner
@@ -106,35 +126,3 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _step(key: object) -> str:
     return f".{key}" if isinstance(key, str) and NAME.fullmatch(key) else "[...]"
-
-
-def _plain(value: Any) -> Any:
-    """Convert a value that orjson does not support into one that it does."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return _array(value.detach().cpu(), torch)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
-        # Not contiguous, or of a dtype that orjson cannot write. Python has no number type for a
-        # long double either: its tolist() returns a long double again.
-        return float(value) if isinstance(value, numpy.longdouble) else value.tolist()
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, AbstractSet | tuple):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is not JSON serializable")
-
-
-def _array(tensor: Any, torch: Any) -> Any:
-    """Return a tensor in host memory as a numpy array, or as lists if numpy cannot represent it."""
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.dtype is torch.bfloat16:
-        tensor = tensor.float()
-    try:
-        return tensor.numpy()
-    except (RuntimeError, TypeError):
-        return tensor.tolist()
