@@ -8,7 +8,7 @@ PotassiumError
 ├── 408 BodyTimeout
 ├── 409 JobHasEnded
 ├── 413 BodyTooLarge
-├── 415 UnsupportedMediaType
+├── 415 UnsupportedMediaType, UnsupportedEncoding
 ├── 422 InvalidInput, IdempotencyKeyReused, WebhookUrlRefused
 ├── 499 JobCancelled (in the job's document), ClientLeft (sent to nobody)
 ├── 500 HandlerError, Interrupted, UnserializableOutput
@@ -47,6 +47,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnserializableOutput",
+    "UnsupportedEncoding",
     "UnsupportedMediaType",
     "UsageError",
     "WebhookUrlRefused",
@@ -139,6 +140,18 @@ class UnsupportedMediaType(PotassiumError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class UnsupportedEncoding(PotassiumError):
+    """The body is compressed, and the handler does not take it so (RFC 9110, section 15.5.16)."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Accept-Encoding``, with what the server takes."""
+        return {"Accept-Encoding": "identity"}
 
 
 class InvalidInput(PotassiumError):

@@ -1,9 +1,11 @@
 """Running a batch through a handler: results in order, and each failure its own item's."""
 
+from collections import deque
 from math import log2
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given
@@ -163,3 +165,46 @@ def test_outcomes_are_known_as_soon_as_they_are() -> None:
     run = BatchRun(model, range(8), weight=len, ceiling=Ceiling()).outcomes()
     assert next(run) == (0, 0)
     assert len(model.runs) == 2
+
+
+class TopK(NamedTuple):
+    values: list[float]
+    indices: list[int]
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        TopK([0.5, 0.4], [0, 1]),
+        torch.topk(torch.ones(2), 1),
+        {"a": 1, "b": 2},
+        {1, 2},
+        pandas.DataFrame({"who": ["Ann", "Bob"], "score": [1.0, 2.0]}),
+        "ab",
+        b"ab",
+        torch.tensor(1.0),
+    ],
+    ids=lambda results: type(results).__name__,
+)
+def test_what_is_not_a_list_of_results_is_refused_whatever_its_length(results: Any) -> None:
+    """Otherwise callers would get each other's data, with 200."""
+    errors = failed(outcomes(lambda _: results, range(2)))
+    assert [type(error) for error in errors.values()] == [WrongCountError] * 2
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [1, 2],
+        (1, 2),
+        np.array([1, 2]),
+        torch.tensor([1, 2]),
+        deque([1, 2]),
+        iter([1, 2]),
+        range(1, 3),
+    ],
+    ids=lambda results: type(results).__name__,
+)
+def test_results_may_come_in_any_kind_of_list(results: Any) -> None:
+    """Also as the first dimension of an array or a tensor."""
+    assert [int(one) for one in outcomes(lambda _: results, range(2)).values()] == [1, 2]

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import logging
 import threading
 import weakref
@@ -166,7 +167,7 @@ def failing(app: Potassium) -> Potassium:
             "object",
             500,
             "unserializable_output",
-            "The result cannot be sent as JSON: Type is not JSON serializable: object.",
+            "The result cannot be sent as JSON: object is not JSON serializable.",
         ),
     ],
 )
@@ -300,3 +301,59 @@ async def test_calls_leave_no_reference_cycles(app: Potassium) -> None:
             assert [one() for one in alive] == [None] * 3
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("detail", [{"field": "size", "max": None}, [1, {"a": "b"}]], ids=repr)
+async def test_a_detail_that_is_json_arrives_as_json(app: Potassium, detail: Any) -> None:
+    """As other frameworks send it, and not as the text of a Python repr."""
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        raise HTTPException(422, detail)
+
+    async with client(app) as http:
+        assert (await http.post("/", json={})).json()["detail"] == detail
+
+
+async def test_a_detail_of_another_kind_arrives_as_its_text(app: Potassium) -> None:
+    """An exception that was passed on as the detail, for example."""
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        raise HTTPException(409, ValueError("taken"))  # type: ignore[arg-type]  # as people do
+
+    async with client(app) as http:
+        assert (await http.post("/", json={})).json()["detail"] == "taken"
+
+
+def as_dict(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
+    return json_in
+
+
+def as_bytes(cache: dict[str, Any], body: bytes) -> int:
+    return len(body)
+
+
+def as_request(cache: dict[str, Any], request: Request) -> int:
+    return len(request.body)
+
+
+@pytest.mark.parametrize(
+    ("function", "coding", "status"),
+    [
+        (as_dict, "gzip", 415),
+        (as_dict, "identity", 400),  # it is not what it says
+        (as_bytes, "br", 415),
+        (as_request, "gzip", 200),
+    ],
+)
+async def test_a_compressed_body_is_called_by_its_name(
+    app: Potassium, function: Any, coding: str, status: int
+) -> None:
+    """It is not said to be bad JSON; a handler that sees the headers may decompress it itself."""
+    app.handler(function)
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    async with client(app) as http:
+        answer = await http.post("/", content=gzip.compress(b"{}"), headers=headers)
+    assert answer.status_code == status
+    assert (answer.headers.get("accept-encoding") == "identity") == (status == 415)

@@ -1,6 +1,7 @@
 """Runs a batched handler so that an item that fails does not fail the others."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -9,8 +10,6 @@ from potassium.errors import OutOfMemory, WorkerFailed
 from potassium.handlers.accelerator import free_memory, is_fatal, is_out_of_memory, to_host
 
 __all__ = ["BatchRun", "WrongCountError"]
-
-NO_LISTS = (Mapping, set, frozenset, str, bytes)  # sized, but not one result per item
 
 Outcome = tuple[int, Any]  # an item's index, and its result or Failure
 
@@ -114,7 +113,7 @@ class BatchRun:
         results = self._function([self._items[index] for index in part])
         if hasattr(type(results), "__next__"):
             results = list(results)
-        if isinstance(results, NO_LISTS) or not _has_length(results):
+        if not _is_list(results):
             raise WrongCountError(
                 f"expected a list of {len(part)} results, got {type(results).__name__}"
             )
@@ -140,10 +139,18 @@ class BatchRun:
             return Failure(refusal)
 
 
-def _has_length(results: Any) -> bool:
-    """Return whether ``results`` has a length; a zero-dimensional tensor or array has none."""
-    try:
-        len(results)
-    except TypeError:
-        return False
-    return True
+def _is_list(results: Any) -> bool:
+    """Return whether ``results`` has one result for each item: a list, a tuple, an array, a tensor.
+
+    What else has a length, has it for another reason: the pair that ``torch.topk`` returns, the
+    columns of a table, the keys of a mapping. Of the right length by chance, it would answer
+    callers with each other's data.
+    """
+    if isinstance(results, tuple):
+        return type(results) is tuple
+    if isinstance(results, Sequence):
+        return not isinstance(results, str | bytes | bytearray | memoryview)
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    is_array = numpy is not None and isinstance(results, numpy.ndarray)
+    is_tensor = torch is not None and isinstance(results, torch.Tensor)
+    return (is_array or is_tensor) and results.ndim > 0

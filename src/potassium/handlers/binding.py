@@ -119,6 +119,7 @@ def _whole_request(_: Message) -> object:
 
 
 def _raw_body(message: Message) -> bytes:
+    message.refuse_compressed()
     return message.body
 
 

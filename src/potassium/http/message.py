@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from potassium.errors import UnsupportedMediaType
+from potassium.errors import UnsupportedEncoding, UnsupportedMediaType
 from potassium.http.codec import decode
 from potassium.http.negotiation import stream_format
 from potassium.http.response import NOT_GIVEN
@@ -70,11 +70,13 @@ class Message:
         """The body's JSON value, decoded only once.
 
         Raises:
+            UnsupportedEncoding: the body is compressed.
             UnsupportedMediaType: the request's ``Content-Type`` is not JSON.
             MalformedJSON: the body is not valid JSON.
 
         """
         if self._json is NOT_GIVEN:
+            self.refuse_compressed()
             if not self._is_json():
                 raise UnsupportedMediaType(JSON_WANTED)
             self._json = decode(self.body)
@@ -91,6 +93,17 @@ class Message:
         """Return the format for a stream whose status and headers the app has set."""
         self._form = self.form.set_by_app(status, headers)
         return self._form
+
+    def refuse_compressed(self) -> None:
+        """Refuse a body that is not what it stands for, for code that does not see the headers.
+
+        Raises:
+            UnsupportedEncoding: the body has a content coding.
+
+        """
+        for name, value in self.raw_headers:
+            if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                raise UnsupportedEncoding("Send the body without Content-Encoding, uncompressed.")
 
     def _is_json(self) -> bool:
         for name, value in self.raw_headers:

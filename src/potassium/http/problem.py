@@ -40,7 +40,8 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
     a handler raised; without it, no traceback leaves the server.
     """
     if isinstance(error, HTTPException):
-        status, detail = error.status_code, str(error.detail)
+        status = error.status_code
+        detail: Any = error.detail if isinstance(error.detail, dict | list) else str(error.detail)
         # The code that raised it may have given numbers.
         headers: Mapping[str, str] = {str(a): str(b) for a, b in (error.headers or {}).items()}
         code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
