@@ -16,6 +16,7 @@ import uvicorn
 from potassium import Potassium, UsageError
 from potassium.config import default_port
 from potassium.engine import State
+from potassium.server import _Seldom
 
 Served = dict[str, Any]
 LOGGERS = ["potassium", "uvicorn", "uvicorn.access"]
@@ -45,7 +46,9 @@ def served(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ser
             )
 
         monkeypatch.setattr(uvicorn.Server, "run", run)
-        app.serve(**options)
+        with monkeypatch.context() as patch:
+            patch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+            app.serve(**options)
         return seen
 
     return serve
@@ -279,3 +282,39 @@ def test_signal_handlers_are_put_back(server: uvicorn.Server) -> None:
         server.started = True
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_log_handlers_of_the_apps_own_stay(app: Potassium, served: Callable[..., Served]) -> None:
+    """They get our lines; none of ours is added that would write each line twice."""
+    ours = logging.getLogger("potassium")
+    own = logging.NullHandler()
+    ours.addHandler(own)
+    try:
+        served(port=0)
+        assert ours.handlers == [own]
+        assert ours.level == logging.INFO
+    finally:
+        ours.removeHandler(own)
+
+
+def test_idle_connections_outlive_those_of_balancers(served: Callable[..., Served]) -> None:
+    """They close theirs after 60 s; a server that is earlier may do so as a request is sent."""
+    assert served(port=0)["config"].timeout_keep_alive > 60
+
+
+def test_lines_that_any_client_can_cause_are_written_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once a minute each; all other lines always."""
+    now = 0.0
+    monkeypatch.setattr("potassium.server.time.monotonic", lambda: now)
+    passes = _Seldom()
+
+    def written(line: str) -> bool:
+        return passes(logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, line, (), None))
+
+    upgrade, other = "Unsupported upgrade request.", "Something else."
+    assert [written(upgrade) for _ in range(3)] == [True, False, False]
+    assert [written(other) for _ in range(3)] == [True] * 3
+    now = 60.0
+    assert [written(upgrade) for _ in range(2)] == [True, False]

@@ -21,7 +21,7 @@ from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
 from potassium.serving.assembly import Assembly
-from potassium.serving.auth import check_keys
+from potassium.serving.auth import ApiKeys, check_keys
 from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
 from potassium.serving.middleware import middleware_stack
@@ -268,11 +268,17 @@ class Potassium(Starlette):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""
-        return middleware_stack(
-            super().build_middleware_stack(),
-            {} if self.user_middleware else self._parts.endpoints,
-            api_keys=self._api_keys,
-        )
+        keys, endpoints = self._api_keys, self._parts.endpoints
+        if not self.user_middleware:
+            return middleware_stack(super().build_middleware_stack(), endpoints, api_keys=keys)
+        # It also sees calls without a key: preflights of CORS never have one.
+        own = list(self.user_middleware)
+        if keys:
+            self.user_middleware = [*own, Middleware(ApiKeys, keys=keys)]
+        try:
+            return middleware_stack(super().build_middleware_stack(), {}, api_keys=())
+        finally:
+            self.user_middleware = own
 
 
 def _check_arguments(name: object, jobs: object, webhooks: object, unknown: Iterable[str]) -> None:

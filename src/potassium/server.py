@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -23,7 +24,7 @@ from potassium.config import check_options, default_host, default_port
 from potassium.engine import State
 from potassium.errors import StreamBroken, UsageError
 from potassium.serving.runtime import Runtime
-from potassium.serving.signals import SIGNALS
+from potassium.serving.signals import SIGNALS, end_forked
 
 __all__ = ["serve"]
 
@@ -35,6 +36,10 @@ OUR_THREADS = ("potassium-gpu", "potassium-pool")
 # What was admitted has its response by the time that the server closes; this is for clients that do
 # not fetch theirs, or never finish their requests.
 CLOSING_TIME = 1  # second
+
+# Balancers keep idle connections for 60 s: whoever closes first must not be the server, which may
+# do so at the very moment that a request is sent.
+KEEP_ALIVE = 75  # seconds
 
 logger = logging.getLogger("potassium")
 
@@ -76,19 +81,30 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     server = _Server(
         config, runtime, f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
     )
-    switch_interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    try:
+    with _own_process():
         server.run(sockets)
-    finally:
-        sys.setswitchinterval(switch_interval)
-        if not frozen:
-            gc.unfreeze()
     if server.exit_status or any(one.name in OUR_THREADS for one in threading.enumerate()):
         # A handler that does not return would keep the interpreter from exiting, and so may what
         # is left of a broken accelerator.
         _flush()
         os._exit(server.exit_status or 1)
+
+
+@contextmanager
+def _own_process() -> Iterator[None]:
+    """Set what a process that only serves can afford, until the context exits."""
+    switch_interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    # The modules that are loaded stay. A full collection would walk through all of them again and
+    # again, and nothing else runs meanwhile. The model is not here yet: it may be replaced.
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(switch_interval)
+        if not frozen:
+            gc.unfreeze()
 
 
 class _Server(uvicorn.Server):
@@ -100,14 +116,15 @@ class _Server(uvicorn.Server):
         self._runtime = runtime
         self._greeting = greeting
         self._asked_to_stop = False
+        self._pid = os.getpid()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for one in sockets or ():
+            if self.started and not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                await self.shutdown(sockets)  # not every loop tells that listening has failed
+                raise SystemExit(f"Cannot serve on {one.getsockname()}: the address is in use.")
         if self.started:
-            # What exists now stays: modules, the model. Full collections would traverse all of it
-            # again and again, and nothing runs meanwhile.
-            gc.collect()
-            gc.freeze()
             logger.info(self._greeting)
 
     async def on_tick(self, counter: int) -> bool:
@@ -125,6 +142,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame
+        if end_forked(self._pid, sig):
+            return
         if self._asked_to_stop or not self.started:
             # Nothing has been accepted so far, or nothing is to be waited for any more. A thread
             # that is deep in a model cannot be asked to stop.
@@ -165,6 +184,7 @@ def _config(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> uvic
             "lifespan": "on",
             "log_config": _log_config(options.get("log_level")),
             "timeout_graceful_shutdown": CLOSING_TIME,
+            "timeout_keep_alive": KEEP_ALIVE,
             **options,
         },
     )
@@ -195,6 +215,8 @@ def _bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        # From here on nobody else can bind this address, also not with SO_REUSEADDR.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except (OSError, OverflowError) as error:
         bound.close()
         reason = (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
@@ -220,12 +242,36 @@ def _log_config(log_level: str | int | None) -> dict[str, Any]:
     config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     for formatter in config["formatters"].values():
         formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
-    config["loggers"]["potassium"] = {"handlers": ["default"], "level": level, "propagate": False}
-    config["filters"] = {"told": {"()": lambda: _was_not_told}}
-    config["handlers"]["default"]["filters"] = ["told"]
+    ours = logging.getLogger("potassium")
+    if not ours.hasHandlers():
+        config["loggers"][ours.name] = {"handlers": ["default"], "level": level, "propagate": False}
+    elif ours.level == logging.NOTSET:  # the app has handlers of its own, which get our lines
+        ours.setLevel(level)
+    config["filters"] = {"told": {"()": lambda: _was_not_told}, "seldom": {"()": _Seldom}}
+    config["handlers"]["default"]["filters"] = ["told", "seldom"]
     return config
 
 
 def _was_not_told(record: logging.LogRecord) -> bool:
     """Drop the server's record of a stream that was broken on purpose: we logged it already."""
     return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
+
+
+class _Seldom:
+    """Passes each of the lines that any client can cause at will once a minute."""
+
+    LINES = ("Unsupported upgrade request.", "No supported WebSocket library detected")
+    PAUSE = 60.0  # seconds
+
+    def __init__(self) -> None:
+        self._passed_at: dict[str, float] = {}
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        line = next((one for one in self.LINES if str(record.msg).startswith(one)), None)
+        if line is None:
+            return True
+        now = time.monotonic()
+        is_due = now - self._passed_at.get(line, -self.PAUSE) >= self.PAUSE
+        if is_due:
+            self._passed_at[line] = now
+        return is_due

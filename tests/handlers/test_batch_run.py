@@ -5,7 +5,7 @@ from math import log2
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -179,7 +179,7 @@ class TopK(NamedTuple):
         torch.topk(torch.ones(2), 1),
         {"a": 1, "b": 2},
         {1, 2},
-        pandas.DataFrame({"who": ["Ann", "Bob"], "score": [1.0, 2.0]}),
+        pd.DataFrame({"who": ["Ann", "Bob"], "score": [1.0, 2.0]}),
         "ab",
         b"ab",
         torch.tensor(1.0),

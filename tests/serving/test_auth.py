@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from starlette.middleware import Middleware
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Message, Receive, Scope, Send
 
 from potassium import Potassium, UsageError
 from potassium.serving.auth import ApiKeys
@@ -76,19 +77,48 @@ async def test_the_host_header_does_not_open_a_door() -> None:
         assert (await http.post("/", json={}, headers=headers)).status_code == 401
 
 
-async def test_keys_come_before_the_users_middleware() -> None:
-    """Middleware does not see requests that are refused."""
+async def test_the_users_middleware_sees_what_is_refused() -> None:
+    """It can log calls without a key, and adds its headers to the answer."""
+    seen: list[int] = []
 
-    class Never:
+    class Watches:
         def __init__(self, app: Any) -> None:
             self.app = app
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            assert scope["type"] != "http"
-            await self.app(scope, receive, send)
+            async def watch(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    seen.append(message["status"])
+                await send(message)
 
-    async with client(app_with_keys(middleware=[Middleware(Never)])) as http:
+            await self.app(scope, receive, watch)
+
+    async with client(app_with_keys(middleware=[Middleware(Watches)])) as http:
         assert (await http.post("/", json={})).status_code == 401
+        assert (await http.get("/_k/status")).status_code == 401
+        assert (await http.get("/nowhere")).status_code == 401
+        assert (await http.get("/healthz")).status_code == 200
+    assert seen == [401, 401, 401, 200]
+
+
+async def test_a_preflight_needs_no_key() -> None:
+    """A browser never sends one with it; the app's CORS middleware answers, also the refusal."""
+    cors = Middleware(CORSMiddleware, allow_origins=["https://a.test"], allow_methods=["POST"])
+    origin = {"Origin": "https://a.test"}
+    asks = {**origin, "Access-Control-Request-Method": "POST"}
+    async with client(app_with_keys(middleware=[cors])) as http:
+        preflight = await http.options("/", headers=asks)
+        refused = await http.post("/", json={}, headers=origin)
+    assert (preflight.status_code, refused.status_code) == (200, 401)
+    for answer in (preflight, refused):
+        assert answer.headers["access-control-allow-origin"] == "https://a.test"
+
+
+async def test_a_preflight_that_no_middleware_answers_needs_a_key() -> None:
+    """It is a call like any other then."""
+    asks = {"Origin": "https://a.test", "Access-Control-Request-Method": "POST"}
+    async with client(app_with_keys()) as http:
+        assert (await http.options("/", headers=asks)).status_code == 401
 
 
 async def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from support.asgi import Exchange
 
 from potassium import Batch, Potassium, Request, current_request
+from potassium.engine import Failure
 
 
 class Item(pydantic.BaseModel):
@@ -151,3 +152,47 @@ async def test_a_request_is_equal_in_all_steps_of_its_call(app: Potassium) -> No
         await answers(app, "/", b"{}")
     assert found == ["prepared", True, "prepared"] * 2
     assert len(notes) == 2
+
+
+async def test_what_a_failed_async_handler_held_is_freed(app: Potassium) -> None:
+    """Its locals go with the answer, and so do those of what it awaited."""
+    tensors: list[weakref.ref[Tensor]] = []
+
+    async def fails() -> None:
+        tensor = Tensor()
+        tensors.append(weakref.ref(tensor))
+        await asyncio.sleep(0)
+        raise ValueError
+
+    @app.handler
+    async def handler(cache: dict[str, Any], item: Item) -> None:
+        tensor = Tensor()
+        tensors.append(weakref.ref(tensor))
+        await fails()
+
+    async with app.lifespan():
+        exchange = Exchange(app, body=b'{"x": 1}')
+        assert (await exchange.next())["status"] == 500
+        await exchange.rest()
+        await asyncio.sleep(0.05)
+        assert [tensor() for tensor in tensors] == [None, None]
+
+
+async def test_a_coroutine_that_goes_on_is_not_closed_for_an_error_that_it_caught() -> None:
+    """One that has handed its error on, and is suspended, is left to go on."""
+    kept: list[Exception] = []
+    went_on: list[bool] = []
+
+    async def catches() -> None:
+        try:
+            raise ValueError  # noqa: TRY301 - it is to be caught here
+        except ValueError as error:
+            kept.append(error)
+        await asyncio.sleep(0.01)
+        went_on.append(True)
+
+    task = asyncio.create_task(catches())
+    await asyncio.sleep(0)
+    Failure(kept[0])
+    await task
+    assert went_on == [True]

@@ -40,6 +40,7 @@ class Engine:
 
     Args:
         is_fatal: returns whether an operation's error leaves the GPU thread unusable.
+        begin_thread: called on each thread before anything else.
 
     Attributes:
         lifecycle: the current state, which anyone may read.
@@ -51,13 +52,14 @@ class Engine:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what differs between apps and tests
         self,
         operations: Iterable[Operation],
         *,
         limits: Limits,
         lifecycle: Lifecycle,
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
+        begin_thread: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lifecycle = lifecycle
@@ -68,7 +70,7 @@ class Engine:
         self.worker = self._pipeline.worker
         self._open_stream = self.worker.open_stream
         self.capacity = self._pipeline.capacity
-        self._threads = Threads(self._tell_loop)
+        self._threads = Threads(self._tell_loop, begin_thread)
         self._tasks: list[asyncio.Task[None]] = []
         self.calls = OpenCalls(self._pipeline.discard, clock)
         self._limits = limits

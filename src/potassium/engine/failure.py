@@ -3,12 +3,17 @@
 import inspect
 import traceback
 from contextlib import suppress
+from dis import opmap
+from types import FrameType
 
 from potassium.errors import HandlerError, PotassiumError, UsageError
 
 __all__ = ["Failure"]
 
 SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+SUSPENDING = {opmap[name] for name in ("YIELD_VALUE", "RETURN_GENERATOR") if name in opmap}
 
 
 class Failure:
@@ -49,8 +54,17 @@ def _release(error: BaseException) -> None:
     while one is not None and id(one) not in seen:
         seen.add(id(one))
         for frame, _ in traceback.walk_tb(one.__traceback__):
-            # A generator may be suspended and go on later; clearing its frame would close it.
-            if not frame.f_code.co_flags & SUSPENDABLE:
+            if not _may_go_on(frame):
                 with suppress(RuntimeError):  # it is still running
                     frame.clear()
         one = one.__cause__ or one.__context__
+
+
+def _may_go_on(frame: FrameType) -> bool:
+    """Return whether ``frame`` is of a generator or coroutine that may be suspended.
+
+    Such a one may go on later; clearing its frame would close it. The instruction that it is at
+    tells it from one that the error has ended.
+    """
+    code = frame.f_code
+    return bool(code.co_flags & SUSPENDABLE) and code.co_code[frame.f_lasti] in SUSPENDING

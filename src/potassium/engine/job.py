@@ -3,6 +3,7 @@
 import asyncio
 import enum
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from potassium.engine.failure import Failure
@@ -41,6 +42,8 @@ class Job:
     Attributes:
         argument: what its operation works on; after preparation, what that returned.
         origin: what it was admitted for; known to its operation, opaque to the engine.
+        context: the context variables of whoever admitted it; its operation runs with them, except
+            as part of a batch.
         open_stream: opens its stream, for the code that it runs; None if that cannot push chunks
             itself. Raises UsageError unless the GPU thread is running this job.
         deadline: monotonic seconds after which nobody wants the result; None for never.
@@ -81,6 +84,7 @@ class Job:
         priority: Priority = Priority.NORMAL,
         origin: Any = None,
         open_stream: "Callable[[Job], Stream[Job]] | None" = None,
+        context: Context | None = None,
     ) -> None:
         """Describe the job; ``future`` is done once the job is settled."""
         self.operation = operation
@@ -90,6 +94,7 @@ class Job:
         self.priority = priority
         self.origin = origin
         self.open_stream = open_stream
+        self.context = copy_context() if context is None else context
 
     def is_unwanted(self, now: float) -> bool:
         """Return whether running the job is pointless at ``now``, in monotonic seconds."""

@@ -57,7 +57,7 @@ class LoopWorker:
             return
         # A task of its own, so that a caller that leaves can call off this job alone, and a
         # handler that cancels itself does not end the lane.
-        task = asyncio.ensure_future(self._outcome(job))
+        task = asyncio.get_running_loop().create_task(self._outcome(job), context=job.context)
         job.interrupt = task.cancel
         try:
             await asyncio.wait({task})

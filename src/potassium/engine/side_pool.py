@@ -80,9 +80,9 @@ class SidePool:
         if job.called_off is None:
             try:
                 if operation.prepare is not None:
-                    job.argument = operation.prepare(job)
+                    job.argument = job.context.run(operation.prepare, job)
                 if operation.cost is not None:
-                    job.cost = operation.cost(job)
+                    job.cost = job.context.run(operation.cost, job)
             except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
                 job.outcome = Failure(error)
         self._prepared.send(job)
@@ -92,7 +92,7 @@ class SidePool:
         assert finish is not None  # noqa: S101 - otherwise the job would not be here
         if job.called_off is None:
             try:
-                job.outcome = finish(job, job.outcome)
+                job.outcome = job.context.run(finish, job, job.outcome)
             except BaseException as error:  # noqa: BLE001 - as above
                 job.outcome = Failure(error)
         self._finished.send(job)

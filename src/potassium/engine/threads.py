@@ -17,11 +17,17 @@ class Threads:
 
     Args:
         tell_loop: schedules a callback on the loop, from any thread.
+        begin: called on each thread before anything else.
 
     """
 
-    def __init__(self, tell_loop: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(
+        self,
+        tell_loop: Callable[[Callable[[], object]], None],
+        begin: Callable[[], object] = lambda: None,
+    ) -> None:
         self._tell_loop = tell_loop
+        self._begin = begin
         self._hosts: list[asyncio.Task[None]] = []
         self._left_behind = False  # a thread is in a call that does not return
 
@@ -56,6 +62,7 @@ class Threads:
             nonlocal begun
             begun = True
             try:
+                self._begin()
                 run()
             finally:
                 self._tell_loop(over.set)

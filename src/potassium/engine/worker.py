@@ -150,7 +150,7 @@ class Worker:
     def _run(self, job: Job) -> None:
         """Run one job and keep its outcome or its stream."""
         try:
-            outcome = job.operation.run(job)
+            outcome = job.context.run(job.operation.run, job)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
             outcome = self._failure(error)
         job.argument = None  # tensors, perhaps, which no later step needs

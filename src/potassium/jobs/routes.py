@@ -20,6 +20,7 @@ __all__ = ["JobRoutes"]
 
 PAGE = 50  # jobs
 LARGEST_PAGE = 500
+LAST_EVENT = 2**63 - 1  # that a store can hold
 AT_ONCE = 32  # events; they may be large
 
 
@@ -99,7 +100,8 @@ class JobRoutes:
         service = await self._service()
         job = await service.get(request.path_params["id"])
         last = request.headers.get("last-event-id", "0")
-        if not last.isascii() or not last.isdigit() or len(last) > len(str(2**62)):
+        is_number = last.isascii() and last.isdigit() and len(last) <= len(str(LAST_EVENT))
+        if not is_number or int(last) > LAST_EVENT:
             raise InvalidInput("Last-Event-ID must be the number of an event.")
         return StreamingResponse(
             _stream(service, job.id, int(last)),

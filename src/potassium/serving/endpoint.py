@@ -17,6 +17,7 @@ from potassium.serving.bodies import Bodies
 from potassium.serving.request_ids import request_id_of
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
+from potassium.webhooks.outbox import OUTBOX
 
 if TYPE_CHECKING:
     from potassium.http.reply import Reply
@@ -71,6 +72,7 @@ class Endpoint:
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
                 await self._submit(services.submissions, handler, message, scope, send)
                 return
+            OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             engine = services.engine
             job = engine.admit(
                 handler.operation,

@@ -10,6 +10,7 @@ from potassium.engine import Engine, Lifecycle, Operation
 from potassium.errors import ClientLeft
 from potassium.handlers.accelerator import is_fatal
 from potassium.handlers.handler import Handler
+from potassium.handlers.thread_defaults import thread_defaults
 from potassium.serving.disconnects import Disconnects
 from potassium.webhooks.memory_store import MemoryDeliveries
 from potassium.webhooks.outbox import OUTBOX
@@ -88,6 +89,7 @@ class Services:
                 limits=plan.limits,
                 lifecycle=self._lifecycle,
                 is_fatal=is_fatal,
+                begin_thread=thread_defaults(),
             )
             await self.engine.start(plan.init)
             # A new error for each job: one raised repeatedly keeps the frames of every raise.

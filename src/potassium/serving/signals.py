@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["SIGNALS", "before_signals"]
+__all__ = ["SIGNALS", "before_signals", "end_forked"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,10 +26,12 @@ def before_signals(callback: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     servers = {sig: handler for sig in SIGNALS if callable(handler := signal.getsignal(sig))}
 
-    signalled = False
+    signalled, pid = False, os.getpid()
 
     def handle(sig: int, frame: FrameType | None) -> None:
         nonlocal signalled
+        if end_forked(pid, sig):
+            return
         servers[signal.Signals(sig)](sig, frame)
         if signalled:
             # Not every server exits at once then, nor could it: the GPU thread may be anywhere.
@@ -45,3 +47,15 @@ def before_signals(callback: Callable[[], None]) -> Iterator[None]:
         for sig, handler in servers.items():
             if signal.getsignal(sig) is handle:
                 signal.signal(sig, handler)
+
+
+def end_forked(pid: int, sig: int) -> bool:
+    """End this process as ``sig`` asks if it was forked from the server, process ``pid``.
+
+    A process that a handler forks inherits the server's signal handlers, but is not a server.
+    """
+    if os.getpid() == pid:
+        return False
+    signal.signal(sig, signal.SIG_DFL)
+    os.kill(os.getpid(), sig)
+    return True

@@ -387,3 +387,16 @@ async def test_a_store_that_was_not_opened_fails(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="not open"):
         await SqliteStore(tmp_path / "jobs.db").submit(new_job())
     assert not (tmp_path / "jobs.db").exists()
+
+
+async def test_the_working_directory_may_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code of models changes it; the file of jobs stays where it was named."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with opened(Path("jobs.db")) as store:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        await store.submit(new_job(id="a"))
+        assert await store.get("a") is not None
+    assert (tmp_path / "jobs.db").exists()

@@ -43,7 +43,7 @@ class SqliteStore(SqliteDeliveries):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._path = Path(path)
+        self._path = Path(path).absolute()  # the app may change the working directory
         self._submitted = 0
 
     async def open(self) -> None:
