@@ -63,12 +63,17 @@ def encode(value: Any) -> bytes:
             the message says where.
 
     """
-    with suppress(TypeError):
+    try:
         encoded = orjson.dumps(value, plain, FAST)
+    except TypeError:
+        pass
+    else:
         if "numpy" not in sys.modules or MISSING not in encoded:
             return encoded
-    with suppress(TypeError):
+    try:
         return orjson.dumps(value, plain, THOROUGH)
+    except TypeError:
+        pass
     try:
         return orjson.dumps(exact(value), plain)
     except (TypeError, RecursionError) as error:

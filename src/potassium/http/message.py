@@ -76,7 +76,6 @@ class Message:
 
         """
         if self._json is NOT_GIVEN:
-            self.refuse_compressed()
             if not self._is_json():
                 raise UnsupportedMediaType(JSON_WANTED)
             self._json = decode(self.body)
@@ -106,10 +105,13 @@ class Message:
                 raise UnsupportedEncoding("Send the body without Content-Encoding, uncompressed.")
 
     def _is_json(self) -> bool:
+        is_json: bool | None = None
         for name, value in self.raw_headers:
-            if name == b"content-type":
-                return value == b"application/json" or _is_json_type(value)
-        return False
+            if name == b"content-type" and is_json is None:
+                is_json = value == b"application/json" or _is_json_type(value)
+            elif name == b"content-encoding":
+                self.refuse_compressed()
+        return bool(is_json)
 
 
 def _is_json_type(content_type: bytes) -> bool:
