@@ -95,10 +95,6 @@ def _own_process() -> Iterator[None]:
     """Set what a process that only serves can afford, until the context exits."""
     switch_interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    # The modules that are loaded stay. A full collection would walk through all of them again and
-    # again, and nothing else runs meanwhile. The model is not here yet: it may be replaced.
-    gc.collect()
-    gc.freeze()
     try:
         yield
     finally:
@@ -119,6 +115,10 @@ class _Server(uvicorn.Server):
         self._pid = os.getpid()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # The modules that are loaded stay. Full collections would traverse all of them again and
+        # again, and nothing else runs meanwhile. The model is not here yet: it may be replaced.
+        gc.collect()
+        gc.freeze()
         await super().startup(sockets)
         for one in sockets or ():
             if self.started and not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
