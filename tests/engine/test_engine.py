@@ -386,6 +386,30 @@ async def test_after_a_fatal_error_the_rest_of_its_group_does_not_run() -> None:
     assert [type(result) for result in results[4:]] == [WorkerFailed] * 6
 
 
+async def test_a_thread_that_ends_by_itself_fails_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever ended it, no call waits for a thread that is no longer there."""
+
+    class Fault(BaseException):
+        pass
+
+    def is_fatal(_: BaseException) -> bool:
+        raise Fault  # not where the thread expects an error
+
+    gate, operation = Gate(), operation_on("poison", poison)
+    async with running(gate.operation, operation, is_fatal=is_fatal) as engine:
+        calls = [engine.call(one, 0) for one in (gate.operation, operation, gate.operation)]
+        tasks = [asyncio.create_task(call) for call in calls]
+        await gate.has_begun()
+        gate.open()
+        async with asyncio.timeout(5):
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results[1:]] == [WorkerFailed] * 2
+        assert engine.lifecycle.state is State.FAILED
+    assert ["potassium-gpu has ended" in record.getMessage() for record in caplog.records] == [True]
+
+
 async def test_a_handler_that_hangs_fails_the_server(caplog: pytest.LogCaptureFixture) -> None:
     """After hang_timeout the engine is FAILED, and every waiting caller gets WorkerFailed."""
     gate = Gate()

@@ -1,6 +1,8 @@
 """Streams take turns on the GPU thread, with one another and with everything else."""
 
+import asyncio
 import logging
+from collections.abc import Callable, Sequence
 
 import pytest
 from support.moments import at_moment
@@ -8,11 +10,12 @@ from support.operations import operation_on
 from support.worker import Script, Thread, streaming, take_now
 
 from potassium.config import Batch
+from potassium.engine.bridge import Bridge
 from potassium.engine.job import Job
 from potassium.engine.service_time import SMOOTHING
 from potassium.engine.stream import BUFFER
 from potassium.engine.worker import Worker
-from potassium.errors import ClientLeft
+from potassium.errors import ClientLeft, UsageError
 
 
 @pytest.fixture
@@ -232,3 +235,32 @@ async def test_each_second_of_work_counts_once(thread: Thread) -> None:
     assert thread.worker.since == thread.clock.now
     assert operation.service_time.floor == 1
     assert operation.service_time.mean == pytest.approx(4 - SMOOTHING * 3)
+
+
+async def test_a_handler_that_has_returned_opens_no_stream() -> None:
+    """A thread of its own that sends a moment too late gets an error, not a stream without end."""
+    ran: list[str] = []
+    late: list[UsageError] = []
+    operation = operation_on("plain", lambda _: ran.append("plain"))
+    job = Job(operation, None, asyncio.get_running_loop().create_future())
+
+    def clock() -> float:
+        if ran:  # between the return of the handler and whatever comes after it
+            with pytest.raises(UsageError) as caught:
+                worker.open_stream(job)
+            late.append(caught.value)
+        return 0.0
+
+    def over(_: Sequence[Job], ends: bool) -> None:
+        assert ends
+        worker.stop()
+
+    worker: Worker = Worker(over, Bridge(_at_once, lambda _: None), clock=clock)
+    worker.hand_over([job])
+    worker.run()
+    assert late
+    assert (job.stream, job.outcome) == (None, None)
+
+
+def _at_once(callback: Callable[[], object]) -> None:
+    callback()

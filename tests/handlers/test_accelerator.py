@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,10 +41,65 @@ NO_MEMORY = [
 ]
 
 
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Return a function that makes torch believe in a device, which is lost or not."""
+
+    def make(lost: bool) -> None:
+        def synchronize() -> None:
+            if lost:
+                raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+
+    return make
+
+
+@pytest.mark.parametrize("message", STICKY)
+def test_a_text_alone_does_not_make_an_error_fatal(
+    device: Callable[[bool], None], message: str
+) -> None:
+    """A client may have written it: the device is asked, and one that works is not lost."""
+    device(False)
+    assert not is_fatal(RuntimeError(message))
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("message", ["device-side assert", "Invalid device: 'CUDA error: x'"])
+def test_a_text_of_the_apps_own_is_never_looked_into(
+    device: Callable[[bool], None], message: str, lost: bool
+) -> None:
+    """What torch writes begins with whose error it is."""
+    device(lost)
+    assert not is_fatal(RuntimeError(f"{message} device-side assert, out of memory"))
+    assert not is_out_of_memory(RuntimeError(f"{message} out of memory"))
+
+
+@pytest.mark.parametrize("message", STICKY)
+def test_without_a_device_there_is_none_to_lose(message: str) -> None:
+    """A process that computes on the CPU goes on."""
+    assert not is_fatal(RuntimeError(message))
+
+
+class Odd(RuntimeError):
+    def __str__(self) -> str:
+        raise ValueError("this has no text")
+
+
+def test_an_error_without_a_text_is_an_error_like_any_other() -> None:
+    """Nothing is raised where errors are looked at."""
+    assert not is_fatal(Odd())
+    assert not is_out_of_memory(Odd())
+
+
 @pytest.mark.parametrize("kind", [RuntimeError, torch.AcceleratorError])
 @pytest.mark.parametrize("message", STICKY)
-def test_errors_that_poison_the_context_are_fatal(kind: Any, message: str) -> None:
+def test_errors_that_poison_the_context_are_fatal(
+    device: Callable[[bool], None], kind: Any, message: str
+) -> None:
     """The driver keeps returning them; only a new process helps."""
+    device(True)
     assert is_fatal(kind(message))
 
 

@@ -125,6 +125,23 @@ def test_invalid_input_lists_its_faults(function: Any, body: bytes, where: tuple
     assert set(fault) == {"loc", "msg", "type"}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "listed", "kinds"),
+    [
+        (99, 99, {"model_type"}),
+        (1000, 100, {"model_type"}),
+        (1001, 1, {"too_many_faults"}),
+    ],
+)
+def test_faults_are_not_listed_without_end(wrong: int, listed: int, kinds: set[str]) -> None:
+    """A hundred are shown; of more than a thousand, their number."""
+    with pytest.raises(InvalidInput) as caught:
+        binding_of(models)(request(b"[" + b",".join([b"0"] * wrong) + b"]"))
+    faults = caught.value.errors
+    assert len(faults) == listed
+    assert {fault["type"] for fault in faults} == kinds
+
+
 @pytest.mark.parametrize("function", [annotated, model])
 @pytest.mark.parametrize("body", [b"", b"{", b'{"text": NaN}', b"[" * 5000 + b"]" * 5000])
 def test_malformed_json_comes_before_invalid_input(function: Any, body: bytes) -> None:

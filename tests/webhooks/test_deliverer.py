@@ -367,7 +367,7 @@ def test_each_failure_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture
     assert record.levelno == logging.WARNING
     assert record.__dict__["request_id"] == "r-1"
     assert record.getMessage() == (
-        "webhook to http://a/done failed: the receiver answered 500 (attempt 1 of 8, request r-1); "
+        "webhook to http://a failed: the receiver answered 500 (attempt 1 of 8, request r-1); "
         "next attempt in 5 s"
     )
 

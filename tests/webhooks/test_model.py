@@ -1,5 +1,7 @@
 """What is known about a delivery from its URL."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +24,17 @@ def test_deliveries_of_one_receiver_have_one_host(url: str, host: str) -> None:
     assert delivery_to(url).host == host
 
 
-def test_the_shown_url_has_no_credentials() -> None:
-    """Neither the user nor the query nor the fragment is shown."""
+@pytest.mark.parametrize(
+    ("is_guarded", "shown"),
+    [(True, "https://example.com:8080/a/b"), (False, "https://example.com:8080")],
+)
+def test_the_shown_url_has_no_credentials(is_guarded: bool, shown: str) -> None:
+    """Neither the user nor the query nor the fragment is shown; nor the path, if it is the app's.
+
+    For many a chat service, the path of the URL is the credential.
+    """
     url = "https://user:secret@example.com:8080/a/b?token=secret#secret"
-    assert delivery_to(url).shown_url == "https://example.com:8080/a/b"
+    assert replace(delivery_to(url), is_guarded=is_guarded).shown_url == shown
 
 
 @given(st.text() | st.from_regex(r"https?://\S*", fullmatch=True))

@@ -70,7 +70,7 @@ class Engine:
         self.worker = self._pipeline.worker
         self._open_stream = self.worker.open_stream
         self.capacity = self._pipeline.capacity
-        self._threads = Threads(self._tell_loop, begin_thread)
+        self._threads = Threads(self._tell_loop, begin_thread, lost=self.fail)
         self._tasks: list[asyncio.Task[None]] = []
         self.calls = OpenCalls(self._pipeline.discard, clock)
         self._limits = limits

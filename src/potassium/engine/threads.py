@@ -18,16 +18,22 @@ class Threads:
     Args:
         tell_loop: schedules a callback on the loop, from any thread.
         begin: called on each thread before anything else.
+        lost: called on the loop if a thread ends that was not to, with why: what it was given
+            never comes back.
 
     """
 
     def __init__(
         self,
         tell_loop: Callable[[Callable[[], object]], None],
-        begin: Callable[[], object] = lambda: None,
+        begin: Callable[[], object],
+        *,
+        lost: Callable[[str], object],
     ) -> None:
         self._tell_loop = tell_loop
         self._begin = begin
+        self._lost = lost
+        self._may_end = False
         self._hosts: list[asyncio.Task[None]] = []
         self._left_behind = False  # a thread is in a call that does not return
 
@@ -40,6 +46,7 @@ class Threads:
     ) -> asyncio.Task[None]:
         """Call ``run`` on a new thread, which ends after ``stop``; return the task hosting it."""
         host = asyncio.create_task(self._host(run, stop), name=name)
+        host.add_done_callback(self._note_end)
         self._hosts.append(host)
         return host
 
@@ -48,11 +55,16 @@ class Threads:
 
         A thread that has not ended by then is left behind; it ends when its call returns.
         """
+        self._may_end = True
         await asyncio.wait({*self._hosts, *others}, timeout=within)
         for host in self._hosts:
             if not host.done():
                 self._left_behind = True
                 host.cancel()
+
+    def _note_end(self, host: asyncio.Task[None]) -> None:
+        if not self._may_end and not host.cancelled():
+            self._lost(f"the thread {host.get_name()} has ended: {host.exception()!r}")
 
     async def _host(self, run: Callable[[], None], stop: Callable[[], None]) -> None:
         begun = False

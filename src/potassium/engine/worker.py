@@ -61,6 +61,7 @@ class Worker:
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream[Job] | None] = queue.SimpleQueue()
         self._slots = StreamSlots()
         self._opening = threading.Lock()
+        self._may_push: Job | None = None  # the job that may open a stream by itself
 
     def hand_over(self, group: Sequence[Job]) -> None:
         """Put ``group`` into the inbox."""
@@ -103,10 +104,8 @@ class Worker:
 
     def _run_group(self, group: Sequence[Job], *, ends: bool = True) -> None:
         started = now = self._clock()
-        if group[0].operation.batching is not None:
-            done, now = self._run_batch(group, now)
-        else:
-            done, now = self._run_each(group, now)
+        run = self._run_each if group[0].operation.batching is None else self._run_batch
+        done, now = run(group, now)
         self._rest(started, now)
         self._report(done, ends)
 
@@ -122,7 +121,7 @@ class Worker:
                     self._slots.park(job)
                     continue
                 self.since = now  # before current: whoever sees a job must not see an older time
-                self.current = job
+                self.current = self._may_push = job
                 self._run(job)
                 began, now = now, clock()
                 if job.stream is None or job.stream.steps is None:
@@ -153,6 +152,8 @@ class Worker:
             outcome = job.context.run(job.operation.run, job)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
             outcome = self._failure(error)
+        with self._opening:
+            self._may_push = None  # a thread of the handler's own may be about to send
         job.argument = None  # tensors, perhaps, which no later step needs
         if isinstance(outcome, Steps):
             stream = job.stream or self._new_stream(job)
@@ -172,10 +173,9 @@ class Worker:
     def _failure(self, error: BaseException) -> Failure:
         # Without our own frame, which holds the job and so would create a reference cycle.
         traceback = error.__traceback__
-        failure = Failure(error.with_traceback(traceback and traceback.tb_next))
         if self._is_fatal(error):
             self.fatal = error
-        return failure
+        return Failure(error.with_traceback(traceback and traceback.tb_next))
 
     def _run_batch(self, batch: Sequence[Job], now: float) -> tuple[list[Job], float]:
         """Run jobs as one batch; return those not yet reported, and the time."""
@@ -215,13 +215,13 @@ class Worker:
         """Return the stream of the running job, opened for a handler that pushes chunks itself.
 
         Raises:
-            UsageError: the thread is not running ``job``, or the job is part of a batch.
+            UsageError: the thread is not running ``job``, or as part of a batch.
 
         """
         with self._opening:  # several threads of the handler may be about to send
             if job.stream is not None:
                 return job.stream
-            if self.current is not job or job.operation.batching is not None:
+            if self._may_push is not job:
                 raise UsageError(NOT_RUNNING)
             return self._new_stream(job)
 

@@ -28,30 +28,46 @@ STICKY = re.compile(
     r"|CUDNN_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR)",
     re.IGNORECASE,
 )
+# Only torch writes texts that begin like this: what a client sends may stand further behind.
+OF_THE_DEVICE = re.compile(r"(CUDA|HIP|cuDNN|MIOpen) error: ")
 NO_MEMORY = re.compile(
-    r"out of memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|not enough memory|can't allocate memory",
-    re.IGNORECASE,
+    r"(CUDA|HIP) (error: )?out of memory"
+    r"|(CUDA|HIP|cuDNN|MIOpen) error: \w+_STATUS_ALLOC_FAILED"
+    r"|\[enforce fail at .{0,200}(not enough memory|can't allocate memory)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
 def is_fatal(error: BaseException) -> bool:
     """Return whether ``error`` means that this process can no longer use the accelerator.
 
-    Looks for torch's errors in ``error`` and in its causes and contexts, because a handler may
-    have wrapped one.
+    Looks at ``error``, and at its causes and contexts, because a handler may have wrapped one of
+    torch's. The class ``torch.AcceleratorError`` is believed. Of any other RuntimeError the text
+    may be anybody's, so the device itself is asked: once its context is lost, it refuses
+    everything.
     """
-    return any(
-        _is_of_torch(one) and STICKY.search(str(one)) is not None and not is_out_of_memory(one)
-        for one in _chain(error)
-    )
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    accelerator_error = getattr(torch, "AcceleratorError", ())
+    for one in _chain(error):
+        text = _text(one) if isinstance(one, RuntimeError) else ""
+        if STICKY.search(text) and not is_out_of_memory(one):
+            if isinstance(one, accelerator_error):
+                return True
+            if OF_THE_DEVICE.match(text) and _is_lost(torch):
+                return True
+    return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether ``error`` means that memory ran out, on any device."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+    if torch is None:
+        return False
+    if isinstance(error, torch.OutOfMemoryError):
         return True
-    return _is_of_torch(error) and NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, RuntimeError) and NO_MEMORY.match(_text(error)) is not None
 
 
 def free_memory() -> None:
@@ -145,9 +161,23 @@ def _set_modes(torch: Any, modes: _TorchModes) -> None:
         torch.set_autocast_dtype(device, dtype)
 
 
-def _is_of_torch(error: BaseException) -> bool:
-    """Return whether torch may have raised this: a RuntimeError, in a process with torch."""
-    return "torch" in sys.modules and isinstance(error, RuntimeError)
+def _is_lost(torch: Any) -> bool:
+    """Ask the device, if there is one, whether it still does what it is told."""
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except Exception:  # noqa: BLE001 - it says so in whatever way
+        return True
+    return False
+
+
+def _text(error: BaseException) -> str:
+    """Return the text of an error; of one that has none, because it raises itself, an empty one."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - of the app's own class
+        return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

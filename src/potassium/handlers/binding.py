@@ -10,11 +10,14 @@ from potassium.http.message import Message
 from potassium.http.request import Request
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     from potassium.engine import Job
 
 __all__ = ["Bind", "argument_of", "binding_of", "check_prepared"]
+
+MOST_SHOWN = 100  # faults of one body
+MOST_FAULTS = 1000  # that are looked at, to show some of them
 
 Bind = Callable[[Message], Any]
 
@@ -144,18 +147,27 @@ def _validated(annotation: Any) -> Bind:
         try:
             return adapter.validate_json(message.body)
         except pydantic.ValidationError as error:
-            if error.errors()[0]["type"] == "json_invalid":  # nested deeper than its parser allows
-                raise MalformedJSON("The body is nested too deeply.") from None
-            faults = error.errors(include_url=False, include_context=False, include_input=False)
-            raise InvalidInput(
-                "The body is JSON, but not what this handler takes; see errors.",
-                [
-                    {"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]}
-                    for fault in faults
-                ],
-            ) from None
+            raise _refusal(error) from None
 
     return bind
+
+
+def _refusal(error: "ValidationError") -> InvalidInput | MalformedJSON:
+    """Return what a client is told of input that is invalid: 100 faults of it at most."""
+    count = error.error_count()
+    if count > MOST_FAULTS:  # to list them would take longer than all else, and hold the loop up
+        fault = {"loc": [], "msg": f"{count} faults: too many to list", "type": "too_many_faults"}
+        return InvalidInput("The body is JSON, but not what this handler takes.", [fault])
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    if faults[0]["type"] == "json_invalid":  # nested deeper than its parser accepts
+        return MalformedJSON("The body is nested too deeply.")
+    return InvalidInput(
+        "The body is JSON, but not what this handler takes; see errors.",
+        [
+            {"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]}
+            for fault in faults[:MOST_SHOWN]
+        ],
+    )
 
 
 def _annotation(function: Callable[..., Any], *, least: int) -> Any:

@@ -13,7 +13,7 @@ def thread_defaults() -> Callable[[], None]:
     default dtype is the same for all threads anyway. Never imports torch.
     """
     torch = sys.modules.get("torch")
-    if torch is None:
+    if torch is None or not hasattr(torch, "get_default_device"):  # torch before 2.3
         return lambda: None
     device, grad = torch.get_default_device(), torch.is_grad_enabled()
     threads = torch.get_num_threads()

@@ -43,8 +43,12 @@ class Delivery:
 
     @property
     def shown_url(self) -> str:
-        """The URL without its query and user information, which may be credentials."""
-        return "".join(_parts(self.url))
+        """The URL for the log and for clients, without what may be credentials.
+
+        These are the query and the user information; of the app's own URLs the path, too.
+        """
+        scheme, host, path = _parts(self.url)
+        return scheme + host + (path if self.is_guarded else "")
 
     def tried(self, due_at: float | None) -> "Delivery":
         """Return the delivery after one more attempt; the next one is due at ``due_at``."""
