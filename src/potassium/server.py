@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import errno
 import gc
 import inspect
 import logging
@@ -119,11 +120,12 @@ class _Server(uvicorn.Server):
         # again, and nothing else runs meanwhile. The model is not here yet: it may be replaced.
         gc.collect()
         gc.freeze()
+        addresses = [one.getsockname()[:2] for one in sockets or ()]
         await super().startup(sockets)
-        for one in sockets or ():
-            if self.started and not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                await self.shutdown(sockets)  # not every loop tells that listening has failed
-                raise SystemExit(f"Cannot serve on {one.getsockname()}: the address is in use.")
+        for one, (host, port) in zip(sockets or (), addresses, strict=True):
+            if self.started and not _listens(one):  # uvloop does not report that
+                await self.shutdown(sockets)
+                raise SystemExit(_cannot_serve(host, port, os.strerror(errno.EADDRINUSE)))
         if self.started:
             logger.info(self._greeting)
 
@@ -215,16 +217,31 @@ def _bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-        # From here on nobody else can bind this address, also not with SO_REUSEADDR.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except (OSError, OverflowError) as error:
         bound.close()
         reason = (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
-        raise SystemExit(
-            f"Cannot serve on {host}:{port}: {reason}. Choose another address with "
-            "app.serve(host=..., port=...) or POTASSIUM_HOST and POTASSIUM_PORT."
-        ) from None
+        raise SystemExit(_cannot_serve(host, port, reason)) from None
     return bound
+
+
+def _listens(one: socket.socket) -> bool:
+    """Return whether others cannot take the address of ``one`` any more.
+
+    Until it listens, another server that is loading its model can be bound to the address too. To
+    prevent that, SO_REUSEADDR would have to be off, and then connections that the server before
+    this one had would block the address for a minute.
+    """
+    try:
+        return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False  # the loop has closed it
+
+
+def _cannot_serve(host: str, port: int, reason: str) -> str:
+    return (
+        f"Cannot serve on {host}:{port}: {reason}. Choose another address with "
+        "app.serve(host=..., port=...) or POTASSIUM_HOST and POTASSIUM_PORT."
+    )
 
 
 def _where(config: uvicorn.Config, host: str, port: int) -> str:

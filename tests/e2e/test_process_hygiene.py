@@ -3,9 +3,10 @@
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
-from e2e.server import Start, python
+from e2e.server import Start, python, serve_source
 
 CHILDREN = """
 import multiprocessing
@@ -137,3 +138,15 @@ def test_of_two_servers_on_one_port_the_second_ends_with_a_message(
     finally:
         first.kill()
         first.wait()
+
+
+def test_a_restart_does_not_wait_for_the_connections_of_before(
+    free_port: int, tmp_path: Path
+) -> None:
+    """Not even after a kill, which leaves them half closed for a minute."""
+    with ExitStack() as clients:
+        for _ in range(2):
+            with serve_source(CHILDREN, tmp_path, port=free_port) as server:
+                clients.enter_context(server.connect())
+                server.process.kill()
+                server.process.wait()

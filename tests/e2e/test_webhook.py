@@ -207,9 +207,9 @@ def test_a_receiver_that_is_not_there_changes_nothing_for_the_caller(server: Ser
 
 
 def test_a_receiver_that_is_not_there_is_logged(server: Server) -> None:
-    """The log names the URL that could not be reached."""
+    """The log names the host that could not be reached."""
     server.post("/unreachable", {})
-    wait_until(lambda: "http://127.0.0.1:9/" in server.log(), "the failure in the log")
+    wait_until(lambda: "http://127.0.0.1:9 " in server.log(), "the failure in the log")
 
 
 def test_a_handler_that_raises_posts_nothing(server: Server, receiver: Receiver) -> None:
