@@ -5,11 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
+from starlette.types import Message
 from support.asgi import scope
 from support.job_service import ServiceBench, new_request
 
 from potassium.engine import Priority
-from potassium.errors import InvalidInput, WebhookUrlRefused
+from potassium.errors import ClientLeft, InvalidInput, WebhookUrlRefused
 from potassium.http.reply import Reply
 from potassium.jobs.model import Status
 from potassium.jobs.outcome import Cancelled, Done, Failed, Outcome
@@ -24,12 +25,19 @@ class Bench(ServiceBench):
     def __init__(self, check_url: Any = None) -> None:
         super().__init__()
         self.intake = Submissions(self.service, check_url)
+        self.leaves = asyncio.Event()
 
     async def answer(
         self, priority: Priority = Priority.NORMAL, root: str = "", **headers: str
     ) -> Reply:
         asked = {**scope(**headers), "root_path": root}
-        return await self.intake.answer(self.handlers["/train"], new_request(), asked, priority)
+        return await self.intake.answer(
+            self.handlers["/train"], new_request(), asked, self.receive, priority
+        )
+
+    async def receive(self) -> Message:
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
 
     async def only_job(self) -> Any:
         (job,) = await self.store.find(limit=9)
@@ -152,3 +160,14 @@ async def test_a_webhook_that_is_refused_stores_nothing() -> None:
     with pytest.raises(WebhookUrlRefused, match="not there"):
         await bench.answer(webhook_url="http://10.0.0.1/")
     assert await bench.store.count(Status.QUEUED) == 0
+
+
+async def test_a_client_that_leaves_is_not_waited_for() -> None:
+    """The job goes on: it is acknowledged by being stored, not by being waited for."""
+    bench = Bench()
+    asking = asyncio.create_task(bench.answer(prefer="wait=60"))
+    bench.leaves.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(ClientLeft):
+            await asking
+    assert (await bench.only_job()).status is Status.QUEUED

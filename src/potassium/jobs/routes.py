@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import groupby
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from potassium.errors import InvalidInput
+from potassium.errors import ClientLeft, InvalidInput
 from potassium.http import sse
 from potassium.http.codec import encode
+from potassium.http.connection import while_connected
 from potassium.http.preferences import wait_of
 from potassium.jobs.document import document, rfc3339
 from potassium.jobs.model import Event, Status
@@ -73,10 +74,15 @@ class JobRoutes:
         wait, job_id = wait_of(request.scope), request.path_params["id"]
         if wait is None:
             return _json(await service.document(await service.get(job_id)))
-        job = await service.wait(job_id, min(wait, LONGEST_WAIT))
+        try:
+            await request.body()
+        except ClientDisconnect:
+            raise ClientLeft from None
+        wait = min(wait, LONGEST_WAIT)
+        job = await while_connected(request.receive, service.wait(job_id, wait))
         return _json(
             await service.document(job),
-            headers={"Preference-Applied": f"wait={min(wait, LONGEST_WAIT):g}"},
+            headers={"Preference-Applied": f"wait={wait:g}"},
         )
 
     async def cancel(self, request: Request) -> Response:

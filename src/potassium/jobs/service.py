@@ -40,7 +40,7 @@ __all__ = ["JobService"]
 CREDENTIALS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
 )
-LONGEST_WAIT = 300.0  # seconds that a client may wait for a job; a disconnect is not noticed
+LONGEST_WAIT = 300.0  # seconds that a client may wait for a job
 LONGEST_KEY = 255  # characters
 BETWEEN = 2.0  # seconds that a job may be between two states before cancel() gives up
 

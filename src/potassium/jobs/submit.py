@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import orjson
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from potassium.engine import Priority
 from potassium.errors import JobNotFound, StoreFailed, WebhookUrlRefused
 from potassium.handlers.handler import Handler
 from potassium.http.codec import encode
+from potassium.http.connection import while_connected
 from potassium.http.message import Message
 from potassium.http.preferences import wait_of, wants_job
 from potassium.http.problem import PROBLEM
@@ -42,7 +43,12 @@ class Submissions:
         self._check_url = check_url
 
     async def answer(
-        self, handler: Handler, message: Message, scope: Scope, priority: Priority
+        self,
+        handler: Handler,
+        message: Message,
+        scope: Scope,
+        receive: Receive,
+        priority: Priority,
     ) -> Reply:
         """Submit a call and return the answer to it.
 
@@ -50,6 +56,7 @@ class Submissions:
 
         Raises:
             WebhookUrlRefused: the client's webhook URL is not permitted.
+            ClientLeft: the client has disconnected while it waited for the result.
             PotassiumError: whatever ``JobService.submit`` raises.
 
         """
@@ -64,7 +71,7 @@ class Submissions:
         if wait is not None:
             wait = min(wait, LONGEST_WAIT)
             with suppress(StoreFailed, JobNotFound):  # the job is stored, and that is what matters
-                job = await self._service.wait(job.id, wait)
+                job = await while_connected(receive, self._service.wait(job.id, wait))
                 position = await self._service.position(job)
         location = f"{scope.get('root_path', '')}/jobs/{job.id}"
         headers = [(b"location", location.encode())]

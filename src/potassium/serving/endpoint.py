@@ -70,7 +70,8 @@ class Endpoint:
             argument = handler.bind(message)
             services = self._runtime.services or await self._runtime.started(deadline)
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
-                await self._submit(services.submissions, handler, message, scope, send)
+                reply = await self._submit(services.submissions, handler, message, scope, receive)
+                await reply.send(request_id, send)
                 return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             engine = services.engine
@@ -97,11 +98,11 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
             await self._fail(error, sender, request_id, send)
             return
-        reply: Reply | None = None if type(outcome) is Stream else outcome
-        if reply is not None:
-            await reply.send(request_id, send)
+        result: Reply | None = None if type(outcome) is Stream else outcome
+        if result is not None:
+            await result.send(request_id, send)
         if handler.webhook_url is not None:
-            self._post(services, handler.webhook_url, reply, request_id)
+            self._post(services, handler.webhook_url, result, request_id)
 
     async def _submit(
         self,
@@ -109,13 +110,12 @@ class Endpoint:
         handler: Handler,
         message: Message,
         scope: Scope,
-        send: Send,
-    ) -> None:
-        """Submit a call as a background job, and answer it once the job is stored."""
+        receive: Receive,
+    ) -> "Reply":
+        """Submit a call as a background job; return the answer once the job is stored."""
         if self._runtime.lifecycle.state is not State.READY:
             raise refusal(self._runtime.lifecycle.state)
-        reply = await submissions.answer(handler, message, scope, priority_of(scope))
-        await reply.send(message.id, send)
+        return await submissions.answer(handler, message, scope, receive, priority_of(scope))
 
     async def _fail(
         self, raised: Exception, sender: StreamSender | None, request_id: str, send: Send
