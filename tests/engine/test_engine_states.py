@@ -223,33 +223,45 @@ class Engines(RuleBasedStateMachine):
         if type(outcome) is not Stream:
             return
         try:
-            await call.appetite.acquire()
-            call.is_sated = False
+            await self._appetite(call)
             while (chunks := await outcome.take()) is not None:
                 call.got += chunks
                 call.is_sated = True
-                await call.appetite.acquire()
-                call.is_sated = False
+                await self._appetite(call)
         finally:
             self.engine.release(outcome)
         assert call.got == CHUNKS
 
+    async def _appetite(self, call: Call) -> None:
+        """Return once the reader of ``call`` may take, and its stream has got as far as it can."""
+        await call.appetite.acquire()
+        await asyncio.sleep(0)
+        call.is_sated = False
+
     def _settle(self, until: Any = lambda: True) -> None:
-        """Let the loop and the threads do all that they can without another rule."""
+        """Let the loop and the threads do all that they can without another rule.
+
+        They take turns: how many chunks a reader finds would otherwise be a matter of chance.
+        """
         give_up = time.monotonic() + 10
         while time.monotonic() < give_up:
-            # Until nothing is ready: a queue that waits for its dispatcher is not at rest either.
-            self.loop.rest()
-            # In this order: what a thread reports before it rests then shows on the loop.
-            if until() and self._threads_rest() and self.loop.is_at_rest:
-                return
-            time.sleep(0.0001)
+            if self._gpu_thread_rests():
+                self.loop.step()
+                # In this order: what a thread reports before it rests then shows on the loop.
+                if until() and self._threads_rest() and self.loop.is_at_rest:
+                    return
+            else:
+                time.sleep(0.00002)
         raise AssertionError("the engine does not come to rest")
+
+    def _gpu_thread_rests(self) -> bool:
+        began = self.engine.worker.started
+        return not began or self.inbox.is_at_rest or self.at_gate.is_set()
 
     def _threads_rest(self) -> bool:
         # A job that was called off keeps its place until the pool has got to it.
         in_pool = any(call.job is not None and call.job.in_pool for call in self.calls)
-        return not in_pool and (self.inbox.is_at_rest or self.at_gate.is_set())
+        return not in_pool and self._gpu_thread_rests()
 
     @rule(
         kind=st.sampled_from(KINDS),
