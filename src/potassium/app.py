@@ -264,7 +264,7 @@ class Potassium(Starlette):
         self._parts.check_complete()
         from potassium.server import serve  # noqa: PLC0415 - imports uvicorn
 
-        serve(self, self._runtime, self.name, host, port, options)
+        serve(self, self._runtime, self._parts.limits, self.name, host, port, options)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""

@@ -21,7 +21,8 @@ import uvicorn
 import uvicorn.config
 from starlette.types import ASGIApp
 
-from potassium.config import check_options, default_host, default_port
+from potassium.config import Limits, check_options, default_host, default_port
+from potassium.connections import Connections
 from potassium.engine import State
 from potassium.errors import StreamBroken, UsageError
 from potassium.serving.runtime import Runtime
@@ -48,6 +49,7 @@ logger = logging.getLogger("potassium")
 def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     app: ASGIApp,
     runtime: Runtime,
+    limits: Limits,
     name: str,
     host: str | None,
     port: int | None,
@@ -73,7 +75,7 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
         )
     host = default_host() if host is None else host
     port = default_port() if port is None else port
-    config = _config(app, host, port, options)
+    config = _config(app, limits, host, port, options)
     sockets = None
     if config.fd is None and config.uds is None:
         # Before the model is loaded, so that a port that is taken is reported at once.
@@ -168,7 +170,9 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def _config(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> uvicorn.Config:
+def _config(
+    app: ASGIApp, limits: Limits, host: str, port: int, options: dict[str, Any]
+) -> uvicorn.Config:
     for option in ("workers", "reload"):
         if options.get(option):
             raise UsageError(
@@ -176,17 +180,19 @@ def _config(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> uvic
                 f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
             )
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
+    keep_alive = options.get("timeout_keep_alive", KEEP_ALIVE)
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         **{
+            "http": Connections(limits, keep_alive),
             "access_log": False,
             "ws": "none",
             "lifespan": "on",
             "log_config": _log_config(options.get("log_level")),
             "timeout_graceful_shutdown": CLOSING_TIME,
-            "timeout_keep_alive": KEEP_ALIVE,
+            "timeout_keep_alive": keep_alive,
             **options,
         },
     )

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from potassium.errors import Unauthorized, UsageError
 from potassium.http.problem import problem_reply
+from potassium.http.request_id import request_id_of
 from potassium.serving.fast_path import path_below_mount
-from potassium.serving.request_ids import request_id_of
 
 __all__ = ["ApiKeys", "check_keys"]
 
