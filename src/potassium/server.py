@@ -1,7 +1,6 @@
 """Serves an app in its own process: uvicorn, its signals, its log."""
 
 import asyncio
-import copy
 import errno
 import gc
 import inspect
@@ -11,20 +10,19 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import uvicorn
-import uvicorn.config
 from starlette.types import ASGIApp
 
 from potassium.config import Limits, check_options, default_host, default_port
 from potassium.connections import Connections
 from potassium.engine import State
-from potassium.errors import StreamBroken, UsageError
+from potassium.errors import UsageError
+from potassium.serving.log_config import log_config
 from potassium.serving.runtime import Runtime
 from potassium.serving.signals import SIGNALS, end_forked
 
@@ -42,6 +40,8 @@ CLOSING_TIME = 1  # second
 # Balancers keep idle connections for 60 s: whoever closes first must not be the server, which may
 # do so at the very moment that a request is sent.
 KEEP_ALIVE = 75  # seconds
+
+ACCEPTED = 16  # connections in a turn of the event loop
 
 logger = logging.getLogger("potassium")
 
@@ -79,7 +79,7 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     sockets = None
     if config.fd is None and config.uds is None:
         # Before the model is loaded, so that a port that is taken is reported at once.
-        sockets = [_bind(host, port)]
+        sockets = _bind(host, port)
         host, port = sockets[0].getsockname()[:2]
     server = _Server(
         config, runtime, f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
@@ -190,7 +190,7 @@ def _config(
             "access_log": False,
             "ws": "none",
             "lifespan": "on",
-            "log_config": _log_config(options.get("log_level")),
+            "log_config": log_config(options.get("log_level")),
             "timeout_graceful_shutdown": CLOSING_TIME,
             "timeout_keep_alive": keep_alive,
             **options,
@@ -212,8 +212,10 @@ def _flush() -> None:
             stream.flush()
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to the address but does not listen yet.
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that are bound to the address but do not listen yet.
+
+    They are one and the same: uvloop accepts one connection for each in a turn of the event loop.
 
     Raises:
         SystemExit: the address cannot be bound.
@@ -227,7 +229,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.close()
         reason = (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
         raise SystemExit(_cannot_serve(host, port, reason)) from None
-    return bound
+    return [bound, *(bound.dup() for _ in range(ACCEPTED - 1))]
 
 
 def _listens(one: socket.socket) -> bool:
@@ -257,44 +259,3 @@ def _where(config: uvicorn.Config, host: str, port: int) -> str:
     if config.uds is not None:
         return f"the socket {config.uds}"
     return f"http{'s' if config.is_ssl else ''}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _log_config(log_level: str | int | None) -> dict[str, Any]:
-    """Return uvicorn's log configuration with timestamps, and with our logger's output added."""
-    level = log_level.upper() if isinstance(log_level, str) else log_level or logging.INFO
-    config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    for formatter in config["formatters"].values():
-        formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
-    ours = logging.getLogger("potassium")
-    if not ours.hasHandlers():
-        config["loggers"][ours.name] = {"handlers": ["default"], "level": level, "propagate": False}
-    elif ours.level == logging.NOTSET:  # the app has handlers of its own, which get our lines
-        ours.setLevel(level)
-    config["filters"] = {"told": {"()": lambda: _was_not_told}, "seldom": {"()": _Seldom}}
-    config["handlers"]["default"]["filters"] = ["told", "seldom"]
-    return config
-
-
-def _was_not_told(record: logging.LogRecord) -> bool:
-    """Drop the server's record of a stream that was broken on purpose: we logged it already."""
-    return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
-
-
-class _Seldom:
-    """Passes each of the lines that any client can cause at will once a minute."""
-
-    LINES = ("Unsupported upgrade request.", "No supported WebSocket library detected")
-    PAUSE = 60.0  # seconds
-
-    def __init__(self) -> None:
-        self._passed_at: dict[str, float] = {}
-
-    def __call__(self, record: logging.LogRecord) -> bool:
-        line = next((one for one in self.LINES if str(record.msg).startswith(one)), None)
-        if line is None:
-            return True
-        now = time.monotonic()
-        is_due = now - self._passed_at.get(line, -self.PAUSE) >= self.PAUSE
-        if is_due:
-            self._passed_at[line] = now
-        return is_due
