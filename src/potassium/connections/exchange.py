@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
@@ -18,6 +19,7 @@ __all__ = ["Exchange"]
 HIGH_WATER = 64 * 1024  # bytes of a body that wait for the app before reading pauses
 COPIED = 64 * 1024  # bytes of content that are sent in one piece with what surrounds them
 
+SERVICE_UNAVAILABLE = 503
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 logger = logging.getLogger("uvicorn.error")
@@ -59,6 +61,7 @@ class Exchange:
         "_client",
         "_head",
         "_is_delivered",
+        "_is_refusal",
         "_left",
         "_news",
         "_size",
@@ -85,6 +88,7 @@ class Exchange:
         self._is_delivered = False  # whether the app has the end of the body
         self._news: asyncio.Event | None = None  # for a receive() that waits
         self._head: ResponseHead | None = None
+        self._is_refusal = False
         self._left: int | None = None  # bytes of announced content that the app has yet to send
 
     # What the connection reports.
@@ -194,6 +198,7 @@ class Exchange:
         )
         self._head = head
         self._left = head.length
+        self._is_refusal = message["status"] == SERVICE_UNAVAILABLE
         if head.closes:
             self.keeps_alive = False
         client.host.log_access(scope, message["status"])
@@ -206,7 +211,16 @@ class Exchange:
         if self.scope["method"] != "HEAD":
             pieces += self._framed(head, data, is_last=is_last)
         self.has_begun = True
-        if len(data) < COPIED:
+        self.is_answered = is_last
+        if self._is_refusal and is_last:
+            self._client.host.turns.take(partial(self._write, pieces, is_last=is_last))
+        else:
+            self._write(pieces, is_last=is_last)
+
+    def _write(self, pieces: Sequence[bytes], *, is_last: bool) -> None:
+        if self.is_lost:
+            return
+        if sum(map(len, pieces)) < COPIED:
             self._client.outgoing.write(b"".join(pieces))
         else:
             for piece in pieces:
@@ -226,7 +240,6 @@ class Exchange:
         return (*chunk, b"0\r\n\r\n") if is_last else chunk
 
     def _end(self) -> None:
-        self.is_answered = True
         self._body.clear()
         if self._news is not None:
             self._news.set()
@@ -241,7 +254,7 @@ class Exchange:
             self.is_answered = True
             self._client.break_off(self)
         else:
-            self.has_begun = True
+            self.has_begun = self.is_answered = True
             failed = PotassiumError("The server failed to process the request.")
             defaults = self._client.host.default_headers
             self._client.outgoing.write(refusal(failed, defaults, self.scope))

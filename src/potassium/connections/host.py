@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from potassium.connections.refusals import TooManyConnections
+from potassium.connections.turns import Turns
 from potassium.http.problem import problem_reply
 from potassium.http.request_id import request_id_of
 
@@ -42,6 +43,7 @@ class Host:
         self.loop = asyncio.get_running_loop()
         access_log = logging.getLogger("uvicorn.access")
         self._access_log = access_log if access_log.hasHandlers() else None
+        self.turns = Turns(self.loop)
         self._headers: list[tuple[bytes, bytes]] = []
         self._encoded = b""
 

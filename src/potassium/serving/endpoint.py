@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from potassium.config import Limits
 from potassium.engine import Engine, Job, Priority, State, Stream, refusal
-from potassium.errors import PotassiumError, StreamBroken, Unavailable
+from potassium.errors import PotassiumError, StreamBroken
 from potassium.handlers.handler import Handler
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
@@ -124,8 +124,6 @@ class Endpoint:
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
         problem = failure_reply(error, self._path, request_id, debug=self._debug)
         if sender is None or not sender.has_begun:
-            if isinstance(error, Unavailable):
-                await self._runtime.refusals.turn()
             await problem.send(request_id, send)
         elif not await sender.fail(error, problem):
             logger.warning(

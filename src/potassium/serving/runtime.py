@@ -11,7 +11,6 @@ import anyio
 
 from potassium.engine import Lifecycle, Operation, State
 from potassium.errors import Draining, Starting, UsageError, WorkerFailed
-from potassium.serving.refusals import Refusals
 from potassium.serving.services import Plan, Services
 from potassium.serving.startup_errors import trace_below
 
@@ -30,14 +29,12 @@ class Runtime:
     Attributes:
         lifecycle: the server's state, for all to read.
         services: what serves the handlers; None until the start is complete and after the stop.
-        refusals: spreads refusals over turns of the loop.
 
     """
 
     def __init__(self, plan: Plan) -> None:
         self.lifecycle = Lifecycle()
         self.services: Services | None = None
-        self.refusals = Refusals()
         self._plan = plan
         self._entered = False
         self._loop: asyncio.AbstractEventLoop | None = None
