@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import logging
-import sys
 from collections.abc import Coroutine
 from typing import Any, Protocol, cast
 from urllib.parse import quote
@@ -100,13 +99,7 @@ class Host:
         app = _refuse if self._is_crowded else self._app
         running = exchange.run(app, self.state.tasks)
         context = contextvars.Context() if self.config.reset_contextvars else None
-        if sys.version_info >= (3, 12):
-            # What can be answered without waiting, such as a refusal, is answered at once.
-            task = asyncio.Task(running, loop=self.loop, context=context, eager_start=True)
-            if task.done():
-                return
-        else:
-            task = self.loop.create_task(running, context=context)
+        task = self.loop.create_task(running, context=context)
         exchange.task = task
         self.state.tasks.add(task)
 
