@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -22,6 +22,7 @@ from potassium.config import Limits, check_options, default_host, default_port
 from potassium.connections import Connections
 from potassium.engine import State
 from potassium.errors import UsageError
+from potassium.serving.leftovers import end_tasks, end_with_main_thread, exit_now, flush
 from potassium.serving.log_config import log_config
 from potassium.serving.runtime import Runtime
 from potassium.serving.signals import SIGNALS, end_forked
@@ -89,8 +90,8 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     if server.exit_status or any(one.name in OUR_THREADS for one in threading.enumerate()):
         # A handler that does not return would keep the interpreter from exiting, and so may what
         # is left of a broken accelerator.
-        _flush()
-        os._exit(server.exit_status or 1)
+        exit_now(server.exit_status or 1)
+    end_with_main_thread()
 
 
 @contextmanager
@@ -131,6 +132,12 @@ class _Server(uvicorn.Server):
         if self.started:
             logger.info(self._greeting)
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal, and leave an event loop that can be closed."""
+        await super().serve(sockets)
+        if not await end_tasks():
+            exit_now(self.exit_status or 1)
+
     async def on_tick(self, counter: int) -> bool:
         """Return whether it is time to close; uvicorn calls this ten times a second."""
         runtime = self._runtime
@@ -151,7 +158,7 @@ class _Server(uvicorn.Server):
         if self._asked_to_stop or not self.started:
             # Nothing has been accepted so far, or nothing is to be waited for any more. A thread
             # that is deep in a model cannot be asked to stop.
-            _flush()
+            flush()
             os.write(2, b"potassium: terminated immediately\n")
             os._exit(128 + sig)
         self._asked_to_stop = True
@@ -204,12 +211,6 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(RuntimeError, ValueError, OSError):  # it may be in the middle of a write
-            stream.flush()
 
 
 def _bind(host: str, port: int) -> list[socket.socket]:

@@ -1,11 +1,13 @@
 """What a server process leaves to others: its port, its children, memory that is replaced."""
 
+import re
 import signal
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import httpx
 from e2e.server import Start, python, serve_source
 
 CHILDREN = """
@@ -33,6 +35,33 @@ def terminate(cache, json_in):
 @app.handler("/leave")
 def leave(cache, json_in):
     fork.Process(target=time.sleep, args=(30,), daemon=True).start()
+
+
+app.serve()
+"""
+
+LEFT_BEHIND = """
+import asyncio
+import threading
+import time
+
+from potassium import Limits, Potassium
+
+app = Potassium("server", limits=Limits(grace_period=0.5))
+
+
+@app.handler("/swallow", concurrency=1)
+async def swallow(cache, json_in):
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+
+
+@app.handler("/thread")
+def thread(cache, json_in):
+    threading.Thread(target=time.sleep, args=(60,), name="left-behind").start()
 
 
 app.serve()
@@ -104,6 +133,27 @@ def test_a_child_does_not_keep_a_drained_server_from_ending(start: Start) -> Non
     server.post("/leave", {})
     time.sleep(0.2)
     assert server.stop(signal.SIGTERM) == 0
+
+
+def test_a_handler_that_swallows_its_cancellation_does_not_keep_the_server_from_ending(
+    start: Start,
+) -> None:
+    """It is cut off with the grace period, which the exit status shows, and named on the log."""
+    server = start(LEFT_BEHIND)
+    with suppress(httpx.ReadTimeout), server.client(timeout=0.5) as client:
+        client.post("/swallow", json={})
+    assert server.stop(signal.SIGTERM) == 1
+    assert re.search("left behind: .*swallow", server.log())
+
+
+def test_a_thread_that_is_left_behind_does_not_keep_a_drained_server_from_ending(
+    start: Start,
+) -> None:
+    """The server waits for it a few seconds, and names it on the log."""
+    server = start(LEFT_BEHIND)
+    server.post("/thread", {})
+    assert server.stop(signal.SIGTERM) == 0
+    assert "left behind: left-behind" in server.log()
 
 
 def test_a_model_that_was_replaced_is_freed(start: Start) -> None:

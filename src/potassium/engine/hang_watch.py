@@ -14,7 +14,9 @@ __all__ = ["HangWatch"]
 class HangWatch:
     """Checks at intervals whether a call has not returned for too long.
 
-    Only the time in one step counts: a stream may go on for hours. Belongs to the event loop.
+    Only the time in one step counts: a stream may go on for hours. Of time without checks, because
+    the whole process was stopped or the machine slept, only two intervals count. Belongs to the
+    event loop.
 
     Args:
         report: called at most once, with a description of the call that is stuck.
@@ -35,6 +37,10 @@ class HangWatch:
         self._hang_timeout = hang_timeout
         self._report = report
         self._clock = clock
+        self._interval = hang_timeout / 10
+        self._looked_at = clock()
+        self._stopped = 0.0  # seconds that do not count
+        self._begun: dict[Job, tuple[float, float]] = {}  # since when, and ``_stopped`` by then
         self._look()
 
     def close(self) -> None:
@@ -43,13 +49,20 @@ class HangWatch:
 
     def _look(self) -> None:
         now = self._clock()
-        for at in (self._at_worker(), self._pool.oldest):
-            if at is not None and now - at[1] > self._hang_timeout:
-                name = at[0].operation.name
+        before = self._stopped
+        self._stopped += max(now - self._looked_at - 2 * self._interval, 0.0)
+        self._looked_at = now
+        running = [at for at in (self._at_worker(), self._pool.oldest) if at is not None]
+        begun, self._begun = self._begun, {}
+        for job, since in running:
+            seen = begun.get(job)
+            stopped = seen[1] if seen is not None and seen[0] == since else before
+            self._begun[job] = since, stopped
+            if now - since - (self._stopped - stopped) > self._hang_timeout:
+                name = job.operation.name
                 self._report(f"{name} has not returned for {self._hang_timeout:g} s")
                 return
-        after = self._hang_timeout / 10
-        self._timer = asyncio.get_running_loop().call_later(after, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
 
     def _at_worker(self) -> tuple[Job, float] | None:
         job, since = self._worker.current, self._worker.since

@@ -57,7 +57,9 @@ class LoopWorker:
             return
         # A task of its own, so that a caller that leaves can call off this job alone, and a
         # handler that cancels itself does not end the lane.
-        task = asyncio.get_running_loop().create_task(self._outcome(job), context=job.context)
+        task = asyncio.get_running_loop().create_task(
+            self._outcome(job), name=job.operation.name, context=job.context
+        )
         job.interrupt = task.cancel
         try:
             await asyncio.wait({task})
