@@ -45,7 +45,7 @@ class Visit:
         """Return an answer's status and the length of its body."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = head.partition(b"content-length: ")[2].partition(b"\r")[0]
-        return int(head.split()[1]), int(length)
+        return int(head.split()[1]), int(length or 0)
 
     async def answer(self, *expected: int) -> bytes:
         """Return an answer's body.

@@ -1,10 +1,10 @@
 """Send mixed traffic for minutes, and check whether the server holds more than before.
 
 Good calls, malformed ones, wrong types, bodies that are too large, clients that leave, half-sent
-bodies, slow readers, failing handlers and bursts that are refused: all at a bounded rate, over raw
-sockets, to a server in its own process, which is sampled every second. The first minute is compared
-with the last. Both end with a pause: at rest there must not be one thread, task or socket more than
-before.
+bodies, slow readers, failing handlers and bursts that are refused; and attackers, who send heads
+without end, read nothing, collide hashes and so on. All at a bounded rate, over raw sockets, to a
+server in its own process, which is sampled every second. The first minute is compared with the
+last. Both end with a pause: at rest there must not be one thread, task or socket more than before.
 """
 
 import argparse
@@ -17,10 +17,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from attackers import ATTACKS
 from clients import CHANCE, KINDS, Visit
 from report import machine, mebibytes, row, table
 from serving import Server, running
 
+RATES = KINDS | ATTACKS  # visits per second
 SETTLE = 2.0  # seconds without any client before the server counts as at rest
 GROWTH = 1.05  # growth of memory that is allowed, because of allocators
 SHOWN = 5  # unexpected answers to print
@@ -67,7 +69,7 @@ class Traffic:
     async def send(self, seconds: float) -> None:
         """Let clients come for ``seconds``, and wait until the last one has left."""
         end = time.monotonic() + seconds
-        await asyncio.gather(*(self._keep_coming(kind, end) for kind in KINDS))
+        await asyncio.gather(*(self._keep_coming(kind, end) for kind in RATES))
         while self._under_way:
             await asyncio.wait(self._under_way)
 
@@ -76,7 +78,7 @@ class Traffic:
             visit = asyncio.create_task(self._visit(kind))
             self._under_way.add(visit)
             visit.add_done_callback(self._under_way.discard)
-            await asyncio.sleep(CHANCE.uniform(0.5, 1.5) / KINDS[kind])
+            await asyncio.sleep(CHANCE.uniform(0.5, 1.5) / RATES[kind])
 
     async def _visit(self, kind: Callable[[int], Awaitable[None]]) -> None:
         name = kind.__name__

@@ -18,13 +18,24 @@ class Item(BaseModel):
     count: int
 
 
+class Bias(BaseModel):
+    bias: dict[int, float] = {}
+    values: list[int] = []
+
+
 async def tasks(_: Request) -> JSONResponse:
     return JSONResponse({"tasks": len(asyncio.all_tasks())})
 
 
 app = Potassium(
     "mixed",
-    limits=Limits(queue_size=16, body_size=64 * 1024, body_timeout=1),
+    limits=Limits(
+        queue_size=16,
+        body_size=2**20,
+        body_timeout=1,
+        head_timeout=2,
+        stream_stall_timeout=2,
+    ),
     routes=[Route("/tasks", tasks, methods=["GET"])],
 )
 
@@ -38,6 +49,11 @@ def good(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
 @app.handler("/item")
 def item(cache: dict[str, Any], item: Item) -> Item:
     return item
+
+
+@app.handler("/bias")
+def bias(cache: dict[str, Any], bias: Bias) -> int:
+    return len(bias.bias)
 
 
 @app.handler("/long")
