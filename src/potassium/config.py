@@ -34,7 +34,8 @@ class Limits:
     """How much work one server accepts, and for how long.
 
     Attributes:
-        queue_size: maximum number of waiting jobs; more are refused with 503 ``queue_full``.
+        queue_size: maximum number of jobs that wait for the GPU thread, and of jobs that wait in
+            the queue of each async handler; more are refused with 503 ``queue_full``.
         body_size: maximum bytes in a request's body; a longer one is refused with 413.
         body_timeout: maximum seconds from a request's headers to the end of its body; a slower
             one is refused with 408.

@@ -336,13 +336,13 @@ class Engines(RuleBasedStateMachine):
     @invariant()
     def the_count_is_right(self) -> None:
         engine = self.engine
-        queued = engine._pipeline.jobs.qsize() + sum(
-            lane.jobs.qsize() for lane in engine._pipeline.lanes.values()
-        )
         behind = list(engine._pipeline.dispatcher.handed_over)[1:]
         in_the_inbox = sum(job.called_off is None for group in behind for job in group)
-        assert engine.capacity.waiting == queued + in_the_inbox
-        assert 0 <= engine.capacity.waiting <= LIMIT
+        assert engine.capacity.waiting == engine._pipeline.jobs.qsize() + in_the_inbox
+        for lane in engine.lanes.values():
+            assert lane.jobs.capacity.waiting == lane.jobs.qsize()
+        for capacity in (engine.capacity, *(lane.jobs.capacity for lane in engine.lanes.values())):
+            assert 0 <= capacity.waiting <= LIMIT
 
     @invariant()
     def no_more_streams_take_turns_than_may(self) -> None:

@@ -42,18 +42,6 @@ async def test_refuses_what_is_over_the_limit(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_limit_holds_over_all_queues_together(kind: Kind) -> None:
-    """Two queues share one capacity."""
-    capacity = Capacity(1)
-    first, second = kind(capacity), kind(capacity)
-    first.put_nowait(job())
-    with pytest.raises(asyncio.QueueFull):
-        second.put_nowait(job())
-    first.get_nowait()
-    second.put_nowait(job())
-
-
-@pytest.mark.parametrize("kind", KINDS)
 async def test_jobs_come_out_in_the_order_they_went_in(kind: Kind) -> None:
     """First in, first out."""
     queue = kind(Capacity(8))
@@ -146,3 +134,15 @@ async def test_without_priorities_a_call_of_high_priority_is_like_any_other() ->
     for one in jobs:
         queue.put_nowait(one)
     assert [queue.get_nowait() for _ in jobs] == jobs
+
+
+async def test_a_refusal_suggests_to_wait_as_long_as_all_who_wait_take() -> None:
+    """Each counts with the time that its own operation takes, whoever is refused."""
+    slow, quick = operation_on("slow", print), operation_on("quick", print)
+    slow.service_time.add(5.0)
+    quick.service_time.add(0.001)
+    queue = JobQueue(Capacity(4))
+    for operation in (slow, slow, slow, quick):
+        queue.put_nowait(Job(operation, None, asyncio.get_running_loop().create_future()))
+    assert queue.refusal(quick).retry_after == 16
+    assert queue.refusal(slow).retry_after == 16

@@ -21,7 +21,6 @@ from potassium.errors import (
     DeadlineExceeded,
     Draining,
     PotassiumError,
-    QueueFull,
     WorkerFailed,
 )
 
@@ -45,7 +44,9 @@ class Engine:
     Attributes:
         lifecycle: the current state, which anyone may read.
         worker: what the GPU thread runs.
-        capacity: how many jobs wait and may wait.
+        capacity: how many jobs wait and may wait for the GPU thread.
+        lanes: what runs the jobs of each operation that belongs to the loop.
+        is_full: returns whether another server should get the next call.
         calls: admitted jobs whose callers still wait, and the counts of all jobs.
         started_at: when it became ready, in seconds since the epoch; None before that.
         cut_off: how many direct calls were still open at the end of the grace period.
@@ -69,7 +70,9 @@ class Engine:
         )
         self.worker = self._pipeline.worker
         self._open_stream = self.worker.open_stream
-        self.capacity = self._pipeline.capacity
+        self.capacity = self._pipeline.jobs.capacity
+        self.lanes = self._pipeline.lanes
+        self.is_full = self._pipeline.is_full
         self._threads = Threads(self._tell_loop, begin_thread, lost=self.fail)
         self._tasks: list[asyncio.Task[None]] = []
         self.calls = OpenCalls(self._pipeline.discard, clock)
@@ -136,7 +139,7 @@ class Engine:
 
         Raises:
             DeadlineExceeded: the deadline has already passed.
-            QueueFull: the maximum number of jobs is waiting.
+            QueueFull: the maximum number of jobs is waiting for the same runner.
             Unavailable: the engine is not READY.
 
         """
@@ -158,8 +161,7 @@ class Engine:
         except asyncio.QueueFull:
             if job.timer is not None:
                 job.timer.cancel()
-            detail = f"The queue is full: {self.capacity.limit} calls are waiting."
-            full = QueueFull(detail, self.capacity.retry_after(operation))
+            full = self._pipeline.queue_of(operation).refusal(operation)
             raise self.calls.refused(full) from None
         self.calls.open(job)
         return job
