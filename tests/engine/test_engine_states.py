@@ -126,8 +126,8 @@ class Engines(RuleBasedStateMachine):
             "long": operation_on("long", self._long),
             "short": operation_on("short", self._short),
             "on_loop": operation_on("on loop", self._on_loop, concurrency=2),
-            "held": operation_on("held", self._open_held, may_stream=True),
-            "free": operation_on("free", self._open_free, streams=2, may_stream=True),
+            "held": operation_on("held", self._open_held, streams=2, may_stream=True),
+            "free": operation_on("free", self._open_free, may_stream=True),
             "push": operation_on("push", self._push, may_stream=True),
             "batched": operation_on("batched", self._batch, batch=Batch(max_size=3, max_delay=1.0)),
             "around": operation_on("around", self._short, prepare=_same, finish=_same),
@@ -352,7 +352,9 @@ class Engines(RuleBasedStateMachine):
             wanted = [stream for stream in turns if stream.job.called_off is None]
             assert len(set(wanted) - self.came_back) <= operation.streams
             parked = [job for job in worker._slots.parked if job.operation is operation]
-            assert operation.open_streams == len(turns) + len(parked)
+            assert operation.parked_jobs == len(parked)
+            assert operation.open_streams == len(turns) + operation.stalled_streams
+            assert operation.open_streams <= 2 * operation.streams
 
     @invariant()
     def an_idle_thread_has_forgotten_nobody(self) -> None:
@@ -365,7 +367,9 @@ class Engines(RuleBasedStateMachine):
             assert all(stream.job.called_off is None for stream in worker._slots._stalled)
             if self.engine.lifecycle.state is not State.FAILED:
                 waiting = [line for line in self.engine._pipeline.jobs.by_operation if line]
-                assert all(line.operation.batching for line in waiting)  # their batches gather
+                for operation in (line.operation for line in waiting):
+                    # Their batch gathers, or too many streams are open whose readers do not read.
+                    assert operation.batching or operation.free_streams <= 0
 
     @invariant()
     def nobody_waits_past_a_deadline(self) -> None:

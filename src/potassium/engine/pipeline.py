@@ -64,7 +64,7 @@ class Pipeline:
         self.dispatcher = Dispatcher(self.jobs, self.jobs.capacity, self.worker, clock=clock)
         self.lanes: dict[Operation, LoopWorker] = {}
         for operation in operations:
-            operation.open_streams = 0
+            operation.forget_streams()
             if operation.concurrency is not None:
                 queue = self._new_queue(limits, clock)
                 self.lanes[operation] = LoopWorker(

@@ -69,7 +69,9 @@ class Health:
         job = engine.worker.current if engine else None
         since = engine.worker.since if engine else now
         spent = round((now - since) * 1000)
-        streams = sum(one.open_streams for one in self._runtime.operations())
+        operations = self._runtime.operations()
+        streams = sum(one.open_streams for one in operations)
+        stalled = sum(one.stalled_streams for one in operations)
         counts = engine.calls.counts if engine else Counts()
         return JSONResponse(
             {
@@ -82,11 +84,12 @@ class Health:
                 "lanes": _lanes(engine) if engine else {},
                 "started_at": _rfc3339(engine.started_at if engine else None),
                 "open_streams": streams,
+                "stalled_streams": stalled,
                 "running": {"handler": job.operation.name, "for": spent} if job else None,
                 "counts": {name: getattr(counts, name) for name in Counts.__slots__},
                 "service_time": self._service_times(),
                 # As in the original server: the GPU is "available" while nothing runs.
-                "gpu_available": not (job or streams)
+                "gpu_available": not (job or streams > stalled)
                 and self._runtime.lifecycle.state is State.READY,
                 "sequence_number": counts.succeeded + counts.failed,
                 "idle_time": 0 if job else spent,
