@@ -47,6 +47,13 @@ class Limits:
             stuck for good: the server fails, and so does its liveness check. None for never.
         stream_stall_timeout: seconds within which a client must read some of its stream; after
             that the stream is cut off.
+        send_buffer: maximum bytes that a handler may be ahead of its client with
+            ``request.send``; beyond that, it waits.
+        send_memory: maximum bytes that all handlers together may be ahead of their clients with
+            ``request.send``; beyond that, each may still be 1 MiB ahead.
+        send_timeout: maximum seconds that a call may wait for its client in ``request.send``, in
+            all, as other calls cannot use the GPU thread meanwhile; after that its stream is cut
+            off.
         priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``. Only a bounded
             number of other jobs can overtake a job, so none starves.
 
@@ -62,6 +69,9 @@ class Limits:
     grace_period: float = 30.0
     hang_timeout: float | None = None
     stream_stall_timeout: float = 30.0
+    send_buffer: int = 16 * 1024 * 1024
+    send_memory: int = 128 * 1024 * 1024
+    send_timeout: float = 2.0
     priorities: bool = False
 
     def __post_init__(self) -> None:
@@ -71,6 +81,9 @@ class Limits:
         check_seconds("body_timeout", self.body_timeout)
         check_seconds("grace_period", self.grace_period)
         check_seconds("stream_stall_timeout", self.stream_stall_timeout)
+        check_count("send_buffer", self.send_buffer)
+        check_count("send_memory", self.send_memory)
+        check_seconds("send_timeout", self.send_timeout)
         if self.timeout is not None:
             check_seconds("timeout", self.timeout)
         if self.hang_timeout is not None:

@@ -201,7 +201,7 @@ class Engines(RuleBasedStateMachine):
             assert call.job is not None
             stream = self.engine.worker.open_stream(call.job)
             for chunk in CHUNKS:
-                stream.push(chunk)
+                stream.send(chunk)
 
     def _batch(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
         for index, call in enumerate(calls):
@@ -411,6 +411,7 @@ class Engines(RuleBasedStateMachine):
             assert call.ends == call.generators <= 1
             if not call.task.cancelled():
                 assert isinstance(call.task.exception(), PotassiumError | None)
+        assert self.engine.worker._pushes.room.ahead == 0
 
     def _end(self) -> None:
         self.is_ending = True

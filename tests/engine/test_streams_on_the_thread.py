@@ -11,9 +11,10 @@ from support.moments import at_moment
 from support.operations import operation_on
 from support.worker import Script, Thread, streaming, take_now
 
-from potassium.config import Batch
+from potassium.config import Batch, Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.job import Job
+from potassium.engine.push_room import PushRoom
 from potassium.engine.service_time import SMOOTHING
 from potassium.engine.stream import BUFFER
 from potassium.engine.worker import Worker
@@ -308,7 +309,7 @@ async def test_a_handler_that_has_returned_opens_no_stream() -> None:
         assert ends
         worker.stop()
 
-    worker: Worker = Worker(over, Bridge(_at_once, lambda _: None), clock=clock)
+    worker: Worker = Worker(over, Bridge(_at_once, lambda _: None), PushRoom(Limits()), clock=clock)
     worker.hand_over([job])
     worker.run()
     assert late

@@ -11,6 +11,7 @@ from potassium.engine.failure import Failure
 from potassium.engine.job import Job
 from potassium.engine.loop_worker import LoopWorker
 from potassium.engine.operation import Operation
+from potassium.engine.push_room import PushRoom
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.side_pool import SidePool
 from potassium.engine.stream import Stream
@@ -51,7 +52,9 @@ class Pipeline:
     ) -> None:
         operations = list(operations)
         streams = Bridge(tell_loop, _receive)
-        self.worker = Worker(self._report_from_thread, streams, is_fatal=is_fatal, clock=clock)
+        self.worker = Worker(
+            self._report_from_thread, streams, PushRoom(limits), is_fatal=is_fatal, clock=clock
+        )
         needs_pool = any(one.is_prepared or one.finish for one in operations)
         self.pool = SidePool(
             POOL_THREADS if needs_pool else 0,
@@ -184,3 +187,5 @@ def _receive(stream: Stream[Job]) -> None:
         else:
             job.future.set_result(stream)
     stream.wake()
+    if stream.overrun is not None:
+        job.call_off(stream.overrun)
