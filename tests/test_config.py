@@ -32,6 +32,12 @@ def test_priorities_are_on_or_off() -> None:
         Limits(priorities="high")  # type: ignore[arg-type]
 
 
+def test_shares_are_on_or_off() -> None:
+    """``fair`` says whether the places are shared out; it is not a share itself."""
+    with pytest.raises(UsageError, match="fair"):
+        Limits(fair=0.5)  # type: ignore[arg-type]
+
+
 def test_a_limit_that_there_is_not_is_named() -> None:
     """A typo fails when it is written."""
     with pytest.raises(TypeError, match="quue_size"):

@@ -34,8 +34,8 @@ class Limits:
     """How much work one server accepts, and for how long.
 
     Attributes:
-        queue_size: maximum number of jobs that wait for the GPU thread, and of jobs that wait in
-            the queue of each async handler; more are refused with 503 ``queue_full``.
+        queue_size: maximum number of jobs that wait for the GPU thread, and the same for each async
+            handler; more are refused with 503 ``queue_full``.
         body_size: maximum bytes in a request's body; a longer one is refused with 413.
         body_timeout: maximum seconds from a request's headers to the end of its body; a slower
             one is refused with 408.
@@ -47,15 +47,15 @@ class Limits:
             stuck for good: the server fails, and so does its liveness check. None for never.
         stream_stall_timeout: seconds within which a client must read some of its stream; after
             that the stream is cut off.
-        send_buffer: maximum bytes that a handler may be ahead of its client with
-            ``request.send``; beyond that, it waits.
-        send_memory: maximum bytes that all handlers together may be ahead of their clients with
-            ``request.send``; beyond that, each may still be 1 MiB ahead.
-        send_timeout: maximum seconds that a call may wait for its client in ``request.send``, in
-            all, as other calls cannot use the GPU thread meanwhile; after that its stream is cut
-            off.
+        send_buffer: bytes that ``request.send`` may be ahead of a client before it waits.
+        send_memory: the same for all clients together; each may be 1 MiB behind in any case.
+        send_timeout: maximum seconds that it may wait in one call, in all, as the GPU thread waits
+            with it; after that the stream is cut off.
         priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``. Only a bounded
             number of other jobs can overtake a job, so none starves.
+        fair: refuse a call if its client has as many calls in the queue as there are free places,
+            so that nobody who floods the server shuts others out. Clients are told apart by their
+            API key or, without keys, by their address.
 
     Raises:
         UsageError: a value is invalid.
@@ -73,6 +73,7 @@ class Limits:
     send_memory: int = 128 * 1024 * 1024
     send_timeout: float = 2.0
     priorities: bool = False
+    fair: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -88,8 +89,9 @@ class Limits:
             check_seconds("timeout", self.timeout)
         if self.hang_timeout is not None:
             check_seconds("hang_timeout", self.hang_timeout)
-        if type(self.priorities) is not bool:
-            raise UsageError(f"priorities={self.priorities!r} must be True or False.")
+        for name, value in (("priorities", self.priorities), ("fair", self.fair)):
+            if type(value) is not bool:
+                raise UsageError(f"{name}={value!r} must be True or False.")
 
 
 @dataclass(frozen=True, kw_only=True)

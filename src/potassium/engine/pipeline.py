@@ -87,7 +87,7 @@ class Pipeline:
         """Queue a new job, or pass it to the pool first if it has to be prepared.
 
         Raises:
-            asyncio.QueueFull: the maximum number of jobs is waiting.
+            asyncio.QueueFull: there is no place for it.
 
         """
         operation = job.operation
@@ -95,7 +95,7 @@ class Pipeline:
         if lane is not None:
             lane.jobs.put_nowait(job)
             return
-        if self.jobs.full():
+        if not self.jobs.capacity.has_place_for(job):
             self.dispatcher.catch_up()  # if many arrive at once, the first may go to the thread
         if operation.is_prepared:
             self.jobs.reserve(job)
@@ -125,8 +125,8 @@ class Pipeline:
         or, if no operation uses that, the queues of all lanes.
         """
         if self._uses_thread:
-            return self.jobs.full()
-        return all(lane.jobs.full() for lane in self.lanes.values())
+            return self.jobs.capacity.free <= 0
+        return all(lane.jobs.capacity.free <= 0 for lane in self.lanes.values())
 
     def stop(self) -> None:
         """End the threads once they have run what they were given."""
