@@ -32,6 +32,12 @@ def test_priorities_are_on_or_off() -> None:
         Limits(priorities="high")  # type: ignore[arg-type]
 
 
+def test_shares_are_on_or_off() -> None:
+    """``fair`` says whether the places are shared out; it is not a share itself."""
+    with pytest.raises(UsageError, match="fair"):
+        Limits(fair=0.5)  # type: ignore[arg-type]
+
+
 def test_a_limit_that_there_is_not_is_named() -> None:
     """A typo fails when it is written."""
     with pytest.raises(TypeError, match="quue_size"):
@@ -89,11 +95,22 @@ def test_a_batchs_defaults_are_the_documented_ones() -> None:
     assert Batch() == Batch(max_size=32, max_delay=0.005, cost=None, max_cost=None)
 
 
+@pytest.mark.parametrize("name", ["stream_stall_timeout", "send_timeout"])
 @pytest.mark.parametrize("value", [0, -1, "8", True, inf, nan])
-def test_the_time_of_a_client_that_stalls_is_seconds_above_zero(value: Any) -> None:
+def test_the_time_of_a_client_that_reads_slowly_is_seconds_above_zero(
+    name: str, value: Any
+) -> None:
     """It is checked like the other times."""
-    with pytest.raises(UsageError, match="stream_stall_timeout"):
-        Limits(stream_stall_timeout=value)
+    with pytest.raises(UsageError, match=name):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["send_buffer", "send_memory"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "8", True])
+def test_what_may_be_sent_ahead_is_a_number_of_bytes(name: str, value: Any) -> None:
+    """It is checked like the other sizes."""
+    with pytest.raises(UsageError, match=name):
+        Limits(**{name: value})
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Clients that read their streams slowly, or not at all."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -208,6 +210,32 @@ def test_a_client_that_does_not_read_is_no_hang(tmp_path: Path, name: str) -> No
             wait_for_event(server, f"{name} closed on potassium-gpu")
         assert server.get("/healthz").status_code == 200
         assert server.post("/ordinary", {}).json() == "served"
+
+
+@pytest.mark.parametrize("accept", [RAW, SSE])
+def test_a_push_to_a_client_that_reads_slowly_keeps_nobody_waiting_for_long(
+    server: Server, name: str, accept: str
+) -> None:
+    """The handler cannot step aside, so the client loses its stream within seconds."""
+    is_over = threading.Event()
+    pieces: list[bytes] = []
+    with flood(server, "/flood/pushes", name, accept) as connection:
+
+        def read_slowly() -> None:
+            with suppress(ConnectionResetError):
+                while chunk := connection.recv(CHUNK):
+                    pieces.append(chunk)
+                    is_over.wait(0.05)
+
+        reader = threading.Thread(target=read_slowly)
+        reader.start()
+        try:
+            assert server.post("/ordinary", {}).json() == "served"
+            wait_for_event(server, f"{name} closed on potassium-gpu")
+        finally:
+            is_over.set()
+            reader.join()
+    assert not pieces[-1].endswith(b"0\r\n\r\n")  # what the client got does not look whole
 
 
 @pytest.mark.parametrize("accept", [RAW, SSE])

@@ -271,7 +271,7 @@ async def test_a_call_whose_caller_left_does_not_hold_up_the_drain() -> None:
         call.cancel()
         await asyncio.wait({call})
         engine.drain()
-        assert engine.is_idle
+        assert not engine.calls
         gate.open()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,13 +24,14 @@ from potassium.engine import (
     Failure,
     Job,
     Lifecycle,
+    Operation,
     Priority,
     State,
     Steps,
     Stream,
 )
 from potassium.engine.stream import BUFFER
-from potassium.errors import PotassiumError
+from potassium.errors import PotassiumError, QueueFull
 
 LIMIT = 6
 GRACE = 5.0  # virtual seconds
@@ -52,8 +54,9 @@ KINDS = [
 class Call:
     """One call, and what is known of it from outside."""
 
-    def __init__(self, deadline: float | None, *, streams: bool) -> None:
+    def __init__(self, deadline: float | None, client: str | None, *, streams: bool) -> None:
         self.deadline = deadline
+        self.client = client
         self.streams = streams  # whether it streams, if its operation may
         self.left = False
         self.started = 0
@@ -126,8 +129,8 @@ class Engines(RuleBasedStateMachine):
             "long": operation_on("long", self._long),
             "short": operation_on("short", self._short),
             "on_loop": operation_on("on loop", self._on_loop, concurrency=2),
-            "held": operation_on("held", self._open_held, may_stream=True),
-            "free": operation_on("free", self._open_free, streams=2, may_stream=True),
+            "held": operation_on("held", self._open_held, streams=2, may_stream=True),
+            "free": operation_on("free", self._open_free, may_stream=True),
             "push": operation_on("push", self._push, may_stream=True),
             "batched": operation_on("batched", self._batch, batch=Batch(max_size=3, max_delay=1.0)),
             "around": operation_on("around", self._short, prepare=_same, finish=_same),
@@ -201,7 +204,7 @@ class Engines(RuleBasedStateMachine):
             assert call.job is not None
             stream = self.engine.worker.open_stream(call.job)
             for chunk in CHUNKS:
-                stream.push(chunk)
+                stream.send(chunk)
 
     def _batch(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
         for index, call in enumerate(calls):
@@ -216,9 +219,23 @@ class Engines(RuleBasedStateMachine):
 
     # What runs on the loop.
 
+    def _admit(self, operation: Operation, call: Call, priority: Priority) -> Job:
+        """Admit a call, and check that it is refused if and only if its client has its share."""
+        capacity = self.engine._pipeline.queue_of(operation).capacity
+        try:
+            job = self.engine.admit(
+                operation, call, deadline=call.deadline, priority=priority, client=call.client
+            )
+        except QueueFull:
+            if capacity.free > (0 if call.client is None else capacity.held(call.client)):
+                self.broken.append("a call was refused for which there was a place")
+            raise
+        if call.client is not None and capacity.held(call.client) > capacity.free + 1:
+            self.broken.append("a call was admitted whose client had its share")
+        return job
+
     async def _serve(self, kind: str, call: Call, priority: Priority) -> None:
-        operation, deadline = self.operations[kind], call.deadline
-        call.job = self.engine.admit(operation, call, deadline=deadline, priority=priority)
+        call.job = self._admit(self.operations[kind], call, priority)
         outcome = await self.engine.outcome(call.job)
         if type(outcome) is not Stream:
             return
@@ -268,6 +285,7 @@ class Engines(RuleBasedStateMachine):
         streams=st.sampled_from([True, True, False]),
         wait=st.sampled_from([None, None, 0.0, 1.0, 3.0]),
         priority=st.sampled_from(Priority),
+        client=st.sampled_from([None, "a", "a", "b", "c"]),
         count=st.integers(1, 4),
         appetite=st.sampled_from([0, 1, 100]),
     )
@@ -278,11 +296,12 @@ class Engines(RuleBasedStateMachine):
         streams: bool,
         wait: float | None,
         priority: Priority,
+        client: str | None,
         count: int,
         appetite: int,
     ) -> None:
         for _ in range(count):
-            call = Call(None if wait is None else self.loop.now + wait, streams=streams)
+            call = Call(None if wait is None else self.loop.now + wait, client, streams=streams)
             call.may_take(appetite)
             call.task = self.loop.create_task(self._serve(kind, call, priority))
             self.calls.append(call)
@@ -336,13 +355,27 @@ class Engines(RuleBasedStateMachine):
     @invariant()
     def the_count_is_right(self) -> None:
         engine = self.engine
-        queued = engine._pipeline.jobs.qsize() + sum(
-            lane.jobs.qsize() for lane in engine._pipeline.lanes.values()
-        )
         behind = list(engine._pipeline.dispatcher.handed_over)[1:]
         in_the_inbox = sum(job.called_off is None for group in behind for job in group)
-        assert engine.capacity.waiting == queued + in_the_inbox
-        assert 0 <= engine.capacity.waiting <= LIMIT
+        assert engine.capacity.waiting == engine._pipeline.jobs.qsize() + in_the_inbox
+        for lane in engine.lanes.values():
+            assert lane.jobs.capacity.waiting == lane.jobs.qsize()
+        for capacity in (engine.capacity, *(lane.jobs.capacity for lane in engine.lanes.values())):
+            assert 0 <= capacity.waiting <= LIMIT
+
+    @invariant()
+    def each_client_holds_the_places_of_its_jobs(self) -> None:
+        for queue in {self.engine._pipeline.queue_of(one) for one in self.operations.values()}:
+            held = Counter(
+                call.client
+                for call in self.calls
+                if call.job is not None
+                and call.job.has_place
+                and self.engine._pipeline.queue_of(call.job.operation) is queue
+            )
+            assert held.total() == queue.capacity.waiting
+            del held[None]
+            assert held == queue.capacity._held
 
     @invariant()
     def no_more_streams_take_turns_than_may(self) -> None:
@@ -352,7 +385,9 @@ class Engines(RuleBasedStateMachine):
             wanted = [stream for stream in turns if stream.job.called_off is None]
             assert len(set(wanted) - self.came_back) <= operation.streams
             parked = [job for job in worker._slots.parked if job.operation is operation]
-            assert operation.open_streams == len(turns) + len(parked)
+            assert operation.parked_jobs == len(parked)
+            assert operation.open_streams == len(turns) + operation.stalled_streams
+            assert operation.open_streams <= 2 * operation.streams
 
     @invariant()
     def an_idle_thread_has_forgotten_nobody(self) -> None:
@@ -365,7 +400,9 @@ class Engines(RuleBasedStateMachine):
             assert all(stream.job.called_off is None for stream in worker._slots._stalled)
             if self.engine.lifecycle.state is not State.FAILED:
                 waiting = [line for line in self.engine._pipeline.jobs.by_operation if line]
-                assert all(line.operation.batching for line in waiting)  # their batches gather
+                for operation in (line.operation for line in waiting):
+                    # Their batch gathers, or too many streams are open whose readers do not read.
+                    assert operation.batching or operation.free_streams <= 0
 
     @invariant()
     def nobody_waits_past_a_deadline(self) -> None:
@@ -407,6 +444,7 @@ class Engines(RuleBasedStateMachine):
             assert call.ends == call.generators <= 1
             if not call.task.cancelled():
                 assert isinstance(call.task.exception(), PotassiumError | None)
+        assert self.engine.worker._pushes.room.ahead == 0
 
     def _end(self) -> None:
         self.is_ending = True

@@ -10,7 +10,7 @@ from support.engine import NOTHING, Gate, running
 from support.operations import operation_on
 
 from potassium import Limits
-from potassium.engine import Engine, Job, Lifecycle
+from potassium.engine import Engine, Job, Lifecycle, Operation
 from potassium.engine.bridge import Bridge
 from potassium.engine.loop_worker import LoopWorker
 from potassium.engine.queue import Capacity, JobQueue
@@ -81,21 +81,71 @@ async def test_a_busy_gpu_thread_is_not_in_the_way() -> None:
         await long
 
 
-async def test_they_share_the_bound_of_the_queue() -> None:
-    """Jobs that wait for the loop and jobs that wait for the GPU thread are counted together."""
+async def test_a_lane_that_is_full_refuses_only_its_own_calls() -> None:
+    """While an async operation hangs and its queue is full, all other operations are served."""
+    gate, stuck, other = Gate(), Counter(1), Counter(1)
+    other.go.set()
+    gate.open(10)
+    operations = (gate.operation, stuck.operation, other.operation)
+    async with running(*operations, queue_size=2) as engine:
+        calls = [asyncio.create_task(engine.call(stuck.operation, 0))]
+        await settle()
+        calls += [asyncio.create_task(engine.call(stuck.operation, n)) for n in (1, 2)]
+        await settle()
+        with pytest.raises(QueueFull):
+            await engine.call(stuck.operation, 3)
+        assert [await engine.call(gate.operation, n) for n in range(10)] == list(range(10))
+        assert [await engine.call(other.operation, n) for n in range(10)] == list(range(10))
+        stuck.go.set()
+        assert await asyncio.gather(*calls) == [0, 1, 2]
+
+
+async def test_a_full_queue_of_the_gpu_thread_refuses_no_call_of_a_lane() -> None:
+    """While the GPU thread is busy and its queue is full, async operations are served."""
     gate, counter = Gate(), Counter(1)
+    counter.go.set()
     async with running(gate.operation, counter.operation, queue_size=2) as engine:
         calls = [asyncio.create_task(engine.call(gate.operation, 0))]
         await gate.has_begun()
-        calls += [asyncio.create_task(engine.call(counter.operation, 0))]
-        await settle()
-        calls += [asyncio.create_task(engine.call(counter.operation, 1))]
-        calls += [asyncio.create_task(engine.call(gate.operation, 1))]
+        calls += [asyncio.create_task(engine.call(gate.operation, n)) for n in (1, 2)]
         await settle()
         with pytest.raises(QueueFull):
-            await engine.call(counter.operation, 2)
-        counter.go.set()
+            await engine.call(gate.operation, 3)
+        assert [await engine.call(counter.operation, n) for n in range(10)] == list(range(10))
+        gate.open(3)
+        await asyncio.gather(*calls)
+
+
+async def test_a_server_is_full_when_the_queue_of_the_gpu_thread_is() -> None:
+    """A full lane does not make it so, unless there is nothing but lanes."""
+    gate, counter = Gate(), Counter(1)
+
+    async def fill(engine: Engine, operation: Operation) -> list[asyncio.Task[Any]]:
+        calls = [asyncio.create_task(engine.call(operation, 0))]
+        await asyncio.sleep(0.01)
+        calls += [asyncio.create_task(engine.call(operation, 1))]
+        await settle()
+        return calls
+
+    async with running(gate.operation, counter.operation, queue_size=1) as engine:
+        calls = await fill(engine, counter.operation)
+        assert not engine.is_full()
+        calls += await fill(engine, gate.operation)
+        assert engine.is_full()
         gate.open(2)
+        counter.go.set()
+        await asyncio.gather(*calls)
+        assert not engine.is_full()
+
+    first, second = Counter(1), Counter(1)
+    async with running(first.operation, second.operation, queue_size=1) as engine:
+        assert not engine.is_full()
+        calls = await fill(engine, first.operation)
+        assert not engine.is_full()
+        calls += await fill(engine, second.operation)
+        assert engine.is_full()
+        first.go.set()
+        second.go.set()
         await asyncio.gather(*calls)
 
 
@@ -221,6 +271,25 @@ async def test_retry_after_counts_those_that_run_at_a_time() -> None:
             await engine.call(counter.operation, 12)
         assert refused.value.retry_after == 4
         counter.go.set()
+        await asyncio.gather(*calls)
+
+
+async def test_retry_after_counts_only_those_of_the_lane() -> None:
+    """However many jobs wait for the GPU thread, a lane tells how long its own queue takes."""
+    gate, counter = Gate(), Counter(1)
+    gate.operation.service_time.add(50.0)
+    counter.operation.service_time.add(2.0)
+    async with running(gate.operation, counter.operation, queue_size=3) as engine:
+        calls = [asyncio.create_task(engine.call(gate.operation, n)) for n in range(3)]
+        calls += [asyncio.create_task(engine.call(counter.operation, 0))]
+        await settle()
+        calls += [asyncio.create_task(engine.call(counter.operation, n)) for n in range(3)]
+        await settle()
+        with pytest.raises(QueueFull) as refused:
+            await engine.call(counter.operation, 4)
+        assert refused.value.retry_after == 6
+        counter.go.set()
+        gate.open(3)
         await asyncio.gather(*calls)
 
 

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support.operations import operation_on
 
 from potassium.engine.job import Job, Priority
+from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
 
 OPERATION = operation_on("work", lambda argument: argument)
 
 
 def job(priority: Priority = Priority.NORMAL) -> Job:
-    future = asyncio.get_running_loop().create_future()
-    return Job(OPERATION, None, future, priority=priority)
+    return job_of(OPERATION, priority=priority)
+
+
+def job_of(operation: Operation, **options: Any) -> Job:
+    return Job(operation, None, asyncio.get_running_loop().create_future(), **options)
 
 
 def fifo(capacity: Capacity) -> JobQueue:
@@ -39,18 +44,6 @@ async def test_refuses_what_is_over_the_limit(kind: Kind) -> None:
     with pytest.raises(asyncio.QueueFull):
         queue.put_nowait(job())
     assert (queue.qsize(), capacity.waiting) == (2, 2)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_the_limit_holds_over_all_queues_together(kind: Kind) -> None:
-    """Two queues share one capacity."""
-    capacity = Capacity(1)
-    first, second = kind(capacity), kind(capacity)
-    first.put_nowait(job())
-    with pytest.raises(asyncio.QueueFull):
-        second.put_nowait(job())
-    first.get_nowait()
-    second.put_nowait(job())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,3 +139,73 @@ async def test_without_priorities_a_call_of_high_priority_is_like_any_other() ->
     for one in jobs:
         queue.put_nowait(one)
     assert [queue.get_nowait() for _ in jobs] == jobs
+
+
+async def test_a_refusal_suggests_to_wait_as_long_as_all_who_wait_take() -> None:
+    """Each counts with the time that its own operation takes, whoever is refused."""
+    slow, quick = operation_on("slow", print), operation_on("quick", print)
+    slow.service_time.add(5.0)
+    quick.service_time.add(0.001)
+    queue = JobQueue(Capacity(4))
+    for operation in (slow, slow, slow, quick):
+        queue.put_nowait(job_of(operation))
+    assert queue.refusal(job_of(quick)).retry_after == 16
+    assert queue.refusal(job_of(slow)).retry_after == 16
+
+
+async def test_no_client_holds_more_places_than_are_free() -> None:
+    """One client gets half of the places; a second one then finds a place, and a third one."""
+    queue = fifo(Capacity(8))
+    got = {client: fill(queue, client) for client in "abc"}
+    assert got == {"a": 4, "b": 2, "c": 1}
+    assert queue.capacity.free == 1
+    with pytest.raises(asyncio.QueueFull):
+        queue.put_nowait(of_client("c"))
+    queue.put_nowait(of_client("d"))
+
+
+async def test_two_clients_that_ask_all_the_time_get_the_same() -> None:
+    """Whoever came first, their shares become equal, and what one part of three is stays free."""
+    queue = fifo(Capacity(9))
+    fill(queue, "a")
+    for _ in range(9):
+        fill(queue, "b")
+        fill(queue, "a")
+        queue.get_nowait()
+    fill(queue, "b")
+    assert {queue.capacity.held(client) for client in "ab"} == {3}
+    assert queue.capacity.free == 3
+
+
+async def test_a_call_without_a_client_may_have_any_place() -> None:
+    """Where shares do not matter, the queue is used to its end."""
+    queue = fifo(Capacity(8))
+    fill(queue, "a")
+    assert fill(queue, None) == 4
+    assert queue.capacity.free == 0
+
+
+async def test_a_client_whose_share_is_full_is_told_so() -> None:
+    """The message tells it from a full queue."""
+    queue = fifo(Capacity(8))
+    fill(queue, "a")
+    assert "Your share of the queue is full: 4 of" in queue.refusal(of_client("a")).detail
+    fill(queue, None)
+    assert "The queue is full" in queue.refusal(of_client("a")).detail
+
+
+def of_client(client: str | None) -> Job:
+    one = job()
+    one.client = client
+    return one
+
+
+def fill(queue: JobQueue, client: str | None) -> int:
+    """Queue jobs of ``client`` until one is refused; return how many were not."""
+    count = 0
+    while True:
+        try:
+            queue.put_nowait(of_client(client))
+        except asyncio.QueueFull:
+            return count
+        count += 1

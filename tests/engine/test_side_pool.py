@@ -154,7 +154,7 @@ async def test_an_error_of_a_step_is_the_callers(
         with pytest.raises(kind):
             await engine.call(operation, None)
         assert engine.capacity.waiting == 0
-        assert engine.is_idle
+        assert not engine.calls
 
 
 async def test_a_job_that_is_prepared_counts_as_waiting() -> None:

@@ -11,7 +11,7 @@ from support.operations import operation_on
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
-from potassium.engine.stream import BUFFER, CHUNK_OVERHEAD, PUSH_BUFFER, Stream
+from potassium.engine.stream import BUFFER, CHUNK_OVERHEAD, Stream
 from potassium.errors import ClientLeft, HandlerError, InvalidInput
 
 HALF = b"x" * (BUFFER // 2)
@@ -51,6 +51,15 @@ async def test_take_returns_all_that_piled_up(bench: Bench) -> None:
     assert await bench.stream.take() == [b"%d" % number for number in range(100)]
     await settle()
     assert bench.carried == 1
+
+
+async def test_take_returns_no_more_than_fills_the_buffer(bench: Bench) -> None:
+    """The rest stays where it is counted, and is taken next, without another notification."""
+    for _ in range(5):
+        bench.stream.push(HALF)
+    bench.stream.end()
+    taken = [await bench.stream.take() for _ in range(4)]
+    assert taken == [[HALF] * 2, [HALF] * 2, [HALF], None]
 
 
 async def test_take_waits_for_a_chunk(bench: Bench) -> None:
@@ -147,36 +156,7 @@ async def test_chunks_of_no_length_fill_it_too(bench: Bench) -> None:
 async def test_a_writer_with_room_does_not_wait(bench: Bench) -> None:
     """A writer whose buffer is not full goes on at once."""
     bench.stream.push(HALF)
-    bench.stream.wait_for_room()
     await bench.stream.room()
-
-
-@pytest.mark.parametrize("how", ["taken", "called off"])
-async def test_a_stalled_thread_waits_until_there_is_room_or_no_need(
-    bench: Bench, how: str
-) -> None:
-    """A thread that has filled the buffer blocks until it is taken, or the job is called off."""
-    full, went_on = threading.Event(), threading.Event()
-
-    def write() -> None:
-        bench.stream.push(bytes(PUSH_BUFFER))
-        full.set()
-        bench.stream.wait_for_room()
-        went_on.set()
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    assert await asyncio.to_thread(full.wait, 5)
-    for _ in range(3):
-        bench.stream.wake()  # a spurious wake-up
-        await asyncio.sleep(0.005)
-    assert not went_on.is_set()
-    if how == "taken":
-        assert await bench.stream.take() == [bytes(PUSH_BUFFER)]
-    else:
-        bench.job.call_off(ClientLeft())
-    assert await asyncio.to_thread(went_on.wait, 5)
-    thread.join()
 
 
 async def test_a_stalled_coroutine_waits_until_there_is_room(bench: Bench) -> None:
@@ -211,7 +191,6 @@ async def test_a_fast_thread_and_its_reader_lose_nothing(bench: Bench) -> None:
     def write() -> None:
         for number in range(count):
             bench.stream.push(b"%d" % number)
-            bench.stream.wait_for_room()
         bench.stream.end()
 
     thread = threading.Thread(target=write, daemon=True)

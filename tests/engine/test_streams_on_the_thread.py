@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import pytest
+from support.engine import running
 from support.moments import at_moment
 from support.operations import operation_on
 from support.worker import Script, Thread, streaming, take_now
 
-from potassium.config import Batch
+from potassium.config import Batch, Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.job import Job
+from potassium.engine.push_room import PushRoom
 from potassium.engine.service_time import SMOOTHING
 from potassium.engine.stream import BUFFER
 from potassium.engine.worker import Worker
@@ -153,16 +156,67 @@ async def test_a_stream_that_is_read_while_it_stalls_goes_on() -> None:
 
 
 async def test_open_streams_are_counted(thread: Thread) -> None:
-    """An operation knows how many of its streams take turns, without those that have stalled."""
+    """An operation knows how many of its streams are open, and how many of those have stalled."""
     operation = streaming(2)
     counts = []
     slow = thread.stream("a", operation, BUFFER, 1)
     for entry in ("b0", "b2", "a1"):
-        thread.during[entry] = lambda: counts.append(operation.open_streams)
+        thread.during[entry] = lambda: counts.append(
+            (operation.open_streams, operation.stalled_streams)
+        )
     thread.during["b3"] = lambda: take_now(slow)
     thread.run([slow, thread.stream("b", operation, *[1] * 9)])
-    assert counts == [2, 1, 2]
-    assert operation.open_streams == 0
+    assert counts == [(2, 0), (2, 1), (2, 0)]
+    assert (operation.open_streams, operation.stalled_streams) == (0, 0)
+
+
+async def test_streams_that_are_not_read_make_room_for_only_as_many_more(thread: Thread) -> None:
+    """With streams=1, two may be open; the third begins when one of them has ended."""
+    operation, other = streaming(), streaming()
+    first, second = (thread.stream(name, operation, BUFFER, 1) for name in "ab")
+    third = thread.stream("c", operation, 1)
+    thread.during = {"s": lambda: take_now(first), "c0": lambda: take_now(second)}
+    log = thread.run([first], [second], [third], *([thread.plain(name, other)] for name in "pqrs"))
+    assert log == ["a0", "b0", *"pqrs", "a1", "a ends", "c0", "c ends", "b1", "b ends"]
+    assert (operation.open_streams, operation.stalled_streams, operation.parked_jobs) == (0, 0, 0)
+
+
+async def test_however_many_do_not_read_few_generators_are_alive() -> None:
+    """With streams=2, four of twenty calls have begun, no other call waits, and all get a turn."""
+    log: list[str] = []
+    operation = operation_on(
+        "stream",
+        lambda name: Script(log.append, name, [BUFFER] * 9),
+        streams=2,
+        may_stream=True,
+    )
+    echo = operation_on("echo", lambda argument: argument)
+    async with running(operation, echo) as engine:
+        jobs = deque(engine.admit(operation, f"{number}:") for number in range(20))
+        begun = 4
+        while jobs:
+            outcomes = [await engine.outcome(jobs.popleft()) for _ in range(4)]
+            for _ in range(10):  # time for another one to begin
+                assert await engine.call(echo, 1) == 1
+            assert sum(entry.endswith(":0") for entry in log) == begun
+            for stream in outcomes:
+                engine.release(stream)
+            begun += 4
+    assert sum(entry.endswith("closed") for entry in log) == 20
+
+
+async def test_one_that_is_cut_off_makes_room(thread: Thread) -> None:
+    """If two that nobody reads keep a third one waiting, the end of one of them lets it begin."""
+    operation, other = streaming(), streaming()
+    first, second = (thread.stream(name, operation, BUFFER, 1) for name in "ab")
+    thread.during = {
+        "p": lambda: first.call_off(ClientLeft()),
+        "c0": lambda: second.call_off(ClientLeft()),
+    }
+    log = thread.run(
+        [first], [second], [thread.stream("c", operation, 1)], [thread.plain("p", other)]
+    )
+    assert log == ["a0", "b0", "p", "a closed", "c0", "c ends", "b closed"]
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
@@ -255,7 +309,7 @@ async def test_a_handler_that_has_returned_opens_no_stream() -> None:
         assert ends
         worker.stop()
 
-    worker: Worker = Worker(over, Bridge(_at_once, lambda _: None), clock=clock)
+    worker: Worker = Worker(over, Bridge(_at_once, lambda _: None), PushRoom(Limits()), clock=clock)
     worker.hand_over([job])
     worker.run()
     assert late

@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 from support.operations import operation_on
 
+from potassium.config import Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
 from potassium.engine.operation import Operation
+from potassium.engine.push_room import PushRoom
+from potassium.engine.stream import Stream
 from potassium.engine.worker import REPORT_INTERVAL, Worker
 from potassium.errors import ClientLeft
+
+UNUSED: Bridge[Stream[Job]] = Bridge(lambda _: None, lambda _: None)
 
 
 class FakeClock:
@@ -34,7 +39,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.reports: list[tuple[list[Job], bool]] = []
-        self.worker = Worker(self._report, Bridge(lambda _: None, lambda _: None), clock=self.clock)
+        self.worker = Worker(self._report, UNUSED, PushRoom(Limits()), clock=self.clock)
 
     def _report(self, jobs: Sequence[Job], ended: bool) -> None:
         self.reports.append((list(jobs), ended))
@@ -152,7 +157,7 @@ async def test_an_idle_thread_holds_on_to_no_result() -> None:
         return big
 
     reported = threading.Event()
-    worker = Worker(lambda jobs, ended: reported.set(), Bridge(lambda _: None, lambda _: None))
+    worker = Worker(lambda jobs, ended: reported.set(), UNUSED, PushRoom(Limits()))
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 from support.asgi import EVENTS, LINES, Exchange
 
-from potassium import Batch, Potassium, Request, Response, UsageError, current_request
-from potassium.errors import ClientLeft, DeadlineExceeded, UnserializableOutput
+from potassium import (
+    Batch,
+    Limits,
+    Potassium,
+    Request,
+    Response,
+    UsageError,
+    current_request,
+)
+from potassium.errors import ClientLeft, DeadlineExceeded, StreamBroken, UnserializableOutput
 from potassium.testing import client
 
 
@@ -146,6 +154,38 @@ async def test_a_send_that_waits_for_its_client_ends_when_that_leaves(app: Potas
         await exchange.next()
         await exchange.rest()
     assert went_on == [0]
+
+
+@pytest.mark.parametrize("accept", [EVENTS, "*/*"])
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_a_client_that_reads_too_slowly_loses_its_stream(accept: str, goes_on: bool) -> None:
+    """The handler and the client see it, and nobody else has to wait: the thread is free."""
+    app = Potassium("server", limits=Limits(send_timeout=0.05))
+    raised: list[type[BaseException]] = []
+
+    @app.handler("/push")
+    def push(cache: dict[str, Any], request: Request) -> str:
+        try:
+            for _ in range(1000):
+                request.send("x" * 1_000_000)
+        except StreamBroken as error:
+            raised.append(type(error))
+            assert goes_on, "as a handler that knows nothing of this would end"
+        return "the end"
+
+    @app.handler
+    def quick(cache: dict[str, Any], json_in: dict[str, Any]) -> str:
+        return "served"
+
+    async with client(app) as http:
+        exchange = Exchange(app, path="/push", accept=accept)
+        await exchange.next()
+        exchange.reads.clear()
+        assert (await http.post("/", json={})).json() == "served"
+        exchange.reads.set()
+        with pytest.raises(StreamBroken):
+            await exchange.rest()
+    assert raised == [StreamBroken]
 
 
 def test_a_request_that_nobody_serves_cannot_be_sent_to() -> None:

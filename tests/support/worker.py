@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from potassium.config import Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.job import Job
 from potassium.engine.operation import Operation
+from potassium.engine.push_room import PushRoom
 from potassium.engine.stream import Steps, Stream
 from potassium.engine.worker import Worker
 from support.operations import operation_on
@@ -40,6 +42,7 @@ class Thread:
         self.worker = Worker(
             self._report,
             Bridge(_at_once, self._note),
+            PushRoom(Limits()),
             is_fatal=is_fatal,
             clock=self.clock,
         )

@@ -9,8 +9,8 @@ These are all the rules for the order in which calls get the thread:
 - A job of a batched operation takes along others of that operation, to be run in one. While the
   batch gathers, later jobs of other operations may go before it; once it is due, none may.
 - A background job is handed over only when the thread is free.
-- A job that may stream goes when its operation has fewer open streams than it may have; until then
-  later jobs of other operations go before it.
+- A job that may stream goes when its operation may open another stream (``Operation.streams``);
+  until then later jobs of other operations go before it.
 - On the thread (see ``worker``), each open stream makes one step in turn, and one group or batch is
   run between two rounds of such steps.
 """
@@ -196,7 +196,8 @@ class Dispatcher:
     def _may_go(self, queue: OperationQueue) -> bool:
         operation = queue.operation
         if operation.may_stream:
-            return operation.open_streams + self._with_thread(operation) < operation.streams
+            ahead = operation.parked_jobs + self._with_thread(operation)
+            return ahead < operation.free_streams
         if isinstance(queue, BatchQueue) and not self._handed_over:
             patience = queue.patience(self._clock())
             if patience > 0:

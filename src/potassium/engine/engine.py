@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from potassium.config import Limits
@@ -21,7 +21,6 @@ from potassium.errors import (
     DeadlineExceeded,
     Draining,
     PotassiumError,
-    QueueFull,
     WorkerFailed,
 )
 
@@ -45,7 +44,9 @@ class Engine:
     Attributes:
         lifecycle: the current state, which anyone may read.
         worker: what the GPU thread runs.
-        capacity: how many jobs wait and may wait.
+        capacity: how many jobs wait and may wait for the GPU thread.
+        lanes: what runs the jobs of each operation that belongs to the loop.
+        is_full: returns whether another server should get the next call.
         calls: admitted jobs whose callers still wait, and the counts of all jobs.
         started_at: when it became ready, in seconds since the epoch; None before that.
         cut_off: how many direct calls were still open at the end of the grace period.
@@ -69,7 +70,9 @@ class Engine:
         )
         self.worker = self._pipeline.worker
         self._open_stream = self.worker.open_stream
-        self.capacity = self._pipeline.capacity
+        self.capacity = self._pipeline.jobs.capacity
+        self.lanes = self._pipeline.lanes
+        self.is_full = self._pipeline.is_full
         self._threads = Threads(self._tell_loop, begin_thread, lost=self.fail)
         self._tasks: list[asyncio.Task[None]] = []
         self.calls = OpenCalls(self._pipeline.discard, clock)
@@ -120,7 +123,7 @@ class Engine:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""
         return await self.outcome(self.admit(operation, argument, **options))
 
-    def admit(
+    def admit(  # noqa: PLR0913 - what is known of a call
         self,
         operation: Operation,
         argument: Any,
@@ -128,15 +131,17 @@ class Engine:
         deadline: float | None = None,
         priority: Priority = Priority.NORMAL,
         origin: Any = None,
+        client: Hashable | None = None,
     ) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
         At ``deadline``, in monotonic seconds, the job is called off with ``DeadlineExceeded``.
-        ``origin`` is what the job is admitted for, which is opaque to the engine.
+        ``origin`` is what the job is admitted for, which is opaque to the engine. A ``client`` may
+        hold only a share of the queue, so that others find a place in it.
 
         Raises:
             DeadlineExceeded: the deadline has already passed.
-            QueueFull: the maximum number of jobs is waiting.
+            QueueFull: the maximum number of jobs is waiting for the same runner, or of that client.
             Unavailable: the engine is not READY.
 
         """
@@ -151,6 +156,8 @@ class Engine:
             origin,
             self._open_stream if operation.concurrency is None else None,
         )
+        if client is not None:
+            job.client = client
         if deadline is not None:
             self._set_timer(job, deadline)
         try:
@@ -158,8 +165,7 @@ class Engine:
         except asyncio.QueueFull:
             if job.timer is not None:
                 job.timer.cancel()
-            detail = f"The queue is full: {self.capacity.limit} calls are waiting."
-            full = QueueFull(detail, self.capacity.retry_after(operation))
+            full = self._pipeline.queue_of(operation).refusal(job)
             raise self.calls.refused(full) from None
         self.calls.open(job)
         return job
@@ -220,11 +226,6 @@ class Engine:
             self.lifecycle.advance(State.DRAINING)
             self._drain_ends = self._clock() + self._limits.grace_period
             self._grace_timer = self._loop.call_later(self._limits.grace_period, self._end_grace)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits for a result."""
-        return not self.calls
 
     async def stop(self) -> None:
         """Drain, then end the threads.

@@ -2,7 +2,7 @@
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class Job:
             as part of a batch.
         open_stream: opens its stream, for the code that it runs; None if that cannot push chunks
             itself. Raises UsageError unless the GPU thread is running this job.
+        client: who sent it, for a fair share of the queue; None if shares do not matter.
         deadline: monotonic seconds after which nobody wants the result; None for never.
         called_off: why nobody wants the result any more, on whichever side: the client has left,
             the deadline has passed, or the drain is over. None while somebody does.
@@ -62,6 +63,7 @@ class Job:
     """
 
     # Defaults are set here and not in __init__, which runs for every call.
+    client: Hashable | None = None
     timer: asyncio.TimerHandle | None = None
     outcome: Any = None
     called_off: PotassiumError | None = None

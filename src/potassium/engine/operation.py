@@ -8,6 +8,10 @@ from potassium.engine.service_time import ServiceTime
 
 __all__ = ["Operation"]
 
+# A stream whose reader does not keep up leaves its turns to another one, but keeps its memory. So
+# it may be replaced, but the one that replaces it may not.
+MOST_OPEN = 2  # times ``Operation.streams``
+
 
 class Operation:
     """What jobs of one kind do: the function that runs them, and how long it takes.
@@ -20,10 +24,12 @@ class Operation:
             index and its outcome.
         concurrency: None for work of the GPU thread; otherwise how many of its jobs run on the
             event loop at a time.
-        streams: how many of its streams may be open on the GPU thread at a time.
+        streams: how many of its streams may take turns on the GPU thread; twice as many may be
+            open, if some have stalled.
         may_stream: whether its jobs are known to open streams.
-        open_streams: how many of its streams take turns now or wait for a turn; counted by the
-            GPU thread.
+        open_streams: how many of its streams are open on the GPU thread, which counts them.
+        stalled_streams: how many of those take no turns, as their readers do not keep up.
+        parked_jobs: how many of its jobs wait on the GPU thread until they may open a stream.
         batching: how its jobs are batched; None if they run one by one.
         prepare: called with the job on a thread of the side pool, before the job is queued;
             returns the job's new argument. None to skip that step.
@@ -43,9 +49,11 @@ class Operation:
         "may_stream",
         "name",
         "open_streams",
+        "parked_jobs",
         "prepare",
         "run",
         "service_time",
+        "stalled_streams",
         "streams",
     )
 
@@ -67,12 +75,22 @@ class Operation:
         self.concurrency = concurrency
         self.streams = streams
         self.may_stream = may_stream
-        self.open_streams = 0
+        self.forget_streams()
         self.batching = batching
         self.prepare = prepare
         self.cost = cost
         self.finish = finish
         self.service_time = ServiceTime()
+
+    def forget_streams(self) -> None:
+        """Begin to count streams, as none is open."""
+        self.open_streams = self.stalled_streams = self.parked_jobs = 0
+
+    @property
+    def free_streams(self) -> int:
+        """How many more of its streams may open now."""
+        turns = self.open_streams - self.stalled_streams
+        return min(self.streams - turns, MOST_OPEN * self.streams - self.open_streams)
 
     @property
     def is_prepared(self) -> bool:

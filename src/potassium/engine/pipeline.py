@@ -11,6 +11,7 @@ from potassium.engine.failure import Failure
 from potassium.engine.job import Job
 from potassium.engine.loop_worker import LoopWorker
 from potassium.engine.operation import Operation
+from potassium.engine.push_room import PushRoom
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.side_pool import SidePool
 from potassium.engine.stream import Stream
@@ -32,7 +33,8 @@ class Pipeline:
         is_fatal: returns whether an error does that.
 
     Attributes:
-        capacity: how many jobs wait and may wait, in all stages together.
+        jobs: the jobs for the GPU thread.
+        lanes: what runs the jobs of each operation that belongs to the loop.
         worker: what the GPU thread runs.
         pool: what the threads of the side pool run.
 
@@ -49,9 +51,10 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         operations = list(operations)
-        self.capacity = Capacity(limits.queue_size)
         streams = Bridge(tell_loop, _receive)
-        self.worker = Worker(self._report_from_thread, streams, is_fatal=is_fatal, clock=clock)
+        self.worker = Worker(
+            self._report_from_thread, streams, PushRoom(limits), is_fatal=is_fatal, clock=clock
+        )
         needs_pool = any(one.is_prepared or one.finish for one in operations)
         self.pool = SidePool(
             POOL_THREADS if needs_pool else 0,
@@ -61,15 +64,16 @@ class Pipeline:
             clock=clock,
         )
         self.jobs = self._new_queue(limits, clock)
-        self.dispatcher = Dispatcher(self.jobs, self.capacity, self.worker, clock=clock)
+        self.dispatcher = Dispatcher(self.jobs, self.jobs.capacity, self.worker, clock=clock)
         self.lanes: dict[Operation, LoopWorker] = {}
         for operation in operations:
-            operation.open_streams = 0
+            operation.forget_streams()
             if operation.concurrency is not None:
                 queue = self._new_queue(limits, clock)
                 self.lanes[operation] = LoopWorker(
                     operation, queue, Job.settle, streams, clock=clock
                 )
+        self._uses_thread = len(self.lanes) < len(operations) or not operations
         self._tell_loop = tell_loop
         self._clock = clock
         self._broke = broke
@@ -84,20 +88,20 @@ class Pipeline:
         """Queue a new job, or pass it to the pool first if it has to be prepared.
 
         Raises:
-            asyncio.QueueFull: the maximum number of jobs is waiting.
+            asyncio.QueueFull: there is no place for it.
 
         """
         operation = job.operation
-        if self.jobs.full():
+        lane = self.lanes.get(operation)
+        if lane is not None:
+            lane.jobs.put_nowait(job)
+            return
+        if not self.jobs.capacity.has_place_for(job):
             self.dispatcher.catch_up()  # if many arrive at once, the first may go to the thread
         if operation.is_prepared:
             self.jobs.reserve(job)
             job.in_pool = True
             self.pool.prepare(job)
-            return
-        lane = self.lanes.get(operation)
-        if lane is not None:
-            lane.jobs.put_nowait(job)
         else:
             self.jobs.put_nowait(job)
             self.dispatcher.wake()
@@ -108,8 +112,22 @@ class Pipeline:
             return  # its place becomes free when the pool gets to it
         if job.is_queued:
             job.drop_input()
-        lane = self.lanes.get(job.operation)
-        (self.jobs if lane is None else lane.jobs).discard(job)
+        self.queue_of(job.operation).discard(job)
+
+    def queue_of(self, operation: Operation) -> JobQueue:
+        """Return the queue that jobs of ``operation`` wait in."""
+        lane = self.lanes.get(operation)
+        return self.jobs if lane is None else lane.jobs
+
+    def is_full(self) -> bool:
+        """Return whether another server should get the next call.
+
+        A lane that is full refuses its own calls only. What counts is the queue of the GPU thread
+        or, if no operation uses that, the queues of all lanes.
+        """
+        if self._uses_thread:
+            return self.jobs.capacity.free <= 0
+        return all(lane.jobs.capacity.free <= 0 for lane in self.lanes.values())
 
     def stop(self) -> None:
         """End the threads once they have run what they were given."""
@@ -120,7 +138,7 @@ class Pipeline:
         """Queue a prepared job for the GPU thread, unless it has failed or was called off."""
         job.in_pool = False
         if job.called_off is not None or type(job.outcome) is Failure:
-            self.capacity.leave(job)
+            self.jobs.capacity.leave(job)
             job.settle()
         else:
             self.jobs.put_reserved(job)
@@ -141,7 +159,7 @@ class Pipeline:
             if job.operation.finish is None or type(job.outcome) is Failure:
                 job.settle()
             else:
-                self.capacity.enter(job)
+                self.jobs.capacity.enter(job)
                 job.in_pool = True
                 self.pool.finish(job)
         if ended:
@@ -153,11 +171,11 @@ class Pipeline:
 
     def _settle_finished(self, job: Job) -> None:
         job.in_pool = False
-        self.capacity.leave(job)
+        self.jobs.capacity.leave(job)
         job.settle()
 
     def _new_queue(self, limits: Limits, clock: Callable[[], float]) -> JobQueue:
-        return JobQueue(self.capacity, priorities=limits.priorities, clock=clock)
+        return JobQueue(Capacity(limits.queue_size), priorities=limits.priorities, clock=clock)
 
 
 def _receive(stream: Stream[Job]) -> None:
@@ -171,3 +189,5 @@ def _receive(stream: Stream[Job]) -> None:
         else:
             job.future.set_result(stream)
     stream.wake()
+    if stream.overrun is not None:
+        job.call_off(stream.overrun)

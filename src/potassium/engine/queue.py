@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from math import ceil
 
 from potassium.engine.batch_queue import BatchQueue
 from potassium.engine.job import Job, Priority
 from potassium.engine.operation import Operation
 from potassium.engine.operation_queue import OperationQueue
+from potassium.errors import QueueFull
 
 __all__ = ["Capacity", "JobQueue"]
 
@@ -16,45 +17,68 @@ LONGEST_RETRY_AFTER = 60  # seconds
 
 
 class Capacity:
-    """How many jobs may wait, in all queues of one engine together.
+    """How many jobs may wait for one runner: for the GPU thread, or for the loop in one lane.
 
-    A job waits from its admission until the thread begins its group: while it is prepared, while it
+    A job waits from its admission until its runner begins its group: while it is prepared, while it
     is queued, and also while it is in the GPU thread's inbox behind the group that runs. It counts
     again while its result is finished in the side pool.
+
+    If jobs have clients, none of these may hold more places than are free. One that floods thus
+    gets half of the places, and each of n that do gets one part of n + 1: there is a place for
+    those who come later, and nobody has to give one back.
     """
 
-    __slots__ = ("limit", "waiting")
+    __slots__ = ("_held", "limit", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.waiting = 0
+        self._held: dict[Hashable, int] = {}  # places, by client
 
     def enter(self, job: Job) -> None:
         """Count ``job`` as waiting."""
         if not job.has_place:
             job.has_place = True
             self.waiting += 1
+            if job.client is not None:
+                self._held[job.client] = self.held(job.client) + 1
 
     def leave(self, job: Job) -> None:
         """Count ``job`` as no longer waiting."""
         if job.has_place:
             job.has_place = False
             self.waiting -= 1
+            if job.client is not None:
+                held = self._held.pop(job.client) - 1
+                if held:
+                    self._held[job.client] = held
 
-    def retry_after(self, operation: Operation) -> int:
-        """Return the seconds until a place is likely to be free, from 1 to 60."""
-        seconds = (operation.service_time.mean or 0.0) * self.waiting
-        return min(max(ceil(seconds / (operation.concurrency or 1)), 1), LONGEST_RETRY_AFTER)
+    @property
+    def free(self) -> int:
+        """How many places are free."""
+        return self.limit - self.waiting
+
+    def held(self, client: Hashable) -> int:
+        """Return how many places ``client`` holds."""
+        return self._held.get(client, 0)
+
+    def has_place_for(self, job: Job) -> bool:
+        """Return whether ``job`` may wait now."""
+        return self.free > (0 if job.client is None else self.held(job.client))
 
 
 class JobQueue(asyncio.Queue[Job]):
-    """An ``asyncio.Queue`` with one queue per operation, bounded by a shared ``Capacity``.
+    """An ``asyncio.Queue`` with one queue per operation, bounded by one ``Capacity``.
 
-    ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Without priorities,
-    jobs are in order of admission. With them, jobs of higher priority overtake others, up to a
-    point: a normal job is overtaken by fewer later ones than the capacity, a low job by fewer
-    than twice as many, a high one by none. So none starves. Background jobs have low priority,
-    with priorities or without. Belongs to the event loop.
+    ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up, or when the job's
+    client has its share of it. Without priorities, jobs are in order of admission. With them, jobs
+    of higher priority overtake others, up to a point: a normal job is overtaken by fewer later ones
+    than the capacity, a low job by fewer than twice as many, a high one by none. So none starves.
+    Background jobs have low priority, with priorities or without. Belongs to the event loop.
+
+    Attributes:
+        capacity: how many jobs wait and may wait, also where the queue does not hold them.
+
     """
 
     def __init__(
@@ -65,7 +89,7 @@ class JobQueue(asyncio.Queue[Job]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._capacity = capacity
+        self.capacity = capacity
         self._priorities = priorities
         self._clock = clock
 
@@ -82,48 +106,73 @@ class JobQueue(asyncio.Queue[Job]):
         """Return whether no job is queued."""
         return not any(self._queues.values())
 
-    def full(self) -> bool:
-        """Return whether the maximum number of jobs is waiting, in all queues together."""
-        return self._capacity.waiting >= self._capacity.limit
+    def refusal(self, job: Job) -> QueueFull:
+        """Return the error that refuses ``job``, for which there is no place.
+
+        It suggests to wait for as long as all waiting jobs are expected to take. Those that wait
+        elsewhere count as if they were of the same operation.
+        """
+        operation = job.operation
+        seconds = sum(
+            len(one) * (one.operation.service_time.mean or 0.0) for one in self.by_operation
+        )
+        elsewhere = self.capacity.waiting - self.qsize()
+        seconds += elsewhere * (operation.service_time.mean or 0.0)
+        seconds /= operation.concurrency or 1
+        detail = f"The queue is full: {self.capacity.limit} calls are waiting."
+        if self.capacity.free > 0:
+            held = self.capacity.held(job.client)
+            detail = f"Your share of the queue is full: {held} of your calls are waiting."
+        return QueueFull(detail, min(max(ceil(seconds), 1), LONGEST_RETRY_AFTER))
 
     def reserve(self, job: Job) -> None:
         """Give ``job`` its place; it is queued once it is prepared.
 
         Raises:
-            asyncio.QueueFull: the maximum number of jobs is waiting.
+            asyncio.QueueFull: there is no place for it.
 
         """
-        if self.full():
+        if not self.capacity.has_place_for(job):
             raise asyncio.QueueFull
         self._rank(job)
-        self._capacity.enter(job)
+        self.capacity.enter(job)
+
+    def put_nowait(self, item: Job) -> None:
+        """Queue ``item``.
+
+        Raises:
+            asyncio.QueueFull: there is no place for it.
+
+        """
+        if not self.capacity.has_place_for(item):
+            raise asyncio.QueueFull
+        super().put_nowait(item)
 
     def put_reserved(self, job: Job) -> None:
         """Queue ``job``, for which a place is reserved."""
-        self._capacity.leave(job)
-        self.put_nowait(job)
+        self.capacity.leave(job)
+        super().put_nowait(job)
 
     def discard(self, job: Job) -> None:
         """Free the place of ``job``, and take it out of the queue if it is queued."""
-        self._capacity.leave(job)
+        self.capacity.leave(job)
         if job.is_queued:
             self._queues[job.operation].remove(job)
 
     def pop(self, queue: OperationQueue) -> Job:
         """Take the first job out of ``queue``, which must not be empty."""
         job = queue.pop()
-        job.has_place = False
-        self._capacity.waiting -= 1
+        self.capacity.leave(job)
         return job
 
     def _rank(self, job: Job) -> None:
         self._admitted += 1
         job.rank = self._admitted
         if self._priorities:
-            overtakers = (Priority.HIGH - job.priority) * self._capacity.limit
+            overtakers = (Priority.HIGH - job.priority) * self.capacity.limit
             job.rank = (self._admitted + overtakers) << 64 | self._admitted  # no two are the same
         elif job.priority < Priority.NORMAL:  # in the background
-            job.rank = self._admitted + self._capacity.limit + 0.5
+            job.rank = self._admitted + self.capacity.limit + 0.5
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._queues: dict[Operation, OperationQueue] = {}
@@ -132,8 +181,7 @@ class JobQueue(asyncio.Queue[Job]):
     def _put(self, item: Job) -> None:
         if not item.rank:
             self._rank(item)
-        item.has_place = True
-        self._capacity.waiting += 1
+        self.capacity.enter(item)
         operation = item.operation
         queue = self._queues.get(operation)
         if queue is None:

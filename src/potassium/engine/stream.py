@@ -1,23 +1,24 @@
 """The chunks of a job that streams, on their way from its thread to its caller."""
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
-from potassium.errors import PotassiumError
+from potassium.errors import PotassiumError, StreamBroken
+
+if TYPE_CHECKING:
+    from potassium.engine.push_room import PushShare
 
 __all__ = ["NOT_RUNNING", "AsyncSteps", "Steps", "Stream"]
 
 # The buffer between thread and caller. A text of any usual length fits as a whole, so that its
 # generator can finish however slowly the text is read.
 BUFFER = 1024 * 1024  # bytes
-# How far a handler that pushes may be ahead: it cannot step aside, and all others wait for it.
-PUSH_BUFFER = 16 * BUFFER  # bytes
 NOT_RUNNING = "request.send() works only in a plain handler, while it is running."
+TOO_SLOW = "The client reads its stream too slowly for what request.send() has sent."
 CHUNK_OVERHEAD = 64  # bytes that a chunk takes in addition to its content
 
 
@@ -61,6 +62,10 @@ class Streaming(Protocol):
     """What a stream needs from its job."""
 
     @property
+    def is_background(self) -> bool:
+        """Whether its reader is the server itself."""
+
+    @property
     def called_off(self) -> PotassiumError | None:
         """Why nobody wants the stream any more; None while somebody does."""
 
@@ -75,9 +80,9 @@ JobT = TypeVar("JobT", bound=Streaming)
 class Stream(Generic[JobT]):
     """A bounded buffer of chunks between the thread that runs a job and the job's caller.
 
-    The writer calls ``push`` and ``end``, on the GPU thread or, for async handlers, on the loop.
-    The reader calls ``take`` on the loop. Each side counts for itself what it has pushed or taken,
-    so that neither needs a lock.
+    The writer calls ``push`` and ``end``, on the GPU thread or, for async handlers, on the loop; a
+    handler that pushes chunks itself calls ``send``. The reader calls ``take`` on the loop. Each
+    side counts for itself what it has pushed or taken, so that neither needs a lock.
 
     Args:
         bridge: notifies the loop that the stream has something for its reader.
@@ -92,7 +97,6 @@ class Stream(Generic[JobT]):
         "_on_progress",
         "_pushed",
         "_reader",
-        "_room",
         "_taken",
         "_writer",
         "failure",
@@ -102,6 +106,8 @@ class Stream(Generic[JobT]):
         "is_waiting",
         "job",
         "on_called_off",
+        "overrun",
+        "share",
         "spent",
         "steps",
     )
@@ -121,6 +127,8 @@ class Stream(Generic[JobT]):
         self.failure: Failure | None = None  # what it ended with, if it failed
         self.is_over = False  # the reader has all of it, or has stopped reading
         self.is_waiting = False  # its writer is blocked until the reader takes something
+        self.share: PushShare | None = None  # set for a handler that pushes
+        self.overrun: StreamBroken | None = None  # such a handler was too far ahead for too long
         self.on_called_off: Callable[[], object] | None = None  # interrupts a reader that is busy
         self._on_progress = on_progress
         self._bridge = bridge
@@ -130,12 +138,11 @@ class Stream(Generic[JobT]):
         self._is_noted = False  # the reader was notified of something that it has not taken
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
-        self._room: threading.Event | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether the writer has to wait for the reader."""
-        return self._pushed - self._taken >= BUFFER
+        return self._ahead() >= BUFFER
 
     @property
     def was_begun(self) -> bool:
@@ -150,26 +157,41 @@ class Stream(Generic[JobT]):
 
     def end(self, failure: Failure | None = None) -> None:
         """Note that no more chunks follow; ``failure`` says why, if the stream is incomplete."""
+        if failure is None and self.overrun is not None:
+            failure = Failure(self.overrun)  # the handler may have gone on, but it has not sent all
         self.failure = failure
         self.has_ended = True
         self._tell()
 
-    def wait_for_room(self) -> None:
-        """Block the writing thread while it is too far ahead and the job is not called off."""
-        if self._pushed - self._taken < PUSH_BUFFER:
+    def send(self, chunk: bytes) -> None:
+        """Add a chunk for a handler that pushes; block while it is too far ahead of the reader.
+
+        May be called on any thread of the handler. The stream needs a ``share``.
+
+        Raises:
+            StreamBroken: the handler has waited too long for the reader; the stream is cut off.
+
+        """
+        share, job = self.share, self.job
+        assert share is not None  # noqa: S101 - see Pushes
+        with share.changed:
+            if self.overrun is not None:
+                raise StreamBroken(TOO_SLOW)
+            self.push(chunk)
+            share.count(self._ahead)
+        if not self.is_full:
             return
-        if self._room is None:
-            self._room = threading.Event()
-        while True:
-            self._room.clear()  # before the check: whatever makes room later sets it again
-            ahead = self._pushed - self._taken
-            if ahead < PUSH_BUFFER or self.job.called_off is not None:
-                break
-            self.is_waiting = True
-            self._room.wait()
+        self.is_waiting = True
+        is_in_time = share.wait(
+            lambda: not self.is_full or job.called_off is not None, forever=job.is_background
+        )
         self.is_waiting = False
         if self._on_progress is not None:
             self._on_progress()
+        if not is_in_time:
+            self.overrun = StreamBroken(TOO_SLOW)
+            self._tell()
+            raise StreamBroken(TOO_SLOW)
 
     async def room(self) -> None:
         """Wait on the loop while the buffer is full and the job is not called off."""
@@ -178,7 +200,9 @@ class Stream(Generic[JobT]):
             await self._writer
 
     async def take(self) -> list[bytes] | None:
-        """Wait for chunks and return all that have piled up; None once the stream has ended.
+        """Wait for chunks and return those that have piled up; None once the stream has ended.
+
+        At most a buffer's worth is returned at a time.
 
         Called by the reader. Cancellation takes no chunks.
 
@@ -191,7 +215,7 @@ class Stream(Generic[JobT]):
                 raise self.job.called_off
             ended = self.has_ended  # before the chunks: the last ones are pushed before it is set
             if self._chunks:
-                return self._take_all()
+                return self._take_some()
             if ended:
                 self.is_over = True
                 if self.failure is not None:
@@ -206,17 +230,26 @@ class Stream(Generic[JobT]):
         for waiting in (self._reader, self._writer):
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
-        if self._room is not None:
-            self._room.set()
-        if self.on_called_off is not None and self.job.called_off is not None:
-            self.on_called_off()
+        if self.job.called_off is not None:
+            if self.share is not None:
+                self.share.close()
+            if self.on_called_off is not None:
+                self.on_called_off()
 
-    def _take_all(self) -> list[bytes]:
-        taken = []
+    def _ahead(self) -> int:
+        """Return how many bytes the reader has not taken."""
+        return self._pushed - self._taken
+
+    def _take_some(self) -> list[bytes]:
+        """Take all chunks, or as many as fill the buffer once: the reader holds them meanwhile."""
+        taken, size = [], 0
         chunks = self._chunks
-        while chunks:
+        while chunks and size < BUFFER:
             taken.append(chunks.popleft())
-        self._taken += sum(map(len, taken)) + CHUNK_OVERHEAD * len(taken)
+            size += len(taken[-1]) + CHUNK_OVERHEAD
+        self._taken += size
+        if self.share is not None:
+            self.share.count(self._ahead)
         self.wake()
         if self.has_stalled and self.job.interrupt is not None:
             self.job.interrupt()

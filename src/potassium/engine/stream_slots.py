@@ -13,12 +13,14 @@ class StreamSlots:
     """The slots for streams: each operation has ``Operation.streams`` of them.
 
     A job that would open one more is parked until one of them leaves. A stream whose reader does
-    not keep up also leaves, and comes back when there is room: it keeps its memory all the while,
-    so it need not wait for a slot again. Belongs to the GPU thread.
+    not keep up also gives its slot away, and goes on when there is room: it keeps its memory all
+    the while, so it need not wait for a slot again. That memory is why only as many may be
+    replaced as there are slots: once twice as many streams are open, no more are opened, even if
+    all of them have stalled. Belongs to the GPU thread.
 
     Attributes:
         active: the streams that make a step in each round, in the order in which they entered.
-        parked: jobs that may stream and wait until a stream of their operation leaves.
+        parked: jobs that may stream and wait until their operation may open another stream.
 
     """
 
@@ -32,35 +34,36 @@ class StreamSlots:
         return iter([*self.active, *self._stalled])
 
     def is_taken(self, operation: Operation) -> bool:
-        """Return whether all slots of ``operation`` are taken."""
-        turns = sum(stream.job.operation is operation for stream in self.active)
-        return turns >= operation.streams
+        """Return whether ``operation`` may open no more streams now."""
+        return operation.free_streams <= 0
 
     def enter(self, stream: Stream[Job]) -> None:
-        """Give ``stream`` turns from now on."""
+        """Give ``stream``, which is new, turns from now on."""
         stream.job.operation.open_streams += 1
         self.active.append(stream)
 
     def leave(self, stream: Stream[Job]) -> None:
-        """Give ``stream`` no more turns."""
+        """Give ``stream``, which has ended, no more turns."""
         self.active.remove(stream)
         stream.job.operation.open_streams -= 1
 
     def stall(self, stream: Stream[Job]) -> None:
         """Give ``stream`` no turns until it comes back."""
-        self.leave(stream)
+        self.active.remove(stream)
         self._stalled.add(stream)
+        stream.job.operation.stalled_streams += 1
 
     def come_back(self, stream: Stream[Job]) -> None:
         """Give ``stream`` turns again if it has stalled."""
         if stream in self._stalled:
             self._stalled.remove(stream)
             stream.has_stalled = False
-            self.enter(stream)
+            stream.job.operation.stalled_streams -= 1
+            self.active.append(stream)
 
     def park(self, job: Job) -> None:
         """Let ``job`` wait for a slot."""
-        job.operation.open_streams += 1
+        job.operation.parked_jobs += 1
         self.parked.append(job)
 
     def unparked(self) -> Iterator[Job]:
@@ -68,5 +71,5 @@ class StreamSlots:
         for job in tuple(self.parked):
             if job.called_off is not None or not self.is_taken(job.operation):
                 self.parked.remove(job)
-                job.operation.open_streams -= 1
+                job.operation.parked_jobs -= 1
                 yield job

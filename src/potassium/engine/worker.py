@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
-from potassium.engine.stream import NOT_RUNNING, Steps, Stream
+from potassium.engine.push_room import PushRoom
+from potassium.engine.pushes import Pushes
+from potassium.engine.stream import Steps, Stream
 from potassium.engine.stream_slots import StreamSlots
-from potassium.errors import DeadlineExceeded, UsageError, WorkerFailed
+from potassium.errors import DeadlineExceeded, WorkerFailed
 
 __all__ = ["Worker"]
 
@@ -37,6 +39,7 @@ class Worker:
             their group ends there: once per group, more often if a group turns out slow. Jobs
             that stream are not reported, only the end of their group.
         streams: notifies the loop of the jobs that stream.
+        room: how far ahead of their readers handlers that push may be.
         is_fatal: returns whether an error means that the thread can run nothing any more.
 
     """
@@ -45,6 +48,7 @@ class Worker:
         self,
         report: Callable[[Sequence[Job], bool], None],
         streams: Bridge[Stream[Job]],
+        room: PushRoom,
         *,
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
@@ -60,8 +64,8 @@ class Worker:
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream[Job] | None] = queue.SimpleQueue()
         self._slots = StreamSlots()
-        self._opening = threading.Lock()
-        self._may_push: Job | None = None  # the job that may open a stream by itself
+        self._pushes = Pushes(room, self._new_stream)
+        self.open_stream = self._pushes.stream_of
 
     def hand_over(self, group: Sequence[Job]) -> None:
         """Put ``group`` into the inbox."""
@@ -121,7 +125,7 @@ class Worker:
                     self._slots.park(job)
                     continue
                 self.since = now  # before current: whoever sees a job must not see an older time
-                self.current = self._may_push = job
+                self.current = self._pushes.running = job
                 self._run(job)
                 began, now = now, clock()
                 if job.stream is None or job.stream.steps is None:
@@ -152,8 +156,8 @@ class Worker:
             outcome = job.context.run(job.operation.run, job)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
             outcome = self._failure(error)
-        with self._opening:
-            self._may_push = None  # a thread of the handler's own may be about to send
+        with self._pushes.opening:  # a thread of the handler's own may be about to send
+            self._pushes.running = None
         job.argument = None  # tensors, perhaps, which no later step needs
         if isinstance(outcome, Steps):
             stream = job.stream or self._new_stream(job)
@@ -210,20 +214,6 @@ class Worker:
         return done, now
 
     # Streams.
-
-    def open_stream(self, job: Job) -> Stream[Job]:
-        """Return the stream of the running job, opened for a handler that pushes chunks itself.
-
-        Raises:
-            UsageError: the thread is not running ``job``, or as part of a batch.
-
-        """
-        with self._opening:  # several threads of the handler may be about to send
-            if job.stream is not None:
-                return job.stream
-            if self._may_push is not job:
-                raise UsageError(NOT_RUNNING)
-            return self._new_stream(job)
 
     def _new_stream(self, job: Job) -> Stream[Job]:
         job.operation.may_stream = True

@@ -33,8 +33,8 @@ class HandlerOptions(TypedDict, total=False):
             caller gets 504; defaults to ``Limits.timeout``. For a background job, maximum seconds
             for each attempt, from its start; no limit by default.
         concurrency: for ``async def`` only: how many calls run at a time; 1 by default.
-        streams: how many streams of this handler may be open at a time; they take turns on the
-            GPU thread, one step each. 1 by default.
+        streams: how many streams of this handler take turns on the GPU thread, one step each. Up to
+            twice as many are open, if the clients of some do not read. 1 by default.
         batch: call the function with a list of inputs from several calls; it returns one result
             for each, in order.
         prepare: called with the input, or with the cache and the input, in a pool thread, before

@@ -101,9 +101,13 @@ class Request:
     def send(self, chunk: Any) -> None:
         """Send ``chunk`` to the caller now, from inside a plain handler that keeps running.
 
-        The handler's return value is sent as the last chunk, unless it is None. Blocks while the
-        caller has 16 MiB or more still to read. May be called on any thread while the handler
-        runs.
+        The handler's return value is sent as the last chunk, unless it is None. May be called on
+        any thread while the handler runs.
+
+        Blocks while the caller has ``Limits.send_buffer`` (16 MiB) or more still to read, as no
+        other call can use the GPU thread meanwhile: for at most ``Limits.send_timeout`` in all. A
+        caller that reads too slowly for that loses its stream. If you have more to send than that,
+        yield it from a generator.
 
         Raises:
             UsageError: no plain handler is running for this request, or it has ``finish=``.
@@ -111,14 +115,14 @@ class Request:
             ClientLeft: the client has disconnected.
             DeadlineExceeded: the deadline has passed.
             Draining: the server's grace period is over.
+            StreamBroken: the client reads too slowly.
 
         """
         stream = self._stream()
         self.raise_if_cancelled()
         if stream.has_ended:
             raise UsageError(NOT_RUNNING)
-        stream.push(self._message.form.encode(chunk))
-        stream.wait_for_room()
+        stream.send(self._message.form.encode(chunk))
         self.raise_if_cancelled()
 
     def progress(self, share: float, message: str | None = None) -> None:
@@ -151,7 +155,8 @@ class Request:
                 "request.send() works only in a plain handler without finish=, which makes the "
                 "answer from what it returns."
             )
-        return job.stream or job.open_stream(job)
+        stream = job.stream
+        return job.open_stream(job) if stream is None or stream.share is None else stream
 
 
 def request_of(job: Job) -> Request:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from potassium.errors import Unauthorized, UsageError
 from potassium.http.problem import problem_reply
 from potassium.http.request_id import request_id_of
+from potassium.serving.clients import KEY_OWNER
 from potassium.serving.fast_path import path_below_mount
 
 __all__ = ["ApiKeys", "check_keys"]
@@ -24,7 +25,8 @@ class ApiKeys:
 
     A key is read from ``Authorization: Bearer`` (RFC 6750), ``X-Api-Key`` or
     ``X-Banana-Api-Key``, and compared in constant time. Whether a path requires a key is decided
-    by the ASGI path, which the router goes by too.
+    by the ASGI path, which the router goes by too. The scope gets a hash of the key, which tells
+    one client from another.
     """
 
     def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
@@ -33,7 +35,12 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "lifespan" or self._may_pass(scope):
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        digest = self._right_key(scope)
+        if digest is not None or path_below_mount(scope) in OPEN_PATHS:
+            scope[KEY_OWNER] = digest
             await self._app(scope, receive, send)
             return
         if scope["type"] == "websocket":
@@ -43,15 +50,16 @@ class ApiKeys:
         error = Unauthorized("Send a valid API key, as Authorization: Bearer KEY.")
         await problem_reply(error, request_id).send(request_id, send)
 
-    def _may_pass(self, scope: Scope) -> bool:
-        if path_below_mount(scope) in OPEN_PATHS:
-            return True
-        return any([self._is_key(key) for key in _keys_in(scope)])  # noqa: C419 - all of them
-
-    def _is_key(self, key: bytes) -> bool:
-        digest = _digest(key)
-        # Compare all of them, so that the timing does not reveal which one matched.
-        return any([hmac.compare_digest(digest, other) for other in self._digests])  # noqa: C419
+    def _right_key(self, scope: Scope) -> bytes | None:
+        """Return the digest of the first right key in the headers, or None."""
+        right = None
+        for key in _keys_in(scope):
+            digest = _digest(key)
+            # Compare all of them, so that the timing does not reveal which one matched.
+            for known in self._digests:
+                if hmac.compare_digest(digest, known) and right is None:
+                    right = known
+        return right
 
 
 def check_keys(keys: Iterable[str]) -> list[str]:

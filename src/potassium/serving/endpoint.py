@@ -15,6 +15,7 @@ from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
 from potassium.http.request_id import request_id_of
 from potassium.serving.bodies import Bodies
+from potassium.serving.clients import client_of
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
 from potassium.webhooks.outbox import OUTBOX
@@ -50,14 +51,12 @@ class Endpoint:
         self._runtime = runtime
         self._bodies = Bodies(limits)
         self._priorities = limits.priorities
+        self._fair = limits.fair
         self._stall_timeout = limits.stream_stall_timeout
         self._debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request.
-
-        The job is called off if the client disconnects or the request is cancelled.
-        """
+        """Serve one request; call its job off if the client disconnects, or on cancellation."""
         handler = self._handlers[self._path]
         request_id = request_id_of(scope)
         deadline = deadline_of(scope, handler.options.get("timeout"))
@@ -81,6 +80,7 @@ class Endpoint:
                 deadline=deadline,
                 priority=priority_of(scope) if self._priorities else Priority.NORMAL,
                 origin=message,
+                client=client_of(scope) if self._fair else None,
             )
             del argument  # the job lets go of it as soon as it has run
             services.disconnects.note(job, receive)

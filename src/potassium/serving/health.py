@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from potassium.engine import Counts, State
+from potassium.engine import Counts, Engine, State
 from potassium.serving.runtime import Runtime
 
 __all__ = ["Health"]
@@ -39,15 +39,17 @@ class Health:
     async def ready(self, _: Request) -> Response:
         """Answer 200 if a call would be admitted now, otherwise 503.
 
+        A full queue of one async handler is no reason: all other calls are admitted.
+
         Begins to start the app if nothing has: a client that waits for readiness before it sends
         the first call would otherwise wait forever.
         """
         self._runtime.begin()
         state, services = self._runtime.lifecycle.state, self._runtime.services
         if state is State.READY and services is not None:
-            if services.engine.capacity.waiting < services.engine.capacity.limit:
-                return JSONResponse({"ready": True})
-            return JSONResponse({"ready": False, "reason": "queue_full"}, 503)
+            if services.engine.is_full():
+                return JSONResponse({"ready": False, "reason": "queue_full"}, 503)
+            return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "reason": state.value}, 503)
 
     async def warmup(self, _: Request) -> Response:
@@ -67,7 +69,9 @@ class Health:
         job = engine.worker.current if engine else None
         since = engine.worker.since if engine else now
         spent = round((now - since) * 1000)
-        streams = sum(one.open_streams for one in self._runtime.operations())
+        operations = self._runtime.operations()
+        streams = sum(one.open_streams for one in operations)
+        stalled = sum(one.stalled_streams for one in operations)
         counts = engine.calls.counts if engine else Counts()
         return JSONResponse(
             {
@@ -77,13 +81,15 @@ class Health:
                     "length": engine.capacity.waiting if engine else 0,
                     "limit": engine.capacity.limit if engine else None,
                 },
+                "lanes": _lanes(engine) if engine else {},
                 "started_at": _rfc3339(engine.started_at if engine else None),
                 "open_streams": streams,
+                "stalled_streams": stalled,
                 "running": {"handler": job.operation.name, "for": spent} if job else None,
                 "counts": {name: getattr(counts, name) for name in Counts.__slots__},
                 "service_time": self._service_times(),
                 # As in the original server: the GPU is "available" while nothing runs.
-                "gpu_available": not (job or streams)
+                "gpu_available": not (job or streams > stalled)
                 and self._runtime.lifecycle.state is State.READY,
                 "sequence_number": counts.succeeded + counts.failed,
                 "idle_time": 0 if job else spent,
@@ -98,6 +104,17 @@ class Health:
             for operation in self._runtime.operations()
             if operation.service_time.mean is not None
         }
+
+
+def _lanes(engine: Engine) -> dict[str, Any]:
+    """Return the length and limit of each async handler's queue."""
+    return {
+        operation.name: {
+            "length": lane.jobs.capacity.waiting,
+            "limit": lane.jobs.capacity.limit,
+        }
+        for operation, lane in engine.lanes.items()
+    }
 
 
 def _rfc3339(seconds: float | None) -> str | None:

@@ -145,7 +145,7 @@ class Runtime:
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits for a result."""
-        return self.services is None or self.services.engine.is_idle
+        return self.services is None or not self.services.engine.calls
 
     def _enter(self) -> None:
         self._entered = True

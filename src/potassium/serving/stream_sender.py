@@ -85,7 +85,8 @@ class StreamSender:
         """
         if isinstance(error, ClientLeft):
             return True
-        told = None if self._is_stuck else self._form.error(problem.body)
+        is_slow = self._is_stuck or isinstance(error, StreamBroken)
+        told = None if is_slow else self._form.error(problem.body)
         if told is None:
             return False
         await self._send_data(told, more=False)

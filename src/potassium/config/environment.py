@@ -1,0 +1,35 @@
+"""What the environment sets."""
+
+import os
+
+from potassium.errors import UsageError
+
+__all__ = ["default_api_keys", "default_host", "default_port"]
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+HIGHEST_PORT = 65535
+
+
+def default_host() -> str:
+    """Return ``POTASSIUM_HOST``, or the loopback address by default."""
+    return os.environ.get("POTASSIUM_HOST") or DEFAULT_HOST
+
+
+def default_port() -> int:
+    """Return ``POTASSIUM_PORT``, or 8000 by default.
+
+    Raises:
+        UsageError: it is not a port number.
+
+    """
+    value = os.environ.get("POTASSIUM_PORT") or str(DEFAULT_PORT)
+    if not value.isdecimal() or len(value) > len(str(HIGHEST_PORT)) or int(value) > HIGHEST_PORT:
+        raise UsageError(f"POTASSIUM_PORT={value!r} must be a port number, 0 to 65535.")
+    return int(value)
+
+
+def default_api_keys() -> list[str]:
+    """Return the keys in ``POTASSIUM_API_KEYS``, which are separated by commas."""
+    keys = os.environ.get("POTASSIUM_API_KEYS", "").split(",")
+    return [key.strip() for key in keys if key.strip()]
