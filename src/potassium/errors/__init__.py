@@ -1,0 +1,85 @@
+"""The errors of Potassium, with the HTTP status that each is answered with.
+
+PotassiumError
+├── UsageError: a mistake in the app's own code, raised as soon as it is made
+├── 400 MalformedJSON
+├── 401 Unauthorized
+├── 404 JobNotFound
+├── 408 BodyTimeout
+├── 409 JobHasEnded
+├── 413 BodyTooLarge
+├── 415 UnsupportedMediaType, UnsupportedEncoding
+├── 422 InvalidInput, IdempotencyKeyReused, WebhookUrlRefused
+├── 499 JobCancelled (in the job's document), ClientLeft (sent to nobody)
+├── 500 HandlerError, Interrupted, UnserializableOutput
+├── 504 DeadlineExceeded
+├── StreamBroken: no status; the connection is closed in the middle of the response
+└── 503 Unavailable, with Retry-After if waiting may help
+    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory
+
+Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
+next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
+"""
+
+from potassium.errors.base import PotassiumError, UsageError
+from potassium.errors.failures import (
+    DeadlineExceeded,
+    HandlerError,
+    Interrupted,
+    StreamBroken,
+    UnserializableOutput,
+)
+from potassium.errors.requests import (
+    BodyTimeout,
+    BodyTooLarge,
+    ClientLeft,
+    IdempotencyKeyReused,
+    InvalidInput,
+    JobCancelled,
+    JobHasEnded,
+    JobNotFound,
+    MalformedJSON,
+    Unauthorized,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+    WebhookUrlRefused,
+)
+from potassium.errors.unavailable import (
+    Draining,
+    OutOfMemory,
+    QueueFull,
+    Starting,
+    StoreFailed,
+    Unavailable,
+    WorkerFailed,
+)
+
+__all__ = [
+    "BodyTimeout",
+    "BodyTooLarge",
+    "ClientLeft",
+    "DeadlineExceeded",
+    "Draining",
+    "HandlerError",
+    "IdempotencyKeyReused",
+    "Interrupted",
+    "InvalidInput",
+    "JobCancelled",
+    "JobHasEnded",
+    "JobNotFound",
+    "MalformedJSON",
+    "OutOfMemory",
+    "PotassiumError",
+    "QueueFull",
+    "Starting",
+    "StoreFailed",
+    "StreamBroken",
+    "Unauthorized",
+    "Unavailable",
+    "UnserializableOutput",
+    "UnsupportedEncoding",
+    "UnsupportedMediaType",
+    "UsageError",
+    "WebhookUrlRefused",
+    "WorkerFailed",
+]

@@ -1,0 +1,34 @@
+"""What all errors have in common."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+__all__ = ["PotassiumError", "UsageError"]
+
+
+class PotassiumError(Exception):
+    """Base class of every error that Potassium raises.
+
+    A handler may raise any subclass to answer its caller with the status of that class.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Extra headers of the response."""
+        return {}
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        """Extra members of the problem document."""
+        return {}
+
+
+class UsageError(PotassiumError):
+    """A mistake in the app's own code; the message says what to write instead."""

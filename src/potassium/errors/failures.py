@@ -1,0 +1,51 @@
+"""Errors of calls that were admitted."""
+
+from potassium.errors.base import PotassiumError
+
+__all__ = [
+    "DeadlineExceeded",
+    "HandlerError",
+    "Interrupted",
+    "StreamBroken",
+    "UnserializableOutput",
+]
+
+
+class HandlerError(PotassiumError):
+    """The handler raised an exception, which is the ``__cause__`` of this error."""
+
+    status = 500
+    code = "handler_error"
+
+
+class Interrupted(PotassiumError):
+    """The server died while it ran a background job, once too often to run it again."""
+
+    status = 500
+    code = "interrupted"
+
+
+class UnserializableOutput(PotassiumError):
+    """The handler returned something that cannot be serialized."""
+
+    status = 500
+    code = "unserializable_output"
+
+
+class StreamBroken(PotassiumError):
+    """A response that has begun cannot be completed.
+
+    Raised into the ASGI server, which closes the connection: so the client sees the truncation.
+    """
+
+    code = "stream_broken"
+
+
+class DeadlineExceeded(PotassiumError):
+    """The time that the handler or the client allows for a call has run out."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self, detail: str = "The call did not finish in time.") -> None:
+        super().__init__(detail)

@@ -1,0 +1,141 @@
+"""Errors of requests: what the client can change, or wanted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from potassium.errors.base import PotassiumError
+
+__all__ = [
+    "BodyTimeout",
+    "BodyTooLarge",
+    "ClientLeft",
+    "IdempotencyKeyReused",
+    "InvalidInput",
+    "JobCancelled",
+    "JobHasEnded",
+    "JobNotFound",
+    "MalformedJSON",
+    "Unauthorized",
+    "UnsupportedEncoding",
+    "UnsupportedMediaType",
+    "WebhookUrlRefused",
+]
+
+
+class MalformedJSON(PotassiumError):
+    """The body is not UTF-8 encoded JSON (RFC 8259), or exceeds a limit of the parser."""
+
+    status = 400
+    code = "malformed_json"
+
+
+class Unauthorized(PotassiumError):
+    """API keys are configured, and the request has none or a wrong one."""
+
+    status = 401
+    code = "unauthorized"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The challenge, ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class JobNotFound(PotassiumError):
+    """No background job has this id, or it has ended and been deleted since."""
+
+    status = 404
+    code = "not_found"
+
+
+class JobHasEnded(PotassiumError):
+    """The current state of the background job does not allow the requested action."""
+
+    status = 409
+    code = "job_has_ended"
+
+
+class BodyTimeout(PotassiumError):
+    """The body did not arrive within ``Limits.body_timeout``."""
+
+    status = 408
+    code = "body_timeout"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Connection: close``, as the rest of this body may still arrive on the connection."""
+        return {"Connection": "close"}
+
+
+class BodyTooLarge(PotassiumError):
+    """The body is longer than ``Limits.body_size``."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(PotassiumError):
+    """The handler takes JSON, but the body has another media type."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class UnsupportedEncoding(PotassiumError):
+    """The body is compressed, and the handler does not take it so (RFC 9110, section 15.5.16)."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Accept-Encoding``, with what the server takes."""
+        return {"Accept-Encoding": "identity"}
+
+
+class InvalidInput(PotassiumError):
+    """The body is JSON, but does not match the handler's annotation."""
+
+    status = 422
+    code = "invalid_input"
+
+    def __init__(self, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Take ``errors``, one mapping with ``loc``, ``msg`` and ``type`` for each fault."""
+        super().__init__(detail)
+        self.errors = list(errors)
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        """The list of faults, as the member ``errors``."""
+        return {"errors": self.errors}
+
+
+class IdempotencyKeyReused(PotassiumError):
+    """The idempotency key was used for a background job with different content."""
+
+    status = 422
+    code = "idempotency_key_reused"
+
+
+class WebhookUrlRefused(PotassiumError):
+    """A client's webhook URL is not accepted, is invalid, or may lead into a private network."""
+
+    status = 422
+    code = "webhook_url_refused"
+
+
+class JobCancelled(PotassiumError):
+    """The background job was cancelled on request."""
+
+    status = 499
+    code = "job_cancelled"
+
+    def __init__(self, detail: str = "The job was cancelled.") -> None:
+        super().__init__(detail)
+
+
+class ClientLeft(PotassiumError):
+    """The client closed its connection before it got its response."""
+
+    status = 499
+    code = "client_left"

@@ -1,0 +1,71 @@
+"""The server cannot serve a request now: 503."""
+
+from collections.abc import Mapping
+
+from potassium.errors.base import PotassiumError
+
+__all__ = [
+    "Draining",
+    "OutOfMemory",
+    "QueueFull",
+    "Starting",
+    "StoreFailed",
+    "Unavailable",
+    "WorkerFailed",
+]
+
+
+class Unavailable(PotassiumError):
+    """The server cannot serve this request now."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+        """Take ``retry_after``, seconds after which a retry may help, or None."""
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Retry-After`` (RFC 9110, section 10.2.3), if a retry may help."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+class QueueFull(Unavailable):
+    """The queue is full."""
+
+    code = "queue_full"
+
+
+class Starting(Unavailable):
+    """``init`` has not finished yet."""
+
+    code = "starting"
+
+
+class Draining(Unavailable):
+    """The server is stopping and accepts no new work."""
+
+    code = "draining"
+
+
+class WorkerFailed(Unavailable):
+    """The GPU thread is unusable. A retry does not help: the process must be restarted."""
+
+    code = "worker_failed"
+
+    def __init__(self, detail: str = "The model can no longer be served.") -> None:
+        super().__init__(detail)
+
+
+class StoreFailed(Unavailable):
+    """Background jobs cannot be stored or read now, for example because the disk is full."""
+
+    code = "store_failed"
+
+
+class OutOfMemory(Unavailable):
+    """The accelerator ran out of memory, even after all that could be freed was freed."""
+
+    code = "out_of_memory"
