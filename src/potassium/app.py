@@ -1,6 +1,5 @@
 """The app: its decorators, its cache, and how it is served."""
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Never, TypeVar, Unpack, overload
@@ -10,16 +9,11 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import (
-    Jobs,
-    Limits,
-    Webhooks,
-    check_options,
-    default_api_keys,
-)
+from potassium.config import Jobs, Limits, Webhooks, default_api_keys
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
+from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
 from potassium.serving.auth import ApiKeys, check_keys
 from potassium.serving.error_answers import error_answers
@@ -77,7 +71,18 @@ class Potassium(Starlette):
         exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
         **unknown: Never,
     ) -> None:
-        _check_arguments(name, jobs, webhooks, unknown)
+        check_arguments(
+            unknown,
+            name=name,
+            limits=limits,
+            jobs=jobs,
+            webhooks=webhooks,
+            api_keys=api_keys,
+            debug=debug,
+            routes=routes,
+            middleware=middleware,
+            exception_handlers=exception_handlers,
+        )
         self.name = name
         self.optimized: list[Any] = []
         self._api_keys = check_keys(default_api_keys() if api_keys is None else api_keys)
@@ -279,16 +284,3 @@ class Potassium(Starlette):
             return middleware_stack(super().build_middleware_stack(), {}, api_keys=())
         finally:
             self.user_middleware = own
-
-
-def _check_arguments(name: object, jobs: object, webhooks: object, unknown: Iterable[str]) -> None:
-    if not isinstance(name, str):
-        raise UsageError(f'Potassium({name!r}): write a name, as in Potassium("server").')
-    for option in unknown:
-        if option in Limits.__dataclass_fields__:
-            raise UsageError(f"Potassium({option}=...): write limits=Limits({option}=...).")
-    *known, _ = inspect.signature(Potassium).parameters
-    check_options("Potassium", unknown, known)
-    for given, value, kind in (("jobs", jobs, Jobs), ("webhooks", webhooks, Webhooks)):
-        if not isinstance(value, kind | None):
-            raise UsageError(f"Potassium({given}={value!r}): write {given}={kind.__name__}(...).")

@@ -279,6 +279,17 @@ def default_port() -> int:
 
 
 def default_api_keys() -> list[str]:
-    """Return the keys in ``POTASSIUM_API_KEYS``, which are separated by commas."""
-    keys = os.environ.get("POTASSIUM_API_KEYS", "").split(",")
-    return [key.strip() for key in keys if key.strip()]
+    """Return the keys in ``POTASSIUM_API_KEYS``, which are separated by commas.
+
+    Raises:
+        UsageError: it is set, but contains no key; the app would be open to everybody.
+
+    """
+    value = os.environ.get("POTASSIUM_API_KEYS", "")
+    keys = [key.strip() for key in value.split(",") if key.strip()]
+    if value and not keys:
+        raise UsageError(
+            "POTASSIUM_API_KEYS is set, but contains no key: write keys separated by commas, or "
+            "unset it to serve everybody."
+        )
+    return keys

@@ -22,6 +22,7 @@ next to a stable ``code``. It never contains a path, a repr of user data or a tr
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 __all__ = [
@@ -63,6 +64,7 @@ class PotassiumError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    extra_headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail)
@@ -71,7 +73,7 @@ class PotassiumError(Exception):
     @property
     def headers(self) -> Mapping[str, str]:
         """Extra headers of the response."""
-        return {}
+        return self.extra_headers
 
     @property
     def members(self) -> Mapping[str, Any]:
@@ -95,11 +97,7 @@ class Unauthorized(PotassiumError):
 
     status = 401
     code = "unauthorized"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The challenge, ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
-        return {"WWW-Authenticate": "Bearer"}
+    extra_headers = MappingProxyType({"WWW-Authenticate": "Bearer"})  # RFC 9110, section 11.6.1
 
 
 class JobNotFound(PotassiumError):
@@ -121,11 +119,8 @@ class BodyTimeout(PotassiumError):
 
     status = 408
     code = "body_timeout"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """``Connection: close``, as the rest of this body may still arrive on the connection."""
-        return {"Connection": "close"}
+    # The rest of this body may still arrive on the connection.
+    extra_headers = MappingProxyType({"Connection": "close"})
 
 
 class BodyTooLarge(PotassiumError):
@@ -140,6 +135,7 @@ class UnsupportedMediaType(PotassiumError):
 
     status = 415
     code = "unsupported_media_type"
+    extra_headers = MappingProxyType({"Accept": "application/json"})  # RFC 9110, section 15.5.16
 
 
 class UnsupportedEncoding(PotassiumError):
@@ -147,11 +143,7 @@ class UnsupportedEncoding(PotassiumError):
 
     status = 415
     code = "unsupported_encoding"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """``Accept-Encoding``, with what the server takes."""
-        return {"Accept-Encoding": "identity"}
+    extra_headers = MappingProxyType({"Accept-Encoding": "identity"})
 
 
 class InvalidInput(PotassiumError):

@@ -173,6 +173,7 @@ def test_a_named_tuple_is_a_list_on_every_path() -> None:
         ("pandas", "DataFrame", "to_dict"),
         ("PIL.Image", "Image", "BytesIO"),
         ("starlette.responses", "Response", "potassium.Response"),
+        ("potassium.http.response", "Response", "alone"),
     ],
 )
 def test_a_result_of_no_one_form_names_the_way_out(
@@ -186,3 +187,25 @@ def test_a_result_of_no_one_form_names_the_way_out(
     value = getattr(sys.modules[module], name)()
     with pytest.raises(UnserializableOutput, match=instead):
         encode({"a": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [(b"a", "decode"), ({}.values(), "list"), (range(3), "list"), ((x for x in "a"), "list")],
+    ids=repr,
+)
+def test_what_is_no_json_only_by_its_form_names_the_form(value: Any, instead: str) -> None:
+    """The message says what to make of it."""
+    with pytest.raises(UnserializableOutput, match=instead):
+        encode({"a": value})
+
+
+def test_a_call_that_nobody_awaits_is_called_so() -> None:
+    """A plain handler that calls an ``async def`` returns no result, but a coroutine."""
+
+    async def result() -> None: ...
+
+    coroutine = result()
+    with pytest.raises(UnserializableOutput, match=r"write async def, and await it"):
+        encode(coroutine)
+    coroutine.close()

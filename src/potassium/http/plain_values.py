@@ -24,7 +24,12 @@ LARGEST, SMALLEST = 2**64 - 1, -(2**63)  # integers that orjson can write
 INSTEAD = {
     ("pandas", "DataFrame"): 'return frame.to_dict("records"), or another form of it',
     ("PIL.Image", "Image"): "save it into an io.BytesIO and return the bytes",
-    ("starlette.responses", "Response"): "return a potassium.Response",
+    ("starlette.responses", "Response"): "return a potassium.Response, such as "
+    "Response(status=201, json={...})",
+    ("potassium.http.response", "Response"): "return it alone, not inside another value",
+    ("types", "CoroutineType"): "write async def, and await it",
+    ("builtins", "bytes"): "decode them, or return them alone",
+    ("collections.abc", "Iterable"): "make it a list",
 }
 
 
@@ -81,7 +86,7 @@ def exact(value: Any) -> Any:  # noqa: PLR0911
         return {_key(key): exact(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [exact(inner) for inner in value]
-    if isinstance(value, str | int | float | bytes | date | enum.Enum | None):
+    if isinstance(value, str | int | float | date | enum.Enum | None):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = (one.name for one in dataclasses.fields(value) if not one.name.startswith("_"))

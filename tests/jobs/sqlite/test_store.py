@@ -73,6 +73,7 @@ async def test_a_second_process_is_refused(sqlite: SqliteStore) -> None:
     )
     output, _ = await other.communicate()
     assert f"{sqlite._path} is in use by another process" in output.decode()
+    assert "uvicorn without --workers" in output.decode()
     await sqlite.submit(new_job())
 
 
@@ -129,8 +130,21 @@ async def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 async def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path, path: str) -> None:
     """The path is a folder, or has a file where a folder should be."""
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be opened for jobs"):
+    with pytest.raises(UsageError, match=r"cannot be opened for jobs.*Jobs\(path=None\)"):
         await SqliteStore(tmp_path / path).open()
+
+
+@pytest.mark.parametrize("name", ["", "jobs.db"])
+async def test_a_read_only_place_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Of the folder or of the file; the message says what to do."""
+    async with opened(tmp_path / "jobs.db"):
+        pass
+    locked = tmp_path / name
+    monkeypatch.setattr("os.access", lambda path, mode: path != locked)  # root may do anything
+    with pytest.raises(UsageError, match=rf"{locked} is read-only.*Jobs\(path=\.\.\.\)"):
+        await SqliteStore(tmp_path / "jobs.db").open()
 
 
 async def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
