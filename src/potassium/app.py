@@ -13,9 +13,10 @@ from potassium.config import Jobs, Limits, Webhooks, default_api_keys
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
+from potassium.serving.api_keys import ApiKeys, keys_of
 from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
-from potassium.serving.auth import ApiKeys, check_keys
+from potassium.serving.auth import Authentication
 from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
 from potassium.serving.middleware import middleware_stack
@@ -39,8 +40,9 @@ class Potassium(Starlette):
         limits: how much work the app accepts at a time; defaults to ``Limits()``.
         jobs: where background jobs are kept; with ``@app.background``, defaults to ``Jobs()``.
         webhooks: how results are posted to webhooks; defaults to ``Webhooks()``.
-        api_keys: a request must carry one of them, except for health, readiness and warm-up;
-            defaults to the keys in ``POTASSIUM_API_KEYS``, separated by commas.
+        api_keys: ``ApiKeys(...)``, or only its keys: a request must carry one of them, except for
+            health, readiness and warm-up; defaults to the keys in ``POTASSIUM_API_KEYS``,
+            separated by commas.
         debug: send tracebacks to clients. For development only.
         routes: as for Starlette; handlers come before them.
         middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
@@ -64,7 +66,7 @@ class Potassium(Starlette):
         limits: Limits | None = None,
         jobs: Jobs | None = None,
         webhooks: Webhooks | None = None,
-        api_keys: Iterable[str] | None = None,
+        api_keys: ApiKeys | Mapping[str, str] | Iterable[str] | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -85,7 +87,7 @@ class Potassium(Starlette):
         )
         self.name = name
         self.optimized: list[Any] = []
-        self._api_keys = check_keys(default_api_keys() if api_keys is None else api_keys)
+        self._api_keys = keys_of(default_api_keys() if api_keys is None else api_keys)
         self._parts = Assembly(
             limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
         )
@@ -278,9 +280,9 @@ class Potassium(Starlette):
             return middleware_stack(super().build_middleware_stack(), endpoints, api_keys=keys)
         # It also sees calls without a key: preflights of CORS never have one.
         own = list(self.user_middleware)
-        if keys:
-            self.user_middleware = [*own, Middleware(ApiKeys, keys=keys)]
+        if keys is not None:
+            self.user_middleware = [*own, Middleware(Authentication, keys=keys)]
         try:
-            return middleware_stack(super().build_middleware_stack(), {}, api_keys=())
+            return middleware_stack(super().build_middleware_stack(), {}, api_keys=None)
         finally:
             self.user_middleware = own

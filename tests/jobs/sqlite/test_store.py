@@ -176,6 +176,28 @@ async def test_an_older_file_is_brought_up_to_date(
     other.close()
 
 
+async def test_jobs_of_a_file_without_owners_are_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the first version keeps its jobs and their idempotency keys."""
+    path = tmp_path / "jobs.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(schema.MIGRATIONS[0])
+        old.execute(
+            "INSERT INTO jobs (seq, id, handler, request_id, priority, rank, attempts_limit,"
+            " created_at, idempotency_key, fingerprint, status, due_at, is_due, attempts, crashes)"
+            " VALUES (1, 'old', '/train', 'r', 1, 257, 1, 0, 'k', x'31', 'queued', 0, 1, 0, 0)"
+        )
+        old.execute("INSERT INTO inputs VALUES (1, '[]', x'')")
+        old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+    old.close()
+    async with opened(path) as store:
+        known = await store.submit(new_job(idempotency_key="k", fingerprint=b"1"))
+        assert (known.id, known.owner) == ("old", "")
+        assert await store.find(owner="a", limit=9) == []
+
+
 async def test_a_migration_that_fails_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
