@@ -21,6 +21,7 @@ from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
 from potassium.serving.middleware import middleware_stack
 from potassium.serving.signals import before_signals
+from potassium.serving.slashes import OtherForm
 from potassium.webhooks.model import is_http_url
 
 __all__ = ["Potassium"]
@@ -100,6 +101,7 @@ class Potassium(Starlette):
             exception_handlers={**errors, **(exception_handlers or {})},
             lifespan=self.lifespan,
         )
+        OtherForm(self.router)
         if jobs is not None:
             self._parts.keep_jobs(jobs, self)
 
@@ -142,7 +144,8 @@ class Potassium(Starlette):
         returns a generator, streams.
 
         Args:
-            path: the path, such as ``"/embed"``; ``"embed"`` means the same.
+            path: the path, such as ``"/embed"``; ``"embed"`` and ``"/embed/"`` mean the same, and
+                clients may use a slash at the end too.
             options: those of ``HandlerOptions``.
 
         Raises:

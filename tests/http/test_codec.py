@@ -98,7 +98,7 @@ def test_decodes_json() -> None:
         (UserDict(a=1), '{"a":1}'),
         (Color.RED, '"red"'),
         (uuid.UUID(int=0), '"00000000-0000-0000-0000-000000000000"'),
-        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), '"2026-01-02T00:00:00+00:00"'),
+        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), '"2026-01-02T00:00:00Z"'),
         (np.float32(1.5), "1.5"),
         (np.int64(3), "3"),
         (np.bool_(True), "true"),

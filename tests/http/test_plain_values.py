@@ -63,7 +63,7 @@ class Holder(pydantic.BaseModel):
         (np.datetime64("NaT", "ns"), None),
         ([pd.NaT, pd.NA], [None, None]),
         (pd.Timestamp("2024-01-01"), FIRST),
-        (datetime(2024, 1, 1, tzinfo=UTC), FIRST + "+00:00"),
+        (datetime(2024, 1, 1, tzinfo=UTC), FIRST + "Z"),
         (pd.Series([1.5, None]), [1.5, None]),
         (pd.Series(pd.to_datetime(["2024-01-01", None])), [FIRST, None]),
     ],
@@ -191,7 +191,7 @@ def test_a_result_of_no_one_form_names_the_way_out(
 
 @pytest.mark.parametrize(
     ("value", "instead"),
-    [(b"a", "decode"), ({}.values(), "list"), (range(3), "list"), ((x for x in "a"), "list")],
+    [(b"a", "decode"), ({}.values(), "list"), ((x for x in "a"), "list")],
     ids=repr,
 )
 def test_what_is_no_json_only_by_its_form_names_the_form(value: Any, instead: str) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import orjson
 
 from potassium.errors import MalformedJSON, UnserializableOutput
-from potassium.http.plain_values import exact, plain
+from potassium.http.plain_values import FORM, exact, plain
 
 __all__ = ["decode", "encode"]
 
-FAST = orjson.OPT_SERIALIZE_NUMPY
-# Slower: takes keys that are not strings.
-THOROUGH = orjson.OPT_NON_STR_KEYS
+FAST = FORM | orjson.OPT_SERIALIZE_NUMPY
+# Slower: leaves dataclasses to us, as those of pydantic have aliases; takes keys of any type.
+ALIASED = FAST | orjson.OPT_PASSTHROUGH_DATACLASS
+THOROUGH = FORM | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 
 # What orjson's own way with numpy makes of a date that is missing.
 MISSING = b"1677-09-21T00:12:43.145224"
@@ -64,7 +65,8 @@ def encode(value: Any) -> bytes:
 
     """
     try:
-        encoded = orjson.dumps(value, plain, FAST)
+        option = ALIASED if "pydantic.dataclasses" in sys.modules else FAST
+        encoded = orjson.dumps(value, plain, option)
     except TypeError:
         pass
     else:
@@ -75,7 +77,7 @@ def encode(value: Any) -> bytes:
     except TypeError:
         pass
     try:
-        return orjson.dumps(exact(value), plain)
+        return orjson.dumps(exact(value), plain, FORM)
     except (TypeError, RecursionError) as error:
         path, reason = _culprit(value, error)
         at = f" at {path}" if path else ""
@@ -102,7 +104,7 @@ def _culprit(value: Any, error: Exception) -> tuple[str, Exception]:
     for _ in range(DEEPEST):
         for step, inner in _parts(value):
             try:
-                orjson.dumps(exact(inner), plain)
+                orjson.dumps(exact(inner), plain, FORM)
             except (TypeError, RecursionError) as inner_error:
                 path, value, error = path + step, inner, inner_error
                 break

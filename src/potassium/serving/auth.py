@@ -11,6 +11,7 @@ from potassium.http.problem import problem_reply
 from potassium.serving.api_keys import ApiKeys, digest_of
 from potassium.serving.fast_path import path_below_mount
 from potassium.serving.request_ids import request_id_of
+from potassium.serving.slashes import without_slash
 
 __all__ = ["Authentication"]
 
@@ -39,7 +40,7 @@ class Authentication:
         self._app = app
         self._owners = list(keys.owners.items())
         self._have_tenants = keys.have_tenants
-        self._open_paths = {path.rstrip("/") or "/" for path in keys.open_paths}
+        self._open_paths = {without_slash(path) for path in keys.open_paths}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -62,7 +63,7 @@ class Authentication:
     def _is_open(self, scope: Scope) -> bool:
         path = path_below_mount(scope)
         return scope.get("method") in PROBES.get(path, ()) or (
-            bool(self._open_paths) and (path.rstrip("/") or "/") in self._open_paths
+            bool(self._open_paths) and without_slash(path) in self._open_paths
         )
 
     def _owner(self, scope: Scope) -> str | None:
