@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import UTC, date, datetime
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -159,6 +159,20 @@ def test_a_model_may_hold_arrays() -> None:
     """What pydantic cannot write, we can."""
     holder = Holder(vector=np.array([0.5, 1]), when=DATES[0])
     assert json.loads(encode(holder)) == {"vector": [0.5, 1], "when": FIRST}
+
+
+def test_a_model_that_holds_arrays_keeps_its_own_way_with_the_rest() -> None:
+    """What its fields say about JSON holds beside an array too."""
+
+    class Own(Holder):
+        hidden: pydantic.SecretStr
+        encoded: pydantic.Base64Bytes
+        worded: Annotated[int, pydantic.PlainSerializer(lambda n: f"{n} items", when_used="json")]
+
+    own = Own(vector=np.array([np.float32(0.1)]), hidden="a", encoded=b"YQ==", worded=3)  # type: ignore[arg-type]
+    sent = json.loads(encode(own))
+    assert sent.pop("encoded").strip() == "YQ=="
+    assert sent == {"vector": [0.1], "when": None, "hidden": "*" * 10, "worded": "3 items"}
 
 
 def test_a_named_tuple_is_a_list_on_every_path() -> None:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from potassium.serving.slashes import without_slash
-
 __all__ = ["FastPath", "path_below_mount"]
 
 
@@ -23,8 +21,7 @@ class FastPath:
         """Serve one connection."""
         app: ASGIApp | None = None
         if scope["type"] == "http" and scope["method"] == "POST":
-            path = path_below_mount(scope)
-            app = self._endpoints.get(path) or self._endpoints.get(without_slash(path))
+            app = self._endpoints.get(path_below_mount(scope))
         await (app or self._rest)(scope, receive, send)
 
 
