@@ -271,6 +271,12 @@ class Mistake:
         app.handler("/a")({"a": 1})  # type: ignore[type-var]
 
     @staticmethod
+    def request_of_another_framework(app: Potassium) -> None:
+        def handler(cache: Any, request: StarletteRequest) -> None: ...
+
+        app.handler("/a")(handler)
+
+    @staticmethod
     def async_prepare(app: Potassium) -> None:
         async def prepare(item: dict[str, Any]) -> list[Any]:
             return [item]
@@ -319,6 +325,7 @@ class Mistake:
         (Mistake.answers_as_a_list, "exception_handlers"),
         (Mistake.debug_as_text, "write debug=True"),
         (Mistake.no_function, "not a function"),
+        (Mistake.request_of_another_framework, "write: from potassium import Request"),
         (Mistake.async_prepare, r"write def prepare\(\.\.\.\), not async def"),
         (Mistake.async_batch, "write def, not async def"),
         (Mistake.finish_with_the_cache_last, r"def finish\(cache: dict, value\)"),

@@ -173,7 +173,8 @@ def _config(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> uvic
         if options.get(option):
             raise UsageError(
                 f"serve({option}=...): serve() runs one process, which holds one model. Use "
-                f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
+                f"uvicorn's own command line for this: uvicorn app:app --{option} ... (of several "
+                "workers, each holds a model, and only one can have a file of jobs)."
             )
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
     return uvicorn.Config(

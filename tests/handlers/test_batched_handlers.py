@@ -251,6 +251,20 @@ async def test_a_batched_handler_does_not_stream(
     assert "a batched handler must return its results" in caplog.text
 
 
+async def test_a_step_that_only_calls_async_code_is_told(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Decoration cannot see that a ``prepare=`` returns a coroutine; its first call can."""
+
+    async def prepared(item: Any) -> Any:
+        return item
+
+    app.handler(prepare=lambda item: prepared(item))(lambda cache, item: item)  # noqa: PLW0108
+    async with client(app) as http:
+        assert (await http.post("/", json={})).status_code == 500
+    assert "prepare= returned a coroutine" in caplog.text
+
+
 async def test_a_batched_handler_has_no_current_request(
     app: Potassium, caplog: pytest.LogCaptureFixture
 ) -> None:

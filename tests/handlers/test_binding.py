@@ -235,3 +235,14 @@ def qualified(cache: Annotated[dict[str, Any], "loaded"], item: Item) -> None: .
 def test_any_annotation_of_a_dict_is_one_of_the_cache(function: Any) -> None:
     """And neither its name nor that of the input matters then."""
     binding_of(function)
+
+
+def test_a_model_may_have_any_name() -> None:
+    """Also that of the whole request."""
+
+    class Request(pydantic.BaseModel):
+        text: str
+
+    def handler(cache: dict[str, Any], item: Request) -> None: ...
+
+    assert binding_of(handler)(request(b'{"text": "a"}')) == Request(text="a")

@@ -137,7 +137,10 @@ def _validated(annotation: Any) -> Bind:
     try:
         adapter: TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
     except pydantic.errors.PydanticUserError as error:
-        raise UnusableError(f"pydantic cannot validate {annotation!r}") from error
+        hint = ""
+        if getattr(annotation, "__name__", "") == Request.__name__:  # that of another framework
+            hint = "; write: from potassium import Request"
+        raise UnusableError(f"pydantic cannot validate {annotation!r}{hint}") from error
 
     def bind(message: Message) -> Any:
         _ = message.json  # 400 and 415 before 422; pydantic's own parser would take NaN

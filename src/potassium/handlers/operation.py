@@ -4,6 +4,7 @@ import inspect
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from types import CoroutineType
 from typing import Any
 
 from potassium.engine import Batching, Failure, Job, Operation
@@ -180,9 +181,13 @@ def _prepare(step: Function) -> Callable[[Job], Any]:
         request = request_of(job)
         token = CURRENT.set(request)
         try:
-            return step(argument_of(job, request))
+            prepared = step(argument_of(job, request))
         finally:
             CURRENT.reset(token)
+        if type(prepared) is CoroutineType:
+            prepared.close()
+            raise UsageError("prepare= returned a coroutine, which nobody awaits; write def.")
+        return prepared
 
     return prepare
 
