@@ -59,6 +59,8 @@ class Holder(pydantic.BaseModel):
         (np.array(["2024-01-01", "NaT"], dtype="datetime64[ns]"), [FIRST, None]),
         (np.array(["2024-01-01", "NaT"], dtype="datetime64[s]"), [FIRST, None]),
         ({1: np.array(["NaT"], dtype="datetime64[ns]")}, {"1": [None]}),
+        (np.ma.array(DATES, mask=[True, False]), [None, SECOND]),
+        (np.array(["20000-01-01", "NaT"], dtype="datetime64[D]"), ["20000-01-01T00:00:00", None]),
         (np.datetime64("NaT"), None),
         (np.datetime64("NaT", "ns"), None),
         ([pd.NaT, pd.NA], [None, None]),
@@ -72,6 +74,25 @@ class Holder(pydantic.BaseModel):
 def test_a_date_is_a_date_whatever_it_is_in(value: Any, right: Any) -> None:
     """Of any layout and unit, beside any key; one that is missing is null."""
     assert json.loads(encode(value)) == right
+
+
+UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps"]
+LAYOUTS = [
+    lambda array: array[0],
+    lambda array: array,
+    lambda array: array[::-1],
+    lambda array: array.reshape(1, -1),
+    lambda array: array.reshape(-1, 1),
+    lambda array: np.array(array[0]),
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_missing_date_is_null_in_any_unit_and_layout(unit: str, layout: Any) -> None:
+    """Neither a day in 1970 or 1677, nor a document that breaks off."""
+    dates = layout(np.array(["NaT", "NaT"], dtype=f"datetime64[{unit}]"))
+    assert json.loads(encode({"dates": dates})) == {"dates": dates.tolist()}
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,10 @@ from potassium.http.plain_values import FORM, exact, plain
 
 __all__ = ["decode", "encode"]
 
-FAST = FORM | orjson.OPT_SERIALIZE_NUMPY
-# Slower: leaves dataclasses to us, as those of pydantic have aliases; takes keys of any type.
-ALIASED = FAST | orjson.OPT_PASSTHROUGH_DATACLASS
-THOROUGH = FORM | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
-
-# What orjson's own way with numpy makes of a date that is missing.
-MISSING = b"1677-09-21T00:12:43.145224"
+# Slower: leaves dataclasses to us, as those of pydantic have aliases.
+ALIASED = FORM | orjson.OPT_PASSTHROUGH_DATACLASS
+# Slower: takes keys that are not strings.
+THOROUGH = ALIASED | orjson.OPT_NON_STR_KEYS
 
 # Integers of up to 19 digits may fit into 64 bits; orjson turns longer ones into other numbers.
 LONG_INTEGER = b"0" * 19
@@ -65,13 +62,11 @@ def encode(value: Any) -> bytes:
 
     """
     try:
-        option = ALIASED if "pydantic.dataclasses" in sys.modules else FAST
-        encoded = orjson.dumps(value, plain, option)
+        return orjson.dumps(
+            value, plain, ALIASED if "pydantic.dataclasses" in sys.modules else FORM
+        )
     except TypeError:
         pass
-    else:
-        if "numpy" not in sys.modules or MISSING not in encoded:
-            return encoded
     try:
         return orjson.dumps(value, plain, THOROUGH)
     except TypeError:

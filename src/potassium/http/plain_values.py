@@ -19,6 +19,7 @@ __all__ = ["FORM", "exact", "plain"]
 
 FORM = orjson.OPT_UTC_Z  # as pydantic writes dates
 NATIVE = orjson.OPT_SERIALIZE_NUMPY
+LARGEST_FLOAT = 8  # bytes
 LARGEST, SMALLEST = 2**64 - 1, -(2**63)  # integers that orjson can write
 
 # Scalars that mean what they mean in a pydantic model: mostly, their text.
@@ -54,12 +55,12 @@ def plain(value: Any) -> Any:  # noqa: C901, PLR0911 - one answer for each kind 
         TypeError: JSON has no such value; the message says what to return instead, if known.
 
     """
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
+        return _of_numpy(value, numpy)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return _array(value, torch)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
-        return _of_numpy(value, numpy)
     if hasattr(type(value), "__pydantic_serializer__"):
         return _of_pydantic(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -110,34 +111,45 @@ def exact(value: Any) -> Any:  # noqa: PLR0911
 
 
 def _of_numpy(value: Any, numpy: Any) -> Any:
-    dtype = value.dtype
-    if dtype.kind in "Mm":
-        if value.ndim:
-            return [_of_numpy(one, numpy) for one in value]
-        return None if numpy.isnat(value) else _moment(value, numpy)
+    kind = value.dtype.kind
+    if kind != "M":  # orjson writes missing dates as any date, or breaks off
+        try:
+            return orjson.Fragment(orjson.dumps(value, option=NATIVE))
+        except TypeError:  # of a type or a layout that orjson does not know
+            pass
+    if kind in "Mm":
+        return _moments(value, numpy)
     if isinstance(value, numpy.ma.MaskedArray):  # what is masked is missing
         return list(value) if value.ndim else value.tolist()
-    if dtype == numpy.longdouble:
-        value = value.astype(numpy.float64)  # Python has no number for it
-    elif value.ndim and dtype.kind in "biuf":
-        value = numpy.ascontiguousarray(value, dtype.newbyteorder("="))
-    try:
-        return orjson.Fragment(orjson.dumps(value, option=NATIVE))
-    except TypeError:  # of a dtype that orjson cannot write
-        listed = value.tolist()
-        if isinstance(listed, numpy.generic):
-            raise TypeError(f"{type(value).__name__} is not JSON serializable") from None
-        return listed
+    if kind == "f" and value.itemsize > LARGEST_FLOAT:
+        return value.astype(numpy.float64)  # Python has no number for it
+    if kind in "biuf" and not _is_native(value):
+        return numpy.ascontiguousarray(value, value.dtype.newbyteorder("="))
+    listed = value.tolist()
+    if isinstance(listed, numpy.generic):
+        raise TypeError(f"{type(value).__name__} is not JSON serializable")
+    return listed
 
 
-def _moment(value: Any, numpy: Any) -> Any:
-    """Return a date or duration of numpy, to the microsecond."""
-    moment = value.astype(f"{value.dtype.kind}8[us]").item()
-    if not isinstance(moment, int):
-        return moment
-    if value.dtype.kind == "m":
-        raise TypeError("a duration is too long to be written")
-    return str(numpy.datetime_as_string(value, unit="s"))  # beyond the years of Python
+def _is_native(array: Any) -> bool:
+    return bool(array.flags.c_contiguous and array.dtype.isnative)
+
+
+def _moments(value: Any, numpy: Any) -> Any:
+    """Return dates or durations as those of Python, to the microsecond, or None for missing ones.
+
+    Dates beyond the years of Python become text.
+    """
+    if isinstance(value, numpy.ma.MaskedArray):
+        value = value.filled(numpy.array("NaT", dtype=value.dtype))
+    moments = value.astype(f"{value.dtype.kind}8[us]")
+    if value.dtype.kind == "M":
+        first, last = (numpy.datetime64(day, "us") for day in ("0001-01-01", "9999-12-31"))
+        if ((moments < first) | (moments > last)).any():
+            if value.ndim:
+                return [_moments(one, numpy) for one in value]
+            return str(numpy.datetime_as_string(value, unit="s"))
+    return moments.tolist()
 
 
 def _columns(pandas: Any) -> tuple[type, ...]:
