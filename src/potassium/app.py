@@ -67,7 +67,7 @@ class Potassium(Starlette):
         limits: Limits | None = None,
         jobs: Jobs | None = None,
         webhooks: Webhooks | None = None,
-        api_keys: ApiKeys | Mapping[str, str] | Iterable[str] | None = None,
+        api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,

@@ -3,8 +3,10 @@
 An app has two owners here, ``shop`` with two keys and ``lab`` with one.
 """
 
+import hashlib
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,8 +32,8 @@ def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
         raise ValueError
 
 
-def app_with(keys: Any) -> Potassium:
-    app = Potassium("test", jobs=Jobs(path=None), api_keys=keys)
+def app_with(keys: Any, jobs: Jobs | None = None) -> Potassium:
+    app = Potassium("test", jobs=jobs or Jobs(path=None), api_keys=keys)
     app.background("/train")(handler)
     return app
 
@@ -137,3 +139,18 @@ async def test_a_store_holds_no_key() -> None:
             (job,) = await services.jobs.store.find(limit=9)
             assert "shop-key" not in repr(job)
             assert re.fullmatch(name, job.owner)
+
+
+async def test_a_job_stays_its_owners_after_a_restart(tmp_path: Path) -> None:
+    """Also if the app is then given the hash of the key instead of the key."""
+    jobs = Jobs(path=str(tmp_path / "jobs.db"))
+    hashed = "sha256:" + hashlib.sha256(b"shop-key").hexdigest()
+    location = ""
+    for key in ("shop-key", hashed):
+        app = app_with([key, "lab-key"], jobs)
+        async with client(app) as http:
+            if not location:
+                location = f"/jobs/{(await submit(http, '/train', {}, **SHOP))['id']}"
+            statuses = [(await http.get(location, headers=one)).status_code for one in (SHOP, LAB)]
+        assert statuses == [200, 404]
+    assert b"shop-key" not in (tmp_path / "jobs.db").read_bytes()

@@ -87,7 +87,9 @@ class ApiKeys:
         return named
 
 
-def keys_of(given: ApiKeys | Mapping[str, str] | Iterable[str]) -> ApiKeys | None:
+def keys_of(
+    given: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str],
+) -> ApiKeys | None:
     """Return the keys that an app was given; None if it was given an empty list of them.
 
     Raises:
