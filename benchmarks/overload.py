@@ -1,8 +1,11 @@
 """Call a server with far more clients than it can serve: what they get, and what it costs.
 
-2 000 connections call a handler that takes 20 ms, behind a queue of 64. The rate of served calls is
-compared with the handler's rate in a bare loop, measured in the same run. The clients and the
-server run in their own processes; a third process probes ``/healthz``.
+2 000 connections call a handler that takes 20 ms, behind a queue of 64. Refused clients are
+``patient`` and come back after 0.5 to 1 s, ``polite`` and heed ``Retry-After``, or ``restless`` and
+come back at once (1 000 connections, as they keep one of two cores busy). The rate of served calls
+is compared with the handler's rate in a bare loop, measured in the same run. The clients and the
+server run in their own processes; a third process probes ``/healthz``, on a new connection each
+time.
 """
 
 import argparse
@@ -18,15 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import probe
+from crowd import THINK
 from report import machine, mebibytes, milliseconds, p99, row, table, verdict
 from servers.slow_potassium import handler
 from serving import Server, running
 
-# Refused clients come back after 0.5 to 1 s. That is far sooner than the Retry-After they are
-# given, and 2 000 clients make some 2 700 tries per second, fifty for each place in the queue that
-# becomes free. Without any wait, the clients would keep one of two cores busy, and the figures
-# would be those of the load generator.
-THINK = 1.0  # seconds
+CONNECTIONS = {"patient": 2000, "polite": 2000, "restless": 1000}
 
 CALL = {"x": 1.0}
 
@@ -58,12 +58,12 @@ def call_once(server: Server) -> None:
     urllib.request.urlopen(request, timeout=10).close()
 
 
-def overload(server: Server, connections: int, seconds: float) -> dict[str, Any]:
+def overload(server: Server, connections: int, seconds: float, manners: str) -> dict[str, Any]:
     """Put the load on and return what was measured, with the memory at each stage."""
     call_once(server)
     resident = {"at rest": server.resident()}
     script = str(Path(__file__).with_name("crowd.py"))
-    command = [sys.executable, script, *map(str, (server.port, connections, seconds, THINK))]
+    command = [sys.executable, script, *map(str, (server.port, connections, seconds, manners))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as crowd:
@@ -73,9 +73,9 @@ def overload(server: Server, connections: int, seconds: float) -> dict[str, Any]
             raise SystemExit("the clients could not connect")
         resident["connected"] = server.resident()
         # After the think time, each client has had an answer or waits for one.
-        latencies = probe.healthz(server.port, seconds=2 * THINK)
+        latencies = probe.healthz(server.port, seconds=2 * THINK, anew=True)
         resident["first answers"] = server.resident()
-        latencies += probe.healthz(server.port, seconds=seconds - 2 * THINK)
+        latencies += probe.healthz(server.port, seconds=seconds - 2 * THINK, anew=True)
         seen: dict[str, Any] = json.loads(crowd.stdout.readline())
         resident["end of load"] = server.resident()
         crowd.stdin.write("\n")
@@ -119,12 +119,13 @@ def report(seen: dict[str, Any], reference: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--connections", type=int, default=2000)
+    parser.add_argument("--clients", choices=list(CONNECTIONS), nargs="+", default=[*CONNECTIONS])
+    parser.add_argument("--connections", type=int, help="instead of 2000, or 1000 restless ones")
     parser.add_argument("--seconds", type=float, default=30, help="of load; at least 5")
     options = parser.parse_args()
     seconds = max(5, options.seconds)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = options.connections + 100
+    wanted = (options.connections or max(CONNECTIONS.values())) + 100
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise SystemExit(
             f"{wanted} open files are needed, and the hard limit is {hard}: ulimit -Hn"
@@ -133,11 +134,13 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     print(__doc__)
     print(f"Machine: {machine()}")
-    print(f"{options.connections} connections, {seconds:.0f} s")
-    before = alone(seconds / 10)
-    with running("slow_potassium") as (server,):
-        seen = overload(server, options.connections, seconds)
-    report(seen, statistics.mean((before, alone(seconds / 10))))
+    for manners in options.clients:
+        connections = options.connections or CONNECTIONS[manners]
+        print(f"\n{connections} {manners} connections, {seconds:.0f} s")
+        before = alone(seconds / 10)
+        with running("slow_potassium") as (server,):
+            seen = overload(server, connections, seconds, manners)
+        report(seen, statistics.mean((before, alone(seconds / 10))))
 
 
 if __name__ == "__main__":

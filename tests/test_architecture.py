@@ -23,7 +23,7 @@ LAYERS = [
     {"config"},
     {"engine"},
     {"http"},
-    {"handlers", "webhooks"},
+    {"handlers", "webhooks", "connections"},
     {"jobs"},
     {"serving"},
     {"server"},

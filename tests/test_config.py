@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from potassium import Batch, Jobs, Limits, Potassium, UsageError, Webhooks
-from potassium.config import default_api_keys
 
 
 @pytest.mark.parametrize("field", ["queue_size", "body_size"])
@@ -192,19 +191,3 @@ def test_groups_of_options_are_not_mixed_up(option: str, value: Any) -> None:
     """The message says which one to write."""
     with pytest.raises(UsageError, match=f"write {option}={option.capitalize()}"):
         Potassium("test", **{option: value})
-
-
-@pytest.mark.parametrize("value", [",", " ", ", ,"])
-def test_keys_that_were_forgotten_are_a_mistake(
-    monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
-    """A variable without a key must not open the app to everybody."""
-    monkeypatch.setenv("POTASSIUM_API_KEYS", value)
-    with pytest.raises(UsageError, match="POTASSIUM_API_KEYS"):
-        Potassium("test")
-
-
-def test_an_empty_variable_means_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts as unset, as all of them do."""
-    monkeypatch.setenv("POTASSIUM_API_KEYS", "")
-    assert default_api_keys() == []

@@ -16,7 +16,7 @@ import uvicorn
 from potassium import Potassium, UsageError
 from potassium.config import default_port
 from potassium.engine import State
-from potassium.server import _Seldom
+from potassium.serving.log_config import Seldom
 
 Served = dict[str, Any]
 LOGGERS = ["potassium", "uvicorn", "uvicorn.access"]
@@ -307,8 +307,8 @@ def test_lines_that_any_client_can_cause_are_written_now_and_then(
 ) -> None:
     """Once a minute each; all other lines always."""
     now = 0.0
-    monkeypatch.setattr("potassium.server.time.monotonic", lambda: now)
-    passes = _Seldom()
+    monkeypatch.setattr("potassium.serving.log_config.time.monotonic", lambda: now)
+    passes = Seldom()
 
     def written(line: str) -> bool:
         return passes(logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, line, (), None))

@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, Webhooks, default_api_keys
+from potassium.config import Jobs, Limits, Webhooks
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
@@ -88,7 +88,7 @@ class Potassium(Starlette):
         )
         self.name = name
         self.optimized: list[Any] = []
-        self._api_keys = keys_of(default_api_keys() if api_keys is None else api_keys)
+        self._api_keys = keys_of(api_keys)
         self._parts = Assembly(
             limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
         )
@@ -274,7 +274,7 @@ class Potassium(Starlette):
         self._parts.check_complete()
         from potassium.server import serve  # noqa: PLC0415 - imports uvicorn
 
-        serve(self, self._runtime, self.name, host, port, options)
+        serve(self, self._runtime, self._parts.limits, self.name, host, port, options)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""

@@ -20,7 +20,6 @@ __all__ = [
     "check_count",
     "check_options",
     "check_seconds",
-    "default_api_keys",
     "default_host",
     "default_port",
 ]
@@ -35,6 +34,11 @@ class Limits:
 
     Attributes:
         queue_size: maximum number of waiting jobs; more are refused with 503 ``queue_full``.
+        connections: maximum number of connections; beyond it, idle ones are closed, and without any
+            a new one is refused with 503. None for what the limit on open files allows.
+        head_size: maximum bytes in a request's target and headers; more are refused with 431.
+        head_timeout: maximum seconds for a request's head to arrive, and for a new connection to
+            be silent; after that the connection is closed.
         body_size: maximum bytes in a request's body; a longer one is refused with 413.
         body_timeout: maximum seconds from a request's headers to the end of its body; a slower
             one is refused with 408.
@@ -44,8 +48,10 @@ class Limits:
             rest then get 503.
         hang_timeout: seconds after which a call that has not returned means that its thread is
             stuck for good: the server fails, and so does its liveness check. None for never.
-        stream_stall_timeout: seconds within which a client must read some of its stream; after
-            that the stream is cut off.
+        stream_stall_timeout: seconds within which a client must read some of its response; after
+            that the response is cut off.
+        responses_size: maximum bytes of responses, all together, that clients have yet to read;
+            beyond it, the largest are cut off.
         priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``. Only a bounded
             number of other jobs can overtake a job, so none starves.
 
@@ -55,17 +61,26 @@ class Limits:
     """
 
     queue_size: int = 256
+    connections: int | None = None
+    head_size: int = 64 * 1024
+    head_timeout: float = 10.0
     body_size: int = 10 * 1024 * 1024
     body_timeout: float = 30.0
     timeout: float | None = None
     grace_period: float = 30.0
     hang_timeout: float | None = None
     stream_stall_timeout: float = 30.0
+    responses_size: int = 256 * 1024 * 1024
     priorities: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
         check_count("queue_size", self.queue_size)
+        if self.connections is not None:
+            check_count("connections", self.connections)
+        check_count("head_size", self.head_size)
+        check_seconds("head_timeout", self.head_timeout)
+        check_count("responses_size", self.responses_size)
         check_count("body_size", self.body_size)
         check_seconds("body_timeout", self.body_timeout)
         check_seconds("grace_period", self.grace_period)
@@ -276,20 +291,3 @@ def default_port() -> int:
     if not value.isdecimal() or len(value) > len(str(HIGHEST_PORT)) or int(value) > HIGHEST_PORT:
         raise UsageError(f"POTASSIUM_PORT={value!r} must be a port number, 0 to 65535.")
     return int(value)
-
-
-def default_api_keys() -> list[str]:
-    """Return the keys in ``POTASSIUM_API_KEYS``, which are separated by commas.
-
-    Raises:
-        UsageError: it is set, but contains no key; the app would be open to everybody.
-
-    """
-    value = os.environ.get("POTASSIUM_API_KEYS", "")
-    keys = [key.strip() for key in value.split(",") if key.strip()]
-    if value and not keys:
-        raise UsageError(
-            "POTASSIUM_API_KEYS is set, but contains no key: write keys separated by commas, or "
-            "unset it to serve everybody."
-        )
-    return keys

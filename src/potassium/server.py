@@ -1,7 +1,6 @@
 """Serves an app in its own process: uvicorn, its signals, its log."""
 
 import asyncio
-import copy
 import errno
 import gc
 import inspect
@@ -11,19 +10,19 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import uvicorn
-import uvicorn.config
 from starlette.types import ASGIApp
 
-from potassium.config import check_options, default_host, default_port
+from potassium.config import Limits, check_options, default_host, default_port
+from potassium.connections import Connections
 from potassium.engine import State
-from potassium.errors import StreamBroken, UsageError
+from potassium.errors import UsageError
+from potassium.serving.log_config import log_config
 from potassium.serving.runtime import Runtime
 from potassium.serving.signals import SIGNALS, end_forked
 
@@ -42,12 +41,15 @@ CLOSING_TIME = 1  # second
 # do so at the very moment that a request is sent.
 KEEP_ALIVE = 75  # seconds
 
+ACCEPTED = 16  # connections in a turn of the event loop
+
 logger = logging.getLogger("potassium")
 
 
 def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     app: ASGIApp,
     runtime: Runtime,
+    limits: Limits,
     name: str,
     host: str | None,
     port: int | None,
@@ -73,11 +75,11 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
         )
     host = default_host() if host is None else host
     port = default_port() if port is None else port
-    config = _config(app, host, port, options)
+    config = _config(app, limits, host, port, options)
     sockets = None
     if config.fd is None and config.uds is None:
         # Before the model is loaded, so that a port that is taken is reported at once.
-        sockets = [_bind(host, port)]
+        sockets = _bind(host, port)
         host, port = sockets[0].getsockname()[:2]
     server = _Server(
         config, runtime, f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
@@ -168,7 +170,9 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def _config(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> uvicorn.Config:
+def _config(
+    app: ASGIApp, limits: Limits, host: str, port: int, options: dict[str, Any]
+) -> uvicorn.Config:
     for option in ("workers", "reload"):
         if options.get(option):
             raise UsageError(
@@ -177,17 +181,19 @@ def _config(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> uvic
                 "workers, each holds a model, and only one can have a file of jobs)."
             )
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
+    keep_alive = options.get("timeout_keep_alive", KEEP_ALIVE)
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         **{
+            "http": Connections(limits, keep_alive),
             "access_log": False,
             "ws": "none",
             "lifespan": "on",
-            "log_config": _log_config(options.get("log_level")),
+            "log_config": log_config(options.get("log_level")),
             "timeout_graceful_shutdown": CLOSING_TIME,
-            "timeout_keep_alive": KEEP_ALIVE,
+            "timeout_keep_alive": keep_alive,
             **options,
         },
     )
@@ -207,8 +213,10 @@ def _flush() -> None:
             stream.flush()
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to the address but does not listen yet.
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that are bound to the address but do not listen yet.
+
+    They are one and the same: uvloop accepts one connection for each in a turn of the event loop.
 
     Raises:
         SystemExit: the address cannot be bound.
@@ -222,7 +230,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.close()
         reason = (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
         raise SystemExit(_cannot_serve(host, port, reason)) from None
-    return bound
+    return [bound, *(bound.dup() for _ in range(ACCEPTED - 1))]
 
 
 def _listens(one: socket.socket) -> bool:
@@ -252,44 +260,3 @@ def _where(config: uvicorn.Config, host: str, port: int) -> str:
     if config.uds is not None:
         return f"the socket {config.uds}"
     return f"http{'s' if config.is_ssl else ''}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _log_config(log_level: str | int | None) -> dict[str, Any]:
-    """Return uvicorn's log configuration with timestamps, and with our logger's output added."""
-    level = log_level.upper() if isinstance(log_level, str) else log_level or logging.INFO
-    config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    for formatter in config["formatters"].values():
-        formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
-    ours = logging.getLogger("potassium")
-    if not ours.hasHandlers():
-        config["loggers"][ours.name] = {"handlers": ["default"], "level": level, "propagate": False}
-    elif ours.level == logging.NOTSET:  # the app has handlers of its own, which get our lines
-        ours.setLevel(level)
-    config["filters"] = {"told": {"()": lambda: _was_not_told}, "seldom": {"()": _Seldom}}
-    config["handlers"]["default"]["filters"] = ["told", "seldom"]
-    return config
-
-
-def _was_not_told(record: logging.LogRecord) -> bool:
-    """Drop the server's record of a stream that was broken on purpose: we logged it already."""
-    return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
-
-
-class _Seldom:
-    """Passes each of the lines that any client can cause at will once a minute."""
-
-    LINES = ("Unsupported upgrade request.", "No supported WebSocket library detected")
-    PAUSE = 60.0  # seconds
-
-    def __init__(self) -> None:
-        self._passed_at: dict[str, float] = {}
-
-    def __call__(self, record: logging.LogRecord) -> bool:
-        line = next((one for one in self.LINES if str(record.msg).startswith(one)), None)
-        if line is None:
-            return True
-        now = time.monotonic()
-        is_due = now - self._passed_at.get(line, -self.PAUSE) >= self.PAUSE
-        if is_due:
-            self._passed_at[line] = now
-        return is_due

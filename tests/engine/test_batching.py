@@ -72,7 +72,7 @@ class Bench:
         for job in self.dispatcher.handed_over[0]:
             if job.operation.batching is not None:
                 job.operation.batching.callers.went(self.loop.now)
-        self.loop.call_soon(self.dispatcher.group_done)
+        self.loop.call_soon(self.dispatcher.group_done, self.loop.time())
         self.loop.rest()
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from support.operations import operation_on
 
-from potassium.engine.dispatcher import GROUP_TIME, PREFETCH_TIME, Dispatcher
+from potassium.engine.dispatcher import GROUP_TIME, LONGEST_LAG, PREFETCH_TIME, Dispatcher
 from potassium.engine.job import Job, Priority
 from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
@@ -31,7 +31,8 @@ class Bench:
         self.capacity = Capacity(LIMIT)
         self.queue = JobQueue(self.capacity)
         self.runner = FakeRunner()
-        self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner)
+        self.now = 0.0
+        self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner, clock=lambda: self.now)
 
     def put(self, count: int, *, seconds: float | None) -> None:
         operation = operation_on("work", lambda argument: argument)
@@ -103,9 +104,42 @@ async def test_the_thread_has_its_next_job_before_it_ends_this_one(bench: Bench)
     bench.put(5, seconds=0.01)
     await settle()
     assert len(bench.runner.groups) == 2
-    bench.dispatcher.group_done()
+    bench.dispatcher.group_done(bench.now)
     await settle()
     assert len(bench.runner.groups) == 3
+
+
+async def test_a_late_loop_gives_the_thread_more_work(bench: Bench) -> None:
+    """If the loop notices 75 ms late that a group is done, the thread has that much work ahead."""
+    bench.put(20, seconds=0.02)
+    await settle()
+    done_at, bench.now = bench.now, bench.now + 0.075
+    bench.dispatcher.group_done(done_at)
+    await settle()
+    assert len(bench.dispatcher.handed_over) == 1 + 4  # the one that runs, and 80 ms
+
+
+async def test_once_the_loop_is_in_time_again_the_thread_has_two_groups(bench: Bench) -> None:
+    """The thread gets more work ahead only for as long as the loop was late recently."""
+    bench.put(200, seconds=0.02)
+    await settle()
+    done_at, bench.now = bench.now, bench.now + 0.075
+    bench.dispatcher.group_done(done_at)
+    for _ in range(20):
+        await settle()
+        bench.dispatcher.group_done(bench.now)
+    await settle()
+    assert len(bench.dispatcher.handed_over) == 2
+
+
+async def test_what_a_late_loop_hands_over_is_bounded(bench: Bench) -> None:
+    """A process that was stopped for an hour does not hand over the whole queue."""
+    bench.put(200, seconds=0.02)
+    await settle()
+    bench.now += 3600
+    bench.dispatcher.group_done(0.0)
+    await settle()
+    assert len(bench.dispatcher.handed_over) <= 1 + LONGEST_LAG / 0.02 + 1
 
 
 async def test_of_short_jobs_only_one_group_is_under_way(bench: Bench) -> None:
@@ -115,7 +149,7 @@ async def test_of_short_jobs_only_one_group_is_under_way(bench: Bench) -> None:
     bench.put(1, seconds=PREFETCH_TIME / 2)
     await settle()
     assert bench.sizes() == [1]
-    bench.dispatcher.group_done()
+    bench.dispatcher.group_done(bench.now)
     await settle()
     assert bench.sizes() == [1, 1]
 
@@ -125,7 +159,7 @@ async def test_a_job_in_the_inbox_counts_as_waiting(bench: Bench) -> None:
     bench.put(5, seconds=0.01)
     await settle()
     assert bench.capacity.waiting == 4
-    bench.dispatcher.group_done()
+    bench.dispatcher.group_done(bench.now)
     assert bench.capacity.waiting == 3
     await settle()
     assert bench.capacity.waiting == 3
@@ -139,7 +173,7 @@ async def test_the_count_is_zero_when_all_is_done(bench: Bench) -> None:
         await settle()
         if done == len(bench.runner.groups):
             break
-        bench.dispatcher.group_done()
+        bench.dispatcher.group_done(bench.now)
     assert sum(bench.sizes()) == 28
     assert bench.capacity.waiting == 0
 
@@ -155,7 +189,7 @@ async def test_order_is_kept(bench: Bench) -> None:
     for _ in range(30):
         await settle()
         if bench.dispatcher.handed_over:
-            bench.dispatcher.group_done()
+            bench.dispatcher.group_done(bench.now)
     assert [job.argument for group in bench.runner.groups for job in group] == list(range(30))
 
 
@@ -193,10 +227,10 @@ async def test_a_background_job_is_handed_over_when_the_thread_is_free(bench: Be
     bench.dispatcher.wake()
     await settle()
     assert arguments(bench) == [0, "call"]
-    bench.dispatcher.group_done()
+    bench.dispatcher.group_done(bench.now)
     await settle()
     assert arguments(bench) == [0, "call"]
-    bench.dispatcher.group_done()
+    bench.dispatcher.group_done(bench.now)
     await settle()
     assert arguments(bench) == [0, "call", 1]
 

@@ -88,3 +88,19 @@ def test_an_app_is_not_opened_by_mistake(given: Any) -> None:
     """Only an empty list means that there are no keys."""
     with pytest.raises(UsageError, match="a list of keys"):
         Potassium("test", api_keys=given)
+
+
+@pytest.mark.parametrize("value", [",", " ", ", ,"])
+def test_keys_that_were_forgotten_are_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """A variable without a key must not open the app to everybody."""
+    monkeypatch.setenv("POTASSIUM_API_KEYS", value)
+    with pytest.raises(UsageError, match="POTASSIUM_API_KEYS"):
+        Potassium("test")
+
+
+def test_an_empty_variable_means_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as unset, as all of them do."""
+    monkeypatch.setenv("POTASSIUM_API_KEYS", "")
+    assert Potassium("test")._api_keys is None

@@ -19,6 +19,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from math import inf
 from typing import Protocol
 
@@ -40,6 +41,10 @@ GROUP_TIME = 0.001  # seconds
 # second group in flight only makes the thread and the loop contend for the GIL.
 PREFETCH_TIME = 0.0002  # seconds
 
+# The lag of the loop is that of its latest turn, or less and less of a longer one before.
+LAG_DECAY = 0.9  # per group
+LONGEST_LAG = 0.25  # seconds
+
 
 class Runner(Protocol):
     """The worker that the dispatcher hands groups to."""
@@ -52,8 +57,10 @@ class Dispatcher:
     """Keeps the GPU thread supplied from the queue.
 
     The thread has at most two groups: the one it runs and, unless jobs are too short for that to
-    pay off, the next one. A batch is put together when the thread is free for it, or as soon as
-    later arrivals could hardly improve it. Belongs to the event loop.
+    pay off, the next one. If the loop is late to notice that a group is done, as when a thousand
+    clients are refused meanwhile, the thread has more: as much work as fills the time by which the
+    loop was late. A batch is put together when the thread is free for it, or as soon as later
+    arrivals could hardly improve it. Belongs to the event loop.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Dispatcher:
         self._runner = runner
         self._clock = clock
         self._handed_over: deque[Sequence[Job]] = deque()
+        self._lag = 0.0  # seconds by which the loop was late recently
         self._is_due = False  # a look at the queue is scheduled
         self._timer: asyncio.TimerHandle | None = None  # set while a batch gathers
         self._patience = inf  # seconds until it is due; the least of all that gather
@@ -98,8 +106,9 @@ class Dispatcher:
         self._handed_over.append(group)
         self._runner.hand_over(group)
 
-    def group_done(self) -> None:
-        """Note that the thread has finished its group and begun the next one, if it has one."""
+    def group_done(self, at: float) -> None:
+        """Note that the thread finished its group ``at`` a time, and began the next one, if any."""
+        self._lag = min(max(self._clock() - at, self._lag * LAG_DECAY), LONGEST_LAG)
         self._handed_over.popleft()
         if self._handed_over:
             for job in self._handed_over[0]:
@@ -133,9 +142,12 @@ class Dispatcher:
     def _has_room(self) -> bool:
         if not self._handed_over:
             return True
-        operation = self._handed_over[-1][-1].operation
+        if len(self._handed_over) > 1:
+            ahead = islice(self._handed_over, 1, None)
+            return sum(_duration(group[-1].operation) * len(group) for group in ahead) < self._lag
+        operation = self._handed_over[0][-1].operation
         is_long = operation.batching is not None or _duration(operation) >= PREFETCH_TIME
-        return len(self._handed_over) == 1 and is_long
+        return is_long or self._lag >= GROUP_TIME
 
     def _next_group(self) -> Sequence[Job] | None:
         queue = self._next_queue()

@@ -71,6 +71,7 @@ class Pipeline:
                     operation, queue, Job.settle, streams, clock=clock
                 )
         self._tell_loop = tell_loop
+        self._clock = clock
         self._broke = broke
 
     def lane_runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
@@ -127,13 +128,14 @@ class Pipeline:
 
     def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
         # The error as of now: one that is still to come is passed on by its own report.
-        self._tell_loop(self._settle_group, done, ended, self.worker.fatal)
+        self._tell_loop(self._settle_group, done, ended, self.worker.fatal, self._clock())
 
     def _settle_group(
         self,
         done: Sequence[Job],
         ended: bool,  # noqa: FBT001
         fatal: BaseException | None,
+        at: float,
     ) -> None:
         for job in done:
             if job.operation.finish is None or type(job.outcome) is Failure:
@@ -143,7 +145,7 @@ class Pipeline:
                 job.in_pool = True
                 self.pool.finish(job)
         if ended:
-            self.dispatcher.group_done()
+            self.dispatcher.group_done(at)
         else:
             self.dispatcher.wake()  # a stream may have ended
         if fatal is not None:

@@ -1,6 +1,7 @@
 """``ApiKeys``: who may call an app, and whose jobs are whose."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -88,19 +89,34 @@ class ApiKeys:
 
 
 def keys_of(
-    given: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str],
+    given: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None,
 ) -> ApiKeys | None:
-    """Return the keys that an app was given; None if it was given an empty list of them.
+    """Return the keys that an app was given, by default in ``POTASSIUM_API_KEYS``.
+
+    Returns None if there are none on purpose: an empty list, or no variable.
 
     Raises:
         UsageError: they are invalid.
 
     """
+    if given is None:
+        given = _from_environment()
     if isinstance(given, ApiKeys):
         return given
     if isinstance(given, Iterable) and not isinstance(given, str | Mapping):
         given = list(given)
     return None if given in ([], {}) else ApiKeys(given)
+
+
+def _from_environment() -> list[str]:
+    value = os.environ.get("POTASSIUM_API_KEYS", "")
+    keys = [key.strip() for key in value.split(",") if key.strip()]
+    if value and not keys:
+        raise UsageError(
+            "POTASSIUM_API_KEYS is set, but contains no key: write keys separated by commas, or "
+            "unset it to serve everybody."
+        )
+    return keys
 
 
 def digest_of(key: bytes) -> bytes:

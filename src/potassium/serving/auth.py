@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from potassium.errors import Unauthorized
 from potassium.http.owner import SCOPE_KEY
 from potassium.http.problem import problem_reply
+from potassium.http.request_id import request_id_of
 from potassium.serving.api_keys import ApiKeys, digest_of
 from potassium.serving.fast_path import path_below_mount
-from potassium.serving.request_ids import request_id_of
 from potassium.serving.slashes import without_slash
 
 __all__ = ["Authentication"]

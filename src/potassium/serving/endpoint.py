@@ -13,8 +13,8 @@ from potassium.handlers.handler import Handler
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
+from potassium.http.request_id import request_id_of
 from potassium.serving.bodies import Bodies
-from potassium.serving.request_ids import request_id_of
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
 from potassium.webhooks.outbox import OUTBOX

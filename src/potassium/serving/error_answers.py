@@ -10,7 +10,7 @@ from starlette.types import ExceptionHandler
 
 from potassium.errors import PotassiumError
 from potassium.http.problem import explained, problem_reply
-from potassium.serving.request_ids import request_id_of
+from potassium.http.request_id import request_id_of
 
 __all__ = ["error_answers"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from potassium.serving.request_ids import request_id_of
+from potassium.http.request_id import request_id_of
 
 
 def scope(*headers: tuple[bytes, bytes]) -> dict[str, Any]:

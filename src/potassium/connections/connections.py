@@ -1,0 +1,40 @@
+"""Makes the protocol of each connection that uvicorn accepts."""
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from potassium.config import Limits
+from potassium.connections.connection import Connection
+from potassium.connections.crowd import Crowd
+from potassium.connections.host import Host
+
+__all__ = ["Connections"]
+
+
+class Connections:
+    """Serves one server's connections within ``limits``: ``uvicorn.Config(http=Connections(...))``.
+
+    ``keep_alive`` is how many seconds an idle connection is kept.
+    """
+
+    def __init__(self, limits: Limits, keep_alive: float) -> None:
+        self._limits = limits
+        self._keep_alive = keep_alive
+        self._host: Host | None = None
+        self._crowd: Crowd | None = None
+
+    def __call__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Connection:
+        """Return the protocol of a new connection; uvicorn calls this."""
+        if self._host is None or self._crowd is None:
+            self._host = Host(config, server_state, app_state)
+            self._crowd = Crowd(self._limits, self._keep_alive)
+        return Connection(self._host, self._crowd)

@@ -1,0 +1,141 @@
+"""All connections of one server: how many there may be, and what they may hold."""
+
+import asyncio
+import heapq
+import logging
+import time
+from pathlib import Path
+from typing import Protocol
+
+from potassium.config import Limits
+from potassium.connections.outgoing import Outgoing
+from potassium.connections.refusals import TooManyConnections
+from potassium.errors import PotassiumError
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["Crowd"]
+
+LONGEST_PERIOD = 1.0  # seconds
+LOG_PAUSE = 60.0  # seconds between two lines about what any client can cause at will
+
+MOST_FILES = 65_536
+SPARE_FILES = 64  # for the app: models, the jobs' file, webhooks
+FEWEST_CONNECTIONS = 16
+
+logger = logging.getLogger("potassium")
+
+
+class Member(Protocol):
+    """What a crowd needs of a connection."""
+
+    outgoing: Outgoing
+    deadline: float
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no response is due, so that closing the connection does little harm."""
+
+    def expire(self) -> None:
+        """Close the connection, as its deadline has passed."""
+
+    def abort(self) -> None:
+        """End the connection at once, whatever the client has yet to read."""
+
+    def refuse(self, error: PotassiumError) -> None:
+        """Answer with ``error``, and close the connection."""
+
+
+class Crowd:
+    """Limits how many connections there are, for how long, and what they hold together.
+
+    Time limits are not timers of each connection: all connections are looked at once a second.
+
+    Attributes:
+        limits: what each connection may send, and for how long.
+        keep_alive: seconds for which an idle connection is kept.
+        body_timeout: seconds without a byte of a body after which a request is given up.
+        now: a time on the loop's clock, at most one look later than the current one.
+
+    """
+
+    def __init__(self, limits: Limits, keep_alive: float) -> None:
+        """Begin without connections, in a running event loop."""
+        self.limits = limits
+        self.keep_alive = keep_alive
+        # Handlers' bodies are timed by their endpoint, which answers 408 before this is over.
+        self.body_timeout = limits.body_timeout * 1.1 + LONGEST_PERIOD
+        self._stall_timeout = limits.stream_stall_timeout * 1.1 + LONGEST_PERIOD
+        self._most = limits.connections or _affordable()
+        self._open: set[Member] = set()
+        self._period = min(LONGEST_PERIOD, limits.head_timeout / 4, keep_alive / 4)
+        self._logged_at: dict[str, float] = {}
+        self._loop = asyncio.get_running_loop()
+        self.now = 0.0
+        self._look()
+
+    def add(self, connection: Member) -> None:
+        """Note an open connection; if there are too many, close idle ones or refuse this one."""
+        self._open.add(connection)
+        if len(self._open) > self._most:
+            self._make_room(connection)
+
+    def discard(self, connection: Member) -> None:
+        """Forget a connection that is closed."""
+        self._open.discard(connection)
+
+    def _make_room(self, new: Member) -> None:
+        """Close the idle connections that would be closed soonest; without any, refuse ``new``."""
+        idle = [one for one in self._open if one.is_idle and one is not new]
+        for one in heapq.nsmallest(1 + len(self._open) // 16, idle, key=lambda one: one.deadline):
+            one.expire()
+        if not idle:
+            new.refuse(TooManyConnections())
+
+    def _look(self) -> None:
+        """Close connections that are late, or whose clients do not read."""
+        now = self._loop.time()
+        self.now = now + self._period
+        self._loop.call_later(self._period, self._look)
+        unread: list[tuple[int, int, Member]] = []
+        for connection in tuple(self._open):
+            if connection.deadline <= now:
+                connection.expire()
+            elif size := connection.outgoing.size:
+                if connection.outgoing.is_stalled(now, self._stall_timeout):
+                    connection.abort()
+                else:
+                    unread.append((size, id(connection), connection))
+        excess = sum(size for size, _, _ in unread) - self.limits.responses_size
+        unread.sort()
+        while excess > 0:
+            size, _, connection = unread.pop()
+            connection.abort()
+            excess -= size
+
+    def note_refusal(self, error: PotassiumError) -> None:
+        """Log that something other than a request came, once a minute for each kind of it."""
+        now = time.monotonic()
+        if now - self._logged_at.get(error.code, -LOG_PAUSE) >= LOG_PAUSE:
+            self._logged_at[error.code] = now
+            logger.warning("refused a connection: %s %s", error.code, error.detail)
+
+
+def _affordable() -> int:
+    """Return how many connections the limit on open files allows; raise that if possible."""
+    if resource is None:
+        return MOST_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    files = MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    try:
+        taken = sum(1 for _ in Path("/dev/fd").iterdir())
+    except OSError:
+        taken = 0
+    return max(FEWEST_CONNECTIONS, files - taken - SPARE_FILES)
