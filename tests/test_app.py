@@ -10,12 +10,13 @@ import pytest
 import torch
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from potassium import Jobs, Limits, Potassium, Request, Response, UsageError
+from potassium import Batch, Jobs, Limits, Potassium, Request, Response, UsageError
 from potassium.testing import client
 
 
@@ -237,6 +238,64 @@ class Mistake:
         app.handler(echo)
         app.serve(workers=2)
 
+    @staticmethod
+    def workers_of_an_app(app: Potassium) -> None:
+        Potassium("test", workers=2)  # type: ignore[arg-type]
+
+    @staticmethod
+    def middleware_as_a_tuple(app: Potassium) -> None:
+        Potassium("test", middleware=[(CORSMiddleware, {"allow_origins": ["*"]})])  # type: ignore[list-item]
+
+    @staticmethod
+    def middleware_without_a_list(app: Potassium) -> None:
+        Potassium("test", middleware=Middleware(CORSMiddleware))  # type: ignore[arg-type]
+
+    @staticmethod
+    def handler_among_the_routes(app: Potassium) -> None:
+        Potassium("test", routes=[echo])  # type: ignore[list-item]
+
+    @staticmethod
+    def limits_as_a_dict(app: Potassium) -> None:
+        Potassium("test", limits={"queue_size": 1})  # type: ignore[arg-type]
+
+    @staticmethod
+    def answers_as_a_list(app: Potassium) -> None:
+        Potassium("test", exception_handlers=[echo])  # type: ignore[arg-type]
+
+    @staticmethod
+    def debug_as_text(app: Potassium) -> None:
+        Potassium("test", debug="false")  # type: ignore[arg-type]
+
+    @staticmethod
+    def no_function(app: Potassium) -> None:
+        app.handler("/a")({"a": 1})  # type: ignore[type-var]
+
+    @staticmethod
+    def request_of_another_framework(app: Potassium) -> None:
+        def handler(cache: Any, request: StarletteRequest) -> None: ...
+
+        app.handler("/a")(handler)
+
+    @staticmethod
+    def async_prepare(app: Potassium) -> None:
+        async def prepare(item: dict[str, Any]) -> list[Any]:
+            return [item]
+
+        app.handler("/a", prepare=prepare)(echo)
+
+    @staticmethod
+    def async_batch(app: Potassium) -> None:
+        async def handler(cache: Any, items: list[Any]) -> list[Any]:
+            return items
+
+        app.handler("/a", batch=Batch())(handler)
+
+    @staticmethod
+    def finish_with_the_cache_last(app: Potassium) -> None:
+        def finish(result: Any, cache: dict[str, Any]) -> None: ...
+
+        app.handler("/a", finish=finish)(echo)
+
 
 @pytest.mark.parametrize(
     ("mistake", "message"),
@@ -258,6 +317,18 @@ class Mistake:
         (Mistake.webhook_without_handler, "no @app.handler"),
         (Mistake.webhook_without_url, "http or https"),
         (Mistake.workers, "uvicorn app:app --workers"),
+        (Mistake.workers_of_an_app, "start more servers"),
+        (Mistake.middleware_as_a_tuple, r"write middleware=\[Middleware\("),
+        (Mistake.middleware_without_a_list, r"not a list; write middleware=\[Middleware\("),
+        (Mistake.handler_among_the_routes, r"write routes=\[Route\("),
+        (Mistake.limits_as_a_dict, r"write limits=Limits\("),
+        (Mistake.answers_as_a_list, "exception_handlers"),
+        (Mistake.debug_as_text, "write debug=True"),
+        (Mistake.no_function, "not a function"),
+        (Mistake.request_of_another_framework, "write: from potassium import Request"),
+        (Mistake.async_prepare, r"write def prepare\(\.\.\.\), not async def"),
+        (Mistake.async_batch, "write def, not async def"),
+        (Mistake.finish_with_the_cache_last, r"def finish\(cache: dict, value\)"),
     ],
 )
 def test_mistakes_fail_when_they_are_made(app: Potassium, mistake: Any, message: str) -> None:

@@ -11,9 +11,11 @@ from potassium.config import Batch, Jobs, Limits, Webhooks
 from potassium.errors import InvalidInput, PotassiumError, UsageError
 from potassium.http.request import Request, current_request
 from potassium.http.response import Response
+from potassium.serving.api_keys import ApiKeys
 from potassium.webhooks.send import send_webhook
 
 __all__ = [
+    "ApiKeys",
     "Batch",
     "HTTPException",
     "InvalidInput",

@@ -1,6 +1,5 @@
 """The app: its decorators, its cache, and how it is served."""
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Never, TypeVar, Unpack, overload
@@ -10,22 +9,19 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import (
-    Jobs,
-    Limits,
-    Webhooks,
-    check_options,
-    default_api_keys,
-)
+from potassium.config import Jobs, Limits, Webhooks
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
+from potassium.serving.api_keys import ApiKeys, keys_of
+from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
-from potassium.serving.auth import ApiKeys, check_keys
+from potassium.serving.auth import Authentication
 from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
 from potassium.serving.middleware import middleware_stack
 from potassium.serving.signals import before_signals
+from potassium.serving.slashes import OtherForm
 from potassium.webhooks.model import is_http_url
 
 __all__ = ["Potassium"]
@@ -45,8 +41,9 @@ class Potassium(Starlette):
         limits: how much work the app accepts at a time; defaults to ``Limits()``.
         jobs: where background jobs are kept; with ``@app.background``, defaults to ``Jobs()``.
         webhooks: how results are posted to webhooks; defaults to ``Webhooks()``.
-        api_keys: a request must carry one of them, except for health, readiness and warm-up;
-            defaults to the keys in ``POTASSIUM_API_KEYS``, separated by commas.
+        api_keys: ``ApiKeys(...)``, or only its keys: a request must carry one of them, except for
+            health, readiness and warm-up; defaults to the keys in ``POTASSIUM_API_KEYS``,
+            separated by commas.
         debug: send tracebacks to clients. For development only.
         routes: as for Starlette; handlers come before them.
         middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
@@ -70,17 +67,28 @@ class Potassium(Starlette):
         limits: Limits | None = None,
         jobs: Jobs | None = None,
         webhooks: Webhooks | None = None,
-        api_keys: Iterable[str] | None = None,
+        api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
         exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
         **unknown: Never,
     ) -> None:
-        _check_arguments(name, jobs, webhooks, unknown)
+        check_arguments(
+            unknown,
+            name=name,
+            limits=limits,
+            jobs=jobs,
+            webhooks=webhooks,
+            api_keys=api_keys,
+            debug=debug,
+            routes=routes,
+            middleware=middleware,
+            exception_handlers=exception_handlers,
+        )
         self.name = name
         self.optimized: list[Any] = []
-        self._api_keys = check_keys(default_api_keys() if api_keys is None else api_keys)
+        self._api_keys = keys_of(api_keys)
         self._parts = Assembly(
             limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
         )
@@ -93,6 +101,7 @@ class Potassium(Starlette):
             exception_handlers={**errors, **(exception_handlers or {})},
             lifespan=self.lifespan,
         )
+        OtherForm(self.router)
         if jobs is not None:
             self._parts.keep_jobs(jobs, self)
 
@@ -135,7 +144,8 @@ class Potassium(Starlette):
         returns a generator, streams.
 
         Args:
-            path: the path, such as ``"/embed"``; ``"embed"`` means the same.
+            path: the path, such as ``"/embed"``; ``"embed"`` and ``"/embed/"`` mean the same, and
+                clients may use a slash at the end too.
             options: those of ``HandlerOptions``.
 
         Raises:
@@ -273,22 +283,9 @@ class Potassium(Starlette):
             return middleware_stack(super().build_middleware_stack(), endpoints, api_keys=keys)
         # It also sees calls without a key: preflights of CORS never have one.
         own = list(self.user_middleware)
-        if keys:
-            self.user_middleware = [*own, Middleware(ApiKeys, keys=keys)]
+        if keys is not None:
+            self.user_middleware = [*own, Middleware(Authentication, keys=keys)]
         try:
-            return middleware_stack(super().build_middleware_stack(), {}, api_keys=())
+            return middleware_stack(super().build_middleware_stack(), {}, api_keys=None)
         finally:
             self.user_middleware = own
-
-
-def _check_arguments(name: object, jobs: object, webhooks: object, unknown: Iterable[str]) -> None:
-    if not isinstance(name, str):
-        raise UsageError(f'Potassium({name!r}): write a name, as in Potassium("server").')
-    for option in unknown:
-        if option in Limits.__dataclass_fields__:
-            raise UsageError(f"Potassium({option}=...): write limits=Limits({option}=...).")
-    *known, _ = inspect.signature(Potassium).parameters
-    check_options("Potassium", unknown, known)
-    for given, value, kind in (("jobs", jobs, Jobs), ("webhooks", webhooks, Webhooks)):
-        if not isinstance(value, kind | None):
-            raise UsageError(f"Potassium({given}={value!r}): write {given}={kind.__name__}(...).")

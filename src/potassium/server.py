@@ -184,7 +184,8 @@ def _config(
         if options.get(option):
             raise UsageError(
                 f"serve({option}=...): serve() runs one process, which holds one model. Use "
-                f"uvicorn's own command line for this: uvicorn app:app --{option} ..."
+                f"uvicorn's own command line for this: uvicorn app:app --{option} ... (of several "
+                "workers, each holds a model, and only one can have a file of jobs)."
             )
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
     keep_alive = options.get("timeout_keep_alive", KEEP_ALIVE)

@@ -12,7 +12,7 @@ import torch
 from starlette.exceptions import HTTPException
 from support.operations import operation_on
 
-from potassium import Batch, Potassium, Request, Response, UsageError
+from potassium import Batch, Potassium, Request, Response, UsageError, current_request
 from potassium.errors import InvalidInput
 from potassium.testing import client
 
@@ -249,3 +249,31 @@ async def test_a_batched_handler_does_not_stream(
     answers = await together(app, {"n": 0}, {"n": 1}, {"n": 2})
     assert [answer.status_code for answer in answers] == [200, 500, 200]
     assert "a batched handler must return its results" in caplog.text
+
+
+async def test_a_step_that_only_calls_async_code_is_told(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Decoration cannot see that a ``prepare=`` returns a coroutine; its first call can."""
+
+    async def prepared(item: Any) -> Any:
+        return item
+
+    app.handler(prepare=lambda item: prepared(item))(lambda cache, item: item)  # noqa: PLW0108
+    async with client(app) as http:
+        assert (await http.post("/", json={})).status_code == 500
+    assert "prepare= returned a coroutine" in caplog.text
+
+
+async def test_a_batched_handler_has_no_current_request(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It serves several, and the error says how to get them."""
+
+    @app.handler(batch=Batch())
+    def handler(cache: dict[str, Any], items: list[Item]) -> list[Any]:
+        return [current_request().id for _ in items]
+
+    answers = await together(app, {"n": 0}, {"n": 1})
+    assert [answer.status_code for answer in answers] == [500, 500]
+    assert "requests: list[Request]" in caplog.text

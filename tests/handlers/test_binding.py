@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 import pydantic
 import pytest
@@ -181,3 +182,67 @@ def test_a_signature_that_cannot_be_bound_shows_the_right_form(function: Any) ->
     with pytest.raises(UsageError, match="handler\\(cache: dict, json_in: dict\\)") as caught:
         binding_of(function)
     assert function.__name__ in str(caught.value)
+
+
+def request_first(request: Request, cache: dict[str, Any]) -> None: ...
+def item_first(item: Item, cache) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+def body_first(body: bytes, more: Any) -> None: ...
+def list_first(items: list[Item], cache: dict[str, Any]) -> None: ...
+def json_first(json, cache: dict[str, Any]) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+def inputs_first(inputs: dict[str, Any], context: dict[str, Any]) -> None: ...
+def quoted_first(request: "Request", cache: "dict[str, Any]") -> None: ...
+
+
+SWAPPED = [
+    request_first,
+    item_first,
+    body_first,
+    list_first,
+    json_first,
+    inputs_first,
+    quoted_first,
+]
+
+
+@pytest.mark.parametrize("function", SWAPPED)
+@pytest.mark.parametrize("kind", [{}, {"batched": True}, {"is_step": True}], ids=repr)
+def test_swapped_parameters_show_the_right_form(function: Any, kind: Any) -> None:
+    """An annotation or a name tells that the cache is not the first."""
+    with pytest.raises(UsageError, match=r"(?s)cache.*\(cache: dict"):
+        binding_of(function, **kind)
+
+
+class Loaded(TypedDict):
+    model: Any
+
+
+class Keeps(Protocol):
+    def keys(self) -> Any: ...
+
+
+def typed(cache: Loaded, item: Item) -> None: ...
+def mapping(cache: Mapping[str, Any], item: Item) -> None: ...
+def any_cache(cache: Any, item: Item) -> None: ...
+def other_name(loaded: dict[str, Any] | None, item: Item) -> None: ...
+def context_as_input(state: dict[str, Any], context: dict[str, Any]) -> None: ...
+def protocol(cache: Keeps, item: Item) -> None: ...
+def qualified(cache: Annotated[dict[str, Any], "loaded"], item: Item) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function", [typed, mapping, any_cache, other_name, context_as_input, protocol, qualified]
+)
+def test_any_annotation_of_a_dict_is_one_of_the_cache(function: Any) -> None:
+    """And neither its name nor that of the input matters then."""
+    binding_of(function)
+
+
+def test_a_model_may_have_any_name() -> None:
+    """Also that of the whole request."""
+
+    class Request(pydantic.BaseModel):
+        text: str
+
+    def handler(cache: dict[str, Any], item: Request) -> None: ...
+
+    assert binding_of(handler)(request(b'{"text": "a"}')) == Request(text="a")

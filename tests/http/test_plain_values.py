@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import UTC, date, datetime
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -59,11 +59,13 @@ class Holder(pydantic.BaseModel):
         (np.array(["2024-01-01", "NaT"], dtype="datetime64[ns]"), [FIRST, None]),
         (np.array(["2024-01-01", "NaT"], dtype="datetime64[s]"), [FIRST, None]),
         ({1: np.array(["NaT"], dtype="datetime64[ns]")}, {"1": [None]}),
+        (np.ma.array(DATES, mask=[True, False]), [None, SECOND]),
+        (np.array(["20000-01-01", "NaT"], dtype="datetime64[D]"), ["20000-01-01T00:00:00", None]),
         (np.datetime64("NaT"), None),
         (np.datetime64("NaT", "ns"), None),
         ([pd.NaT, pd.NA], [None, None]),
         (pd.Timestamp("2024-01-01"), FIRST),
-        (datetime(2024, 1, 1, tzinfo=UTC), FIRST + "+00:00"),
+        (datetime(2024, 1, 1, tzinfo=UTC), FIRST + "Z"),
         (pd.Series([1.5, None]), [1.5, None]),
         (pd.Series(pd.to_datetime(["2024-01-01", None])), [FIRST, None]),
     ],
@@ -72,6 +74,25 @@ class Holder(pydantic.BaseModel):
 def test_a_date_is_a_date_whatever_it_is_in(value: Any, right: Any) -> None:
     """Of any layout and unit, beside any key; one that is missing is null."""
     assert json.loads(encode(value)) == right
+
+
+UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps"]
+LAYOUTS = [
+    lambda array: array[0],
+    lambda array: array,
+    lambda array: array[::-1],
+    lambda array: array.reshape(1, -1),
+    lambda array: array.reshape(-1, 1),
+    lambda array: np.array(array[0]),
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_missing_date_is_null_in_any_unit_and_layout(unit: str, layout: Any) -> None:
+    """Neither a day in 1970 or 1677, nor a document that breaks off."""
+    dates = layout(np.array(["NaT", "NaT"], dtype=f"datetime64[{unit}]"))
+    assert json.loads(encode({"dates": dates})) == {"dates": dates.tolist()}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +182,20 @@ def test_a_model_may_hold_arrays() -> None:
     assert json.loads(encode(holder)) == {"vector": [0.5, 1], "when": FIRST}
 
 
+def test_a_model_that_holds_arrays_keeps_its_own_way_with_the_rest() -> None:
+    """What its fields say about JSON holds beside an array too."""
+
+    class Own(Holder):
+        hidden: pydantic.SecretStr
+        encoded: pydantic.Base64Bytes
+        worded: Annotated[int, pydantic.PlainSerializer(lambda n: f"{n} items", when_used="json")]
+
+    own = Own(vector=np.array([np.float32(0.1)]), hidden="a", encoded=b"YQ==", worded=3)  # type: ignore[arg-type]
+    sent = json.loads(encode(own))
+    assert sent.pop("encoded").strip() == "YQ=="
+    assert sent == {"vector": [0.1], "when": None, "hidden": "*" * 10, "worded": "3 items"}
+
+
 def test_a_named_tuple_is_a_list_on_every_path() -> None:
     """Alone, and beside keys and numbers that take another path."""
     pair = Pair(1, LONG)
@@ -173,6 +208,7 @@ def test_a_named_tuple_is_a_list_on_every_path() -> None:
         ("pandas", "DataFrame", "to_dict"),
         ("PIL.Image", "Image", "BytesIO"),
         ("starlette.responses", "Response", "potassium.Response"),
+        ("potassium.http.response", "Response", "alone"),
     ],
 )
 def test_a_result_of_no_one_form_names_the_way_out(
@@ -186,3 +222,25 @@ def test_a_result_of_no_one_form_names_the_way_out(
     value = getattr(sys.modules[module], name)()
     with pytest.raises(UnserializableOutput, match=instead):
         encode({"a": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [(b"a", "decode"), ({}.values(), "list"), ((x for x in "a"), "list")],
+    ids=repr,
+)
+def test_what_is_no_json_only_by_its_form_names_the_form(value: Any, instead: str) -> None:
+    """The message says what to make of it."""
+    with pytest.raises(UnserializableOutput, match=instead):
+        encode({"a": value})
+
+
+def test_a_call_that_nobody_awaits_is_called_so() -> None:
+    """A plain handler that calls an ``async def`` returns no result, but a coroutine."""
+
+    async def result() -> None: ...
+
+    coroutine = result()
+    with pytest.raises(UnserializableOutput, match=r"write async def, and await it"):
+        encode(coroutine)
+    coroutine.close()

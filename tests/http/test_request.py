@@ -45,6 +45,16 @@ def test_other_types_are_not_json(content_type: bytes) -> None:
         _ = request.json
 
 
+@pytest.mark.parametrize(
+    "content_type", [b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=a"]
+)
+def test_a_form_is_told_what_to_be_instead(content_type: bytes) -> None:
+    """The error says that forms are not taken, and what is."""
+    with pytest.raises(UnsupportedMediaType, match=r"no forms.*application/json") as caught:
+        _ = Request("id", [(b"content-type", content_type)], b"a=1").json
+    assert caught.value.headers == {"Accept": "application/json"}
+
+
 def test_a_body_without_a_type_is_not_json() -> None:
     """A request that does not declare its content type is refused."""
     with pytest.raises(UnsupportedMediaType):
@@ -98,6 +108,8 @@ def test_a_response_that_cannot_be_sent_fails_when_it_is_made(
         ("text", 200, b"application/json", b'"text"'),
         (None, 200, b"application/json", b"null"),
         (b"\x00\x01", 200, b"application/octet-stream", b"\x00\x01"),
+        (bytearray(b"\x00\x01"), 200, b"application/octet-stream", b"\x00\x01"),
+        (memoryview(b"\x00\x01"), 200, b"application/octet-stream", b"\x00\x01"),
         (Response(json={"a": 1}), 200, b"application/json", b'{"a":1}'),
         (Response(json=None), 200, b"application/json", b"null"),
         (Response(status=201, body="é"), 201, b"text/plain; charset=utf-8", "é".encode()),

@@ -232,3 +232,38 @@ def test_a_job_keeps_no_chunk_that_is_no_json(chunk: Any) -> None:
     """A chunk that is not JSON raises the same error as in a stream."""
     with pytest.raises(UnserializableOutput):
         JsonChunks().encode(chunk)
+
+
+def decoded(wire: StreamFormat, chunks: list[bytes]) -> list[str]:
+    """Return the texts that a client gets for ``chunks``."""
+    encoded = [wire.encode(chunk) for chunk in chunks]
+    wire.check_complete()
+    if isinstance(wire, ServerSentEvents):
+        return [data_of(event) for event in encoded]
+    return [json.loads(line) for line in encoded]
+
+
+TEXTUAL = [ServerSentEvents, JsonLines, JsonChunks]
+
+
+@pytest.mark.parametrize("kind", TEXTUAL)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")), st.data())
+def test_bytes_cut_inside_a_character_are_one_text(
+    kind: type[StreamFormat], text: str, data: st.DataObject
+) -> None:
+    """Wherever they are cut: the character is sent as soon as it is whole."""
+    body = text.encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)))))
+    chunks = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    assert "".join(decoded(kind(), chunks)) == text
+
+
+@pytest.mark.parametrize("kind", TEXTUAL)
+def test_bytes_that_end_inside_a_character_are_not_complete(kind: type[StreamFormat]) -> None:
+    """Neither at the end of the stream, nor before a chunk that is no bytes."""
+    wire = kind()
+    wire.encode("é".encode()[:1])
+    with pytest.raises(UnserializableOutput, match="middle of a character"):
+        wire.check_complete()
+    with pytest.raises(UnserializableOutput, match="middle of a character"):
+        wire.encode("a")

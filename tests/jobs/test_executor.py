@@ -505,3 +505,15 @@ async def test_a_validator_that_breaks_later_fails_the_job(
     assert document["attempts"] == 2
     assert "tokenizer" not in str(document)
     assert "the tokenizer is gone" in caplog.text
+
+
+async def test_bytes_of_a_stream_are_the_text_of_its_job() -> None:
+    """A character may be cut between two chunks, but not at the end."""
+    whole, cut = "é".encode(), "é".encode()[:1]
+    app = Potassium("test", jobs=Jobs(path=None))
+    app.background("/whole")(lambda cache, json_in: iter([whole[:1], whole[1:]]))
+    app.background("/cut")(lambda cache, json_in: iter([b"a", cut]))
+    async with client(app) as http:
+        jobs = [await ended(http, await submit(http, path, {})) for path in ("/whole", "/cut")]
+    assert jobs[0]["output"] == ["", "é"]
+    assert (jobs[1]["status"], jobs[1]["error"]["code"]) == ("failed", "unserializable_output")

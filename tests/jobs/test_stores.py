@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import fields
+from typing import Any
 
 import pytest
 from support.jobs import NOW, attempt, delivery, new_job
@@ -435,3 +436,40 @@ async def test_the_last_event_is_known(store: JobStore) -> None:
     await store.note(running, progress=None, message=None, events=events)
     assert await store.last_event(job.id) == 3
     assert await store.last_event("none") == 0
+
+
+async def test_the_same_key_of_another_owner_is_another_job(store: JobStore) -> None:
+    """An idempotency key means something only to whose it is."""
+    same = {"idempotency_key": "k", "fingerprint": b"1"}
+    mine = await store.submit(new_job(owner="a", **same))
+    other = await store.submit(new_job(owner="b", **{**same, "fingerprint": b"2"}))
+    nobodys = await store.submit(new_job(**same))
+    again = await store.submit(new_job(owner="a", **same))
+    assert (again.id, again.owner) == (mine.id, "a")
+    assert len({mine.id, other.id, nobodys.id}) == 3
+
+
+async def test_a_key_of_an_owner_is_free_when_its_job_was_deleted(store: JobStore) -> None:
+    """Also while another owner uses the same key."""
+    job = await store.submit(new_job(owner="a", idempotency_key="k"))
+    await store.submit(new_job(owner="b", idempotency_key="k"))
+    assert await store.end(job, Status.CANCELLED, now=NOW)
+    await store.delete_ended(before=NOW + 1, limit=9)
+    assert (await store.submit(new_job(owner="a", idempotency_key="k"))).id != job.id
+
+
+async def test_an_owner_finds_its_own_jobs(store: JobStore) -> None:
+    """By page and by status; a job of another owner is none to continue after."""
+    jobs = [await store.submit(new_job(owner=owner)) for owner in "abaab"]
+    ours = [job.id for job in reversed(jobs) if job.owner == "a"]
+
+    async def found(**options: Any) -> list[str]:
+        return [job.id for job in await store.find(owner="a", **options)]
+
+    assert await found(limit=9) == ours
+    assert await found(limit=9, status=Status.QUEUED) == ours
+    assert await found(limit=9, status=Status.RUNNING) == []
+    assert await found(limit=1, after=ours[0]) == ours[1:2]
+    assert await found(limit=9, after=jobs[4].id) == []
+    assert await found(limit=9, after=jobs[4].id, status=Status.QUEUED) == []
+    assert len(await store.find(limit=9)) == 5

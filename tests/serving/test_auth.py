@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from potassium import Potassium, UsageError
-from potassium.serving.auth import ApiKeys
+from potassium import ApiKeys, Potassium, UsageError
+from potassium.serving.auth import Authentication
 from potassium.testing import client
 
 GOOD = [
@@ -68,6 +71,50 @@ async def test_everything_else_needs_one(path: str) -> None:
     """The status pages need a key, and so do paths that do not exist."""
     async with client(app_with_keys()) as http:
         assert (await http.get(path)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/_k/status", "/other"])
+async def test_a_route_of_the_apps_own_needs_a_key(path: str) -> None:
+    """Also on the path of a probe, for a method that the probe does not have."""
+
+    async def answer(_: StarletteRequest) -> PlainTextResponse:
+        return PlainTextResponse("secret")
+
+    app = app_with_keys(routes=[Route(path, answer, methods=["POST"])])
+    async with client(app) as http:
+        statuses = [
+            (await http.post(path, headers=headers)).status_code for headers in ({}, GOOD[0])
+        ]
+    assert statuses == [401, 200]
+
+
+async def test_probes_answer_head_without_a_key() -> None:
+    """Some load balancers ask so."""
+    async with client(app_with_keys()) as http:
+        assert (await http.head("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/docs/", 200),
+        ("GET", "/docs/more", 401),
+        ("GET", "/_k/status", 401),
+    ],
+)
+async def test_an_app_may_open_paths(method: str, path: str, status: int) -> None:
+    """Those that it names, for any method, and none below them."""
+    keys = ApiKeys(["first"], open_paths=["/", "/docs"])
+    docs = [
+        Route(path, lambda _: PlainTextResponse("docs"))
+        for path in ("/docs", "/docs/", "/docs/more")
+    ]
+    app = Potassium("test", api_keys=keys, routes=docs)
+    app.handler(lambda cache, json_in: None)
+    async with client(app) as http:
+        assert (await http.request(method, path, json={})).status_code == status
 
 
 async def test_the_host_header_does_not_open_a_door() -> None:
@@ -148,7 +195,8 @@ def test_keys_that_cannot_be_sent_fail_when_they_are_written(keys: Any) -> None:
         Potassium("test", api_keys=keys)
 
 
-async def test_a_websocket_without_a_key_is_closed() -> None:
+@pytest.mark.parametrize("path", ["/", "/healthz"])
+async def test_a_websocket_without_a_key_is_closed(path: str) -> None:
     """The user's own routes cannot be reached over another protocol either."""
     sent: list[Any] = []
 
@@ -158,6 +206,6 @@ async def test_a_websocket_without_a_key_is_closed() -> None:
     async def never(*_: Any) -> Any:
         raise AssertionError
 
-    scope = {"type": "websocket", "path": "/", "headers": []}
-    await ApiKeys(never, ["first"])(scope, never, send)
+    scope = {"type": "websocket", "path": path, "headers": []}
+    await Authentication(never, ApiKeys(["first"]))(scope, never, send)
     assert [message["type"] for message in sent] == ["websocket.close"]

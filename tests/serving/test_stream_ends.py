@@ -70,6 +70,11 @@ def cannot_be_encoded(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterato
     yield object()
 
 
+def ends_inside_a_character(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[bytes]:
+    yield b"a"
+    yield "é".encode()[:1]
+
+
 FAULTY = [fails_later, fails_later_on_the_loop, fails_after_sending, cannot_be_encoded]
 
 
@@ -259,3 +264,14 @@ async def test_an_async_generator_is_cancelled_where_it_awaits(app: Potassium, h
         assert (b"deadline_exceeded" in await exchange.rest()) == (how == "deadline")
         await asyncio.sleep(0.01)
         assert seen == ["r-1"]
+
+
+async def test_a_stream_that_ends_inside_a_character_does_not_look_whole(app: Potassium) -> None:
+    """Of events, the last one is the failure; lines break off; raw chunks are what they are."""
+    app.handler(ends_inside_a_character)
+    async with client(app) as http:
+        events = await http.post("/", json={}, headers={"Accept": EVENTS})
+        assert '"code":"unserializable_output"' in events.text.rpartition("event: error")[2]
+        with pytest.raises(StreamBroken):
+            await http.post("/", json={}, headers={"Accept": LINES})
+        assert (await http.post("/", json={})).content == b"a\xc3"

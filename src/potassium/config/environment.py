@@ -4,7 +4,7 @@ import os
 
 from potassium.errors import UsageError
 
-__all__ = ["default_api_keys", "default_host", "default_port"]
+__all__ = ["default_host", "default_port"]
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -27,9 +27,3 @@ def default_port() -> int:
     if not value.isdecimal() or len(value) > len(str(HIGHEST_PORT)) or int(value) > HIGHEST_PORT:
         raise UsageError(f"POTASSIUM_PORT={value!r} must be a port number, 0 to 65535.")
     return int(value)
-
-
-def default_api_keys() -> list[str]:
-    """Return the keys in ``POTASSIUM_API_KEYS``, which are separated by commas."""
-    keys = os.environ.get("POTASSIUM_API_KEYS", "").split(",")
-    return [key.strip() for key in keys if key.strip()]

@@ -83,3 +83,6 @@ __all__ = [
     "WebhookUrlRefused",
     "WorkerFailed",
 ]
+
+for _name in __all__:  # tracebacks and logs name the errors as users import them
+    globals()[_name].__module__ = __name__

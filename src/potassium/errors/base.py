@@ -1,6 +1,7 @@
 """What all errors have in common."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 __all__ = ["PotassiumError", "UsageError"]
@@ -14,6 +15,7 @@ class PotassiumError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    extra_headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail)
@@ -22,7 +24,7 @@ class PotassiumError(Exception):
     @property
     def headers(self) -> Mapping[str, str]:
         """Extra headers of the response."""
-        return {}
+        return self.extra_headers
 
     @property
     def members(self) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Errors of requests: what the client can change, or wanted."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from potassium.errors.base import PotassiumError
@@ -34,11 +35,7 @@ class Unauthorized(PotassiumError):
 
     status = 401
     code = "unauthorized"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The challenge, ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
-        return {"WWW-Authenticate": "Bearer"}
+    extra_headers = MappingProxyType({"WWW-Authenticate": "Bearer"})  # RFC 9110, section 11.6.1
 
 
 class JobNotFound(PotassiumError):
@@ -60,11 +57,8 @@ class BodyTimeout(PotassiumError):
 
     status = 408
     code = "body_timeout"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """``Connection: close``, as the rest of this body may still arrive on the connection."""
-        return {"Connection": "close"}
+    # The rest of this body may still arrive on the connection.
+    extra_headers = MappingProxyType({"Connection": "close"})
 
 
 class BodyTooLarge(PotassiumError):
@@ -79,6 +73,7 @@ class UnsupportedMediaType(PotassiumError):
 
     status = 415
     code = "unsupported_media_type"
+    extra_headers = MappingProxyType({"Accept": "application/json"})  # RFC 9110, section 15.5.16
 
 
 class UnsupportedEncoding(PotassiumError):
@@ -86,11 +81,7 @@ class UnsupportedEncoding(PotassiumError):
 
     status = 415
     code = "unsupported_encoding"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """``Accept-Encoding``, with what the server takes."""
-        return {"Accept-Encoding": "identity"}
+    extra_headers = MappingProxyType({"Accept-Encoding": "identity"})
 
 
 class InvalidInput(PotassiumError):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from potassium.errors import InvalidInput, MalformedJSON, UsageError
+from potassium.handlers.parameters import UnusableError, parameters_of
 from potassium.http.message import Message
 from potassium.http.request import Request
 
@@ -65,7 +66,7 @@ def binding_of(
 
     """
     with _right_form(function, batched=batched, is_step=is_step):
-        annotation = _annotation(function, least=1 if is_step else 2)
+        annotation = parameters_of(function, least=1 if is_step else 2)[-1].annotation
         return _binding(_of_items(annotation) if batched else annotation)
 
 
@@ -84,7 +85,7 @@ def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:
 
     """
     with _right_form(function, batched=batched):
-        annotation = _annotation(function, least=2)
+        annotation = parameters_of(function, least=2)[-1].annotation
         if batched:
             _of_items(annotation)
 
@@ -97,14 +98,10 @@ def _right_form(
     form = STEP_FORM if is_step else BATCH_FORM if batched else RIGHT_FORM
     try:
         yield
-    except _UnusableError as error:
+    except UnusableError as error:
         name = getattr(function, "__qualname__", repr(function))
         kind = "a prepare= step" if is_step else "a batched handler" if batched else "a handler"
         raise UsageError(f"{name} cannot be {kind}: {error}.\n{form}") from error.__cause__
-
-
-class _UnusableError(Exception):
-    """Why a function cannot be bound."""
 
 
 def _binding(annotation: Any) -> Bind:
@@ -140,7 +137,10 @@ def _validated(annotation: Any) -> Bind:
     try:
         adapter: TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
     except pydantic.errors.PydanticUserError as error:
-        raise _UnusableError(f"pydantic cannot validate {annotation!r}") from error
+        hint = ""
+        if getattr(annotation, "__name__", "") == Request.__name__:  # that of another framework
+            hint = "; write: from potassium import Request"
+        raise UnusableError(f"pydantic cannot validate {annotation!r}{hint}") from error
 
     def bind(message: Message) -> Any:
         _ = message.json  # 400 and 415 before 422; pydantic's own parser would take NaN
@@ -170,28 +170,10 @@ def _refusal(error: "ValidationError") -> InvalidInput | MalformedJSON:
     )
 
 
-def _annotation(function: Callable[..., Any], *, least: int) -> Any:
-    """Return the annotation of the last of ``least`` parameters, or of two if it requires two."""
-    try:
-        signature = inspect.signature(function, eval_str=True)
-    except NameError as error:
-        raise _UnusableError(
-            f"{error}; annotations may only use names that the module defines"
-        ) from error
-    for count in range(least, 3):
-        try:
-            bound = signature.bind(*[None] * count).arguments
-        except TypeError:
-            continue
-        if len(bound) == count:  # otherwise they went into *args
-            return signature.parameters[list(bound)[-1]].annotation
-    raise _UnusableError(f"its signature is {signature}")
-
-
 def _of_items(annotation: Any) -> Any:
     """Return the annotation of the items of a list."""
     if annotation in (inspect.Parameter.empty, list):
         return dict
     if get_origin(annotation) not in (list, Sequence):
-        raise _UnusableError(f"its second parameter is {annotation!r}, not a list")
+        raise UnusableError(f"its second parameter is {annotation!r}, not a list")
     return next(iter(get_args(annotation)), dict)  # typing.List has none

@@ -4,6 +4,7 @@ import inspect
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from types import CoroutineType
 from typing import Any
 
 from potassium.engine import Batching, Failure, Job, Operation
@@ -15,6 +16,7 @@ from potassium.handlers.cache import Cache
 from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
 from potassium.handlers.options import HandlerOptions
+from potassium.handlers.parameters import UnusableError, parameters_of
 from potassium.http.reply import Reply, reply_to, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
@@ -179,9 +181,13 @@ def _prepare(step: Function) -> Callable[[Job], Any]:
         request = request_of(job)
         token = CURRENT.set(request)
         try:
-            return step(argument_of(job, request))
+            prepared = step(argument_of(job, request))
         finally:
             CURRENT.reset(token)
+        if type(prepared) is CoroutineType:
+            prepared.close()
+            raise UsageError("prepare= returned a coroutine, which nobody awaits; write def.")
+        return prepared
 
     return prepare
 
@@ -215,17 +221,16 @@ def _as_it_is(result: Any) -> Any:
 
 def _step(name: str, function: Callable[..., Any], cache: Cache) -> Function:
     """Return a step of one argument, whether or not the app's function takes the cache."""
-    signature = inspect.signature(function)
-    for arguments in ((None,), (None, None)):
-        try:
-            bound = signature.bind(*arguments).arguments
-        except TypeError:
-            continue
-        if len(bound) == len(arguments):
-            return (
-                function if len(arguments) == 1 else lambda value: function(cache.contents, value)
-            )
-    raise UsageError(f"{name}= takes one argument, or the cache and one, not {signature}.")
+    try:
+        parameters = parameters_of(function, least=1, evaluate=False)
+    except UnusableError as error:
+        raise UsageError(
+            f"{name}= takes one argument, or the cache and one: {error}. Write it as "
+            f"def {name}(value) or def {name}(cache: dict, value)."
+        ) from error.__cause__
+    if len(parameters) == 1:
+        return function
+    return lambda value: function(cache.contents, value)
 
 
 def _out_of_memory() -> OutOfMemory:

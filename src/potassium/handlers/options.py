@@ -96,11 +96,14 @@ def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:
     if on_loop and (streams != 1 or batch or any(steps.values())):
         raise UsageError(
             "streams=, batch=, prepare= and finish= are for plain handlers, which run on the GPU "
-            "thread; an async def one does it all itself."
+            "thread: write def, not async def. An async def one does it all itself."
         )
     for name, step in steps.items():
         if callable(step) and is_async(step):
-            raise UsageError(f"{name}= runs in a thread of the pool: write def, not async def.")
+            raise UsageError(
+                f"{name}= runs in a thread of the pool: write def {name}(...), not async def. From "
+                "it, anyio.from_thread.run(...) calls async functions."
+            )
     if steps["finish"] is not None and inspect.isgeneratorfunction(function):
         raise UsageError("finish= is for handlers that return a result, not for generators.")
     if batch is not None and streams != 1:

@@ -11,16 +11,14 @@ from typing import Any
 import orjson
 
 from potassium.errors import MalformedJSON, UnserializableOutput
-from potassium.http.plain_values import exact, plain
+from potassium.http.plain_values import FORM, exact, plain
 
 __all__ = ["decode", "encode"]
 
-FAST = orjson.OPT_SERIALIZE_NUMPY
+# Slower: leaves dataclasses to us, as those of pydantic have aliases.
+ALIASED = FORM | orjson.OPT_PASSTHROUGH_DATACLASS
 # Slower: takes keys that are not strings.
-THOROUGH = orjson.OPT_NON_STR_KEYS
-
-# What orjson's own way with numpy makes of a date that is missing.
-MISSING = b"1677-09-21T00:12:43.145224"
+THOROUGH = ALIASED | orjson.OPT_NON_STR_KEYS
 
 # Integers of up to 19 digits may fit into 64 bits; orjson turns longer ones into other numbers.
 LONG_INTEGER = b"0" * 19
@@ -64,18 +62,17 @@ def encode(value: Any) -> bytes:
 
     """
     try:
-        encoded = orjson.dumps(value, plain, FAST)
+        return orjson.dumps(
+            value, plain, ALIASED if "pydantic.dataclasses" in sys.modules else FORM
+        )
     except TypeError:
         pass
-    else:
-        if "numpy" not in sys.modules or MISSING not in encoded:
-            return encoded
     try:
         return orjson.dumps(value, plain, THOROUGH)
     except TypeError:
         pass
     try:
-        return orjson.dumps(exact(value), plain)
+        return orjson.dumps(exact(value), plain, FORM)
     except (TypeError, RecursionError) as error:
         path, reason = _culprit(value, error)
         at = f" at {path}" if path else ""
@@ -102,7 +99,7 @@ def _culprit(value: Any, error: Exception) -> tuple[str, Exception]:
     for _ in range(DEEPEST):
         for step, inner in _parts(value):
             try:
-                orjson.dumps(exact(inner), plain)
+                orjson.dumps(exact(inner), plain, FORM)
             except (TypeError, RecursionError) as inner_error:
                 path, value, error = path + step, inner, inner_error
                 break

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["BackgroundRun", "Message"]
 
 JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/json."
+FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
 
 
 class BackgroundRun(Protocol):
@@ -77,7 +78,7 @@ class Message:
         """
         if self._json is NOT_GIVEN:
             if not self._is_json():
-                raise UnsupportedMediaType(JSON_WANTED)
+                raise UnsupportedMediaType(self._json_wanted())
             self._json = decode(self.body)
         return self._json
 
@@ -112,6 +113,10 @@ class Message:
             elif name == b"content-encoding":
                 self.refuse_compressed()
         return bool(is_json)
+
+    def _json_wanted(self) -> str:
+        kinds = {value.partition(b";")[0].strip().lower() for name, value in self.raw_headers}
+        return f"This handler takes no forms. {JSON_WANTED}" if kinds & FORMS else JSON_WANTED
 
 
 def _is_json_type(content_type: bytes) -> bool:

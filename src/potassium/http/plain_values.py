@@ -6,25 +6,43 @@ app has imported: without them, no value of their classes can exist.
 
 import dataclasses
 import enum
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime
 from typing import Any
 
 import orjson
 
-__all__ = ["exact", "plain"]
+__all__ = ["FORM", "exact", "plain"]
 
+FORM = orjson.OPT_UTC_Z  # as pydantic writes dates
 NATIVE = orjson.OPT_SERIALIZE_NUMPY
+LARGEST_FLOAT = 8  # bytes
 LARGEST, SMALLEST = 2**64 - 1, -(2**63)  # integers that orjson can write
+
+# Scalars that mean what they mean in a pydantic model: mostly, their text.
+SCALARS = [
+    ("datetime", "timedelta"),
+    ("datetime", "time"),
+    ("decimal", "Decimal"),
+    ("ipaddress", "IPv4Address"),
+    ("ipaddress", "IPv6Address"),
+    ("pathlib", "PurePath"),
+]
 
 # What results of these classes could mean is for the handler to say. The name of the module and of
 # the class, and what to do instead.
 INSTEAD = {
     ("pandas", "DataFrame"): 'return frame.to_dict("records"), or another form of it',
     ("PIL.Image", "Image"): "save it into an io.BytesIO and return the bytes",
-    ("starlette.responses", "Response"): "return a potassium.Response",
+    ("starlette.responses", "Response"): "return a potassium.Response, such as "
+    "Response(status=201, json={...})",
+    ("potassium.http.response", "Response"): "return it alone, not inside another value",
+    ("types", "CoroutineType"): "write async def, and await it",
+    ("builtins", "bytes"): "decode them, or return them alone",
+    ("collections.abc", "Iterable"): "make it a list",
 }
 
 
@@ -37,32 +55,30 @@ def plain(value: Any) -> Any:  # noqa: C901, PLR0911 - one answer for each kind 
         TypeError: JSON has no such value; the message says what to return instead, if known.
 
     """
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
+        return _of_numpy(value, numpy)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        return _array(value.detach().cpu(), torch)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
-        return _of_numpy(value, numpy)
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        try:
-            return value.model_dump(mode="json", by_alias=True)
-        except pydantic.PydanticUserError:
-            raise
-        except ValueError:  # pydantic knows nothing of arrays in it; we do
-            return value.model_dump(by_alias=True)
+        return _array(value, torch)
+    if hasattr(type(value), "__pydantic_serializer__"):
+        return _of_pydantic(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
     if isinstance(value, date):  # a subclass: of pandas, for example, whose NaT is one
-        return value.isoformat() if value == value else None  # noqa: PLR0124 - NaT is not
+        kind = datetime if isinstance(value, datetime) else date
+        return kind.fromisoformat(value.isoformat()) if value == value else None  # noqa: PLR0124
+    if isinstance(value, float):  # a subclass
+        return float(value)
     pandas = sys.modules.get("pandas")
-    if pandas is not None:
-        if value is pandas.NA:
-            return None
-        if isinstance(value, pandas.Series | pandas.Index):
-            return value.tolist()
+    if pandas is not None and isinstance(value, (type(pandas.NA), *_columns(pandas))):
+        return _of_pandas(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, AbstractSet | tuple):
+    if isinstance(value, AbstractSet | tuple) or _is_sequence(value):
         return list(value)
+    if any(_is(value, *where) for where in SCALARS):
+        return _scalar(value)
     name = type(value).__name__
     hint = next((text for where, text in INSTEAD.items() if _is(value, *where)), "")
     raise TypeError(f"{name} is not JSON serializable" + (f"; {hint}" if hint else ""))
@@ -75,70 +91,121 @@ def exact(value: Any) -> Any:  # noqa: PLR0911
         TypeError: JSON has no such value, or no such key.
 
     """
+    if isinstance(value, enum.Enum):
+        return exact(value.value)
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
         return orjson.Fragment(_digits(value))
     if isinstance(value, dict):
         return {_key(key): exact(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [exact(inner) for inner in value]
-    if isinstance(value, str | int | float | bytes | date | enum.Enum | None):
+    if isinstance(value, str | int | float | None):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = (one.name for one in dataclasses.fields(value) if not one.name.startswith("_"))
-        return {name: exact(getattr(value, name)) for name in named}
+    if dataclasses.is_dataclass(value):
+        return exact(plain(value))
     try:
-        orjson.dumps(value, default=plain)
+        orjson.dumps(value, plain, FORM)
     except TypeError:
         return exact(plain(value))
     return value
 
 
 def _of_numpy(value: Any, numpy: Any) -> Any:
-    dtype = value.dtype
-    if dtype.kind == "M":
-        if value.ndim:
-            return [_of_numpy(one, numpy) for one in value]
-        if numpy.isnat(value):
-            return None
-        value = value.astype("datetime64[us]")[()]
-    elif dtype == numpy.longdouble:
-        value = value.astype(numpy.float64)  # Python has no number for it
-    elif value.ndim and dtype.kind in "biuf":
-        value = numpy.ascontiguousarray(value, dtype.newbyteorder("="))
+    kind = value.dtype.kind
+    if kind != "M":  # orjson writes missing dates as any date, or breaks off
+        try:
+            return orjson.Fragment(orjson.dumps(value, option=NATIVE))
+        except TypeError:  # of a type or a layout that orjson does not know
+            pass
+    if kind in "Mm":
+        return _moments(value, numpy)
+    if isinstance(value, numpy.ma.MaskedArray):  # what is masked is missing
+        return list(value) if value.ndim else value.tolist()
+    if kind == "f" and value.itemsize > LARGEST_FLOAT:
+        return value.astype(numpy.float64)  # Python has no number for it
+    if kind in "biuf" and not _is_native(value):
+        return numpy.ascontiguousarray(value, value.dtype.newbyteorder("="))
+    listed = value.tolist()
+    if isinstance(listed, numpy.generic):
+        raise TypeError(f"{type(value).__name__} is not JSON serializable")
+    return listed
+
+
+def _is_native(array: Any) -> bool:
+    return bool(array.flags.c_contiguous and array.dtype.isnative)
+
+
+def _moments(value: Any, numpy: Any) -> Any:
+    """Return dates or durations as those of Python, to the microsecond, or None for missing ones.
+
+    Dates beyond the years of Python become text.
+    """
+    if isinstance(value, numpy.ma.MaskedArray):
+        value = value.filled(numpy.array("NaT", dtype=value.dtype))
+    moments = value.astype(f"{value.dtype.kind}8[us]")
+    if value.dtype.kind == "M":
+        first, last = (numpy.datetime64(day, "us") for day in ("0001-01-01", "9999-12-31"))
+        if ((moments < first) | (moments > last)).any():
+            if value.ndim:
+                return [_moments(one, numpy) for one in value]
+            return str(numpy.datetime_as_string(value, unit="s"))
+    return moments.tolist()
+
+
+def _columns(pandas: Any) -> tuple[type, ...]:
+    return (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)
+
+
+def _of_pandas(value: Any) -> Any:
+    """Return a column as a list, in which numbers keep the digits of their own precision."""
+    if not hasattr(value, "dtype"):
+        return None  # NA
+    is_numeric = hasattr(value.dtype, "newbyteorder") and value.dtype.kind in "biuf"
+    return value.to_numpy() if is_numeric else value.tolist()
+
+
+def _of_pydantic(value: Any) -> Any:
+    """Return a model, or a dataclass of pydantic, by its aliases; we write what it cannot."""
+    serializer = type(value).__pydantic_serializer__
     try:
-        return orjson.Fragment(orjson.dumps(value, option=NATIVE))
-    except TypeError:  # of a dtype that orjson cannot write
-        listed = value.tolist()
-        if isinstance(listed, numpy.generic):
-            raise TypeError(f"{type(value).__name__} is not JSON serializable") from None
-        return listed
+        return serializer.to_python(value, mode="json", by_alias=True, fallback=_in_json_types)
+    except (TypeError, ValueError):  # of a value that is not what pydantic takes it for
+        return serializer.to_python(value, by_alias=True)
 
 
-def _key(key: Any) -> str:  # noqa: PLR0911
-    """Return the text of a key of any scalar type.
+def _in_json_types(value: Any) -> Any:
+    return json.loads(orjson.dumps(exact(value), plain, FORM))
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, without private ones, as orjson does."""
+    names = (field.name for field in dataclasses.fields(value))
+    return {name: getattr(value, name) for name in names if not name.startswith("_")}
+
+
+def _scalar(value: Any) -> Any:
+    import pydantic_core  # noqa: PLC0415 - for few values
+
+    text = pydantic_core.to_jsonable_python(value, fallback=str)
+    return None if text == "NaN" or str(text).endswith(("Infinity", "sNaN")) else text
+
+
+def _key(key: Any) -> str:
+    """Return the text of a key of any scalar type: what would be written for it as a value.
 
     Raises:
         TypeError: it is not a scalar.
 
     """
     if isinstance(key, str):
-        return str(key)
-    if isinstance(key, bool) or key is None or isinstance(key, float):
-        return orjson.dumps(key).decode()
-    if isinstance(key, enum.Enum):
-        return _key(key.value)
-    if isinstance(key, int):
-        return _digits(key).decode()
-    if isinstance(key, datetime | date):
-        return key.isoformat()
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(key, numpy.generic):
-        text = orjson.dumps(_of_numpy(key, numpy)).decode()
-        return text.strip('"')
+        return str.__str__(key)
     try:
-        return next(iter(orjson.loads(orjson.dumps({key: 0}, option=orjson.OPT_NON_STR_KEYS))))  # type: ignore[no-any-return]
+        text = orjson.dumps(exact(key), plain, FORM).decode()
     except TypeError:
-        raise TypeError(f"a key of type {type(key).__name__} is not JSON serializable") from None
+        text = "["
+    if text.startswith(("[", "{")):
+        raise TypeError(f"a key of type {type(key).__name__} is not JSON serializable")
+    return str(json.loads(text)) if text.startswith('"') else text
 
 
 def _digits(value: int) -> bytes:
@@ -148,6 +215,12 @@ def _digits(value: int) -> bytes:
         raise TypeError("an integer has too many digits") from None
 
 
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(
+        value, str | bytes | bytearray | memoryview
+    )
+
+
 def _is(value: Any, module: str, name: str) -> bool:
     """Return whether ``value`` is of a class, if its module was imported at all."""
     kind = getattr(sys.modules.get(module), name, None)
@@ -155,11 +228,19 @@ def _is(value: Any, module: str, name: str) -> bool:
 
 
 def _array(tensor: Any, torch: Any) -> Any:
-    """Return a tensor in host memory as a numpy array, or as lists if numpy cannot represent it."""
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.dtype is torch.bfloat16:
-        tensor = tensor.float()
+    """Return a tensor as a numpy array, or as lists if numpy cannot represent it."""
+    try:
+        tensor = tensor.detach().cpu()
+        if tensor.is_nested:
+            return [_array(one, torch) for one in tensor.unbind()]
+        if tensor.is_quantized:
+            tensor = tensor.dequantize()
+        if tensor.layout is not torch.strided:
+            tensor = tensor.to_dense()
+        if tensor.dtype is torch.bfloat16:
+            tensor = tensor.float()
+    except RuntimeError as error:
+        raise TypeError(f"{type(tensor).__name__} is not JSON serializable") from error
     try:
         return tensor.numpy()
     except (RuntimeError, TypeError):

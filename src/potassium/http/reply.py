@@ -58,7 +58,8 @@ class OwnReply(Reply):
 def reply_to(result: Any) -> Reply:
     """Return the response for a handler's ``result``.
 
-    ``bytes`` are sent unchanged, a ``Response`` as it specifies, anything else as JSON.
+    ``bytes`` (and ``bytearray`` and ``memoryview``) are sent unchanged, a ``Response`` as it
+    specifies, anything else as JSON.
 
     Raises:
         UnserializableOutput: the result cannot be encoded.
@@ -69,6 +70,8 @@ def reply_to(result: Any) -> Reply:
         return Reply(200, result, BYTES)
     if kind is Response:
         return _reply_to_response(result)
+    if kind in (bytearray, memoryview):
+        return Reply(200, bytes(result), BYTES)
     return Reply(200, encode(result), JSON)
 
 

@@ -172,13 +172,16 @@ def current_request() -> Request:
     For handlers that do not take a ``Request`` themselves, and for functions that they call.
 
     Raises:
-        UsageError: it is called outside a handler.
+        UsageError: it is called outside a handler, or in a batched one, which serves several.
 
     """
     try:
         return CURRENT.get()
     except LookupError:
-        raise UsageError("current_request() was called outside a handler.") from None
+        raise UsageError(
+            "current_request() was called outside a handler, or in a batched one, which serves "
+            "several requests: there, take them as the input, with requests: list[Request]."
+        ) from None
 
 
 def _is_text(message: object) -> bool:

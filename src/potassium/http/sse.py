@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from potassium.http.codec import encode
-from potassium.http.stream_formats import BUFFERS, StreamFormat, as_text, utf8
+from potassium.http.stream_formats import TextFormat, utf8
 
 __all__ = ["EVENTS", "KEEP_ALIVE", "KEEP_ALIVE_INTERVAL", "ServerSentEvents", "event"]
 
@@ -14,7 +14,7 @@ KEEP_ALIVE_INTERVAL = 15.0  # seconds without an event after which KEEP_ALIVE is
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
-class ServerSentEvents(StreamFormat):
+class ServerSentEvents(TextFormat):
     """A stream whose chunks are events: ``str`` is sent unchanged, anything else as JSON.
 
     Each chunk is an event with an ``id`` that counts up from 1. The last event is ``end``, or
@@ -22,7 +22,7 @@ class ServerSentEvents(StreamFormat):
     """
 
     media_type = EVENTS
-    defaults = (*StreamFormat.defaults, (b"cache-control", b"no-cache"))
+    defaults = (*TextFormat.defaults, (b"cache-control", b"no-cache"))
     end = b"event: end\ndata:\n\n"
     keep_alive = KEEP_ALIVE
 
@@ -32,8 +32,7 @@ class ServerSentEvents(StreamFormat):
 
     def encode(self, chunk: Any) -> bytes:
         """Return ``chunk`` as an event."""
-        if isinstance(chunk, BUFFERS):
-            chunk = as_text(chunk)
+        chunk = self.as_text(chunk)
         data = _lines(chunk) if isinstance(chunk, str) else b"data: %b\n" % encode(chunk)
         self._count += 1
         return b"id: %d\n%b\n" % (self._count, data)

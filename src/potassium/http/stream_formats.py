@@ -1,5 +1,6 @@
 """How the chunks of a stream are encoded: as lines of JSON, or raw."""
 
+import codecs
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -13,8 +14,8 @@ __all__ = [
     "JsonLines",
     "RawChunks",
     "StreamFormat",
+    "TextFormat",
     "WireHeaders",
-    "as_text",
     "utf8",
 ]
 
@@ -55,6 +56,14 @@ class StreamFormat(ABC):
 
         Raises:
             UnserializableOutput: the chunk cannot be encoded.
+
+        """
+
+    def check_complete(self) -> None:  # noqa: B027 - most are complete after any chunk
+        """Check that nothing is missing after the last chunk.
+
+        Raises:
+            UnserializableOutput: half of a character is.
 
         """
 
@@ -104,14 +113,44 @@ class RawChunks(StreamFormat):
         return super().head()
 
 
-class JsonLines(StreamFormat):
-    """Sends one JSON value per line (ndjson); ``bytes`` must be text in UTF-8."""
+class TextFormat(StreamFormat):
+    """Sends ``bytes`` as text, which they must be, in UTF-8.
+
+    A model's tokens may end in the middle of a character. Its first bytes are then sent together
+    with the rest of it, in the next chunk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def check_complete(self) -> None:
+        """Check that the last character is complete."""
+        if self._decoder.getstate()[0]:
+            raise UnserializableOutput("The stream of bytes ends in the middle of a character.")
+
+    def as_text(self, chunk: Any) -> Any:
+        """Return the text of a chunk of bytes, and any other chunk as it is."""
+        if not isinstance(chunk, BUFFERS):
+            self.check_complete()
+            return chunk
+        try:
+            return self._decoder.decode(bytes(chunk))
+        except UnicodeDecodeError:
+            raise UnserializableOutput(
+                "A chunk of bytes is not UTF-8 text, which this stream format requires; request "
+                "the raw format with Accept: */*."
+            ) from None
+
+
+class JsonLines(TextFormat):
+    """Sends one JSON value per line (ndjson)."""
 
     media_type = JSON_LINES
 
     def encode(self, chunk: Any) -> bytes:
         """Return ``chunk`` as a line of JSON."""
-        return encode(as_text(chunk) if isinstance(chunk, BUFFERS) else chunk) + b"\n"
+        return encode(self.as_text(chunk)) + b"\n"
 
 
 class JsonChunks(JsonLines):
@@ -137,19 +176,3 @@ def utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise UnserializableOutput("A chunk contains half of a surrogate pair.") from None
-
-
-def as_text(chunk: bytes | bytearray | memoryview) -> str:
-    """Return the text of ``chunk``, decoded from UTF-8.
-
-    Raises:
-        UnserializableOutput: ``chunk`` is not valid UTF-8.
-
-    """
-    try:
-        return str(chunk, "utf-8")
-    except UnicodeDecodeError:
-        raise UnserializableOutput(
-            "A chunk of bytes is not UTF-8 text, which this stream format requires; request the "
-            "raw format with Accept: */*."
-        ) from None

@@ -91,6 +91,7 @@ class Executor:
         outcome = await self._engine.outcome(job)
         if type(outcome) is Stream:
             done = Done(await self._collect(outcome, attempt))
+            message.form.check_complete()
         else:
             done = _done(outcome)
         if len(done.output) > LONGEST_OUTPUT:

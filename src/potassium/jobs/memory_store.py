@@ -19,7 +19,7 @@ class MemoryStore(MemoryDeliveries):
     def __init__(self) -> None:
         super().__init__()
         self._jobs: dict[str, StoredJob] = {}  # in order of submission
-        self._keys: dict[tuple[str, str], str] = {}
+        self._keys: dict[tuple[str, str, str], str] = {}
         self._events: defaultdict[str, list[Event]] = defaultdict(list)
         self._lines: defaultdict[str, JobOrder] = defaultdict(JobOrder)
         self._counts: Counter[tuple[Status, str]] = Counter()
@@ -34,7 +34,7 @@ class MemoryStore(MemoryDeliveries):
     async def submit(self, job: NewJob) -> StoredJob:
         """Queue a new job and return it, or return the job that has its idempotency key already."""
         if job.idempotency_key is not None:
-            key = (job.handler, job.idempotency_key)
+            key = (job.owner, job.handler, job.idempotency_key)
             if (known := self._keys.get(key)) is not None:
                 return same_or_refused(self._jobs[known], job)
             self._keys[key] = job.id
@@ -48,17 +48,22 @@ class MemoryStore(MemoryDeliveries):
         return self._jobs.get(job_id)
 
     async def find(
-        self, *, status: Status | None = None, limit: int, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        owner: str | None = None,
+        limit: int,
+        after: str | None = None,
     ) -> Sequence[StoredJob]:
         """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it."""
         before = self._submitted + 1
         if after is not None:
             known = self._jobs.get(after)
-            before = 0 if known is None else known.seq
+            before = 0 if known is None or owner not in (None, known.owner) else known.seq
         fitting = (
             replace(job, body=b"", output=None)
             for job in reversed(self._jobs.values())
-            if job.seq < before and status in (None, job.status)
+            if job.seq < before and status in (None, job.status) and owner in (None, job.owner)
         )
         return list(islice(fitting, limit))
 
@@ -275,7 +280,7 @@ class MemoryStore(MemoryDeliveries):
         self._events.pop(job.id, None)
         self._forget_deliveries(job.id)
         if job.idempotency_key is not None:
-            del self._keys[job.handler, job.idempotency_key]
+            del self._keys[job.owner, job.handler, job.idempotency_key]
 
 
 def _is_due(job: StoredJob, now: float) -> bool:

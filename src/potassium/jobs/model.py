@@ -61,9 +61,11 @@ class NewJob:
         created_at: when the job was submitted.
         expires_at: when the job expires if it has not begun; None for never.
         webhook_url: where the client wants the job document posted when the job has ended.
-        idempotency_key: chosen by the client; the same key for the same handler means the same
-            job.
+        idempotency_key: chosen by the client; the same key for the same handler and owner means
+            the same job.
         fingerprint: a hash of the content; the same key with another fingerprint is an error.
+        owner: the name of whose job it is; others see neither it nor its idempotency key. Empty
+            if jobs belong to nobody.
 
     """
 
@@ -79,6 +81,7 @@ class NewJob:
     webhook_url: str | None = None
     idempotency_key: str | None = None
     fingerprint: bytes = b""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,15 @@ from potassium.errors import ClientLeft, InvalidInput
 from potassium.http import sse
 from potassium.http.codec import encode
 from potassium.http.connection import while_connected
+from potassium.http.owner import owner_of
 from potassium.http.preferences import wait_of
 from potassium.jobs.document import document, rfc3339
 from potassium.jobs.model import Event, Status
 from potassium.jobs.service import LONGEST_WAIT, JobService
 
 __all__ = ["JobRoutes"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 PAGE = 50  # jobs
 LARGEST_PAGE = 500
@@ -27,6 +30,8 @@ AT_ONCE = 32  # events; they may be large
 
 class JobRoutes:
     """Answers requests about background jobs, which clients name by unguessable ids.
+
+    If jobs have owners, a job of another owner is not found.
 
     Args:
         service: returns the job service; it may have to start the app first.
@@ -40,11 +45,18 @@ class JobRoutes:
         """Return a route for each endpoint."""
         return [
             Route("/jobs", self.find, methods=["GET"], name="jobs"),
-            Route("/jobs/{id}", self.get, methods=["GET"], name="job"),
-            Route("/jobs/{id}", self.cancel, methods=["DELETE"], name="cancel_job"),
-            Route("/jobs/{id}/retry", self.retry, methods=["POST"], name="retry_job"),
-            Route("/jobs/{id}/events", self.events, methods=["GET"], name="job_events"),
-            Route("/jobs/{id}/deliveries", self.deliveries, methods=["GET"], name="job_deliveries"),
+            Route("/jobs/{id}", self._owned(self.get), methods=["GET"], name="job"),
+            Route("/jobs/{id}", self._owned(self.cancel), methods=["DELETE"], name="cancel_job"),
+            Route("/jobs/{id}/retry", self._owned(self.retry), methods=["POST"], name="retry_job"),
+            Route(
+                "/jobs/{id}/events", self._owned(self.events), methods=["GET"], name="job_events"
+            ),
+            Route(
+                "/jobs/{id}/deliveries",
+                self._owned(self.deliveries),
+                methods=["GET"],
+                name="job_deliveries",
+            ),
         ]
 
     async def find(self, request: Request) -> Response:
@@ -61,12 +73,25 @@ class JobRoutes:
             raise InvalidInput("after must be the id of a job.")
         jobs = await service.store.find(
             status=_status(request.query_params.get("status")),
+            owner=owner_of(request.scope),
             limit=limit + 1,
             after=after,
         )
         shown = jobs[:limit]
         more = shown[-1].id if len(jobs) > limit else None
         return _json({"jobs": [document(job, with_output=False) for job in shown], "next": more})
+
+    def _owned(self, endpoint: Endpoint) -> Endpoint:
+        """Return an endpoint that answers only about jobs of the request's owner, if it has one."""
+
+        async def answer(request: Request) -> Response:
+            owner = owner_of(request.scope)
+            if owner is not None:
+                service = await self._service()
+                await service.get(request.path_params["id"], owner)
+            return await endpoint(request)
+
+        return answer
 
     async def get(self, request: Request) -> Response:
         """Show a job; with ``Prefer: wait``, once it has ended or the time is over."""

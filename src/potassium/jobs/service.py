@@ -111,7 +111,7 @@ class JobService:
         await self._sweeper.close()
         await self._runner.close()
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - what a client asks for
         self,
         handler: Handler,
         message: Message,
@@ -119,6 +119,7 @@ class JobService:
         priority: Priority,
         idempotency_key: str | None,
         webhook_url: str | None,
+        owner: str = "",
     ) -> tuple[StoredJob, int | None]:
         """Store a call to run in the background; return the job and its position in the queue.
 
@@ -134,10 +135,8 @@ class JobService:
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
             raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
         now = time.time()
-        expire_after = self._expire_after
-        job_id = secrets.token_hex(16)
         new = NewJob(
-            id=job_id,
+            id=secrets.token_hex(16),
             handler=handler.path,
             body=message.body,
             headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
@@ -145,24 +144,25 @@ class JobService:
             priority=priority.value,
             attempts_limit=self._terms.attempts(handler.path),
             created_at=now,
-            expires_at=None if expire_after is None else now + expire_after,
+            expires_at=None if self._expire_after is None else now + self._expire_after,
             webhook_url=webhook_url,
             idempotency_key=idempotency_key,
             fingerprint=hashlib.sha256(message.body).digest(),
+            owner=owner,
         )
         # Concurrently, so that both are done in one transaction.
         job, queued = await asyncio.gather(
             self.store.submit(new), self.store.count(Status.QUEUED, handler.path)
         )
         self._runner.wake()
-        if job.id == job_id and priority <= Priority.NORMAL:
+        if job.id == new.id and priority <= Priority.NORMAL:
             return job, queued  # it is the last one, except for some of low priority
         try:
             return job, await self.position(job)
         except StoreFailed:
             return job, None  # the job is stored all the same
 
-    async def get(self, job_id: str) -> StoredJob:
+    async def get(self, job_id: str, owner: str | None = None) -> StoredJob:
         """Return a job.
 
         Raises:
@@ -171,7 +171,7 @@ class JobService:
 
         """
         job = await self.store.get(job_id)
-        if job is None:
+        if job is None or owner not in (None, job.owner):
             raise JobNotFound(f"There is no job {job_id}." if job_id.isalnum() else "No such job.")
         return job
 

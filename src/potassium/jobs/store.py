@@ -46,11 +46,17 @@ class JobStore(DeliveryStore, Protocol):
         """Return a job, or None if it does not exist."""
 
     async def find(
-        self, *, status: Status | None = None, limit: int, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        owner: str | None = None,
+        limit: int,
+        after: str | None = None,
     ) -> Sequence[StoredJob]:
         """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it.
 
-        Their bodies and outputs are left out. Nothing comes after an unknown ``after``.
+        Their bodies and outputs are left out. Nothing comes after an unknown ``after``. With
+        ``owner``, jobs of others are not there, and ``after`` may not name one of them.
         """
 
     async def position(self, job: StoredJob) -> int:

@@ -12,6 +12,7 @@ from potassium.handlers.handler import Handler
 from potassium.http.codec import encode
 from potassium.http.connection import while_connected
 from potassium.http.message import Message
+from potassium.http.owner import owner_of
 from potassium.http.preferences import wait_of, wants_job
 from potassium.http.problem import PROBLEM
 from potassium.http.reply import JSON, Reply
@@ -66,6 +67,7 @@ class Submissions:
             priority=priority,
             idempotency_key=_header(scope, b"idempotency-key"),
             webhook_url=await self._webhook_url(scope),
+            owner=owner_of(scope) or "",
         )
         wait = wait_of(scope)
         if wait is not None:

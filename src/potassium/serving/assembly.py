@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
-from starlette.routing import Route
 
 from potassium.config import Jobs, Limits, Webhooks
 from potassium.engine import Operation
@@ -17,6 +16,7 @@ from potassium.handlers.registry import Registry
 from potassium.serving.endpoint import Endpoint
 from potassium.serving.runtime import Runtime
 from potassium.serving.services import Plan
+from potassium.serving.slashes import HandlerRoute
 
 if TYPE_CHECKING:
     from potassium.jobs.service import JobService
@@ -99,7 +99,7 @@ class Assembly:
             self.endpoints[handler.path] = endpoint
             if is_background and self._plan.jobs is None:
                 self.keep_jobs(Jobs(), app)
-            route = Route(handler.path, endpoint, methods=["POST"], name=name_of(function))
+            route = HandlerRoute(handler.path, endpoint, name_of(function))
             app.router.routes.insert(len(self.handlers) - 1, route)
             return function
 

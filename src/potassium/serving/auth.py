@@ -1,46 +1,58 @@
 """Authentication with API keys."""
 
-import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from potassium.errors import Unauthorized, UsageError
+from potassium.errors import Unauthorized
+from potassium.http.owner import SCOPE_KEY
 from potassium.http.problem import problem_reply
 from potassium.http.request_id import request_id_of
+from potassium.serving.api_keys import ApiKeys, digest_of
 from potassium.serving.clients import KEY_OWNER
 from potassium.serving.fast_path import path_below_mount
+from potassium.serving.slashes import without_slash
 
-__all__ = ["ApiKeys", "check_keys"]
+__all__ = ["Authentication"]
 
-# For load balancers, which have no key.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/_k/warmup"})
+# For load balancers, which have no key. A route of the app's own, for another method, needs one.
+PROBES = {
+    "/healthz": ("GET", "HEAD"),
+    "/readyz": ("GET", "HEAD"),
+    "/_k/warmup": ("GET", "HEAD", "POST"),
+}
+
+NOBODY = "-"  # the owner of what comes without a key; no owner of a key has this name
 
 KEY_HEADERS = (b"x-api-key", b"x-banana-api-key")
 
 
-class ApiKeys:
+class Authentication:
     """ASGI middleware that answers 401 to requests without one of the keys.
 
     A key is read from ``Authorization: Bearer`` (RFC 6750), ``X-Api-Key`` or
     ``X-Banana-Api-Key``, and compared in constant time. Whether a path requires a key is decided
-    by the ASGI path, which the router goes by too. The scope gets a hash of the key, which tells
-    one client from another.
+    by the ASGI path, which the router goes by too. The owner of the key is noted in the ASGI
+    scope: it tells one client from another and, where jobs have owners, is the owner of its jobs.
     """
 
-    def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
         self._app = app
-        self._digests = [_digest(key.encode()) for key in keys]
+        self._owners = list(keys.owners.items())
+        self._have_tenants = keys.have_tenants
+        self._open_paths = {without_slash(path) for path in keys.open_paths}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        digest = self._right_key(scope)
-        if digest is not None or path_below_mount(scope) in OPEN_PATHS:
-            scope[KEY_OWNER] = digest
+        owner = self._owner(scope)
+        if owner is not None or self._is_open(scope):
+            scope[KEY_OWNER] = owner
+            if self._have_tenants:
+                scope[SCOPE_KEY] = owner or NOBODY
             await self._app(scope, receive, send)
             return
         if scope["type"] == "websocket":
@@ -50,48 +62,29 @@ class ApiKeys:
         error = Unauthorized("Send a valid API key, as Authorization: Bearer KEY.")
         await problem_reply(error, request_id).send(request_id, send)
 
-    def _right_key(self, scope: Scope) -> bytes | None:
-        """Return the digest of the first right key in the headers, or None."""
-        right = None
+    def _is_open(self, scope: Scope) -> bool:
+        path = path_below_mount(scope)
+        return scope.get("method") in PROBES.get(path, ()) or (
+            bool(self._open_paths) and without_slash(path) in self._open_paths
+        )
+
+    def _owner(self, scope: Scope) -> str | None:
+        """Return the owner of the first right key in the headers, or None."""
+        found: str | None = None
         for key in _keys_in(scope):
-            digest = _digest(key)
+            digest = digest_of(key)
             # Compare all of them, so that the timing does not reveal which one matched.
-            for known in self._digests:
-                if hmac.compare_digest(digest, known) and right is None:
-                    right = known
-        return right
+            for known, owner in self._owners:
+                if hmac.compare_digest(digest, known) and found is None:
+                    found = owner
+        return found
 
 
-def check_keys(keys: Iterable[str]) -> list[str]:
-    """Return the keys as a list.
-
-    Raises:
-        UsageError: a key cannot be sent in a header, or ``keys`` is a single string.
-
-    """
-    if isinstance(keys, str):
-        raise UsageError("api_keys must be a list of keys, not one string.")
-    keys = list(keys)
-    for key in keys:
-        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
-            raise UsageError("api_keys: a key must be a string of printable ASCII characters.")
-        if key != key.strip():
-            raise UsageError("api_keys: a key must not begin or end with whitespace.")
-    return keys
-
-
-def _keys_in(scope: Scope) -> list[bytes]:
-    keys = []
+def _keys_in(scope: Scope) -> Iterator[bytes]:
     for name, value in scope["headers"]:
         if name in KEY_HEADERS:
-            keys.append(value.strip())
+            yield value.strip()
         elif name == b"authorization":
             scheme, _, key = value.partition(b" ")
             if scheme.lower() == b"bearer":
-                keys.append(key.strip())
-    return keys
-
-
-def _digest(key: bytes) -> bytes:
-    """Return a hash of a key; hashes have equal lengths, so comparing them reveals no length."""
-    return hashlib.sha256(key).digest()
+                yield key.strip()

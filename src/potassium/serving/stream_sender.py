@@ -42,6 +42,7 @@ class StreamSender:
 
         Raises:
             PotassiumError: the stream's job was called off, or failed.
+            UnserializableOutput: the stream ends in the middle of a character.
             StreamBroken: the client has read nothing for ``stall_timeout``.
 
         """
@@ -49,6 +50,7 @@ class StreamSender:
         await self.begin()
         while (chunks := await self._take(stream)) is not None:
             await self._send_data(b"".join(chunks))
+        self._form.check_complete()
         await self._send_data(self._form.end, more=False)
 
     async def begin(self) -> None:

@@ -73,6 +73,7 @@ async def test_a_second_process_is_refused(sqlite: SqliteStore) -> None:
     )
     output, _ = await other.communicate()
     assert f"{sqlite._path} is in use by another process" in output.decode()
+    assert "uvicorn without --workers" in output.decode()
     await sqlite.submit(new_job())
 
 
@@ -129,8 +130,21 @@ async def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 async def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path, path: str) -> None:
     """The path is a folder, or has a file where a folder should be."""
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be opened for jobs"):
+    with pytest.raises(UsageError, match=r"cannot be opened for jobs.*Jobs\(path=None\)"):
         await SqliteStore(tmp_path / path).open()
+
+
+@pytest.mark.parametrize("name", ["", "jobs.db"])
+async def test_a_read_only_place_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Of the folder or of the file; the message says what to do."""
+    async with opened(tmp_path / "jobs.db"):
+        pass
+    locked = tmp_path / name
+    monkeypatch.setattr("os.access", lambda path, mode: path != locked)  # root may do anything
+    with pytest.raises(UsageError, match=rf"{locked} is read-only.*Jobs\(path=\.\.\.\)"):
+        await SqliteStore(tmp_path / "jobs.db").open()
 
 
 async def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +174,28 @@ async def test_an_older_file_is_brought_up_to_date(
         assert other.execute("SELECT * FROM second").fetchall() == [(1, 2)]
         assert other.execute("PRAGMA user_version").fetchone() == (len(scripts),)
     other.close()
+
+
+async def test_jobs_of_a_file_without_owners_are_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the first version keeps its jobs and their idempotency keys."""
+    path = tmp_path / "jobs.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(schema.MIGRATIONS[0])
+        old.execute(
+            "INSERT INTO jobs (seq, id, handler, request_id, priority, rank, attempts_limit,"
+            " created_at, idempotency_key, fingerprint, status, due_at, is_due, attempts, crashes)"
+            " VALUES (1, 'old', '/train', 'r', 1, 257, 1, 0, 'k', x'31', 'queued', 0, 1, 0, 0)"
+        )
+        old.execute("INSERT INTO inputs VALUES (1, '[]', x'')")
+        old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+    old.close()
+    async with opened(path) as store:
+        known = await store.submit(new_job(idempotency_key="k", fingerprint=b"1"))
+        assert (known.id, known.owner) == ("old", "")
+        assert await store.find(owner="a", limit=9) == []
 
 
 async def test_a_migration_that_fails_changes_nothing(

@@ -76,15 +76,16 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def _make_ready(path: Path) -> None:
-    """Create the folder; raise OSError if the file cannot be written.
+    """Create the folder; raise OSError if the file, or another beside it, cannot be written.
 
     aiosqlite does not wait for its thread if opening fails, so this is checked before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError("it is a directory")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError("it is not writable")
+    for one in (path.parent, path):
+        if one.exists() and not os.access(one, os.W_OK):
+            raise PermissionError(f"{one} is read-only")
 
 
 async def _refuse_foreign(connection: "Connection", path: Path) -> None:
@@ -118,8 +119,12 @@ def _refused(path: Path, error: Exception) -> UsageError:
     if code == sqlite3.SQLITE_BUSY:
         return UsageError(
             f"{path} is in use by another process; only one process at a time can use a file of "
-            "jobs."
+            "jobs. Start one worker (uvicorn without --workers), or give each process a file of "
+            "its own with Jobs(path=...)."
         )
     if code == sqlite3.SQLITE_NOTADB:
         return UsageError(f"{path} is not an SQLite database; choose another file for jobs.")
-    return UsageError(f"{path} cannot be opened for jobs: {error}")
+    return UsageError(
+        f"{path} cannot be opened for jobs: {error}. Name a file in a folder that can be written, "
+        "with Jobs(path=...), or keep jobs in memory, with Jobs(path=None)."
+    )

@@ -106,6 +106,15 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_delivery ON attempts (delivery_id);
 """
 
+_OWNERS = """
+ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+CREATE INDEX jobs_by_owner ON jobs (owner) WHERE owner <> '';
+CREATE INDEX jobs_by_owner_and_status ON jobs (owner, status) WHERE owner <> '';
+DROP INDEX jobs_by_key;
+CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, handler, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST]
+MIGRATIONS = [_FIRST, _OWNERS]

@@ -18,6 +18,8 @@ __all__ = [
     "ENDED",
     "EVENTS",
     "FIND",
+    "FIND_OWN",
+    "FIND_OWN_STATUS",
     "FIND_STATUS",
     "LAST_EVENT",
     "LEFT_BEHIND",
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 BY_ID = JOB + "WHERE jobs.id = ?"
-BY_KEY = JOB + "WHERE handler = ? AND idempotency_key = ?"
+BY_KEY = JOB + "WHERE owner = ? AND handler = ? AND idempotency_key = ?"
 COUNT = """
     SELECT coalesce(sum(jobs), 0) FROM counts
     WHERE status = :status AND (:handler IS NULL OR handler = :handler)
@@ -43,13 +45,25 @@ LAST_EVENT = """
     WHERE job = (SELECT seq FROM jobs WHERE id = ?)
 """
 
-_AFTER = """
-    AND seq < coalesce((SELECT seq FROM jobs WHERE id = :after),
+
+def _find(*columns: str) -> str:
+    """Return a statement for a page of the jobs in which these have the values that are bound."""
+    owned = "AND owner = :owner AND owner <> ''" if "owner" in columns else ""
+    return (
+        LIGHT_JOB
+        + f"""
+        WHERE {"".join(f"{column} = :{column} AND " for column in columns)}
+        seq < coalesce((SELECT seq FROM jobs WHERE id = :after {owned}),
                        CASE WHEN :after IS NULL THEN 9223372036854775807 ELSE 0 END)
-    ORDER BY seq DESC LIMIT :limit
-"""
-FIND = LIGHT_JOB + "WHERE true" + _AFTER
-FIND_STATUS = LIGHT_JOB + "WHERE status = :status" + _AFTER
+        {owned} ORDER BY seq DESC LIMIT :limit
+    """
+    )
+
+
+FIND = _find()
+FIND_STATUS = _find("status")
+FIND_OWN = _find("owner")
+FIND_OWN_STATUS = _find("owner", "status")
 
 BEFORE = """
     SELECT count(*) FROM jobs WHERE handler = :handler

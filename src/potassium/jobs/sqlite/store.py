@@ -71,7 +71,7 @@ class SqliteStore(SqliteDeliveries):
             stored = self._number(job)
             await self._open.add(stored)
             return stored
-        key = (job.handler, job.idempotency_key)
+        key = (job.owner, job.handler, job.idempotency_key)
 
         async def submit(db: "Connection") -> StoredJob:
             for row in await db.execute_fetchall(statements.BY_KEY, key):
@@ -88,13 +88,20 @@ class SqliteStore(SqliteDeliveries):
         return next(iter(await self._jobs(statements.BY_ID, (job_id,))), None)
 
     async def find(
-        self, *, status: Status | None = None, limit: int, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        owner: str | None = None,
+        limit: int,
+        after: str | None = None,
     ) -> Sequence[StoredJob]:
         """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it."""
-        parameters: dict[str, Any] = {"limit": limit, "after": after}
-        if status is None:
-            return await self._jobs(statements.FIND, parameters)
-        return await self._jobs(statements.FIND_STATUS, {**parameters, "status": status.value})
+        if owner is None:
+            statement = statements.FIND if status is None else statements.FIND_STATUS
+        else:
+            statement = statements.FIND_OWN if status is None else statements.FIND_OWN_STATUS
+        wanted = {"owner": owner, "status": status and status.value, "limit": limit, "after": after}
+        return await self._jobs(statement, wanted)
 
     async def position(self, job: StoredJob) -> int:
         """Return the position of a queued job among those of its handler, from 1.
