@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.job_bench import Bench, ended, submit
 from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response
 from potassium.jobs import executor
 from potassium.jobs.memory_store import MemoryStore
-from potassium.jobs.model import StoredJob
+from potassium.jobs.model import NewJob, StoredJob
 from potassium.testing import client
 
 ASYNC = {"Prefer": "respond-async"}
@@ -154,6 +155,41 @@ async def test_a_batched_handler_batches_jobs_with_direct_calls() -> None:
         assert [(await call).json() for call in calls] == [2, 3]
         assert [(await ended(http, job))["output"] for job in jobs] == [0, 1]
     assert sizes == [4]
+
+
+async def test_a_suspect_of_a_batched_handler_is_a_batch_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Direct calls that wait beside it are a batch of their own: nobody may die with it."""
+
+    class Suspicious(MemoryStore):
+        async def submit(self, job: NewJob) -> StoredJob:
+            return self._set(replace(await super().submit(job), is_suspect=True))
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", Suspicious)
+    bench = Bench()
+    batches: list[list[Any]] = []
+
+    @bench.app.handler("/batch", batch=Batch(max_size=4, max_delay=1.0))
+    def batch(cache: dict[str, Any], items: list[Any]) -> list[Any]:
+        batches.append(items)
+        return items
+
+    async with bench.client() as http:
+        held = asyncio.create_task(http.post("/gated", json="held"))
+        await bench.has_begun()
+        jobs = [await submit(http, "/batch", f"job {n}", **ASYNC) for n in range(2)]
+        services = bench.app._runtime.services
+        assert services is not None
+        assert services.jobs is not None
+        services.jobs._runner.wake(for_suspect=True)
+        calls = [asyncio.create_task(http.post("/batch", json=f"call {n}")) for n in range(2)]
+        await asyncio.sleep(0.02)
+        bench.gate.release()
+        for job in jobs:
+            await ended(http, job)
+        await asyncio.gather(held, *calls)
+    assert sorted(batches) == [["call 0", "call 1"], ["job 0"], ["job 1"]]
 
 
 async def test_a_run_that_takes_longer_than_its_timeout_fails() -> None:

@@ -269,6 +269,16 @@ async def failed_job(bench: ServiceBench) -> StoredJob:
     return job
 
 
+async def test_a_suspect_that_is_queued_again_runs() -> None:
+    """The runner, which had no suspects any more, looks for it."""
+    bench = ServiceBench()
+    async with bench.running() as service:
+        job = await failed_job(bench)
+        bench.store._set(replace(job, is_suspect=True))
+        await service.retry(job.id)
+        assert (await bench.begun()).job.id == job.id
+
+
 async def test_a_failed_job_is_queued_again() -> None:
     """It gets as many attempts as it had at first, and its next event; its watchers are woken."""
     bench = ServiceBench(attempts=3)

@@ -100,13 +100,12 @@ class Executor:
     async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
         argument = handler.bind(message)
         engine = self._engine
+        operation = handler.alone if attempt.job.is_suspect else handler.operation
         while True:
             if attempt.is_cancelled:
                 raise JobCancelled
             try:
-                job = engine.admit(
-                    handler.operation, argument, priority=Priority.LOW, origin=message
-                )
+                job = engine.admit(operation, argument, priority=Priority.LOW, origin=message)
             except QueueFull:
                 await asyncio.sleep(FULL)
                 continue

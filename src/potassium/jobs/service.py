@@ -241,7 +241,7 @@ class JobService:
         )
         if not did:
             raise JobHasEnded(f"Only a failed job can be retried; this one is {job.status}.")
-        self._runner.wake()
+        self._runner.wake(for_suspect=job.is_suspect)
         self.watch.tell(job_id)
         return await self.get(job_id)
 

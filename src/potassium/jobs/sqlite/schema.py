@@ -106,6 +106,11 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_delivery ON attempts (delivery_id);
 """
 
+# Of a queued job that is a suspect, is_due is 2: it is out of line, as it has to run alone.
+_SECOND = """
+ALTER TABLE jobs ADD COLUMN is_suspect INTEGER NOT NULL DEFAULT 0;
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST]
+MIGRATIONS = [_FIRST, _SECOND]
