@@ -473,7 +473,7 @@ async def test_a_result_that_no_store_can_keep_is_a_failure(
 
 
 async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx.Response]]:
-    """Fill the queue with direct calls, so that a job that is claimed finds no room."""
+    """Fill the queue with direct calls; all but three are refused."""
     calls = []
     for number in range(6):
         calls.append(asyncio.create_task(http.post("/gated", json=number)))
@@ -482,25 +482,79 @@ async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx
     return calls
 
 
-async def test_a_job_waits_for_room_that_direct_calls_have_taken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A full queue does not count as a failure of the job."""
-    monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
+async def test_a_job_enters_a_queue_that_direct_calls_have_filled() -> None:
+    """It begins behind those that wait, before any that comes later."""
     bench = Bench(limits=Limits(queue_size=2))
     async with bench.client() as http:
         calls = await fill(bench, http)
         job = await submit(http, "/short", "job")
         await asyncio.sleep(0.01)
+        bench.gate.release()
+        await bench.has_begun()
+        await asyncio.sleep(0.01)
+        calls.append(asyncio.create_task(http.post("/gated", json="late")))
+        await asyncio.sleep(0.01)
         bench.gate.release(6)
         document = await ended(http, job)
         assert (document["status"], document["attempts"]) == ("succeeded", 1)
-        assert {(await call).status_code for call in calls} == {200, 503}
+        codes = [(await call).status_code for call in calls]
+        assert codes == [200, 200, 200, 503, 503, 503, 200]
+    assert bench.ran == [0, 1, 2, "job", "late"]
 
 
-async def test_a_job_that_waits_for_room_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_take_no_places_of_direct_calls() -> None:
+    """A batch of jobs waits in the queue of the engine; as many calls as ever fit beside it."""
+    bench = Bench(limits=Limits(queue_size=2))
+
+    @bench.app.handler("/batch", batch=Batch(max_size=8))
+    def batch(cache: dict[str, Any], items: list[Any]) -> list[Any]:
+        return items
+
+    async with bench.client() as http:
+        calls = [asyncio.create_task(http.post("/gated", json=0))]
+        await bench.has_begun()
+        jobs = [await submit(http, "/batch", number, **ASYNC) for number in range(8)]
+        await asyncio.sleep(0.01)
+        calls += [asyncio.create_task(http.post("/gated", json=number)) for number in (1, 2)]
+        await asyncio.sleep(0.01)
+        bench.gate.release(3)
+        assert [(await call).status_code for call in calls] == [200, 200, 200]
+        for job in jobs:
+            assert (await ended(http, job))["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": Batch(max_size=8)}], ids=["plain", "batched"])
+async def test_jobs_whose_results_pile_up_are_claimed_no_further(options: Any) -> None:
+    """The thread goes on while results are finished in the pool, but not without end."""
+    bench = Bench()
+    finished = threading.Semaphore(0)
+    begun: list[Any] = []
+
+    def finish(result: Any) -> Any:
+        finished.acquire(timeout=10)
+        return result
+
+    def handler(cache: dict[str, Any], given: Any) -> Any:
+        begun.extend(given if options else [given])
+        return given
+
+    handler.__annotations__["given"] = list[Any] if options else Any
+    bench.app.background("/finished", finish=finish, **options)(handler)
+
+    async with bench.client() as http:
+        jobs = await asyncio.gather(*(submit(http, "/finished", n) for n in range(400)))
+        for _ in range(20):  # so that the jobs are known to be short
+            finished.release()
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.3)
+        assert len(begun) <= executor.MOST_CLAIMED + 20
+        finished.release(400)
+        for job in jobs:
+            assert (await ended(http, job))["status"] == "succeeded"
+
+
+async def test_a_job_that_waits_for_direct_calls_is_cancelled() -> None:
     """The job never begins."""
-    monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
     bench = Bench(limits=Limits(queue_size=2))
     async with bench.client() as http:
         calls = await fill(bench, http)

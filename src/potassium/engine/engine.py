@@ -120,7 +120,7 @@ class Engine:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""
         return await self.outcome(self.admit(operation, argument, **options))
 
-    def admit(
+    def admit(  # noqa: PLR0913 - what a call may be like
         self,
         operation: Operation,
         argument: Any,
@@ -128,6 +128,7 @@ class Engine:
         deadline: float | None = None,
         priority: Priority = Priority.NORMAL,
         origin: Any = None,
+        is_background: bool = False,
     ) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
@@ -136,7 +137,7 @@ class Engine:
 
         Raises:
             DeadlineExceeded: the deadline has already passed.
-            QueueFull: the maximum number of jobs is waiting.
+            QueueFull: the maximum number of jobs is waiting; never raised for a background job.
             Unavailable: the engine is not READY.
 
         """
@@ -151,6 +152,8 @@ class Engine:
             origin,
             self._open_stream if operation.concurrency is None else None,
         )
+        if is_background:
+            job.is_background = True
         if deadline is not None:
             self._set_timer(job, deadline)
         try:

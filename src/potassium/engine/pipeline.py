@@ -83,7 +83,7 @@ class Pipeline:
         """Queue a new job, or pass it to the pool first if it has to be prepared.
 
         Raises:
-            asyncio.QueueFull: the maximum number of jobs is waiting.
+            asyncio.QueueFull: the maximum number of jobs is waiting; never for a background job.
 
         """
         operation = job.operation
@@ -95,10 +95,12 @@ class Pipeline:
             self.pool.prepare(job)
             return
         lane = self.lanes.get(operation)
-        if lane is not None:
-            lane.jobs.put_nowait(job)
+        jobs = self.jobs if lane is None else lane.jobs
+        if job.is_background:
+            jobs.put_reserved(job)
         else:
-            self.jobs.put_nowait(job)
+            jobs.put_nowait(job)
+        if lane is None:
             self.dispatcher.wake()
 
     def discard(self, job: Job) -> None:

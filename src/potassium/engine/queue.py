@@ -20,7 +20,8 @@ class Capacity:
 
     A job waits from its admission until the thread begins its group: while it is prepared, while it
     is queued, and also while it is in the GPU thread's inbox behind the group that runs. It counts
-    again while its result is finished in the side pool.
+    again while its result is finished in the side pool. Background jobs do not count: they are few,
+    see ``jobs.executor``, and neither take places of direct calls nor wait for one.
     """
 
     __slots__ = ("limit", "waiting")
@@ -30,8 +31,8 @@ class Capacity:
         self.waiting = 0
 
     def enter(self, job: Job) -> None:
-        """Count ``job`` as waiting."""
-        if not job.has_place:
+        """Count ``job`` as waiting, unless it is in the background."""
+        if not job.has_place and not job.is_background:
             job.has_place = True
             self.waiting += 1
 
@@ -53,8 +54,10 @@ class JobQueue(asyncio.Queue[Job]):
     ``put_nowait`` raises ``asyncio.QueueFull`` when the capacity is used up. Without priorities,
     jobs are in order of admission. With them, jobs of higher priority overtake others, up to a
     point: a normal job is overtaken by fewer later ones than the capacity, a low job by fewer
-    than twice as many, a high one by none. So none starves. Background jobs have low priority,
-    with priorities or without. Belongs to the event loop.
+    than twice as many, a high one by none. So none starves. Belongs to the event loop.
+
+    Background jobs have low priority, with priorities or without. Without, no more direct calls go
+    before one than the capacity, those included that already wait when it comes.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class JobQueue(asyncio.Queue[Job]):
 
     def full(self) -> bool:
         """Return whether the maximum number of jobs is waiting, in all queues together."""
-        return self._capacity.waiting >= self._capacity.limit
+        return self._capacity.waiting >= self._capacity.limit and not self._takes_any
 
     def reserve(self, job: Job) -> None:
         """Give ``job`` its place; it is queued once it is prepared.
@@ -93,15 +96,18 @@ class JobQueue(asyncio.Queue[Job]):
             asyncio.QueueFull: the maximum number of jobs is waiting.
 
         """
-        if self.full():
+        if self.full() and not job.is_background:
             raise asyncio.QueueFull
         self._rank(job)
         self._capacity.enter(job)
 
     def put_reserved(self, job: Job) -> None:
-        """Queue ``job``, for which a place is reserved."""
-        self._capacity.leave(job)
-        self.put_nowait(job)
+        """Queue ``job``, which has its place, or needs none because it is in the background."""
+        self._takes_any = True
+        try:
+            self.put_nowait(job)
+        finally:
+            self._takes_any = False
 
     def discard(self, job: Job) -> None:
         """Free the place of ``job``, and take it out of the queue if it is queued."""
@@ -112,8 +118,9 @@ class JobQueue(asyncio.Queue[Job]):
     def pop(self, queue: OperationQueue) -> Job:
         """Take the first job out of ``queue``, which must not be empty."""
         job = queue.pop()
-        job.has_place = False
-        self._capacity.waiting -= 1
+        if job.has_place:
+            job.has_place = False
+            self._capacity.waiting -= 1
         return job
 
     def _rank(self, job: Job) -> None:
@@ -122,18 +129,21 @@ class JobQueue(asyncio.Queue[Job]):
         if self._priorities:
             overtakers = (Priority.HIGH - job.priority) * self._capacity.limit
             job.rank = (self._admitted + overtakers) << 64 | self._admitted  # no two are the same
-        elif job.priority < Priority.NORMAL:  # in the background
-            job.rank = self._admitted + self._capacity.limit + 0.5
+        elif job.is_background:
+            overtakers = max(0, self._capacity.limit - self._capacity.waiting)
+            job.rank = self._admitted + overtakers + 0.5
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._queues: dict[Operation, OperationQueue] = {}
         self._admitted = 0
+        self._takes_any = False
 
     def _put(self, item: Job) -> None:
         if not item.rank:
             self._rank(item)
-        item.has_place = True
-        self._capacity.waiting += 1
+        if not item.has_place and not item.is_background:
+            item.has_place = True
+            self._capacity.waiting += 1
         operation = item.operation
         queue = self._queues.get(operation)
         if queue is None:

@@ -15,7 +15,6 @@ from potassium.errors import (
     MalformedJSON,
     OutOfMemory,
     PotassiumError,
-    QueueFull,
     UnserializableOutput,
     WorkerFailed,
 )
@@ -32,12 +31,14 @@ __all__ = ["Executor"]
 
 LONGEST_OUTPUT = 500_000_000  # bytes; SQLite would reject 1e9 bytes at every attempt
 
-FULL = 0.05  # seconds until the next try, if direct calls have filled the queue
-
 # Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take this
 # long together.
 AHEAD = 0.2  # seconds
 MOST_AHEAD = 64  # jobs
+
+# Jobs that have begun may be in the side pool, while the thread goes on to the next ones. How many
+# are claimed in all is bounded, as they are in memory.
+MOST_CLAIMED = 256  # jobs, or two batches if those are more
 SHORTEST = 1e-6  # seconds
 SLACK = 0.001  # seconds
 
@@ -46,10 +47,10 @@ class Executor:
     """Runs jobs on the engine, among the direct calls.
 
     Jobs wait in the store. Of those that have not begun, only a few wait in the engine's queue:
-    enough to fill a batch, or a fraction of a second of short ones. There they have low priority:
-    direct calls overtake them, but no more of them than the queue holds. So a direct call waits
-    only for the job that runs, or for its own batch, and a job in the engine's queue waits for no
-    more direct calls than the queue holds.
+    enough to fill a batch, or a fraction of a second of short ones. There they take no places of
+    direct calls, which go before them, but no more of them than the queue holds. So a direct call
+    waits only for the job that runs, or for its own batch, and a job in the engine's queue begins
+    within a bounded time, however many direct calls want a place.
 
     Args:
         handlers: the handlers of the jobs, by path.
@@ -87,7 +88,7 @@ class Executor:
         return Failed(reply.body, may_retry=_may_retry(failure, reply))
 
     async def _call(self, handler: Handler, message: Message, attempt: Attempt) -> Outcome:
-        job = await self._admit(handler, message, attempt)
+        job = self._admit(handler, message, attempt)
         outcome = await self._engine.outcome(job)
         if type(outcome) is Stream:
             done = Done(await self._collect(outcome, attempt))
@@ -97,20 +98,17 @@ class Executor:
             raise UnserializableOutput(f"The result is longer than {LONGEST_OUTPUT} bytes.")
         return done
 
-    async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
-        argument = handler.bind(message)
+    def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
+        if attempt.is_cancelled:
+            raise JobCancelled
         engine = self._engine
-        operation = handler.alone if attempt.job.is_suspect else handler.operation
-        while True:
-            if attempt.is_cancelled:
-                raise JobCancelled
-            try:
-                job = engine.admit(operation, argument, priority=Priority.LOW, origin=message)
-            except QueueFull:
-                await asyncio.sleep(FULL)
-                continue
-            break
-        job.is_background = True
+        job = engine.admit(
+            handler.alone if attempt.job.is_suspect else handler.operation,
+            handler.bind(message),
+            priority=Priority.LOW,
+            origin=message,
+            is_background=True,
+        )
         attempt.on_cancel = lambda: engine.call_off(job, JobCancelled())
         attempt.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
         timeout = handler.options.get("timeout")
@@ -150,14 +148,16 @@ class _Lane:
         """Return how many more jobs may be claimed."""
         first = self._operations[0]
         if first.batching is not None:
-            return first.batching.rule.max_size - waiting
+            size = first.batching.rule.max_size
+            return min(size - waiting, max(MOST_CLAIMED, 2 * size) - claimed)
         means = [operation.service_time.mean for operation in self._operations]
         slowest = max((mean for mean in means if mean is not None), default=inf)
         ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
         # Under load, the loop may take many times as long to get here as the job takes.
         if quiet > (2 * slowest + SLACK if claimed else AHEAD):
             ahead = 0  # what runs is not a short job, or may not be one
-        return max(ahead - waiting, (first.concurrency or 1) - claimed)
+        more = min(ahead - waiting, MOST_CLAIMED - claimed)
+        return max(more, (first.concurrency or 1) - claimed)
 
 
 def _lanes(handlers: Iterable[Handler]) -> list[_Lane]:
