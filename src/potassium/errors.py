@@ -15,7 +15,7 @@ PotassiumError
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
-    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory
+    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory, TooManyWatchers
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -44,6 +44,7 @@ __all__ = [
     "Starting",
     "StoreFailed",
     "StreamBroken",
+    "TooManyWatchers",
     "Unauthorized",
     "Unavailable",
     "UnserializableOutput",
@@ -63,10 +64,11 @@ class PotassiumError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    default_detail: ClassVar[str] = ""
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or self.default_detail
+        super().__init__(self.detail)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -190,9 +192,7 @@ class JobCancelled(PotassiumError):
 
     status = 499
     code = "job_cancelled"
-
-    def __init__(self, detail: str = "The job was cancelled.") -> None:
-        super().__init__(detail)
+    default_detail = "The job was cancelled."
 
 
 class ClientLeft(PotassiumError):
@@ -237,9 +237,7 @@ class DeadlineExceeded(PotassiumError):
 
     status = 504
     code = "deadline_exceeded"
-
-    def __init__(self, detail: str = "The call did not finish in time.") -> None:
-        super().__init__(detail)
+    default_detail = "The call did not finish in time."
 
 
 class Unavailable(PotassiumError):
@@ -248,7 +246,7 @@ class Unavailable(PotassiumError):
     status = 503
     code = "unavailable"
 
-    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+    def __init__(self, detail: str = "", retry_after: int | None = None) -> None:
         """Take ``retry_after``, seconds after which a retry may help, or None."""
         super().__init__(detail)
         self.retry_after = retry_after
@@ -281,15 +279,19 @@ class WorkerFailed(Unavailable):
     """The GPU thread is unusable. A retry does not help: the process must be restarted."""
 
     code = "worker_failed"
-
-    def __init__(self, detail: str = "The model can no longer be served.") -> None:
-        super().__init__(detail)
+    default_detail = "The model can no longer be served."
 
 
 class StoreFailed(Unavailable):
     """Background jobs cannot be stored or read now, for example because the disk is full."""
 
     code = "store_failed"
+
+
+class TooManyWatchers(Unavailable):
+    """As many clients follow background jobs as ``Jobs(max_watchers=)`` allows."""
+
+    code = "too_many_watchers"
 
 
 class OutOfMemory(Unavailable):

@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, store: FlakyStore) -> None:
         self.store = store
-        self.watch = Watch()
+        self.watch = Watch(100)
 
     async def claim(self) -> Attempt:
         await self.store.submit(new_job(id="job"))

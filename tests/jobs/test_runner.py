@@ -32,7 +32,7 @@ class Bench:
         self.now = NOW
         self.store = FlakyStore()
         self.work = FakeWork(*lanes)
-        self.watch = Watch()
+        self.watch = Watch(100)
         self.webhooks = FakeWebhooks()
         self.runner = self.new_runner()
 

@@ -143,6 +143,19 @@ async def test_who_waits_gets_the_job_when_it_has_ended() -> None:
         assert (await waiting).status is Status.SUCCEEDED
 
 
+async def test_who_waits_for_a_job_in_the_queue_is_told_of_its_end() -> None:
+    """It ends there if somebody cancels it."""
+    bench = ServiceBench()
+    async with bench.running() as service:
+        await bench.submit()
+        job = await bench.submit()
+        waiting = asyncio.create_task(service.wait(job.id, 60))
+        await asyncio.sleep(0.001)
+        await service.cancel(job.id)
+        async with asyncio.timeout(5):
+            assert (await waiting).status is Status.CANCELLED
+
+
 async def test_who_has_waited_long_enough_gets_the_job_as_it_is() -> None:
     """This includes a caller that does not wait at all."""
     bench = ServiceBench()

@@ -33,7 +33,7 @@ class Server:
         self.work = FakeWork(
             FakeLane("/train", places=self.places), FakeLane("/async", places=self.places)
         )
-        self.watch = Watch()
+        self.watch = Watch(100)
         settlement = Settlement(
             self.store, FakeTerms(0.0, lambda _: []), FakeWebhooks(), self.watch, clock=lambda: NOW
         )

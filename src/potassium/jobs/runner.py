@@ -229,7 +229,7 @@ class Runner:
             )
         finally:
             leave()
-            self._watch.tell(job.id)
+            self._watch.tell_end(job.id)
 
     def _moved(self, lane: Lane) -> None:
         self._moved_at[lane] = time.monotonic()

@@ -109,7 +109,7 @@ class Settlement:
             deliveries=deliveries,
         )
         if did:
-            self._watch.tell(job.id)
+            self._watch.tell_end(job.id)
             if deliveries:
                 self._webhooks.wake()
         return did
