@@ -1,9 +1,11 @@
 """Running background jobs beside direct calls, and their outcomes."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -15,7 +17,10 @@ import pytest
 from support.job_bench import Bench, ended, submit
 
 from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response
+from potassium.errors import DeadlineExceeded, InvalidInput, StoreFailed
+from potassium.http.message import Message
 from potassium.jobs import executor
+from potassium.jobs.attempt import Attempt
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import NewJob, StoredJob
 from potassium.testing import client
@@ -344,8 +349,113 @@ async def test_progress_is_shown_and_checked(app: Potassium) -> None:
     async with client(app) as http:
         good = await ended(http, await submit(http, "/", {"share": 0.25}))
         bad = await ended(http, await submit(http, "/", {"share": 25}))
-    assert (good["status"], good["progress"], good["message"]) == ("succeeded", 0.25, "on the way")
+    assert (good["status"], good["progress"], good["message"]) == ("succeeded", 1, "on the way")
     assert (bad["status"], bad["progress"]) == ("failed", None)
+
+
+async def test_the_progress_of_a_success_is_1(app: Potassium) -> None:
+    """Whether its handler reports progress or not; of a failure, it stays as it was."""
+
+    @app.background
+    def handler(cache: dict[str, Any], request: Request) -> Any:
+        if request.json["reports"]:
+            request.progress(0.25)
+        if request.json["fails"]:
+            raise HTTPException(404)
+
+    async with client(app) as http:
+        shown = [
+            (await ended(http, await submit(http, "/", {"reports": reports, "fails": fails})))
+            for reports in (False, True)
+            for fails in (False, True)
+        ]
+    assert [one["progress"] for one in shown] == [1, None, 1, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("fault", "logged", "is_traced"),
+    [
+        (ValueError("no"), "handler_error", True),
+        (HTTPException(404, "never"), "not_found", True),
+        (HTTPException(204), "handler_error", True),
+        (Response(status=409, json={}), "conflict", True),
+        (InvalidInput("not this"), "invalid_input: not this", False),
+        (DeadlineExceeded(), "deadline_exceeded: The call did not finish in time.", False),
+        (b"bytes", "unserializable_output", True),
+    ],
+)
+async def test_every_failed_attempt_is_logged_with_the_id_of_its_job(
+    app: Potassium, caplog: pytest.LogCaptureFixture, fault: Any, logged: str, is_traced: bool
+) -> None:
+    """Also one that a direct call's client would be told of: nobody waits for the answer."""
+
+    @app.background(attempts=1)
+    def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert document["error"]["code"] == logged.partition(":")[0]
+    [record] = caplog.records
+    request_id = document["error"]["request_id"]
+    assert record.getMessage() == (
+        f"/ failed: {logged} (job {document['id']}, attempt 1 of 1, request {request_id})"
+    )
+    assert (record.__dict__["job_id"], record.levelno) == (document["id"], logging.ERROR)
+    assert bool(record.exc_info and record.exc_info[1]) is is_traced
+
+
+async def test_a_job_that_failed_holds_on_to_nothing(app: Potassium) -> None:
+    """Its input and what its handler made of it are freed at once, not at the next collection."""
+    made: list[weakref.ref[Any]] = []
+
+    class Item(pydantic.BaseModel):
+        n: int
+
+    class Fault(Exception):
+        """Refers to what it was raised about, as many do."""
+
+    @app.background("/plain")
+    def plain(cache: dict[str, Any], item: Item) -> Any:
+        made.append(weakref.ref(item))
+        raise HTTPException(422) from Fault(item)
+
+    @app.background("/async")
+    async def on_loop(cache: dict[str, Any], item: Item) -> Any:
+        made.append(weakref.ref(item))
+        raise Fault(item)
+
+    @app.background("/stream")
+    def stream(cache: dict[str, Any], item: Item) -> Any:
+        made.append(weakref.ref(item))
+        yield 1
+        raise Fault(item)
+
+    @app.handler("/batch", batch=Batch(max_size=2))
+    def batch(cache: dict[str, Any], items: list[Item]) -> Any:
+        made.append(weakref.ref(items[0]))
+        raise Fault(items)
+
+    def left() -> set[int]:
+        kinds = (Message, Attempt)
+        return {id(one) for one in gc.get_objects() if type(one) in kinds}
+
+    logging.disable()  # pytest keeps what is logged
+    gc.collect()
+    gc.disable()
+    before = left()
+    try:
+        async with client(app) as http:
+            for path in ("/plain", "/async", "/stream", "/batch"):
+                document = await ended(http, await submit(http, path, {"n": 1}, **ASYNC))
+                assert document["status"] == "failed"
+                assert left() - before == set(), path
+                assert [one() for one in made] == [None] * len(made), path
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
 
 
 async def test_a_message_of_progress_has_to_be_text(app: Potassium) -> None:
@@ -418,6 +528,40 @@ async def test_a_stream_ends_as_soon_as_it_is_cancelled(
     assert (document["status"], document["error"]["code"]) == ("cancelled", "job_cancelled")
     assert closed == [True]
     assert not caplog.records
+
+
+async def test_a_stream_without_an_end_is_cancelled_while_the_store_fails(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it yields does not pile up in memory meanwhile: the generator waits."""
+    monkeypatch.setattr("potassium.jobs.attempt.MOST_UNSAVED", 10)
+    attempts: list[Attempt] = []
+
+    class FullStore(MemoryStore):
+        async def note(self, *args: Any, **options: Any) -> None:
+            raise StoreFailed("The disk is full.")
+
+    class Watched(Attempt):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            attempts.append(self)
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", FullStore)
+    monkeypatch.setattr("potassium.jobs.runner.Attempt", Watched)
+
+    @app.background
+    def handler(cache: dict[str, Any], json_in: Any) -> Iterator[str]:
+        while True:
+            yield "x" * 10_000
+
+    async with client(app) as http:
+        job = await submit(http, "/", {})
+        await asyncio.sleep(0.2)
+        [attempt] = attempts
+        assert len(attempt._events) <= 10
+        assert (await http.delete(f"/jobs/{job['id']}")).status_code == 202
+        async with asyncio.timeout(0.8):  # before the store is asked again
+            assert (await ended(http, job))["status"] == "cancelled"
 
 
 async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:

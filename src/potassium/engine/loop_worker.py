@@ -57,7 +57,9 @@ class LoopWorker:
             return
         # A task of its own, so that a caller that leaves can call off this job alone, and a
         # handler that cancels itself does not end the lane.
-        task = asyncio.get_running_loop().create_task(self._outcome(job), context=job.context)
+        # In a copy of the job's context, in which the handler may keep what refers to the job.
+        run, context = self._outcome(job), job.context.copy()
+        task = asyncio.get_running_loop().create_task(run, context=context)
         job.interrupt = task.cancel
         try:
             await asyncio.wait({task})
@@ -71,6 +73,7 @@ class LoopWorker:
         self._operation.service_time.add(self._clock() - started)
 
     def _end(self, job: Job, outcome: object) -> None:
+        job.interrupt = None  # the task, which is over
         if job.stream is not None:
             job.drop_input()
             job.stream.end(outcome if isinstance(outcome, Failure) else None)

@@ -1,6 +1,7 @@
 """Runs background jobs as calls of their handlers on the engine."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from math import inf
@@ -15,19 +16,22 @@ from potassium.errors import (
     MalformedJSON,
     OutOfMemory,
     PotassiumError,
+    Unavailable,
     UnserializableOutput,
     WorkerFailed,
 )
 from potassium.handlers.handler import Handler
 from potassium.http.codec import decode
 from potassium.http.message import Message
-from potassium.http.problem import failure_reply, internal
+from potassium.http.problem import answered, internal, problem_reply
 from potassium.http.reply import OwnReply, Reply
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
 
 __all__ = ["Executor"]
+
+INTERNAL = HTTPStatus.INTERNAL_SERVER_ERROR
 
 LONGEST_OUTPUT = 500_000_000  # bytes; SQLite would reject 1e9 bytes at every attempt
 
@@ -41,6 +45,8 @@ MOST_AHEAD = 64  # jobs
 MOST_CLAIMED = 256  # jobs, or two batches if those are more
 SHORTEST = 1e-6  # seconds
 SLACK = 0.001  # seconds
+
+logger = logging.getLogger("potassium.jobs")
 
 
 class Executor:
@@ -79,13 +85,22 @@ class Executor:
             is_ending = self._engine.lifecycle.state is not State.READY
             if is_ending and isinstance(error, Draining | WorkerFailed):
                 return NotDone()
-            failure = error
+            return self._failed(error, attempt)
         except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
-            failure = internal(error)
-        reply = failure_reply(failure, handler.path, message.id, debug=self._debug)
-        if isinstance(failure, JobCancelled):
-            return Cancelled(reply.body)
-        return Failed(reply.body, may_retry=_may_retry(failure, reply))
+            return self._failed(internal(error), attempt)
+
+    def _failed(self, error: PotassiumError, attempt: Attempt) -> Outcome:
+        request_id = attempt.job.request_id
+        reply = problem_reply(answered(error), request_id, debug=self._debug)
+        if not reply.body:  # of a status that has none, such as 204
+            reply = problem_reply(error, request_id, debug=self._debug)
+        if isinstance(error, JobCancelled):
+            outcome: Outcome = Cancelled(reply.body)
+        else:
+            _log(error, attempt, reply)
+            outcome = Failed(reply.body, may_retry=_may_retry(error, reply))
+        _drop_tracebacks(error)
+        return outcome
 
     async def _call(self, handler: Handler, message: Message, attempt: Attempt) -> Outcome:
         job = self._admit(handler, message, attempt)
@@ -129,6 +144,7 @@ class Executor:
     async def _collect(self, stream: Stream[Job], attempt: Attempt) -> bytes:
         """Return a JSON list of all chunks; report each one as it arrives."""
         chunks: list[bytes] = []
+        stream.on_called_off = attempt.interrupt
         try:
             while (some := await stream.take()) is not None:
                 for chunk in some:
@@ -136,6 +152,7 @@ class Executor:
                     await attempt.chunk(chunk)
         finally:
             self._engine.release(stream)
+            stream.on_called_off = stream.failure = None  # it is in a cycle with its job
         return b"[%b]" % b",".join(chunks)
 
 
@@ -191,8 +208,43 @@ def _done(reply: Reply) -> Done:
     return Done(reply.body)
 
 
+def _log(error: PotassiumError, attempt: Attempt, reply: Reply) -> None:
+    """Log a failed attempt, whatever its status: no client gets the answer now.
+
+    What the error says of itself needs no traceback.
+    """
+    job, cause = attempt.job, error.__cause__
+    is_told = isinstance(error, Unavailable | DeadlineExceeded) or error.status < INTERNAL
+    code = decode(reply.body)["code"]
+    logger.error(
+        "%s failed: %s (job %s, attempt %d of %d, request %s)",
+        job.handler,
+        f"{code}: {error.detail}" if is_told else code,
+        job.id,
+        job.attempts,
+        job.attempts_limit,
+        job.request_id,
+        exc_info=cause or (None if is_told else error),
+        extra={"request_id": job.request_id, "handler": job.handler, "job_id": job.id},
+    )
+
+
+def _drop_tracebacks(error: BaseException) -> None:
+    """Free what an error was raised over, now that it is logged.
+
+    The frames of its traceback refer to the job, which refers to the error: such a cycle stays
+    until the next garbage collection, and with it all that the job worked on.
+    """
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:
+        chain.append(one)
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+
+
 def _may_retry(error: PotassiumError, reply: Reply) -> bool:
     """Return whether the same call may succeed another time."""
     if isinstance(error, UnserializableOutput):
         return False
-    return isinstance(error, OutOfMemory) or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, OutOfMemory) or reply.status >= INTERNAL

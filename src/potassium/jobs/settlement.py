@@ -163,11 +163,10 @@ class Settlement:
         error: bytes | None = None,
     ) -> None:
         events = await attempt.finish({"status": status.value, "attempts": attempt.job.attempts})
-        await self._insist(
-            lambda: self.end(
-                attempt.told.cleared(), status, output=output, error=error, events=events
-            )
-        )
+        job = attempt.told.cleared()
+        if status is Status.SUCCEEDED:
+            job = replace(job, progress=1.0)
+        await self._insist(lambda: self.end(job, status, output=output, error=error, events=events))
 
     async def _put_back(
         self,
