@@ -121,6 +121,7 @@ def test_what_may_be_sent_ahead_is_a_number_of_bytes(name: str, value: Any) -> N
         *(({"expire_after": value}, "expire_after") for value in (0, -1, "8", True, inf, nan)),
         *(({"attempts": value}, "attempts") for value in (*IMPOSSIBLE, 0, 1.5)),
         *(({"backoff": value}, "backoff") for value in (*IMPOSSIBLE, 0)),
+        *(({"max_watchers": value}, "max_watchers") for value in (*IMPOSSIBLE, 0, 1.5)),
     ],
 )
 def test_jobs_that_cannot_be_fail_when_they_are_written(
@@ -134,7 +135,12 @@ def test_jobs_that_cannot_be_fail_when_they_are_written(
 def test_the_defaults_of_jobs_are_the_documented_ones() -> None:
     """Jobs are kept for a day in a file in .potassium, never expire, and are attempted once."""
     assert Jobs() == Jobs(
-        path=".potassium/jobs.db", keep_for=86_400, expire_after=None, attempts=1, backoff=1
+        path=".potassium/jobs.db",
+        keep_for=86_400,
+        expire_after=None,
+        attempts=1,
+        backoff=1,
+        max_watchers=1000,
     )
 
 

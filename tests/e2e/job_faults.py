@@ -15,6 +15,8 @@ ENDED_BY_KILL = -9  # exit status
 SOURCE = (
     IMPORTS
     + """
+import asyncio
+
 app = Potassium("server", limits=Limits(grace_period=float(os.environ.get("GRACE", "20"))))
 
 
@@ -40,6 +42,21 @@ def kills_often(cache, json_in):
     note(json_in["name"])
     time.sleep(0.3)  # for the 202 to be sent
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.handler("/batch", batch=Batch(max_size=8))
+def batch(cache, items: list[dict]):
+    note(f"batch {[item['number'] for item in items]}")
+    if any(item["kills"] for item in items):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [item["number"] for item in items]
+
+
+@app.background("/long")
+async def long(cache, json_in):
+    while not os.path.exists(json_in["gate"]):
+        await asyncio.sleep(0.005)
+    return "long"
 
 
 @app.background("/fails", attempts=4, backoff=0.2)

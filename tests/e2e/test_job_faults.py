@@ -68,6 +68,37 @@ def test_a_job_that_takes_the_server_down_is_given_up(
     assert end_of(server, submit(server, "/echo", {"a": 1}))["output"] == {"a": 1}
 
 
+def test_one_job_that_takes_the_server_down_fails_alone(
+    start: Start, tmp_path: Path, name: str, gate: Path
+) -> None:
+    """The seven of its batch, and an async job beside them, run alone after the crash, and succeed.
+
+    The culprit fails after three crashes while it ran alone, beside the first one.
+    """
+    server, others = start(SOURCE), tmp_path / "others"
+    held = submit(server, "/hold", call(name, gate))
+    reaches(server, held, "running")
+    long = submit(server, "/long", {"gate": str(others)})
+    prefer = {"Prefer": "respond-async"}
+    jobs = [
+        submit(server, "/batch", {"number": n, "kills": n == 3}, prefer) | {"handler": "/batch"}
+        for n in range(8)
+    ]
+    gate.touch()
+    server.process.wait(10)
+    others.touch()
+    for _ in range(3):
+        assert run_to_its_end(tmp_path).returncode == ENDED_BY_KILL
+    server = start(SOURCE)
+    ended = [end_of(server, job) for job in jobs]
+    assert (ended[3]["status"], ended[3]["error"]["code"]) == ("failed", "interrupted")
+    assert [job.get("output") for job in ended if job is not ended[3]] == [0, 1, 2, 4, 5, 6, 7]
+    assert (end_of(server, long)["output"], end_of(server, held)["output"]) == ("long", name)
+    batches = events(server, "batch")
+    assert batches[0] == f"batch {list(range(8))}"
+    assert batches[1:] == [f"batch [{n}]" for n in (0, 1, 2, 3, 3, 3, 4, 5, 6, 7)]
+
+
 def test_a_second_process_on_the_same_file_is_told_so(start: Start, tmp_path: Path) -> None:
     """The second process names the file and ends; the first one goes on undisturbed."""
     server = start(SOURCE)

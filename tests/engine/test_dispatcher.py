@@ -27,8 +27,8 @@ class FakeRunner:
 class Bench:
     """A dispatcher between a real queue and a fake thread."""
 
-    def __init__(self) -> None:
-        self.capacity = Capacity(LIMIT)
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.capacity = Capacity(limit)
         self.queue = JobQueue(self.capacity)
         self.runner = FakeRunner()
         self.now = 0.0
@@ -206,12 +206,38 @@ def put_background(bench: Bench, operation: Operation, argument: object) -> None
     future = asyncio.get_running_loop().create_future()
     job = Job(operation, argument, future, priority=Priority.LOW)
     job.is_background = True
-    bench.queue.put_nowait(job)
+    bench.queue.put_reserved(job)
     bench.dispatcher.wake()
 
 
 def arguments(bench: Bench) -> list[object]:
     return [job.argument for group in bench.runner.groups for job in group]
+
+
+async def test_a_background_job_begins_however_full_the_queue_is_kept() -> None:
+    """Clients take each place as soon as it is free: 16 calls go before the job, and not one more.
+
+    The call that runs when it comes, and the one that the thread already has, do not count.
+    """
+    bench = Bench(limit=16)
+    call = operation_on("call", lambda argument: argument)
+    call.service_time.add(0.02)
+
+    def fill() -> None:
+        while bench.capacity.free:
+            bench.queue.put_nowait(Job(call, "call", asyncio.get_running_loop().create_future()))
+        bench.dispatcher.wake()
+
+    fill()
+    await settle()
+    fill()
+    put_background(bench, operation_on("job", lambda argument: argument), "job")
+    for _ in range(100):
+        await settle()
+        fill()
+        bench.dispatcher.group_done(bench.now)
+        fill()
+    assert arguments(bench).index("job") == 2 + 16 - 1  # the thread's second one has a place
 
 
 async def test_a_background_job_is_handed_over_when_the_thread_is_free(bench: Bench) -> None:

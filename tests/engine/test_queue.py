@@ -107,29 +107,75 @@ async def test_no_priority_starves(priority: Priority, bound: int) -> None:
     assert overtaken == bound
 
 
-async def test_a_background_job_is_overtaken_by_as_many_calls_as_may_wait() -> None:
-    """Direct calls that arrive later go before it, up to the capacity; it does not starve."""
-    queue = fifo(Capacity(10))
-    background = job(Priority.LOW)
-    queue.put_nowait(background)
-    overtaken = 0
-    for _ in range(100):
+def background() -> Job:
+    one = job(Priority.LOW)
+    one.is_background = True
+    return one
+
+
+@pytest.mark.parametrize("waiting", [0, 4, 10])
+async def test_no_more_calls_go_before_a_background_job_than_may_wait(waiting: int) -> None:
+    """Those that wait when it comes count, and later ones go before it, up to the capacity.
+
+    This holds however full the queue is kept: it does not starve.
+    """
+    capacity = Capacity(10)
+    queue = fifo(capacity)
+    for _ in range(waiting):
         queue.put_nowait(job())
-        if queue.get_nowait() is background:
+    patient = background()
+    queue.put_reserved(patient)
+    before = 0
+    for _ in range(100):
+        while capacity.free:
+            queue.put_nowait(job())
+        if queue.get_nowait() is patient:
             break
-        overtaken += 1
-    assert overtaken == 10
+        before += 1
+    assert before == 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_background_job_takes_no_place(kind: Kind) -> None:
+    """It enters a full queue, and as many direct calls fit in as without it."""
+    capacity = Capacity(2)
+    queue = kind(capacity)
+    jobs = [background() for _ in range(3)]
+    for one in jobs[:2]:
+        queue.put_reserved(one)
+    assert capacity.waiting == 0
+    calls = [job(), job()]
+    for one in calls:
+        queue.put_nowait(one)
+    queue.put_reserved(jobs[2])
+    assert not capacity.free
+    queue.discard(jobs[0])
+    assert (queue.qsize(), capacity.waiting) == (4, 2)
+    assert {queue.get_nowait() for _ in range(4)} == {*calls, *jobs[1:]}
+    assert capacity.waiting == 0
+
+
+async def test_a_job_with_a_reserved_place_is_queued_however_many_wait() -> None:
+    """Results that are being finished count too, and may be more than the limit."""
+    capacity = Capacity(1)
+    queue = fifo(capacity)
+    prepared, finished = job(), job()
+    queue.reserve(prepared)
+    capacity.enter(finished)
+    queue.put_reserved(prepared)
+    assert (queue.qsize(), capacity.waiting) == (1, 2)
 
 
 async def test_without_priorities_background_jobs_keep_their_order() -> None:
     """Background jobs are first in, first out, behind the calls that were there before."""
     queue = fifo(Capacity(9))
-    first = job()
-    background = [job(Priority.LOW) for _ in range(3)]
-    last = job()
-    for one in (first, *background, last):
-        queue.put_nowait(one)
-    assert [queue.get_nowait() for _ in range(5)] == [first, last, *background]
+    first, last = job(), job()
+    jobs = [background() for _ in range(3)]
+    queue.put_nowait(first)
+    for one in jobs:
+        queue.put_reserved(one)
+    queue.put_nowait(last)
+    assert [queue.get_nowait() for _ in range(5)] == [first, last, *jobs]
 
 
 async def test_without_priorities_a_call_of_high_priority_is_like_any_other() -> None:

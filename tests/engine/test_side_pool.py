@@ -11,7 +11,7 @@ from support.engine import Gate, running
 from support.operations import operation_on
 
 from potassium.config import Batch
-from potassium.engine import Failure, Job, Operation
+from potassium.engine import Failure, Job, Operation, Priority
 from potassium.engine.side_pool import SidePool
 from potassium.errors import ClientLeft, Draining, HandlerError, InvalidInput, QueueFull, UsageError
 
@@ -174,6 +174,27 @@ async def test_a_job_that_is_prepared_counts_as_waiting() -> None:
         while engine.capacity.waiting:  # noqa: ASYNC110 - the pool tells nobody
             await asyncio.sleep(0.001)
         assert await engine.call(operation, 2) is None
+
+
+async def test_a_background_job_takes_no_place_in_the_pool() -> None:
+    """Neither before it runs nor after; it enters although the queue is full."""
+    calls, prepared, finished = Gate(), Gate(), Gate()
+    operation = operation_on("x", lambda _: None, prepare=prepared.run, finish=finished.run)
+    async with running(operation, calls.operation, queue_size=1) as engine:
+        first = asyncio.create_task(engine.call(calls.operation, 0))
+        await calls.has_begun()
+        full = asyncio.create_task(engine.call(calls.operation, 1))
+        await asyncio.sleep(0)
+        job = engine.admit(operation, 2, priority=Priority.LOW, is_background=True)
+        await prepared.has_begun()
+        assert engine.capacity.waiting == 1
+        calls.open(2)
+        assert [await first, await full] == [0, 1]
+        prepared.open()
+        await finished.has_begun()
+        assert engine.capacity.waiting == 0
+        finished.open()
+        assert await engine.outcome(job) is None
 
 
 async def test_the_end_of_the_grace_takes_what_is_in_the_pool() -> None:

@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, store: FlakyStore) -> None:
         self.store = store
-        self.watch = Watch()
+        self.watch = Watch(100)
 
     async def claim(self) -> Attempt:
         await self.store.submit(new_job(id="job"))
@@ -218,6 +218,68 @@ async def test_a_stream_that_is_far_ahead_waits_for_the_store(
     await task
     await settle()
     assert await bench.told() == [(2 + number, "chunk", number) for number in range(10)]
+
+
+async def stream_into(run: Attempt, chunks: int, size: int, taken: list[int]) -> None:
+    for number in range(chunks):
+        await run.chunk(b"%d" % (number + 1) * size)
+        taken.append(number)
+
+
+async def test_a_stream_of_large_chunks_waits_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted is the number of chunks, and their bytes."""
+    monkeypatch.setattr("potassium.jobs.attempt.MOST_UNSAVED_BYTES", 300)
+    store = SlowStore()
+    bench = Bench(store)
+    run = await bench.claim()
+    taken: list[int] = []
+    task = asyncio.create_task(stream_into(run, 10, 100, taken))
+    await store.writes.acquire()
+    await settle()
+    assert len(taken) == 2
+    store.go.set()
+    await task
+    await settle()
+    assert len(await bench.told()) == 10
+
+
+async def test_a_stream_without_an_end_waits_for_a_store_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It goes on once the store works again, and no chunk is lost."""
+    monkeypatch.setattr("potassium.jobs.attempt.MOST_UNSAVED", 3)
+    monkeypatch.setattr("potassium.jobs.attempt.RETRY_STORE", 0.001)
+    bench = Bench(FlakyStore())
+    run = await bench.claim()
+    bench.store.failures["note"] = 1000
+    taken: list[int] = []
+    task = asyncio.create_task(stream_into(run, 10, 1, taken))
+    await settle()
+    assert len(taken) == 2
+    bench.store.failures["note"] = 3
+    await task
+    await settle()
+    assert [told for _, _, told in await bench.told()] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_stream_that_nobody_wants_waits_no_longer(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Its job is cancelled, or its time is over, while the store is slow or fails."""
+    monkeypatch.setattr("potassium.jobs.attempt.MOST_UNSAVED", 3)
+    store = FlakyStore() if fails else SlowStore()
+    bench = Bench(store)
+    run = await bench.claim()
+    store.failures["note"] = 1000
+    task = asyncio.create_task(stream_into(run, 4, 1, []))
+    await settle()
+    assert not task.done()
+    run.interrupt()
+    async with asyncio.timeout(0.5):
+        await task
+    if isinstance(store, SlowStore):
+        store.go.set()
 
 
 async def test_a_cancelled_run_is_asked_to_end(bench: Bench) -> None:

@@ -1,10 +1,13 @@
 """Running background jobs beside direct calls, and their outcomes."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,9 +17,12 @@ import pytest
 from support.job_bench import Bench, ended, submit
 
 from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response
+from potassium.errors import DeadlineExceeded, InvalidInput, StoreFailed
+from potassium.http.message import Message
 from potassium.jobs import executor
+from potassium.jobs.attempt import Attempt
 from potassium.jobs.memory_store import MemoryStore
-from potassium.jobs.model import StoredJob
+from potassium.jobs.model import NewJob, StoredJob
 from potassium.testing import client
 
 ASYNC = {"Prefer": "respond-async"}
@@ -154,6 +160,41 @@ async def test_a_batched_handler_batches_jobs_with_direct_calls() -> None:
         assert [(await call).json() for call in calls] == [2, 3]
         assert [(await ended(http, job))["output"] for job in jobs] == [0, 1]
     assert sizes == [4]
+
+
+async def test_a_suspect_of_a_batched_handler_is_a_batch_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Direct calls that wait beside it are a batch of their own: nobody may die with it."""
+
+    class Suspicious(MemoryStore):
+        async def submit(self, job: NewJob) -> StoredJob:
+            return self._set(replace(await super().submit(job), is_suspect=True))
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", Suspicious)
+    bench = Bench()
+    batches: list[list[Any]] = []
+
+    @bench.app.handler("/batch", batch=Batch(max_size=4, max_delay=1.0))
+    def batch(cache: dict[str, Any], items: list[Any]) -> list[Any]:
+        batches.append(items)
+        return items
+
+    async with bench.client() as http:
+        held = asyncio.create_task(http.post("/gated", json="held"))
+        await bench.has_begun()
+        jobs = [await submit(http, "/batch", f"job {n}", **ASYNC) for n in range(2)]
+        services = bench.app._runtime.services
+        assert services is not None
+        assert services.jobs is not None
+        services.jobs._runner.wake(for_suspect=True)
+        calls = [asyncio.create_task(http.post("/batch", json=f"call {n}")) for n in range(2)]
+        await asyncio.sleep(0.02)
+        bench.gate.release()
+        for job in jobs:
+            await ended(http, job)
+        await asyncio.gather(held, *calls)
+    assert sorted(batches) == [["call 0", "call 1"], ["job 0"], ["job 1"]]
 
 
 async def test_a_run_that_takes_longer_than_its_timeout_fails() -> None:
@@ -308,8 +349,113 @@ async def test_progress_is_shown_and_checked(app: Potassium) -> None:
     async with client(app) as http:
         good = await ended(http, await submit(http, "/", {"share": 0.25}))
         bad = await ended(http, await submit(http, "/", {"share": 25}))
-    assert (good["status"], good["progress"], good["message"]) == ("succeeded", 0.25, "on the way")
+    assert (good["status"], good["progress"], good["message"]) == ("succeeded", 1, "on the way")
     assert (bad["status"], bad["progress"]) == ("failed", None)
+
+
+async def test_the_progress_of_a_success_is_1(app: Potassium) -> None:
+    """Whether its handler reports progress or not; of a failure, it stays as it was."""
+
+    @app.background
+    def handler(cache: dict[str, Any], request: Request) -> Any:
+        if request.json["reports"]:
+            request.progress(0.25)
+        if request.json["fails"]:
+            raise HTTPException(404)
+
+    async with client(app) as http:
+        shown = [
+            (await ended(http, await submit(http, "/", {"reports": reports, "fails": fails})))
+            for reports in (False, True)
+            for fails in (False, True)
+        ]
+    assert [one["progress"] for one in shown] == [1, None, 1, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("fault", "logged", "is_traced"),
+    [
+        (ValueError("no"), "handler_error", True),
+        (HTTPException(404, "never"), "not_found", True),
+        (HTTPException(204), "handler_error", True),
+        (Response(status=409, json={}), "conflict", True),
+        (InvalidInput("not this"), "invalid_input: not this", False),
+        (DeadlineExceeded(), "deadline_exceeded: The call did not finish in time.", False),
+        (b"bytes", "unserializable_output", True),
+    ],
+)
+async def test_every_failed_attempt_is_logged_with_the_id_of_its_job(
+    app: Potassium, caplog: pytest.LogCaptureFixture, fault: Any, logged: str, is_traced: bool
+) -> None:
+    """Also one that a direct call's client would be told of: nobody waits for the answer."""
+
+    @app.background(attempts=1)
+    def handler(cache: dict[str, Any], json_in: Any) -> Any:
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/", {}))
+    assert document["error"]["code"] == logged.partition(":")[0]
+    [record] = caplog.records
+    request_id = document["error"]["request_id"]
+    assert record.getMessage() == (
+        f"/ failed: {logged} (job {document['id']}, attempt 1 of 1, request {request_id})"
+    )
+    assert (record.__dict__["job_id"], record.levelno) == (document["id"], logging.ERROR)
+    assert bool(record.exc_info and record.exc_info[1]) is is_traced
+
+
+async def test_a_job_that_failed_holds_on_to_nothing(app: Potassium) -> None:
+    """Its input and what its handler made of it are freed at once, not at the next collection."""
+    made: list[weakref.ref[Any]] = []
+
+    class Item(pydantic.BaseModel):
+        n: int
+
+    class Fault(Exception):
+        """Refers to what it was raised about, as many do."""
+
+    @app.background("/plain")
+    def plain(cache: dict[str, Any], item: Item) -> Any:
+        made.append(weakref.ref(item))
+        raise HTTPException(422) from Fault(item)
+
+    @app.background("/async")
+    async def on_loop(cache: dict[str, Any], item: Item) -> Any:
+        made.append(weakref.ref(item))
+        raise Fault(item)
+
+    @app.background("/stream")
+    def stream(cache: dict[str, Any], item: Item) -> Any:
+        made.append(weakref.ref(item))
+        yield 1
+        raise Fault(item)
+
+    @app.handler("/batch", batch=Batch(max_size=2))
+    def batch(cache: dict[str, Any], items: list[Item]) -> Any:
+        made.append(weakref.ref(items[0]))
+        raise Fault(items)
+
+    def left() -> set[int]:
+        kinds = (Message, Attempt)
+        return {id(one) for one in gc.get_objects() if type(one) in kinds}
+
+    logging.disable()  # pytest keeps what is logged
+    gc.collect()
+    gc.disable()
+    before = left()
+    try:
+        async with client(app) as http:
+            for path in ("/plain", "/async", "/stream", "/batch"):
+                document = await ended(http, await submit(http, path, {"n": 1}, **ASYNC))
+                assert document["status"] == "failed"
+                assert left() - before == set(), path
+                assert [one() for one in made] == [None] * len(made), path
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
 
 
 async def test_a_message_of_progress_has_to_be_text(app: Potassium) -> None:
@@ -384,6 +530,40 @@ async def test_a_stream_ends_as_soon_as_it_is_cancelled(
     assert not caplog.records
 
 
+async def test_a_stream_without_an_end_is_cancelled_while_the_store_fails(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it yields does not pile up in memory meanwhile: the generator waits."""
+    monkeypatch.setattr("potassium.jobs.attempt.MOST_UNSAVED", 10)
+    attempts: list[Attempt] = []
+
+    class FullStore(MemoryStore):
+        async def note(self, *args: Any, **options: Any) -> None:
+            raise StoreFailed("The disk is full.")
+
+    class Watched(Attempt):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            attempts.append(self)
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", FullStore)
+    monkeypatch.setattr("potassium.jobs.runner.Attempt", Watched)
+
+    @app.background
+    def handler(cache: dict[str, Any], json_in: Any) -> Iterator[str]:
+        while True:
+            yield "x" * 10_000
+
+    async with client(app) as http:
+        job = await submit(http, "/", {})
+        await asyncio.sleep(0.2)
+        [attempt] = attempts
+        assert len(attempt._events) <= 10
+        assert (await http.delete(f"/jobs/{job['id']}")).status_code == 202
+        async with asyncio.timeout(0.8):  # before the store is asked again
+            assert (await ended(http, job))["status"] == "cancelled"
+
+
 async def test_a_job_that_was_claimed_does_not_begin_after_the_drain() -> None:
     """It waits for a direct call when the drain begins, and is left to the next server."""
     bench = Bench()
@@ -437,7 +617,7 @@ async def test_a_result_that_no_store_can_keep_is_a_failure(
 
 
 async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx.Response]]:
-    """Fill the queue with direct calls, so that a job that is claimed finds no room."""
+    """Fill the queue with direct calls; all but three are refused."""
     calls = []
     for number in range(6):
         calls.append(asyncio.create_task(http.post("/gated", json=number)))
@@ -446,25 +626,79 @@ async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx
     return calls
 
 
-async def test_a_job_waits_for_room_that_direct_calls_have_taken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A full queue does not count as a failure of the job."""
-    monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
+async def test_a_job_enters_a_queue_that_direct_calls_have_filled() -> None:
+    """It begins behind those that wait, before any that comes later."""
     bench = Bench(limits=Limits(queue_size=2))
     async with bench.client() as http:
         calls = await fill(bench, http)
         job = await submit(http, "/short", "job")
         await asyncio.sleep(0.01)
+        bench.gate.release()
+        await bench.has_begun()
+        await asyncio.sleep(0.01)
+        calls.append(asyncio.create_task(http.post("/gated", json="late")))
+        await asyncio.sleep(0.01)
         bench.gate.release(6)
         document = await ended(http, job)
         assert (document["status"], document["attempts"]) == ("succeeded", 1)
-        assert {(await call).status_code for call in calls} == {200, 503}
+        codes = [(await call).status_code for call in calls]
+        assert codes == [200, 200, 200, 503, 503, 503, 200]
+    assert bench.ran == [0, 1, 2, "job", "late"]
 
 
-async def test_a_job_that_waits_for_room_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_take_no_places_of_direct_calls() -> None:
+    """A batch of jobs waits in the queue of the engine; as many calls as ever fit beside it."""
+    bench = Bench(limits=Limits(queue_size=2))
+
+    @bench.app.handler("/batch", batch=Batch(max_size=8))
+    def batch(cache: dict[str, Any], items: list[Any]) -> list[Any]:
+        return items
+
+    async with bench.client() as http:
+        calls = [asyncio.create_task(http.post("/gated", json=0))]
+        await bench.has_begun()
+        jobs = [await submit(http, "/batch", number, **ASYNC) for number in range(8)]
+        await asyncio.sleep(0.01)
+        calls += [asyncio.create_task(http.post("/gated", json=number)) for number in (1, 2)]
+        await asyncio.sleep(0.01)
+        bench.gate.release(3)
+        assert [(await call).status_code for call in calls] == [200, 200, 200]
+        for job in jobs:
+            assert (await ended(http, job))["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": Batch(max_size=8)}], ids=["plain", "batched"])
+async def test_jobs_whose_results_pile_up_are_claimed_no_further(options: Any) -> None:
+    """The thread goes on while results are finished in the pool, but not without end."""
+    bench = Bench()
+    finished = threading.Semaphore(0)
+    begun: list[Any] = []
+
+    def finish(result: Any) -> Any:
+        finished.acquire(timeout=10)
+        return result
+
+    def handler(cache: dict[str, Any], given: Any) -> Any:
+        begun.extend(given if options else [given])
+        return given
+
+    handler.__annotations__["given"] = list[Any] if options else Any
+    bench.app.background("/finished", finish=finish, **options)(handler)
+
+    async with bench.client() as http:
+        jobs = await asyncio.gather(*(submit(http, "/finished", n) for n in range(400)))
+        for _ in range(20):  # so that the jobs are known to be short
+            finished.release()
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.3)
+        assert len(begun) <= executor.MOST_CLAIMED + 20
+        finished.release(400)
+        for job in jobs:
+            assert (await ended(http, job))["status"] == "succeeded"
+
+
+async def test_a_job_that_waits_for_direct_calls_is_cancelled() -> None:
     """The job never begins."""
-    monkeypatch.setattr("potassium.jobs.executor.FULL", 0.001)
     bench = Bench(limits=Limits(queue_size=2))
     async with bench.client() as http:
         calls = await fill(bench, http)

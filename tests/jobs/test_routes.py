@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from support.job_bench import Bench, ended, submit
 from support.sse import Parser, parse
 
 from potassium import Jobs, Limits, Potassium, Request
-from potassium.jobs.model import Status
+from potassium.jobs.memory_store import MemoryStore
+from potassium.jobs.model import Event, Status
 from potassium.jobs.service import JobService
 from potassium.testing import client
 from potassium.webhooks.model import Delivery, DeliveryAttempt
@@ -304,11 +306,103 @@ async def test_a_last_event_that_cannot_be_is_refused(bench: Running, last: str)
     assert answer.json()["detail"] == "Last-Event-ID must be the number of an event."
 
 
+async def test_who_has_seen_the_end_is_told_not_to_come_back(bench: Running) -> None:
+    """An EventSource that gets 204 does not reconnect (WHATWG HTML, section 9.2)."""
+    _, http = bench
+    job = await submit(http, "/stream", 1)
+    await ended(http, job)
+    path = f"/jobs/{job['id']}/events"
+    last = parse((await http.get(path)).content)[-1].id
+    answer = await http.get(path, headers={"Last-Event-ID": last})
+    assert (answer.status_code, answer.content) == (204, b"")
+    before = await http.get(path, headers={"Last-Event-ID": str(int(last) - 1)})
+    assert [one.id for one in parse(before.content)] == [last]
+
+
+async def test_a_job_that_runs_is_followed_after_any_last_event(bench: Running) -> None:
+    """Also after one that there is not yet: the client may have seen it before a loss of data."""
+    app, http = bench
+    job = await submit(http, "/held", 0)
+    await app.has_begun()
+    stream = Stream(app.app, job, last_event_id="999")
+    assert (await stream.exchange.next())["status"] == 200
+    app.gate.release()
+    assert (await stream.rest())[-1] == ("status", {"status": "succeeded", "attempts": 1})
+
+
+async def test_many_who_follow_a_job_read_its_events_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change costs the store as little as with one of them."""
+    reads = Counter[int]()
+
+    class CountingStore(MemoryStore):
+        async def events(self, job_id: str, *, after: int = 0, limit: int = 1) -> Sequence[Event]:
+            reads[after] += 1
+            return await super().events(job_id, after=after, limit=limit)
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", CountingStore)
+    bench = Bench()
+    async with bench.client() as http:
+        job = await submit(http, "/held", 0)
+        await bench.has_begun()
+        await asyncio.sleep(0.01)
+        streams = [Stream(bench.app, job) for _ in range(200)]
+        for stream in streams:
+            await stream.exchange.next()
+            while not (await stream.next())[-1][1].get("attempts"):
+                pass
+        await asyncio.sleep(0)
+        reads.clear()
+        bench.gate.release()
+        ends = [(await stream.rest())[-1][1]["status"] for stream in streams]
+    assert ends == ["succeeded"] * 200
+    assert sum(reads.values()) == 1
+
+
+async def test_no_more_clients_follow_jobs_than_may() -> None:
+    """One more is refused; one that only wants to wait for a job is answered at once."""
+    bench = Bench(max_watchers=2)
+    async with bench.client() as http:
+        job = await submit(http, "/held", 0)
+        await bench.has_begun()
+        streams = [Stream(bench.app, job) for _ in range(2)]
+        for stream in streams:
+            await stream.exchange.next()
+        refused = await http.get(f"/jobs/{job['id']}/events")
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_watchers")
+        assert refused.headers["retry-after"] == "5"
+        answer = await http.get(f"/jobs/{job['id']}", headers={"Prefer": "wait=60"})
+        assert (answer.status_code, answer.json()["status"]) == (200, "running")
+        assert "preference-applied" not in answer.headers
+        streams[0].exchange.leave()
+        await streams[0].exchange.task
+        another = Stream(bench.app, job)
+        assert (await another.exchange.next())["status"] == 200
+        bench.gate.release()
+        assert (await another.rest())[-1][1]["status"] == "succeeded"
+
+
+async def test_the_stream_of_a_job_that_was_deleted_ends(bench: Running) -> None:
+    """Its reader may be slower than the job's retention."""
+    app, http = bench
+    job = await submit(http, "/held", 0)
+    await app.has_begun()
+    stream = Stream(app.app, job)
+    await stream.exchange.next()
+    service = service_of(app.app)
+    del service.store._jobs[job["id"]]  # type: ignore[attr-defined]
+    service.store._events.clear()  # type: ignore[attr-defined]
+    service.watch.tell(job["id"])
+    await stream.rest()
+    service.store._lines.clear()  # type: ignore[attr-defined]
+
+
 class Stream:
     """The events of a job as they arrive."""
 
-    def __init__(self, app: Potassium, job: dict[str, Any]) -> None:
-        self.exchange = Exchange(app, b"", f"/jobs/{job['id']}/events", "GET")
+    def __init__(self, app: Potassium, job: dict[str, Any], **headers: str) -> None:
+        self.exchange = Exchange(app, b"", f"/jobs/{job['id']}/events", "GET", **headers)
         self.parser = Parser()
 
     async def next(self) -> list[tuple[str, Any]]:
@@ -362,6 +456,22 @@ async def test_a_drain_ends_the_streams_of_what_waits() -> None:
         await stream.exchange.next()
         await stream.next()
         bench.app._runtime.drain()
+        assert await stream.rest() == []
+
+
+async def test_a_stream_that_is_opened_during_a_drain_ends_with_what_there_is() -> None:
+    """The job waits for its next attempt, which the next server makes."""
+    bench = Bench(attempts=2, backoff=60)
+    bench.app.background("/fails")(fails)
+    async with bench.client() as http:
+        job = await submit(http, "/fails", 0)
+        stream = Stream(bench.app, job)
+        await stream.exchange.next()
+        while ("status", {"status": "queued", "attempts": 1}) not in await stream.next():
+            pass
+        bench.app._runtime.drain()
+        answer = await asyncio.wait_for(http.get(f"/jobs/{job['id']}/events"), 5)
+        assert [one.id for one in parse(answer.content)] == ["1", "2", "3"]
         assert await stream.rest() == []
 
 

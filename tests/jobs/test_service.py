@@ -143,6 +143,19 @@ async def test_who_waits_gets_the_job_when_it_has_ended() -> None:
         assert (await waiting).status is Status.SUCCEEDED
 
 
+async def test_who_waits_for_a_job_in_the_queue_is_told_of_its_end() -> None:
+    """It ends there if somebody cancels it."""
+    bench = ServiceBench()
+    async with bench.running() as service:
+        await bench.submit()
+        job = await bench.submit()
+        waiting = asyncio.create_task(service.wait(job.id, 60))
+        await asyncio.sleep(0.001)
+        await service.cancel(job.id)
+        async with asyncio.timeout(5):
+            assert (await waiting).status is Status.CANCELLED
+
+
 async def test_who_has_waited_long_enough_gets_the_job_as_it_is() -> None:
     """This includes a caller that does not wait at all."""
     bench = ServiceBench()
@@ -267,6 +280,16 @@ async def failed_job(bench: ServiceBench) -> StoredJob:
     job = await bench.service.wait(job.id, 5)
     assert job.status is Status.FAILED
     return job
+
+
+async def test_a_suspect_that_is_queued_again_runs() -> None:
+    """The runner, which had no suspects any more, looks for it."""
+    bench = ServiceBench()
+    async with bench.running() as service:
+        job = await failed_job(bench)
+        bench.store._set(replace(job, is_suspect=True))
+        await service.retry(job.id)
+        assert (await bench.begun()).job.id == job.id
 
 
 async def test_a_failed_job_is_queued_again() -> None:

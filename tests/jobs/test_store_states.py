@@ -140,12 +140,22 @@ class Stores(RuleBasedStateMachine):
                 message=None,
             )
             for job in self.line(handlers)
-            if job.due_at <= self.now and (job.expires_at is None or job.expires_at > self.now)
+            if not job.is_suspect
+            and job.due_at <= self.now
+            and (job.expires_at is None or job.expires_at > self.now)
         ][:limit]
         claimed = self.do(self.store.claim(handlers=handlers, limit=limit, now=self.now))
         assert list(claimed) == expected
         for job in claimed:
             self.set(job)
+
+    @rule(handlers=st.sampled_from([HANDLERS, HANDLERS[:1], HANDLERS[1:]]))
+    def claim_suspect(self, handlers: list[str]) -> None:
+        suspects = [job for job in self.line(handlers) if job.is_suspect]
+        claimed = self.do(self.store.claim_suspect(handlers=handlers, now=self.now))
+        assert claimed == next((job.claimed(self.now) for job in suspects), None)
+        if claimed is not None:
+            self.set(claimed)
 
     @precondition(lambda self: self.seen)
     @rule(which=PICK, is_recent=st.booleans(), status=st.sampled_from(ENDS), tells=st.booleans())
@@ -172,14 +182,24 @@ class Stores(RuleBasedStateMachine):
                     finished_at=self.now,
                     output=b"1",
                     error=None,
+                    crashes=job.crashes,
+                    is_suspect=job.is_suspect,
                     progress=progress,
                 )
             )
 
     @precondition(lambda self: self.seen)
-    @rule(which=PICK, is_recent=st.booleans(), wait=st.sampled_from([0.0, 2.0]))
-    def put_back(self, which: int, is_recent: bool, wait: float) -> None:
+    @rule(
+        which=PICK,
+        is_recent=st.booleans(),
+        wait=st.sampled_from([0.0, 2.0]),
+        has_crashed=st.booleans(),
+    )
+    def put_back(self, which: int, is_recent: bool, wait: float, has_crashed: bool) -> None:
         job = self.pick(which, is_recent=is_recent)
+        job = (
+            replace(job, crashes=job.crashes + 1, is_suspect=True) if has_crashed else job.cleared()
+        )
         is_kept = self.may_change(job, Status.RUNNING)
         event = self.event(job, is_kept=is_kept)
         due_at = self.now + wait
@@ -189,7 +209,15 @@ class Stores(RuleBasedStateMachine):
         if is_kept:
             current = self.jobs[job.id]
             self.set(
-                replace(current, status=Status.QUEUED, due_at=due_at, error=b"e", expires_at=None)
+                replace(
+                    current,
+                    status=Status.QUEUED,
+                    due_at=due_at,
+                    error=b"e",
+                    expires_at=None,
+                    crashes=job.crashes,
+                    is_suspect=job.is_suspect,
+                )
             )
 
     @precondition(lambda self: self.seen)
@@ -315,7 +343,7 @@ class Stores(RuleBasedStateMachine):
             assert self.do(self.store.position(job)) == number
         queued = self.line(HANDLERS)
         next_job = self.do(self.store.next_job(HANDLERS))
-        assert next_job == min((job.due_at for job in queued), default=None)
+        assert next_job == min((job.due_at for job in queued if not job.is_suspect), default=None)
 
     @invariant()
     def each_claim_ends_at_most_once(self) -> None:

@@ -1,7 +1,7 @@
 """What every store of jobs promises."""
 
 import asyncio
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -417,14 +417,86 @@ async def test_jobs_are_counted_by_handler(store: JobStore) -> None:
 
 
 async def test_an_attempt_that_does_not_count_leaves_as_many(store: JobStore) -> None:
-    """An attempt that a stop cut off may be repeated; crashes are counted separately."""
+    """An attempt that a stop cut off may be repeated."""
     job = await store.submit(new_job(attempts_limit=2))
-    for counts, crashed in ((False, False), (True, True)):
+    for counts in (False, True):
         (running,) = await claim(store)
-        await store.put_back(running, due_at=NOW, error=None, counts=counts, crashed=crashed)
+        await store.put_back(running, due_at=NOW, error=None, counts=counts)
     kept = await store.get(job.id)
     assert kept is not None
-    assert (kept.attempts, kept.attempts_limit, kept.crashes) == (2, 3, 1)
+    assert (kept.attempts, kept.attempts_limit) == (2, 3)
+
+
+async def suspect(store: JobStore, **values: Any) -> StoredJob:
+    """Return a queued suspect."""
+    job = await store.submit(new_job(**values))
+    (running,) = await store.claim(handlers=[job.handler], limit=1, now=NOW)
+    crashed = replace(running, crashes=1, is_suspect=True)
+    assert await store.put_back(crashed, due_at=NOW, error=None)
+    kept = await store.get(job.id)
+    assert kept is not None
+    assert (kept.status, kept.crashes, kept.is_suspect) == (Status.QUEUED, 1, True)
+    return kept
+
+
+async def test_a_suspect_is_claimed_only_as_such(store: JobStore) -> None:
+    """It is out of line: no other claim gets it, and it is never what the line waits for."""
+    job = await suspect(store)
+    assert await claim(store) == []
+    assert await store.next_job(HANDLERS) is None
+    other = await store.submit(new_job())
+    assert await store.claim_suspect(handlers=["/other"], now=NOW) is None
+    claimed = await store.claim_suspect(handlers=HANDLERS, now=NOW + 1)
+    assert claimed == job.claimed(NOW + 1)
+    assert await store.get(job.id) == claimed
+    assert await store.claim_suspect(handlers=HANDLERS, now=NOW) is None
+    assert [each.id for each in await claim(store)] == [other.id]
+
+
+async def test_suspects_have_the_order_of_the_others(store: JobStore) -> None:
+    """The one submitted first is next, unless the priority of another is higher."""
+    jobs = [
+        await suspect(store),
+        await suspect(store, handler="/other"),
+        await suspect(store, priority=2),
+    ]
+    claimed = [await store.claim_suspect(handlers=["/train", "/other"], now=NOW) for _ in range(3)]
+    assert [job and job.id for job in claimed] == [jobs[2].id, jobs[0].id, jobs[1].id]
+
+
+async def test_a_suspect_has_its_place_in_line(store: JobStore) -> None:
+    """It counts in the positions of those behind it."""
+    job = await suspect(store)
+    other = await store.submit(new_job())
+    assert [await store.position(each) for each in (job, other)] == [1, 2]
+
+
+async def test_a_suspect_is_due_whatever_the_clock_says(store: JobStore) -> None:
+    """It may have been put back at a later time, before the clock was set back."""
+    await suspect(store)
+    assert await store.claim_suspect(handlers=HANDLERS, now=NOW - 100) is not None
+
+
+async def test_a_suspect_is_cleared_by_whoever_stores_its_outcome(store: JobStore) -> None:
+    """Put back without suspicion, it is back in line."""
+    await suspect(store)
+    running = await store.claim_suspect(handlers=HANDLERS, now=NOW)
+    assert running is not None
+    assert await store.put_back(running.cleared(), due_at=NOW, error=b"e")
+    (again,) = await claim(store)
+    assert (again.id, again.crashes, again.is_suspect) == (running.id, 0, False)
+
+
+async def test_a_suspect_that_failed_and_is_retried_by_hand_is_still_one(store: JobStore) -> None:
+    """Nobody knows that it does no harm."""
+    job = await suspect(store)
+    assert await store.end(job, Status.FAILED, now=NOW)
+    ended = await store.get(job.id)
+    assert ended is not None
+    assert (ended.crashes, ended.is_suspect) == (1, True)
+    assert await store.retry(ended, attempts_limit=5, now=NOW)
+    assert await claim(store) == []
+    assert await store.claim_suspect(handlers=HANDLERS, now=NOW) is not None
 
 
 async def test_the_last_event_is_known(store: JobStore) -> None:

@@ -22,8 +22,8 @@ PROBLEM = b'{"status":503,"code":"service_unavailable"}'
 class Bench(ServiceBench):
     """A service, and the ``Submissions`` in front of it."""
 
-    def __init__(self, check_url: Any = None) -> None:
-        super().__init__()
+    def __init__(self, check_url: Any = None, **options: Any) -> None:
+        super().__init__(**options)
         self.intake = Submissions(self.service, check_url)
         self.leaves = asyncio.Event()
 
@@ -106,6 +106,17 @@ async def test_who_waits_long_enough_gets_what_a_direct_call_would(
     assert sent["preference-applied"] == "respond-async, wait=60"
 
 
+async def test_who_cannot_wait_is_answered_at_once() -> None:
+    """If too many wait already, the job is accepted, and the preference is not applied."""
+    bench = Bench(max_watchers=1)
+    async with bench.running() as service:
+        with service.watch.over("another"):
+            reply = await bench.answer(prefer="respond-async, wait=60")
+        assert reply.status == 202
+        assert headers_of(reply)["preference-applied"] == "respond-async"
+        assert (await bench.only_job()).id in headers_of(reply)["location"]
+
+
 async def test_who_leaves_leaves_the_job() -> None:
     """The job was accepted, and its result can be fetched later."""
     bench = Bench()
@@ -114,7 +125,7 @@ async def test_who_leaves_leaves_the_job() -> None:
     asking.cancel()
     await asyncio.wait([asking])
     assert (await bench.only_job()).status is Status.QUEUED
-    assert not bench.service.watch._changes
+    assert not bench.service.watch._ends
 
 
 async def test_clients_name_no_webhooks_unless_they_may() -> None:

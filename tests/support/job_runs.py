@@ -82,6 +82,10 @@ class FlakyStore(MemoryStore):
         self._called("claim")
         return await super().claim(**options)
 
+    async def claim_suspect(self, **options: Any) -> StoredJob | None:
+        self._called("claim_suspect")
+        return await super().claim_suspect(**options)
+
     async def end(self, *args: Any, **options: Any) -> bool:
         self._called("end")
         return await super().end(*args, **options)

@@ -58,7 +58,7 @@ class RunnerBench:
     def __init__(self, run: Callable[[Attempt], Awaitable[Outcome]] | None = None) -> None:
         self.lanes: Sequence[Lane] = [OneByOne()]
         self.store = FaultyStore()
-        self.watch = Watch()
+        self.watch = Watch(100)
         self.ended: list[StoredJob] = []
         self.runs: list[Attempt] = []
         self._do = run

@@ -372,6 +372,15 @@ def test_each_failure_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture
     )
 
 
+def test_the_log_names_the_job_of_a_webhook(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Not every webhook has one."""
+    bench.post.statuses["a"] = 500
+    bench.start(*many(1, job_id="j-1"))
+    (record,) = caplog.records
+    assert record.__dict__["job_id"] == "j-1"
+    assert "(attempt 1 of 8, job j-1, request r-1)" in record.getMessage()
+
+
 def test_what_is_given_up_is_an_error(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """The log says that there is no further attempt."""
     bench.post.statuses["a"] = 500

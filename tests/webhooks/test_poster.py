@@ -55,6 +55,14 @@ async def test_the_document_is_posted(receiver: Receiver) -> None:
     assert "webhook-signature" not in received.headers
 
 
+@pytest.mark.parametrize("job_id", [None, "j-1"])
+async def test_the_webhook_of_a_job_names_it(receiver: Receiver, job_id: str | None) -> None:
+    """Its body may be no more than what the handler returned."""
+    await posted(delivery_to(receiver.url, job_id=job_id))
+    received = await receiver.next()
+    assert received.headers.get("x-job-id") == job_id
+
+
 @pytest.mark.parametrize("secret", [OLD, NEW])
 async def test_the_receiver_can_verify_it(receiver: Receiver, secret: str) -> None:
     """What arrives passes the reference check of Standard Webhooks with either secret."""

@@ -21,6 +21,8 @@ class Jobs:
         attempts: maximum number of attempts at a job that fails, including the first.
             ``@app.background(attempts=...)`` and ``@app.handler(attempts=...)`` override it.
         backoff: seconds from the first failure to the next attempt; doubled for each further one.
+        max_watchers: maximum number of clients that wait for jobs or follow their events at a
+            time. More are answered at once, or refused with 503 ``too_many_watchers``.
 
     Raises:
         UsageError: a value is invalid.
@@ -32,6 +34,7 @@ class Jobs:
     expire_after: float | None = None
     attempts: int = 1
     backoff: float = 1.0
+    max_watchers: int = 1000
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -42,3 +45,4 @@ class Jobs:
             check_seconds("expire_after", self.expire_after)
         check_count("attempts", self.attempts)
         check_seconds("backoff", self.backoff)
+        check_count("max_watchers", self.max_watchers)

@@ -132,6 +132,7 @@ class Engine:
         priority: Priority = Priority.NORMAL,
         origin: Any = None,
         client: Hashable | None = None,
+        is_background: bool = False,
     ) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
@@ -141,7 +142,7 @@ class Engine:
 
         Raises:
             DeadlineExceeded: the deadline has already passed.
-            QueueFull: the maximum number of jobs is waiting for the same runner, or of that client.
+            QueueFull: there is no place, see ``Capacity``; never raised for a background job.
             Unavailable: the engine is not READY.
 
         """
@@ -158,6 +159,8 @@ class Engine:
         )
         if client is not None:
             job.client = client
+        if is_background:
+            job.is_background = True
         if deadline is not None:
             self._set_timer(job, deadline)
         try:

@@ -57,7 +57,8 @@ class Job:
         arrived_at: when it was queued, in monotonic seconds, if its operation is batched.
         cost: what it adds to the cost of a batch, if its operation is batched by cost.
         stream: the chunks that it sends; None until it begins to stream.
-        is_background: whether another process can run it again if this one stops.
+        is_background: whether another process can run it again if this one stops. It is overtaken
+            by direct calls, up to a point, and takes none of their places.
         interrupt: makes the runner notice that the job was called off; None if not needed.
 
     """

@@ -57,8 +57,9 @@ class LoopWorker:
             return
         # A task of its own, so that a caller that leaves can call off this job alone, and a
         # handler that cancels itself does not end the lane.
+        # In a copy of the job's context, in which the handler may keep what refers to the job.
         task = asyncio.get_running_loop().create_task(
-            self._outcome(job), name=job.operation.name, context=job.context
+            self._outcome(job), name=job.operation.name, context=job.context.copy()
         )
         job.interrupt = task.cancel
         try:
@@ -73,6 +74,7 @@ class LoopWorker:
         self._operation.service_time.add(self._clock() - started)
 
     def _end(self, job: Job, outcome: object) -> None:
+        job.interrupt = None  # the task, which is over
         if job.stream is not None:
             job.drop_input()
             job.stream.end(outcome if isinstance(outcome, Failure) else None)

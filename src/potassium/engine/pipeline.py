@@ -88,7 +88,7 @@ class Pipeline:
         """Queue a new job, or pass it to the pool first if it has to be prepared.
 
         Raises:
-            asyncio.QueueFull: there is no place for it.
+            asyncio.QueueFull: there is no place for it; never raised for a background job.
 
         """
         operation = job.operation

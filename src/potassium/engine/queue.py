@@ -21,7 +21,8 @@ class Capacity:
 
     A job waits from its admission until its runner begins its group: while it is prepared, while it
     is queued, and also while it is in the GPU thread's inbox behind the group that runs. It counts
-    again while its result is finished in the side pool.
+    again while its result is finished in the side pool. Background jobs do not count: they are few,
+    see ``jobs.executor``, and neither take places of direct calls nor wait for one.
 
     If jobs have clients, none of these may hold more places than are free. One that floods thus
     gets half of the places, and each of n that do gets one part of n + 1: there is a place for
@@ -36,8 +37,8 @@ class Capacity:
         self._held: dict[Hashable, int] = {}  # places, by client
 
     def enter(self, job: Job) -> None:
-        """Count ``job`` as waiting."""
-        if not job.has_place:
+        """Count ``job`` as waiting, unless it is in the background."""
+        if not job.has_place and not job.is_background:
             job.has_place = True
             self.waiting += 1
             if job.client is not None:
@@ -64,6 +65,8 @@ class Capacity:
 
     def has_place_for(self, job: Job) -> bool:
         """Return whether ``job`` may wait now."""
+        if job.is_background:
+            return True
         return self.free > (0 if job.client is None else self.held(job.client))
 
 
@@ -74,7 +77,10 @@ class JobQueue(asyncio.Queue[Job]):
     client has its share of it. Without priorities, jobs are in order of admission. With them, jobs
     of higher priority overtake others, up to a point: a normal job is overtaken by fewer later ones
     than the capacity, a low job by fewer than twice as many, a high one by none. So none starves.
-    Background jobs have low priority, with priorities or without. Belongs to the event loop.
+
+    Background jobs have low priority, with priorities or without, and always a place. Without
+    priorities, no more direct calls go before one than the capacity, those included that already
+    wait when it comes. Belongs to the event loop.
 
     Attributes:
         capacity: how many jobs wait and may wait, also where the queue does not hold them.
@@ -171,8 +177,8 @@ class JobQueue(asyncio.Queue[Job]):
         if self._priorities:
             overtakers = (Priority.HIGH - job.priority) * self.capacity.limit
             job.rank = (self._admitted + overtakers) << 64 | self._admitted  # no two are the same
-        elif job.priority < Priority.NORMAL:  # in the background
-            job.rank = self._admitted + self.capacity.limit + 0.5
+        elif job.is_background:
+            job.rank = self._admitted + max(0, self.capacity.free) + 0.5
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._queues: dict[Operation, OperationQueue] = {}

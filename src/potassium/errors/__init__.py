@@ -15,7 +15,7 @@ PotassiumError
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
-    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory
+    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory, TooManyWatchers
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -50,6 +50,7 @@ from potassium.errors.unavailable import (
     QueueFull,
     Starting,
     StoreFailed,
+    TooManyWatchers,
     Unavailable,
     WorkerFailed,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "Starting",
     "StoreFailed",
     "StreamBroken",
+    "TooManyWatchers",
     "Unauthorized",
     "Unavailable",
     "UnserializableOutput",

@@ -15,11 +15,12 @@ class PotassiumError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    default_detail: ClassVar[str] = ""
     extra_headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or self.default_detail
+        super().__init__(self.detail)
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -46,6 +46,4 @@ class DeadlineExceeded(PotassiumError):
 
     status = 504
     code = "deadline_exceeded"
-
-    def __init__(self, detail: str = "The call did not finish in time.") -> None:
-        super().__init__(detail)
+    default_detail = "The call did not finish in time."

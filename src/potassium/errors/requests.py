@@ -120,9 +120,7 @@ class JobCancelled(PotassiumError):
 
     status = 499
     code = "job_cancelled"
-
-    def __init__(self, detail: str = "The job was cancelled.") -> None:
-        super().__init__(detail)
+    default_detail = "The job was cancelled."
 
 
 class ClientLeft(PotassiumError):

@@ -10,6 +10,7 @@ __all__ = [
     "QueueFull",
     "Starting",
     "StoreFailed",
+    "TooManyWatchers",
     "Unavailable",
     "WorkerFailed",
 ]
@@ -21,7 +22,7 @@ class Unavailable(PotassiumError):
     status = 503
     code = "unavailable"
 
-    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+    def __init__(self, detail: str = "", retry_after: int | None = None) -> None:
         """Take ``retry_after``, seconds after which a retry may help, or None."""
         super().__init__(detail)
         self.retry_after = retry_after
@@ -54,15 +55,19 @@ class WorkerFailed(Unavailable):
     """The GPU thread is unusable. A retry does not help: the process must be restarted."""
 
     code = "worker_failed"
-
-    def __init__(self, detail: str = "The model can no longer be served.") -> None:
-        super().__init__(detail)
+    default_detail = "The model can no longer be served."
 
 
 class StoreFailed(Unavailable):
     """Background jobs cannot be stored or read now, for example because the disk is full."""
 
     code = "store_failed"
+
+
+class TooManyWatchers(Unavailable):
+    """As many clients follow background jobs as ``Jobs(max_watchers=)`` allows."""
+
+    code = "too_many_watchers"
 
 
 class OutOfMemory(Unavailable):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from potassium.config import Batch
 from potassium.engine import Operation
 from potassium.errors import UsageError
 from potassium.handlers.binding import Bind, binding_of, check_prepared
@@ -27,6 +28,7 @@ class Handler:
         bind: turns a request into the argument of the function, or of its ``prepare`` step; called
             on the event loop.
         operation: what the engine runs; it returns the encoded ``Reply``, or opens a stream.
+        alone: the same without batches: it runs each call by itself.
         yields: whether every response is a stream.
         options: the options that it was registered with.
         is_background: whether every call runs in the background.
@@ -38,6 +40,7 @@ class Handler:
     function: Callable[..., Any]
     bind: Bind
     operation: Operation
+    alone: Operation
     yields: bool
     options: HandlerOptions
     is_background: bool = False
@@ -68,11 +71,16 @@ class Handler:
         else:
             check_prepared(function, batched=batched)
             bind = binding_of(prepare, is_step=True)
+        operation = alone = operation_of(path, function, options, cache)
+        if batched:
+            one_by_one: HandlerOptions = {**options, "batch": Batch(max_size=1, max_delay=0)}
+            alone = operation_of(path, function, one_by_one, cache)
         return cls(
             path=path,
             function=function,
             bind=bind,
-            operation=operation_of(path, function, options, cache),
+            operation=operation,
+            alone=alone,
             yields=not batched and yields(function),
             options=options,
             is_background=is_background,

@@ -20,7 +20,15 @@ from potassium.http.codec import encode
 from potassium.http.reply import Reply, wire_headers
 from potassium.http.response import EMPTY
 
-__all__ = ["PROBLEM", "explained", "failure_reply", "internal", "problem_document", "problem_reply"]
+__all__ = [
+    "PROBLEM",
+    "answered",
+    "explained",
+    "failure_reply",
+    "internal",
+    "problem_document",
+    "problem_reply",
+]
 
 PROBLEM = (b"content-type", b"application/problem+json")
 
@@ -115,9 +123,8 @@ def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: b
 
     Starlette's ``HTTPException``, if the handler raised it, keeps its status, detail and headers.
     """
-    cause = error.__cause__
-    if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
-        return problem_reply(cause, request_id, debug=debug)
+    if answered(error) is not error:
+        return problem_reply(answered(error), request_id, debug=debug)
     expected = isinstance(error, Unavailable | DeadlineExceeded | StreamBroken)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not expected:
         logger.error(
@@ -125,10 +132,18 @@ def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: b
             path,
             error.code,
             request_id,
-            exc_info=cause or error,
+            exc_info=error.__cause__ or error,
             extra={"request_id": request_id, "handler": path},
         )
     return problem_reply(error, request_id, debug=debug)
+
+
+def answered(error: PotassiumError) -> Exception:
+    """Return what a failed call is answered with: ``error``, or the HTTPException behind it."""
+    cause = error.__cause__
+    if isinstance(cause, HTTPException) and cause.status_code in SENDABLE:
+        return cause
+    return error
 
 
 def internal(cause: Exception) -> PotassiumError:

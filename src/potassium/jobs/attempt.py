@@ -16,7 +16,11 @@ from potassium.jobs.watch import Watch
 __all__ = ["Attempt", "status_event"]
 
 PROGRESS_PAUSE = 0.05  # seconds between two progress events, so that a job does not store millions
-MOST_UNSAVED = 1000  # events; a stream that is further ahead of the store waits for it
+
+# A stream that is further ahead of the store waits for it, also while the store fails.
+MOST_UNSAVED = 1000  # events
+MOST_UNSAVED_BYTES = 4 * 1024 * 1024
+RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
 
 
 class Attempt:
@@ -59,6 +63,8 @@ class Attempt:
         self._is_noted = False  # the loop is about to look at _latest
         self._saving: asyncio.Task[None] | None = None
         self._saved = asyncio.Event()
+        self._unsaved_bytes = 0
+        self._is_interrupted = asyncio.Event()
         self._has_more = asyncio.Event()  # something other than progress, or the end
         self.is_over = False
 
@@ -82,13 +88,24 @@ class Attempt:
     async def chunk(self, data: bytes) -> None:
         """Report a chunk of the result, as JSON; wait for the store if it is far behind.
 
-        Does not wait for a store that fails: what it lacks is stored when it works again, or at
-        the end.
+        Otherwise the chunks of a stream without an end would pile up in memory. Returns early
+        after ``interrupt``.
         """
         self._add("chunk", data)
-        while len(self._events) >= MOST_UNSAVED and self._saving is not None:
-            self._saved.clear()
-            await self._saved.wait()
+        while self._is_far_ahead and not self._is_interrupted.is_set():
+            if self._saving is not None:
+                self._saved.clear()
+                await self._saved.wait()
+                continue
+            with suppress(TimeoutError):  # the store has failed
+                async with asyncio.timeout(RETRY_STORE):
+                    await self._is_interrupted.wait()
+            self._save_soon()
+
+    def interrupt(self) -> None:
+        """Let ``chunk`` wait no longer: nobody wants the rest of the stream."""
+        self._is_interrupted.set()
+        self._saved.set()
 
     def cancel(self) -> None:
         """Ask the handler to end, if it has not ended."""
@@ -119,6 +136,10 @@ class Attempt:
         self._append("status", orjson.dumps(status))
         return self._events
 
+    @property
+    def _is_far_ahead(self) -> bool:
+        return len(self._events) >= MOST_UNSAVED or self._unsaved_bytes >= MOST_UNSAVED_BYTES
+
     def _on_loop(self, call: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop is closed, and nobody is left to hear it
             self._loop.call_soon_threadsafe(call)
@@ -144,6 +165,7 @@ class Attempt:
 
     def _append(self, kind: str, data: bytes) -> None:
         self._last_event += 1
+        self._unsaved_bytes += len(data)
         self._events.append(Event(id=self._last_event, kind=kind, data=data))
 
     def _take_progress(self) -> None:
@@ -190,6 +212,7 @@ class Attempt:
         except StoreFailed:
             self._events = events + self._events
             return False
+        self._unsaved_bytes -= sum(len(event.data) for event in events)
         self._saved.set()
         self._watch.tell(self.job.id)
         return True

@@ -1,6 +1,7 @@
 """Runs background jobs as calls of their handlers on the engine."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from math import inf
@@ -15,14 +16,14 @@ from potassium.errors import (
     MalformedJSON,
     OutOfMemory,
     PotassiumError,
-    QueueFull,
+    Unavailable,
     UnserializableOutput,
     WorkerFailed,
 )
 from potassium.handlers.handler import Handler
 from potassium.http.codec import decode
 from potassium.http.message import Message
-from potassium.http.problem import failure_reply, internal
+from potassium.http.problem import answered, internal, problem_reply
 from potassium.http.reply import OwnReply, Reply
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
@@ -30,26 +31,32 @@ from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outco
 
 __all__ = ["Executor"]
 
-LONGEST_OUTPUT = 500_000_000  # bytes; SQLite would reject 1e9 bytes at every attempt
+INTERNAL = HTTPStatus.INTERNAL_SERVER_ERROR
 
-FULL = 0.05  # seconds until the next try, if direct calls have filled the queue
+LONGEST_OUTPUT = 500_000_000  # bytes; SQLite would reject 1e9 bytes at every attempt
 
 # Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take this
 # long together.
 AHEAD = 0.2  # seconds
 MOST_AHEAD = 64  # jobs
+
+# Jobs that have begun may be in the side pool, while the thread goes on to the next ones. How many
+# are claimed in all is bounded, as they are in memory.
+MOST_CLAIMED = 256  # jobs, or two batches if those are more
 SHORTEST = 1e-6  # seconds
 SLACK = 0.001  # seconds
+
+logger = logging.getLogger("potassium.jobs")
 
 
 class Executor:
     """Runs jobs on the engine, among the direct calls.
 
     Jobs wait in the store. Of those that have not begun, only a few wait in the engine's queue:
-    enough to fill a batch, or a fraction of a second of short ones. There they have low priority:
-    direct calls overtake them, but no more of them than the queue holds. So a direct call waits
-    only for the job that runs, or for its own batch, and a job in the engine's queue waits for no
-    more direct calls than the queue holds.
+    enough to fill a batch, or a fraction of a second of short ones. There they take no places of
+    direct calls, which go before them, but no more of them than the queue holds. So a direct call
+    waits only for the job that runs, or for its own batch, and a job in the engine's queue begins
+    within a bounded time, however many direct calls want a place.
 
     Args:
         handlers: the handlers of the jobs, by path.
@@ -78,16 +85,25 @@ class Executor:
             is_ending = self._engine.lifecycle.state is not State.READY
             if is_ending and isinstance(error, Draining | WorkerFailed):
                 return NotDone()
-            failure = error
+            return self._failed(error, attempt)
         except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
-            failure = internal(error)
-        reply = failure_reply(failure, handler.path, message.id, debug=self._debug)
-        if isinstance(failure, JobCancelled):
-            return Cancelled(reply.body)
-        return Failed(reply.body, may_retry=_may_retry(failure, reply))
+            return self._failed(internal(error), attempt)
+
+    def _failed(self, error: PotassiumError, attempt: Attempt) -> Outcome:
+        request_id = attempt.job.request_id
+        reply = problem_reply(answered(error), request_id, debug=self._debug)
+        if not reply.body:  # of a status that has none, such as 204
+            reply = problem_reply(error, request_id, debug=self._debug)
+        if isinstance(error, JobCancelled):
+            outcome: Outcome = Cancelled(reply.body)
+        else:
+            _log(error, attempt, reply)
+            outcome = Failed(reply.body, may_retry=_may_retry(error, reply))
+        _drop_tracebacks(error)
+        return outcome
 
     async def _call(self, handler: Handler, message: Message, attempt: Attempt) -> Outcome:
-        job = await self._admit(handler, message, attempt)
+        job = self._admit(handler, message, attempt)
         outcome = await self._engine.outcome(job)
         if type(outcome) is Stream:
             done = Done(await self._collect(outcome, attempt))
@@ -98,21 +114,17 @@ class Executor:
             raise UnserializableOutput(f"The result is longer than {LONGEST_OUTPUT} bytes.")
         return done
 
-    async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
-        argument = handler.bind(message)
+    def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
+        if attempt.is_cancelled:
+            raise JobCancelled
         engine = self._engine
-        while True:
-            if attempt.is_cancelled:
-                raise JobCancelled
-            try:
-                job = engine.admit(
-                    handler.operation, argument, priority=Priority.LOW, origin=message
-                )
-            except QueueFull:
-                await asyncio.sleep(FULL)
-                continue
-            break
-        job.is_background = True
+        job = engine.admit(
+            handler.alone if attempt.job.is_suspect else handler.operation,
+            handler.bind(message),
+            priority=Priority.LOW,
+            origin=message,
+            is_background=True,
+        )
         attempt.on_cancel = lambda: engine.call_off(job, JobCancelled())
         attempt.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
         timeout = handler.options.get("timeout")
@@ -133,6 +145,7 @@ class Executor:
     async def _collect(self, stream: Stream[Job], attempt: Attempt) -> bytes:
         """Return a JSON list of all chunks; report each one as it arrives."""
         chunks: list[bytes] = []
+        stream.on_called_off = attempt.interrupt
         try:
             while (some := await stream.take()) is not None:
                 for chunk in some:
@@ -140,6 +153,7 @@ class Executor:
                     await attempt.chunk(chunk)
         finally:
             self._engine.release(stream)
+            stream.on_called_off = stream.failure = None  # it is in a cycle with its job
         return b"[%b]" % b",".join(chunks)
 
 
@@ -152,14 +166,16 @@ class _Lane:
         """Return how many more jobs may be claimed."""
         first = self._operations[0]
         if first.batching is not None:
-            return first.batching.rule.max_size - waiting
+            size = first.batching.rule.max_size
+            return min(size - waiting, max(MOST_CLAIMED, 2 * size) - claimed)
         means = [operation.service_time.mean for operation in self._operations]
         slowest = max((mean for mean in means if mean is not None), default=inf)
         ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
         # Under load, the loop may take many times as long to get here as the job takes.
         if quiet > (2 * slowest + SLACK if claimed else AHEAD):
             ahead = 0  # what runs is not a short job, or may not be one
-        return max(ahead - waiting, (first.concurrency or 1) - claimed)
+        more = min(ahead - waiting, MOST_CLAIMED - claimed)
+        return max(more, (first.concurrency or 1) - claimed)
 
 
 def _lanes(handlers: Iterable[Handler]) -> list[_Lane]:
@@ -193,8 +209,43 @@ def _done(reply: Reply) -> Done:
     return Done(reply.body)
 
 
+def _log(error: PotassiumError, attempt: Attempt, reply: Reply) -> None:
+    """Log a failed attempt, whatever its status: no client gets the answer now.
+
+    What the error says of itself needs no traceback.
+    """
+    job, cause = attempt.job, error.__cause__
+    is_told = isinstance(error, Unavailable | DeadlineExceeded) or error.status < INTERNAL
+    code = decode(reply.body)["code"]
+    logger.error(
+        "%s failed: %s (job %s, attempt %d of %d, request %s)",
+        job.handler,
+        f"{code}: {error.detail}" if is_told else code,
+        job.id,
+        job.attempts,
+        job.attempts_limit,
+        job.request_id,
+        exc_info=cause or (None if is_told else error),
+        extra={"request_id": job.request_id, "handler": job.handler, "job_id": job.id},
+    )
+
+
+def _drop_tracebacks(error: BaseException) -> None:
+    """Free what an error was raised over, now that it is logged.
+
+    The frames of its traceback refer to the job, which refers to the error: such a cycle stays
+    until the next garbage collection, and with it all that the job worked on.
+    """
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:
+        chain.append(one)
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+
+
 def _may_retry(error: PotassiumError, reply: Reply) -> bool:
     """Return whether the same call may succeed another time."""
     if isinstance(error, UnserializableOutput):
         return False
-    return isinstance(error, OutOfMemory) or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, OutOfMemory) or reply.status >= INTERNAL

@@ -94,13 +94,18 @@ class MemoryStore(MemoryDeliveries):
             for handler in set(handlers)
             for job in islice((job for job in self._queued(handler) if _is_due(job, now)), limit)
         ]
-        first.sort(key=lambda job: (rank(job), job.seq))
-        return [self._set(job.claimed(now)) for job in first[:limit]]
+        return [self._set(job.claimed(now)) for job in sorted(first, key=_order)[:limit]]
+
+    async def claim_suspect(self, *, handlers: Collection[str], now: float) -> StoredJob | None:
+        """Claim the next queued suspect of ``handlers``, or return None if there is none."""
+        queued = (job for handler in handlers for job in self._queued(handler))
+        job = min((job for job in queued if job.is_suspect), key=_order, default=None)
+        return None if job is None else self._set(job.claimed(now))
 
     async def next_job(self, handlers: Collection[str]) -> float | None:
         """Return when the next queued job of ``handlers`` is due, or None if there is none."""
-        due = (job.due_at for handler in handlers for job in self._queued(handler))
-        return min(due, default=None)
+        queued = (job for handler in handlers for job in self._queued(handler))
+        return min((job.due_at for job in queued if not job.is_suspect), default=None)
 
     async def keep(self, job_ids: Collection[str]) -> Collection[str]:  # noqa: ARG002 - none is lost
         """Return nothing: within one process no claim is lost."""
@@ -132,6 +137,8 @@ class MemoryStore(MemoryDeliveries):
                 finished_at=now,
                 output=output,
                 error=error,
+                crashes=job.crashes,
+                is_suspect=job.is_suspect,
                 progress=current.progress if job.progress is None else job.progress,
                 message=current.message if job.message is None else job.message,
             )
@@ -141,7 +148,7 @@ class MemoryStore(MemoryDeliveries):
             self._add(delivery)
         return True
 
-    async def put_back(  # noqa: PLR0913 - as in the interface
+    async def put_back(
         self,
         job: StoredJob,
         *,
@@ -149,7 +156,6 @@ class MemoryStore(MemoryDeliveries):
         error: bytes | None,
         events: Iterable[Event] = (),
         counts: bool = True,
-        crashed: bool = False,
     ) -> bool:
         """Queue a running job again at its old position; return False as ``end`` does."""
         current = self._same(job, Status.RUNNING)
@@ -163,7 +169,8 @@ class MemoryStore(MemoryDeliveries):
                 error=error,
                 expires_at=None,
                 attempts_limit=current.attempts_limit + (not counts),
-                crashes=current.crashes + crashed,
+                crashes=job.crashes,
+                is_suspect=job.is_suspect,
             )
         )
         self._events[job.id] += events
@@ -284,4 +291,10 @@ class MemoryStore(MemoryDeliveries):
 
 
 def _is_due(job: StoredJob, now: float) -> bool:
+    if job.is_suspect:
+        return False
     return job.due_at <= now and (job.expires_at is None or job.expires_at > now)
+
+
+def _order(job: StoredJob) -> tuple[int, int]:
+    return rank(job), job.seq

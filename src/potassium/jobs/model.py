@@ -9,6 +9,14 @@
 The runner claims jobs, puts them back, and ends running ones. Clients cancel and retry jobs over
 HTTP. The sweeper expires them. Every transition names the state that it starts from, so only one of
 two simultaneous transitions takes effect.
+
+Any job that was running when its process died may be why: it is a suspect. Suspects run one at a
+time, with no other job beside them, so that a further crash concerns one job alone.
+
+    clear ──process died──> suspect ──claim──> running alone ──any outcome──> clear
+                              ^  ^                 │ │
+                              │  └─server stopped──┘ │
+                              └─────process died─────┴──too often──> failed
 """
 
 from collections.abc import Sequence
@@ -96,7 +104,9 @@ class StoredJob(NewJob):
         finished_at: when it ended.
         attempts: how often it was claimed. For a running job this is also the fencing token: an
             earlier claimant has an older one, and can no longer change the job.
-        crashes: how often the process died while it ran the job.
+        crashes: how often the process died while it ran this job and no other, since the job last
+            had an outcome.
+        is_suspect: whether the process died while it ran the job, which has had no outcome since.
         progress: 0 to 1, as last reported by the handler.
         message: the text last reported by the handler, along with the progress.
         output: the result as JSON, if it succeeded.
@@ -112,6 +122,7 @@ class StoredJob(NewJob):
     finished_at: float | None = None
     attempts: int = 0
     crashes: int = 0
+    is_suspect: bool = False
     progress: float | None = None
     message: str | None = None
     output: bytes | None = None
@@ -127,6 +138,10 @@ class StoredJob(NewJob):
             progress=None,
             message=None,
         )
+
+    def cleared(self) -> "StoredJob":
+        """Return the job without suspicion, as it has had an outcome."""
+        return replace(self, crashes=0, is_suspect=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

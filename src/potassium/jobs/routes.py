@@ -1,21 +1,21 @@
 """The HTTP endpoints of background jobs."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from potassium.errors import ClientLeft, InvalidInput
-from potassium.http import sse
+from potassium.errors import ClientLeft, InvalidInput, TooManyWatchers
 from potassium.http.codec import encode
 from potassium.http.connection import while_connected
 from potassium.http.owner import owner_of
 from potassium.http.preferences import wait_of
 from potassium.jobs.document import document, rfc3339
-from potassium.jobs.model import Event, Status
+from potassium.jobs.event_stream import following
+from potassium.jobs.model import Status
 from potassium.jobs.service import LONGEST_WAIT, JobService
 
 __all__ = ["JobRoutes"]
@@ -25,7 +25,6 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 PAGE = 50  # jobs
 LARGEST_PAGE = 500
 LAST_EVENT = 2**63 - 1  # that a store can hold
-AT_ONCE = 32  # events; they may be large
 
 
 class JobRoutes:
@@ -94,7 +93,10 @@ class JobRoutes:
         return answer
 
     async def get(self, request: Request) -> Response:
-        """Show a job; with ``Prefer: wait``, once it has ended or the time is over."""
+        """Show a job; with ``Prefer: wait``, once it has ended or the time is over.
+
+        If too many clients wait already, the preference is not applied.
+        """
         service = await self._service()
         wait, job_id = wait_of(request.scope), request.path_params["id"]
         if wait is None:
@@ -104,7 +106,10 @@ class JobRoutes:
         except ClientDisconnect:
             raise ClientLeft from None
         wait = min(wait, LONGEST_WAIT)
-        job = await while_connected(request.receive, service.wait(job_id, wait))
+        try:
+            job = await while_connected(request.receive, service.wait(job_id, wait))
+        except TooManyWatchers:  # the wait is a preference, not a condition
+            return _json(await service.document(await service.get(job_id)))
         return _json(
             await service.document(job),
             headers={"Preference-Applied": f"wait={wait:g}"},
@@ -124,21 +129,20 @@ class JobRoutes:
     async def events(self, request: Request) -> Response:
         """Stream the events of a job (WHATWG HTML, section 9.2) that follow ``Last-Event-ID``.
 
+        If the client has seen all events of a job that has ended, it is told not to come back.
+
         Raises:
             InvalidInput: ``Last-Event-ID`` is not a number.
+            TooManyWatchers: as many clients follow jobs as may.
 
         """
         service = await self._service()
         job = await service.get(request.path_params["id"])
-        last = request.headers.get("last-event-id", "0")
-        is_number = last.isascii() and last.isdigit() and len(last) <= len(str(LAST_EVENT))
-        if not is_number or int(last) > LAST_EVENT:
-            raise InvalidInput("Last-Event-ID must be the number of an event.")
-        return StreamingResponse(
-            _stream(service, job.id, int(last)),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        )
+        seen = _last_event_id(request)
+        last = await service.store.last_event(job.id)
+        if job.status.is_final and seen >= last:
+            return Response(status_code=204)  # an EventSource then does not reconnect
+        return following(service, job.id, min(seen, last))
 
     async def deliveries(self, request: Request) -> Response:
         """Show every attempt to deliver a webhook about a job."""
@@ -167,25 +171,12 @@ class JobRoutes:
         return _json({"deliveries": shown})
 
 
-async def _stream(service: JobService, job_id: str, last: int) -> AsyncIterator[bytes]:
-    """Yield the events after number ``last``, until the job has ended and all are sent."""
-    if last == 0:
-        last = 1
-        yield _event(Event(id=1, kind="status", data=b'{"status":"queued","attempts":0}'))
-    with service.watch.over(job_id) as change:
-        while True:
-            job = await service.store.get(job_id)  # before the events: the end stores the last ones
-            while events := await service.store.events(job_id, after=last, limit=AT_ONCE):
-                last = events[-1].id
-                yield b"".join(map(_event, events))
-            if job is None or service.has_rest(job):
-                return
-            while not await change.wait(sse.KEEP_ALIVE_INTERVAL):
-                yield sse.KEEP_ALIVE
-
-
-def _event(event: Event) -> bytes:
-    return sse.event(event.id, event.kind, event.data)
+def _last_event_id(request: Request) -> int:
+    given = request.headers.get("last-event-id", "0")
+    is_number = given.isascii() and given.isdigit() and len(given) <= len(str(LAST_EVENT))
+    if not is_number or int(given) > LAST_EVENT:
+        raise InvalidInput("Last-Event-ID must be the number of an event.")
+    return int(given)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -17,6 +17,8 @@ from potassium.jobs.watch import Watch
 
 __all__ = ["Runner"]
 
+MOST_NAMED = 10  # jobs in a log line
+
 PAUSE = 0.01  # seconds; prevents a busy loop while a due job that has expired awaits the sweeper
 
 logger = logging.getLogger("potassium.jobs")
@@ -24,6 +26,9 @@ logger = logging.getLogger("potassium.jobs")
 
 class Runner:
     """Claims jobs, lets ``Work`` run them, and owns their tasks. Belongs to the event loop.
+
+    Suspects go first, one at a time: each is claimed once no other job runs and the outcomes of all
+    are stored, and no other is claimed before its own outcome is.
 
     Attributes:
         is_draining: whether it has stopped claiming jobs.
@@ -49,6 +54,7 @@ class Runner:
         self._waiting: Counter[Lane] = Counter()
         self._claimed: Counter[Lane] = Counter()
         self._moved_at: dict[Lane, float] = {}  # when a job last began or ended, monotonic
+        self._may_have_suspects = True  # the store has not been asked since there may be one
         self._again = asyncio.Event()
         self.is_draining = False
         self._loop: asyncio.Task[None] | None = None
@@ -60,12 +66,24 @@ class Runner:
             StoreFailed: the store cannot be read.
 
         """
-        for job in await self._store.left_behind():
-            await self._settlement.take_up(job)
+        left = await self._store.left_behind()
+        if left:
+            names = ", ".join(job.id for job in left[:MOST_NAMED])
+            logger.warning(
+                "the server died while it ran %d background jobs, which now run again one by one, "
+                "before all others: %s%s",
+                len(left),
+                names,
+                ", ..." if len(left) > MOST_NAMED else "",
+            )
+        # All at once, so that they are stored together: a part would look like all that ran.
+        take_up, was_alone = self._settlement.take_up, len(left) == 1
+        await asyncio.gather(*(take_up(job, was_alone=was_alone) for job in left))
         self._loop = asyncio.create_task(self._claim_on(), name="potassium-jobs")
 
-    def wake(self) -> None:
-        """Look for jobs to run: there may be a new one, or room for one."""
+    def wake(self, *, for_suspect: bool = False) -> None:
+        """Look for jobs to run: there may be a new one, or a suspect, or room for one."""
+        self._may_have_suspects |= for_suspect
         self._again.set()
 
     def drain(self) -> None:
@@ -105,8 +123,7 @@ class Runner:
         while not self.is_draining:
             self._again.clear()
             try:
-                due = [await self._claim(lane) for lane in self._work.lanes]
-                next_due = min((one for one in due if one is not None), default=None)
+                next_due = await self._claim_all()
             except StoreFailed as error:
                 logger.error("background jobs cannot be claimed: %s", error.detail)  # noqa: TRY400
                 next_due = self._clock() + RETRY_STORE
@@ -120,6 +137,30 @@ class Runner:
                     await self._again.wait()
             except TimeoutError:
                 pass
+
+    async def _claim_all(self) -> float | None:
+        """Start all jobs that may run now; return when the next is due, if room is left."""
+        if self._may_have_suspects:
+            if self._tasks:
+                return None  # the last of them to end wakes the loop
+            if await self._claim_suspect():
+                return None
+        due = [await self._claim(lane) for lane in self._work.lanes]
+        return min((one for one in due if one is not None), default=None)
+
+    async def _claim_suspect(self) -> bool:
+        """Start the next suspect; return whether there was one."""
+        lanes = {handler: lane for lane in self._work.lanes for handler in lane.handlers}
+        self._may_have_suspects = False  # before the look: one that comes later is looked for again
+        there_may_be_more = True
+        try:
+            suspect = await self._store.claim_suspect(handlers=lanes, now=self._clock())
+            there_may_be_more = suspect is not None
+        finally:
+            self._may_have_suspects |= there_may_be_more
+        if suspect is not None:
+            self._start(suspect, lanes[suspect.handler])
+        return suspect is not None
 
     async def _claim(self, lane: Lane) -> float | None:
         """Start as many jobs as there is room for; return when the next is due, if room is left."""
@@ -141,7 +182,12 @@ class Runner:
         self._waiting[lane] += 1
         self._claimed[lane] += 1
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._may_have_suspects and not self._tasks:
+            self.wake()
 
     async def _run(self, job: StoredJob, lane: Lane) -> None:
         waits = runs = True
@@ -183,7 +229,7 @@ class Runner:
             )
         finally:
             leave()
-            self._watch.tell(job.id)
+            self._watch.tell_end(job.id)
 
     def _moved(self, lane: Lane) -> None:
         self._moved_at[lane] = time.monotonic()

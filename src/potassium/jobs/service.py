@@ -73,7 +73,7 @@ class JobService:
         webhooks: WebhookService,
     ) -> None:
         self.store = store
-        self.watch = Watch()
+        self.watch = Watch(options.max_watchers)
         self._expire_after = options.expire_after
         self._handlers = handlers
         self._terms = Terms(handlers, options)
@@ -102,9 +102,22 @@ class JobService:
         """Begin no more jobs; ``wait`` returns early for those that have not begun."""
         self._runner.drain()
 
-    def has_rest(self, job: StoredJob) -> bool:
-        """Return whether nothing more will happen to a job before this server stops."""
-        return job.status.is_final or (self._runner.is_draining and job.status is Status.QUEUED)
+    @property
+    def is_draining(self) -> bool:
+        """Whether this server begins no more jobs."""
+        return self._runner.is_draining
+
+    async def is_at_rest(self, job_id: str) -> bool:
+        """Return whether nothing more will happen to a job before this server stops.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+
+        """
+        try:
+            return self._has_rest(await self._watched(job_id))
+        except JobNotFound:
+            return True  # it has ended, and was deleted
 
     async def close(self) -> None:
         """Wait until the outcomes of the jobs that ran are stored; stop the engine first."""
@@ -179,16 +192,17 @@ class JobService:
         """Return a job once it has ended, or as it is after ``seconds`` or when the server drains.
 
         Raises:
+            TooManyWatchers: as many clients follow jobs as may.
             JobNotFound: no job has this id.
             StoreFailed: the store cannot be read.
 
         """
         end = time.monotonic() + seconds
-        with self.watch.over(job_id) as change:
+        with self.watch.over(job_id, until_end=True) as change:
             while True:
-                job = await self.get(job_id)
+                job = await self._watched(job_id)
                 left = end - time.monotonic()
-                if self.has_rest(job) or not await change.wait(max(0.0, left)):
+                if self._has_rest(job) or not await change.wait(max(0.0, left)):
                     return job
 
     async def document(self, job: StoredJob) -> dict[str, Any]:
@@ -241,7 +255,7 @@ class JobService:
         )
         if not did:
             raise JobHasEnded(f"Only a failed job can be retried; this one is {job.status}.")
-        self._runner.wake()
+        self._runner.wake(for_suspect=job.is_suspect)
         self.watch.tell(job_id)
         return await self.get(job_id)
 
@@ -264,3 +278,10 @@ class JobService:
 
         """
         return await self.store.position(job) if job.status is Status.QUEUED else None
+
+    def _has_rest(self, job: StoredJob) -> bool:
+        return job.status.is_final or (self.is_draining and job.status is Status.QUEUED)
+
+    async def _watched(self, job_id: str) -> StoredJob:
+        """Return a job, which all who watch it read together."""
+        return await self.watch.read(job_id, "job", lambda: self.get(job_id))

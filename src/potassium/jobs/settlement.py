@@ -19,8 +19,7 @@ from potassium.webhooks.service import WebhookService
 
 __all__ = ["CRASHES", "Settlement"]
 
-# A job that was running when its server died is run again, but not for ever: it may be why.
-CRASHES = 3
+CRASHES = 3  # during which a job ran alone; after that it counts as their cause
 
 RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
 
@@ -71,10 +70,10 @@ class Settlement:
             await self._end(attempt, Status.CANCELLED, error=_cancelled(attempt, outcome))
             return False
         if isinstance(outcome, NotDone):
-            await self._put_back(attempt, due_at=self._clock(), error=None, counts=False)
+            await self._put_back(attempt, job, due_at=self._clock(), error=None, counts=False)
         elif outcome.may_retry and job.attempts < job.attempts_limit:
             due_at = self._clock() + self._terms.backoff(job)
-            await self._put_back(attempt, due_at=due_at, error=outcome.error)
+            await self._put_back(attempt, job.cleared(), due_at=due_at, error=outcome.error)
         else:
             await self._end(attempt, Status.FAILED, error=outcome.error)
             return False
@@ -110,7 +109,7 @@ class Settlement:
             deliveries=deliveries,
         )
         if did:
-            self._watch.tell(job.id)
+            self._watch.tell_end(job.id)
             if deliveries:
                 self._webhooks.wake()
         return did
@@ -125,21 +124,25 @@ class Settlement:
         error = DeadlineExceeded("The job did not begin in time.")
         await self.end(job, Status.EXPIRED, error=problem_document(error, job.request_id))
 
-    async def take_up(self, job: StoredJob) -> None:
-        """Queue a job again after its server died, or fail it if that has happened too often.
+    async def take_up(self, job: StoredJob, *, was_alone: bool) -> None:
+        """Queue a job again as a suspect after its server died, or fail it if it is the culprit.
+
+        A crash counts only if the job ``was_alone``. Of several that ran, any may be the culprit.
 
         Raises:
             StoreFailed: the change cannot be stored.
 
         """
-        if job.crashes + 1 < max(job.attempts_limit, CRASHES):
+        suspect = replace(job, crashes=job.crashes + was_alone, is_suspect=True)
+        if not was_alone or suspect.crashes < max(job.attempts_limit, CRASHES):
             queued = await self._status_event(job, Status.QUEUED)
-            await self._store.put_back(
-                job, due_at=self._clock(), error=None, events=[queued], crashed=True
-            )
+            await self._store.put_back(suspect, due_at=self._clock(), error=None, events=[queued])
             return
-        error = Interrupted(f"The server died during {job.crashes + 1} attempts at this job.")
-        await self.end(job, Status.FAILED, error=problem_document(error, job.request_id))
+        error = Interrupted(f"The server died {suspect.crashes} times while it ran only this job.")
+        logger.error(
+            "job %s failed: %s: %s", job.id, error.code, error.detail, extra={"job_id": job.id}
+        )
+        await self.end(suspect, Status.FAILED, error=problem_document(error, job.request_id))
 
     async def last_event(self, job: StoredJob) -> int:
         """Return the id of a job's last event; ask a store that fails until it works.
@@ -160,17 +163,24 @@ class Settlement:
         error: bytes | None = None,
     ) -> None:
         events = await attempt.finish({"status": status.value, "attempts": attempt.job.attempts})
-        await self._insist(
-            lambda: self.end(attempt.told, status, output=output, error=error, events=events)
-        )
+        job = attempt.told.cleared()
+        if status is Status.SUCCEEDED:
+            job = replace(job, progress=1.0)
+        await self._insist(lambda: self.end(job, status, output=output, error=error, events=events))
 
     async def _put_back(
-        self, attempt: Attempt, *, due_at: float, error: bytes | None, counts: bool = True
+        self,
+        attempt: Attempt,
+        job: StoredJob,
+        *,
+        due_at: float,
+        error: bytes | None,
+        counts: bool = True,
     ) -> None:
         events = await attempt.finish({"status": "queued", "attempts": attempt.job.attempts})
         await self._insist(
             lambda: self._store.put_back(
-                attempt.job, due_at=due_at, error=error, events=events, counts=counts
+                job, due_at=due_at, error=error, events=events, counts=counts
             )
         )
 

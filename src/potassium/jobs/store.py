@@ -75,11 +75,20 @@ class JobStore(DeliveryStore, Protocol):
 
         The job submitted first is next. For each level below the highest priority, a job counts
         as submitted ``PRIORITY_STEP`` jobs later, so that none starves. Claimed jobs are running,
-        with one more attempt, started at ``now``. Expired jobs are left out.
+        with one more attempt, started at ``now``. Expired jobs and suspects are left out.
+        """
+
+    async def claim_suspect(self, *, handlers: Collection[str], now: float) -> StoredJob | None:
+        """Claim the next queued suspect of ``handlers``, or return None if there is none.
+
+        Suspects have the same order as other jobs, and are always due.
         """
 
     async def next_job(self, handlers: Collection[str]) -> float | None:
-        """Return when the next queued job of ``handlers`` is due, or None if there is none."""
+        """Return when the next queued job of ``handlers`` is due, or None if there is none.
+
+        Suspects do not count.
+        """
 
     async def keep(self, job_ids: Collection[str]) -> Collection[str]:
         """Renew the claims on these jobs; return the ids of those that the caller has lost."""
@@ -100,11 +109,12 @@ class JobStore(DeliveryStore, Protocol):
     ) -> bool:
         """End a job, and store its last events and the deliveries about it.
 
-        The progress and message of ``job`` are stored unless they are None. Returns False, and
-        changes nothing, if the job's status or attempts are no longer those of ``job``.
+        The ``crashes`` and ``is_suspect`` of ``job`` are stored, and its progress and message
+        unless they are None. Returns False, and changes nothing, if the job's status or attempts
+        are no longer those of ``job``.
         """
 
-    async def put_back(  # noqa: PLR0913 - all of it in one transaction
+    async def put_back(
         self,
         job: StoredJob,
         *,
@@ -112,19 +122,17 @@ class JobStore(DeliveryStore, Protocol):
         error: bytes | None,
         events: Iterable[Event] = (),
         counts: bool = True,
-        crashed: bool = False,
     ) -> bool:
         """Queue a running job again at its old position, due at ``due_at``.
 
         The job no longer expires, as it began in time. Returns False as ``end`` does.
 
         Args:
-            job: as it was claimed.
+            job: as it was claimed; its ``crashes`` and ``is_suspect`` are stored.
             due_at: when it may be claimed again, in seconds since the epoch.
             error: the error of the attempt, if it had one.
             events: stored with the change.
             counts: whether the attempt counts; otherwise the limit of attempts is raised by one.
-            crashed: whether the process that ran the job died.
 
         """
 

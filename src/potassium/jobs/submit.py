@@ -1,13 +1,12 @@
 """Accepts calls as background jobs: 202, or its result if the client waits long enough."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import orjson
 from starlette.types import Receive, Scope
 
 from potassium.engine import Priority
-from potassium.errors import JobNotFound, StoreFailed, WebhookUrlRefused
+from potassium.errors import JobNotFound, StoreFailed, TooManyWatchers, WebhookUrlRefused
 from potassium.handlers.handler import Handler
 from potassium.http.codec import encode
 from potassium.http.connection import while_connected
@@ -72,9 +71,13 @@ class Submissions:
         wait = wait_of(scope)
         if wait is not None:
             wait = min(wait, LONGEST_WAIT)
-            with suppress(StoreFailed, JobNotFound):  # the job is stored, and that is what matters
+            try:
                 job = await while_connected(receive, self._service.wait(job.id, wait))
                 position = await self._service.position(job)
+            except TooManyWatchers:
+                wait = None  # a preference, not a condition
+            except (StoreFailed, JobNotFound):
+                pass  # the job is stored, and that is what matters
         location = f"{scope.get('root_path', '')}/jobs/{job.id}"
         headers = [(b"location", location.encode())]
         if wants_job(scope) or wait is not None:

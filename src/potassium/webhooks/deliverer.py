@@ -196,12 +196,13 @@ class Deliverer:
 def _log_failure(delivery: Delivery, attempt: DeliveryAttempt, now: float) -> None:
     logger.log(
         logging.ERROR if attempt.next_at is None else logging.WARNING,
-        "webhook to %s failed: %s (attempt %d of %d, request %s); %s",
+        "webhook to %s failed: %s (attempt %d of %d, %srequest %s); %s",
         attempt.url,
         attempt.error,
         attempt.number,
         ATTEMPTS,
+        "" if delivery.job_id is None else f"job {delivery.job_id}, ",
         delivery.request_id,
         "given up" if attempt.next_at is None else f"next attempt in {attempt.next_at - now:.0f} s",
-        extra={"request_id": delivery.request_id},
+        extra={"request_id": delivery.request_id, "job_id": delivery.job_id},
     )

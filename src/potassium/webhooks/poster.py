@@ -93,6 +93,7 @@ class Poster:
             "Content-Type": "application/json",
             "User-Agent": f"potassium/{version('potassium')}",
             "X-Request-Id": delivery.request_id,
+            **({} if delivery.job_id is None else {"X-Job-Id": delivery.job_id}),
             **signing_headers(delivery.id, delivery.body, at=at, keys=self._options.keys),
         }
 

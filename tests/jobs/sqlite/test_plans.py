@@ -18,12 +18,17 @@ STATEMENTS = {
 INDEXES = {
     "BEFORE": "COVERING INDEX jobs_in_line (handler=? AND is_due=? AND rank<?)",
     "NEXT_IN_LINE": "COVERING INDEX jobs_in_line (handler=? AND is_due=?)",
+    "NEXT_SUSPECT": "COVERING INDEX jobs_in_line (handler=? AND is_due=?)",
     "NEXT_JOB": "COVERING INDEX jobs_by_due (handler=? AND is_due=?)",
     "NOW_DUE": "COVERING INDEX jobs_by_due (handler=? AND is_due=? AND due_at<?)",
     "OVERDUE": "INDEX jobs_by_expiry (expires_at<?)",
     "DUE": "INDEX deliveries_by_due (due_at<?)",
 }
-SORTED = {"NEXT_IN_LINE": 2, "ATTEMPTS": 1}  # sorts of few rows: limited, or few by nature
+SORTED = {
+    "NEXT_IN_LINE": 2,
+    "NEXT_SUSPECT": 1,
+    "ATTEMPTS": 1,
+}  # sorts of few rows: limited, or few by nature
 
 
 async def plan_of(store: SqliteStore, statement: str) -> list[str]:

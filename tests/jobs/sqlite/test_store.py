@@ -154,6 +154,28 @@ async def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         await SqliteStore(tmp_path / "jobs.db").open()
 
 
+async def test_jobs_of_the_first_version_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are under no suspicion, and run as before."""
+    path = tmp_path / "jobs.db"
+    with monkeypatch.context() as context:
+        context.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        async with opened(path):
+            pass
+    with sqlite3.connect(path) as other:
+        other.execute(
+            "INSERT INTO jobs (seq, id, handler, request_id, priority, rank, attempts_limit, "
+            "created_at, fingerprint, status, due_at, is_due, attempts, crashes) "
+            "VALUES (1, 'a', '/train', 'r', 1, 257, 1, 0, x'', 'queued', 0, 1, 0, 0)"
+        )
+        other.execute("INSERT INTO inputs VALUES (1, '[]', x'')")
+    other.close()
+    async with opened(path) as store:
+        (job,) = await store.claim(handlers=["/train"], limit=9, now=NOW)
+        assert (job.id, job.is_suspect) == ("a", False)
+
+
 async def test_an_older_file_is_brought_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "JOB",
     "LIGHT_JOB",
     "attempt_of",
+    "claim_row",
     "delivery_of",
     "event_rows",
     "input_row",
@@ -67,6 +68,11 @@ def job_row(job: StoredJob) -> Mapping[str, Any]:
     return {**row, "status": job.status.value, "rank": rank(job), "is_due": True}
 
 
+def claim_row(job: StoredJob) -> Mapping[str, Any]:
+    """Return what a claim changes in the row of the job that it returns."""
+    return {"seq": job.seq, "attempts": job.attempts, "started_at": job.started_at}
+
+
 def input_row(job: StoredJob) -> Mapping[str, Any]:
     """Return the row of the headers and body that a job was submitted with."""
     return {"job": job.seq, "headers": json.dumps(job.headers), "body": job.body}
@@ -87,6 +93,7 @@ def job_of(row: Row) -> StoredJob:
     """Return the job in a row of ``JOB``."""
     values = dict(row)
     values["status"] = Status(values["status"])
+    values["is_suspect"] = bool(values["is_suspect"])
     values["headers"] = tuple((name, value) for name, value in json.loads(values["headers"]))
     return StoredJob(**values)
 

@@ -115,6 +115,11 @@ CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, handler, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 """
 
+# Of a queued job that is a suspect, is_due is 2: it is out of line, as it has to run alone.
+_SUSPECTS = """
+ALTER TABLE jobs ADD COLUMN is_suspect INTEGER NOT NULL DEFAULT 0;
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS]
+MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS]

@@ -25,6 +25,7 @@ __all__ = [
     "LEFT_BEHIND",
     "NEXT_IN_LINE",
     "NEXT_JOB",
+    "NEXT_SUSPECT",
     "NOTE",
     "NOW_DUE",
     "OVERDUE",
@@ -67,7 +68,7 @@ FIND_OWN_STATUS = _find("owner", "status")
 
 BEFORE = """
     SELECT count(*) FROM jobs WHERE handler = :handler
-    AND is_due IN (0, 1) AND (rank, seq) < (:rank, :seq)
+    AND is_due IN (0, 1, 2) AND (rank, seq) < (:rank, :seq)
 """
 
 NOW_DUE = """
@@ -91,6 +92,16 @@ NEXT_IN_LINE = (
         ORDER BY first.rank, first.seq LIMIT :limit
     )
     ORDER BY jobs.rank, jobs.seq
+"""
+)
+
+NEXT_SUSPECT = (
+    JOB
+    + """
+    WHERE jobs.seq = (
+        SELECT seq FROM json_each(:handlers) AS named CROSS JOIN jobs
+        WHERE handler = named.value AND is_due = 2 ORDER BY rank, seq LIMIT 1
+    )
 """
 )
 
@@ -121,20 +132,19 @@ _SAME = "WHERE seq = :seq AND id = :id AND status = :was AND attempts = :attempt
 
 END = (
     "UPDATE jobs SET status = :status, is_due = NULL, finished_at = :now, "
-    "output = :output, error = :error, "
+    "output = :output, error = :error, crashes = :crashes, is_suspect = :is_suspect, "
     "progress = coalesce(:progress, progress), message = coalesce(:message, message) "
     + _SAME
     + "AND status IN ('queued', 'running') RETURNING seq"
 )
 PUT_BACK = (
-    "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :due_at, error = :error, "
-    "expires_at = NULL, attempts_limit = attempts_limit + :more, crashes = crashes + :crashed "
-    + _SAME
-    + "AND status = 'running' RETURNING seq"
+    "UPDATE jobs SET status = 'queued', is_due = 2 * :is_suspect, due_at = :due_at, "
+    "error = :error, expires_at = NULL, attempts_limit = attempts_limit + :more, "
+    "crashes = :crashes, is_suspect = :is_suspect " + _SAME + "AND status = 'running' RETURNING seq"
 )
 RETRY = (
-    "UPDATE jobs SET status = 'queued', is_due = 0, due_at = :now, finished_at = NULL, "
-    "expires_at = NULL, attempts_limit = :attempts_limit "
+    "UPDATE jobs SET status = 'queued', is_due = 2 * is_suspect, due_at = :now, "
+    "finished_at = NULL, expires_at = NULL, attempts_limit = :attempts_limit "
     + _SAME
     + "AND status = 'failed' RETURNING seq"
 )

@@ -17,6 +17,7 @@ from potassium.jobs.sqlite.rows import (
     ADD_EVENT,
     ADD_INPUT,
     ADD_JOB,
+    claim_row,
     event_rows,
     input_row,
     job_of,
@@ -137,11 +138,21 @@ class SqliteStore(SqliteDeliveries):
             rows = await db.execute_fetchall(statements.NEXT_IN_LINE, wanted)
             jobs = [job_of(row).claimed(now) for row in rows]
             if jobs:
-                claims = [
-                    {"seq": job.seq, "attempts": job.attempts, "started_at": now} for job in jobs
-                ]
-                await db.executemany(statements.CLAIM, claims)
+                await db.executemany(statements.CLAIM, [claim_row(job) for job in jobs])
             return jobs
+
+        return await self._open.run(claim)
+
+    async def claim_suspect(self, *, handlers: Collection[str], now: float) -> StoredJob | None:
+        """Claim the next queued suspect of ``handlers``, or return None if there is none."""
+        wanted = {"handlers": json.dumps(sorted(set(handlers)))}
+
+        async def claim(db: "Connection") -> StoredJob | None:
+            for row in await db.execute_fetchall(statements.NEXT_SUSPECT, wanted):
+                job = job_of(row).claimed(now)
+                await db.execute(statements.CLAIM, claim_row(job))
+                return job
+            return None
 
         return await self._open.run(claim)
 
@@ -176,7 +187,7 @@ class SqliteStore(SqliteDeliveries):
         end = {"status": status.value, "now": now, "output": output, "error": error, **told}
         return await self._change(job, statements.END, end, events, deliveries)
 
-    async def put_back(  # noqa: PLR0913 - as in the interface
+    async def put_back(
         self,
         job: StoredJob,
         *,
@@ -184,10 +195,9 @@ class SqliteStore(SqliteDeliveries):
         error: bytes | None,
         events: Iterable[Event] = (),
         counts: bool = True,
-        crashed: bool = False,
     ) -> bool:
         """Queue a running job again at its old position; return False as ``end`` does."""
-        values = {"due_at": due_at, "error": error, "more": not counts, "crashed": crashed}
+        values = {"due_at": due_at, "error": error, "more": not counts}
         return await self._change(job, statements.PUT_BACK, values, events)
 
     async def retry(
@@ -264,13 +274,14 @@ class SqliteStore(SqliteDeliveries):
     ) -> bool:
         """Change a job if it still matches ``job``; return whether it did."""
         same = {"seq": job.seq, "id": job.id, "was": job.status.value, "attempts": job.attempts}
+        suspicion = {"crashes": job.crashes, "is_suspect": job.is_suspect}
         added = [
             (ADD_EVENT, event_rows(job, events)),
             (ADD_DELIVERY, [row_of(delivery) for delivery in deliveries]),
         ]
 
         async def change(db: "Connection") -> bool:
-            if not await db.execute_fetchall(statement, {**values, **same}):
+            if not await db.execute_fetchall(statement, {**values, **suspicion, **same}):
                 return False
             for insert, rows in added:
                 if rows:
