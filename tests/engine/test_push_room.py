@@ -129,14 +129,17 @@ async def test_a_call_waits_for_a_bounded_time_in_all() -> None:
         await stream.take()
 
 
-async def test_a_handler_that_goes_on_after_the_cut_sends_nothing_more() -> None:
+@pytest.mark.parametrize("failure", [None, Failure(ValueError("no stream"))])
+async def test_a_handler_that_goes_on_after_the_cut_sends_nothing_more(
+    failure: Failure | None,
+) -> None:
     """What its reader gets does not look whole, even if it has taken all before it is told."""
     room = Room(send_timeout=0.01)
     stream = room.stream()
     await Writer(stream, 6).end()
     with pytest.raises(StreamBroken):
         stream.send(b"more")
-    stream.end()
+    stream.end(failure)
     assert isinstance(stream.failure, Failure)
     assert isinstance(stream.failure.to_raise(), StreamBroken)
 

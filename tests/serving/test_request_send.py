@@ -179,7 +179,6 @@ async def test_a_client_that_reads_too_slowly_loses_its_stream(accept: str, goes
 
     async with client(app) as http:
         exchange = Exchange(app, path="/push", accept=accept)
-        await exchange.next()
         exchange.reads.clear()
         assert (await http.post("/", json={})).json() == "served"
         exchange.reads.set()

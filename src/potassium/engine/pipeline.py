@@ -1,5 +1,6 @@
 """The path of a job: the pool, the queue, the GPU thread or the loop, and back."""
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
@@ -93,17 +94,18 @@ class Pipeline:
         """
         operation = job.operation
         lane = self.lanes.get(operation)
-        if lane is not None:
-            lane.jobs.put_nowait(job)
-            return
-        if not self.jobs.capacity.has_place_for(job):
+        jobs = self.jobs if lane is None else lane.jobs
+        if not jobs.capacity.has_place_for(job):
             self.dispatcher.catch_up()  # if many arrive at once, the first may go to the thread
+            if not jobs.capacity.has_place_for(job):
+                raise asyncio.QueueFull
         if operation.is_prepared:
-            self.jobs.reserve(job)
+            jobs.reserve(job)
             job.in_pool = True
             self.pool.prepare(job)
-        else:
-            self.jobs.put_nowait(job)
+            return
+        jobs.put_admitted(job)
+        if lane is None:
             self.dispatcher.wake()
 
     def discard(self, job: Job) -> None:
@@ -141,7 +143,7 @@ class Pipeline:
             self.jobs.capacity.leave(job)
             job.settle()
         else:
-            self.jobs.put_reserved(job)
+            self.jobs.put_admitted(job)
             self.dispatcher.wake()
 
     def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001

@@ -131,18 +131,6 @@ class JobQueue(asyncio.Queue[Job]):
             detail = f"Your share of the queue is full: {held} of your calls are waiting."
         return QueueFull(detail, min(max(ceil(seconds), 1), LONGEST_RETRY_AFTER))
 
-    def reserve(self, job: Job) -> None:
-        """Give ``job`` its place; it is queued once it is prepared.
-
-        Raises:
-            asyncio.QueueFull: there is no place for it.
-
-        """
-        if not self.capacity.has_place_for(job):
-            raise asyncio.QueueFull
-        self._rank(job)
-        self.capacity.enter(job)
-
     def put_nowait(self, item: Job) -> None:
         """Queue ``item``.
 
@@ -152,12 +140,15 @@ class JobQueue(asyncio.Queue[Job]):
         """
         if not self.capacity.has_place_for(item):
             raise asyncio.QueueFull
-        super().put_nowait(item)
+        self.put_admitted(item)
 
-    def put_reserved(self, job: Job) -> None:
-        """Queue ``job``, for which a place is reserved."""
-        self.capacity.leave(job)
-        super().put_nowait(job)
+    # Queue a job for which there is a place, or one was reserved. Its ``put_nowait`` is unbounded.
+    put_admitted = asyncio.Queue.put_nowait
+
+    def reserve(self, job: Job) -> None:
+        """Give ``job``, for which there is a place, its place; queue it once it is prepared."""
+        self._rank(job)
+        self.capacity.enter(job)
 
     def discard(self, job: Job) -> None:
         """Free the place of ``job``, and take it out of the queue if it is queued."""

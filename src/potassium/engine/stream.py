@@ -157,8 +157,8 @@ class Stream(Generic[JobT]):
 
     def end(self, failure: Failure | None = None) -> None:
         """Note that no more chunks follow; ``failure`` says why, if the stream is incomplete."""
-        if failure is None and self.overrun is not None:
-            failure = Failure(self.overrun)  # the handler may have gone on, but it has not sent all
+        if self.overrun is not None:
+            failure = Failure(self.overrun)  # whatever its handler has made of it
         self.failure = failure
         self.has_ended = True
         self._tell()
