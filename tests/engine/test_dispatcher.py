@@ -206,7 +206,7 @@ def put_background(bench: Bench, operation: Operation, argument: object) -> None
     future = asyncio.get_running_loop().create_future()
     job = Job(operation, argument, future, priority=Priority.LOW)
     job.is_background = True
-    bench.queue.put_reserved(job)
+    bench.queue.put_admitted(job)
     bench.dispatcher.wake()
 
 

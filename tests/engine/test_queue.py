@@ -124,7 +124,7 @@ async def test_no_more_calls_go_before_a_background_job_than_may_wait(waiting: i
     for _ in range(waiting):
         queue.put_nowait(job())
     patient = background()
-    queue.put_reserved(patient)
+    queue.put_admitted(patient)
     before = 0
     for _ in range(100):
         while capacity.free:
@@ -142,12 +142,12 @@ async def test_a_background_job_takes_no_place(kind: Kind) -> None:
     queue = kind(capacity)
     jobs = [background() for _ in range(3)]
     for one in jobs[:2]:
-        queue.put_reserved(one)
+        queue.put_admitted(one)
     assert capacity.waiting == 0
     calls = [job(), job()]
     for one in calls:
         queue.put_nowait(one)
-    queue.put_reserved(jobs[2])
+    queue.put_admitted(jobs[2])
     assert not capacity.free
     queue.discard(jobs[0])
     assert (queue.qsize(), capacity.waiting) == (4, 2)
@@ -162,7 +162,7 @@ async def test_a_job_with_a_reserved_place_is_queued_however_many_wait() -> None
     prepared, finished = job(), job()
     queue.reserve(prepared)
     capacity.enter(finished)
-    queue.put_reserved(prepared)
+    queue.put_admitted(prepared)
     assert (queue.qsize(), capacity.waiting) == (1, 2)
 
 
@@ -173,7 +173,7 @@ async def test_without_priorities_background_jobs_keep_their_order() -> None:
     jobs = [background() for _ in range(3)]
     queue.put_nowait(first)
     for one in jobs:
-        queue.put_reserved(one)
+        queue.put_admitted(one)
     queue.put_nowait(last)
     assert [queue.get_nowait() for _ in range(5)] == [first, last, *jobs]
 
