@@ -91,8 +91,8 @@ class Exchange:
 
     def add_body(self, data: bytes) -> bool:
         """Keep a part of the body for the app; return whether it has enough to read for now."""
-        if self.is_answered:
-            return False  # the app has no use for it any more
+        if self.is_answered or self.is_lost:
+            return False  # nobody has a use for it any more
         self._body.append(data)
         self._size += len(data)
         if self._news is not None:
@@ -189,7 +189,8 @@ class Exchange:
             message["status"],
             message.get("headers", ()),
             client.host.default_headers,
-            closes=not self.keeps_alive,
+            # A client that still waits for 100 Continue may send its content now, or never.
+            closes=not self.keeps_alive or self._awaits_continue,
             may_chunk=scope["http_version"] != "1.0",
         )
         self._head = head
@@ -203,14 +204,13 @@ class Exchange:
 
     def _add(self, head: ResponseHead, data: bytes, *, is_last: bool) -> None:
         pieces = [] if self.has_begun else [head.encoded]
-        if self.scope["method"] != "HEAD":
+        if not head.is_empty and self.scope["method"] != "HEAD":
             pieces += self._framed(head, data, is_last=is_last)
-        self.has_begun = True
         if len(data) < COPIED:
-            self._client.outgoing.write(b"".join(pieces))
-        else:
-            for piece in pieces:
-                self._client.outgoing.write(piece)
+            pieces = [b"".join(pieces)]
+        self.has_begun = True
+        for piece in pieces:
+            self._client.outgoing.write(piece)
         if is_last:
             self._end()
 
