@@ -166,13 +166,15 @@ class Bench:
         self.config = uvicorn.Config(app, log_config=None, **{"ws": "none", **options})
         self.config.load()
         self.state = ServerState()
+        self._clients: list[Client] = []
         self.http = http or Connections(limits or Limits(connections=1000), keep_alive)
 
     def connect(self, kernel: float = float("inf")) -> Client:
         """Return a new client, which reads ``kernel`` bytes by itself."""
         made: list[Any] = []
         self.call(lambda: made.append(self.http(self.config, self.state, {}, self.loop)))
-        return Client(self, made[0], kernel)
+        self._clients.append(Client(self, made[0], kernel))
+        return self._clients[-1]
 
     def call(self, function: Callable[[], object]) -> None:
         """Call ``function`` in the loop, and let all that follows from it happen."""
@@ -188,8 +190,8 @@ class Bench:
 
     def close(self) -> None:
         """Check that nothing is left, and end."""
-        for connection in tuple(self.state.connections):
-            self.call(connection.abort)  # type: ignore[union-attr]
+        for client in self._clients:
+            client.leave()
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:
             task.cancel()
