@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.requests import Request as StarletteRequest
 from support.connection import Bench, echo, respond
 
 MakeBench = Callable[..., Bench]
@@ -44,6 +45,18 @@ def test_the_app_is_told_that_its_client_has_left(bench: MakeBench) -> None:
     client.leave()
     assert app.received == ["http.disconnect"]
     assert client.wire.sent == b""
+
+
+def test_a_client_that_leaves_does_not_fill_the_log(
+    bench: MakeBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a traceback for each body that it sends half of."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await StarletteRequest(scope, receive).body()
+
+    bench(app).connect().send(POST + b"ab").leave()
+    assert not caplog.records
 
 
 def test_calls_that_have_not_begun_are_dropped(bench: MakeBench) -> None:
@@ -116,7 +129,8 @@ def test_a_half_closed_client_gets_its_response(bench: MakeBench) -> None:
 def test_a_half_closed_client_gets_all_its_responses(bench: MakeBench, cut: int) -> None:
     one = bench(echo)
     data = b"".join(
-        b"POST /%d HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd" % number for number in range(100)
+        b"POST /%d HTTP/1.1\r\nContent-Length: 100\r\n\r\n%b" % (number, b"abcd" * 25)
+        for number in range(400)
     )
     client = one.connect()
     client.wire.incoming = [data[start : start + cut] for start in range(0, len(data), cut)]
@@ -124,7 +138,7 @@ def test_a_half_closed_client_gets_all_its_responses(bench: MakeBench, cut: int)
     one.call(client.wire.deliver)
     client.half_close()
     answers = [json.loads(it.body) for it in client.responses() if it.status != 100]
-    assert answers == [["POST", f"/{number}", "abcd"] for number in range(100)]
+    assert answers == [["POST", f"/{number}", "abcd" * 25] for number in range(400)]
     assert client.is_closed
 
 

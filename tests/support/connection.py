@@ -34,6 +34,7 @@ class Wire(asyncio.Transport):
         self.incoming: list[bytes] = []
         self.is_paused = self.is_lost = self.has_ended = self.was_aborted = False
         self._is_closing = self._is_full = False
+        self.sends_no_more = self.has_got_end = False
 
     def write(self, data: Any) -> None:
         assert not self.has_ended, "written after the end"
@@ -96,6 +97,11 @@ class Wire(asyncio.Transport):
         """Let the server receive what it reads."""
         while self.incoming and not self.is_paused and not self._is_closing:
             self.protocol.data_received(self.incoming.pop(0))
+        if self.sends_no_more and not (self.incoming or self.is_paused or self._is_closing):
+            assert not self.has_got_end, "received the end twice"
+            self.has_got_end = True
+            if not self.protocol.eof_received():
+                self.close()
 
 
 class Client:
@@ -116,11 +122,8 @@ class Client:
     def half_close(self) -> None:
         """Send no more, but read on."""
 
-        def close() -> None:
-            if not self.wire.is_closing() and not self.wire.protocol.eof_received():
-                self.wire.close()
-
-        self._bench.call(close)
+        self.wire.sends_no_more = True
+        self._bench.call(self.wire.deliver)
 
     def leave(self) -> None:
         """Reset the connection."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Scope
 
 from potassium.connections.host import Host
@@ -124,14 +125,13 @@ class Exchange:
             if not self.is_answered and not self.is_lost:
                 logger.error("ASGI callable returned without completing response.")
                 self._give_up()
-        except asyncio.CancelledError:
+        except GeneratorExit:
+            raise  # the event loop is gone
+        except (asyncio.CancelledError, ClientDisconnect, StreamBroken):
             self._give_up()
-        except BaseException as error:
-            if not isinstance(error, StreamBroken):
-                logger.exception("Exception in ASGI application\n")
+        except BaseException:  # sys.exit() in an app does not end the server
+            logger.exception("Exception in ASGI application\n")
             self._give_up()
-            if not isinstance(error, Exception):
-                raise
         finally:
             if self.task is not None:
                 tasks.discard(self.task)
