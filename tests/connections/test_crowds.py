@@ -8,7 +8,7 @@ import pytest
 from support.connection import Bench, echo, respond
 
 from potassium import Limits
-from potassium.connections import crowd
+from potassium.connections import Connections, crowd
 from potassium.connections.connection import Connection
 
 MakeBench = Callable[..., Bench]
@@ -167,6 +167,13 @@ def test_a_limit_on_open_files_that_cannot_be_raised_is_no_fault(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert bench(echo, Limits()).connect().send(GET).statuses() == [200]
+
+
+def test_a_factory_serves_one_server_after_the_other(bench: MakeBench) -> None:
+    """Each on its own event loop, with its own app."""
+    http = Connections(Limits(connections=2), 75)
+    assert bench(never, http=http).connect().send(GET).statuses() == []
+    assert bench(echo, http=http).connect().send(GET).statuses() == [200]
 
 
 def test_refusals_are_logged_once_a_minute(
