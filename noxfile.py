@@ -119,7 +119,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Send random requests over bare ASGI, and check what must hold for each."""
+    """Send random requests over bare ASGI, or bytes over sockets, and check what must hold."""
     install(session, "bench")
     session.run("python", "benchmarks/fuzz.py", *session.posargs)
 

@@ -3,7 +3,8 @@
 The app must never raise an exception, never answer 500 unless a handler asked for it, and never
 leave a request without an end. Each answer must have a request id, and each error must be a problem
 document. Nothing may wait once all requests have been answered. Input N of a seed is always the
-same: ``--seed S --only N`` repeats it.
+same: ``--seed S --only N`` repeats it. With ``--sockets``, inputs are bytes for a server instead;
+see fuzz_wire.py.
 """
 
 import argparse
@@ -19,9 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import uvloop
 from fuzz_app import PATHS, SLOW_PATH, build
 from fuzz_check import faults
 from fuzz_input import Input, Message, make
+from fuzz_wire import report_wire, run_wire
 
 from potassium import Potassium
 
@@ -153,11 +156,17 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", type=int, metavar="N", help="send input N alone")
+    parser.add_argument("--sockets", action="store_true", help="send bytes to a server")
     options = parser.parse_args()
     # Each of the allowed 500s logs a traceback.
     logging.getLogger("potassium").setLevel(logging.CRITICAL)
     batches = iter([[options.only]]) if options.only is not None else None
     started = time.monotonic()
+    if options.sockets:
+        numbers = range(options.inputs) if options.only is None else [options.only]
+        found = uvloop.run(run_wire(options.seed, numbers, len(numbers)))
+        report_wire(options.seed, found, time.monotonic() - started)
+        sys.exit(1 if found.failures else 0)
     findings = asyncio.run(run(options.seed, batches or groups(options.seed, options.inputs)))
     report(options.seed, findings, time.monotonic() - started)
     sys.exit(1 if findings.failures else 0)

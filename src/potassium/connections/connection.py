@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from potassium.connections.crowd import Crowd
 from potassium.connections.exchange import Exchange
+from potassium.connections.half_closed import awaits, look_for_client
 from potassium.connections.host import Host
 from potassium.connections.outgoing import Outgoing
 from potassium.connections.refusals import refusal
@@ -21,9 +22,6 @@ NEVER = float("inf")
 # client has left.
 MOST_BEHIND = 16 * 1024  # bytes
 LINGER = 5.0  # seconds for which what a refused client still sends is read and dropped
-# When to look whether a client that has closed its sending side is still there.
-LOOKS = (0.05, 0.2, 1.0)  # seconds, each after the one before; the last again and again
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -35,6 +33,8 @@ class Connection(asyncio.Protocol):
     Attributes:
         host: the server that it belongs to.
         outgoing: what the client has yet to read.
+        exchange: whose response is due.
+        scope: what all ASGI scopes of this connection have in common.
         deadline: when ``expire`` is due, on the clock of ``crowd``.
 
     """
@@ -44,88 +44,99 @@ class Connection(asyncio.Protocol):
         self._crowd = crowd
         self._reader = RequestReader(self, crowd.limits.head_size)
         self._transport = cast("asyncio.Transport", None)
-        self._exchange: Exchange | None = None  # whose response is due
+        self.exchange: Exchange | None = None
         self._due: Exchange | None = None  # the same, until the app is run for it
         self._waiting: deque[Exchange] = deque()  # whose responses are due after it
-        self._behind = b""  # what came after the request that is being answered
+        self._behind = b""  # what came after them
+        self._fault: PotassiumError | None = None  # why nothing is read behind them
         self._is_paused = False  # reading
-        self._is_closing = False  # nothing more is read, or written after the current response
-        self._is_half_closed = False
+        self._is_closing = False
+        self._is_half_closed = False  # the client sends no more
         self.deadline = crowd.now + crowd.limits.head_timeout
 
     outgoing: Outgoing
+    scope: Scope
 
     # What the transport reports.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the addresses (asyncio)."""
         self._transport = cast("asyncio.Transport", transport)
-        self._scope = self.host.scope_of(transport)
+        self.scope = self.host.scope_of(transport)
         self.outgoing = Outgoing(self._transport)
         self.host.state.connections.add(self)
         self._crowd.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse ``data``, or keep it while a request is being answered (asyncio)."""
-        if self._is_closing:
+        if self._is_closing or self._fault is not None:
             return
-        reader = self._reader
-        if self._behind or (self._exchange is not None and not reader.in_request):
-            self._behind += data.lstrip(b"\r\n")
-            if len(self._behind) > MOST_BEHIND:
-                self.pause_reading()
+        if not self._behind and not self.is_busy:
+            self._read(data)
             return
-        was_in_head = reader.in_head
+        self._behind += data
+        if len(self._behind) > MOST_BEHIND:
+            self.pause_reading()
+
+    def _read(self, data: bytes) -> None:
+        was_in_head = self._reader.in_head
         try:
-            self._behind = reader.feed(data)
+            self._behind = self._reader.feed(data)
         except PotassiumError as error:
-            self.refuse(error)
-        if self._due is not None:
+            self._fault = error
+        if self._due is not None and (self._fault is None or self._due.is_received):
             due, self._due = self._due, None
             self.host.run(due)
-        if reader.in_head:
-            if not was_in_head:
-                self.deadline = self._crowd.now + self._crowd.limits.head_timeout
-        elif reader.in_request and not self._is_paused:
-            self.deadline = self._crowd.now + self._crowd.body_timeout
+        if self._fault is not None:
+            self._end_at_fault(self._fault)
+        elif len(self._behind) > MOST_BEHIND:
+            self.pause_reading()
+        if self._is_closing:
+            return
+        if self.exchange is not None:
+            waits = self.exchange.is_received or self._is_paused
+            self.deadline = NEVER if waits else self._crowd.now + self._crowd.body_timeout
+        elif self._reader.in_head and not was_in_head:
+            self.deadline = self._crowd.now + self._crowd.limits.head_timeout
+        if self._is_half_closed and not self.is_busy and not self._behind:
+            self._close()  # the rest will not come
+
+    def _end_at_fault(self, fault: PotassiumError) -> None:
+        """Refuse what was sent last, if all that was sent before is answered."""
+        if self.is_closing or self.is_busy:
+            return
+        if self.exchange is not None:  # its body is at fault
+            self.exchange.lose()
+            if self.exchange.has_begun:
+                self.break_off(self.exchange)
+                return
+        self.refuse(fault)
 
     def eof_received(self) -> bool:
         """Return whether to go on, as the client may still read (asyncio).
 
-        A client that has left for good looks the same, until something is sent to it. So interim
-        responses are sent, which clients ignore (RFC 9110, section 15.2).
+        A client that has left for good looks the same, until something is sent to it.
         """
-        exchange = self._exchange
-        if (
-            exchange is None
-            or not exchange.is_received
-            or exchange.has_begun
-            or self._scope["scheme"] == "https"
-            or exchange.scope["http_version"] == "1.0"
-        ):
+        if self._is_closing or not awaits(self.exchange, is_more=bool(self._behind or self._fault)):
             return False
         self._is_half_closed = True
-        self._look_for_client(0)
+        look_for_client(self)
         return True
-
-    def _look_for_client(self, times: int) -> None:
-        if self._transport.is_closing() or self._exchange is None or self._exchange.has_begun:
-            return
-        self._transport.write(CONTINUE)
-        pause = LOOKS[min(times, len(LOOKS) - 1)]
-        self.host.loop.call_later(pause, self._look_for_client, times + 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the app (asyncio)."""
         del exc
         self._is_closing = True
         self._forget()
-        self._behind = b""
-        for exchange in (self._exchange, *self._waiting):
+        for exchange in (self.exchange, *self._waiting):
             if exchange is not None:
                 exchange.lose()
-        self._waiting.clear()
         self.outgoing.resume()
+        # Most of what a connection has refers to it.
+        self.exchange = self._due = None
+        self._waiting.clear()
+        self._behind = b""
+        self._reader.close()
 
     def pause_writing(self) -> None:
         """Note that the client is behind with reading (asyncio)."""
@@ -134,41 +145,36 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the client has caught up (asyncio)."""
         self.outgoing.resume()
+        if self.exchange is None and not self._reader.in_request and not self._is_closing:
+            self.deadline = self._crowd.now + self._crowd.keep_alive
 
     # What the reader reports.
 
     @property
-    def is_answering(self) -> bool:
-        """Whether a response is due."""
-        return self._exchange is not None
+    def is_busy(self) -> bool:
+        """Whether a request that has arrived whole is to be answered before more is read."""
+        return self.exchange is not None and self.exchange.is_received
 
     @property
     def takes_websockets(self) -> bool:
-        """Whether the server has something that speaks WebSocket."""
-        return self.host.config.ws_protocol_class is not None
-
-    def new_scope(self) -> Scope:
-        """Return what all ASGI scopes of this connection have in common."""
-        scope = self._scope.copy()
-        scope["asgi"] = {"version": self.host.asgi_version, "spec_version": "2.3"}
-        scope["state"] = self.host.app_state.copy()
-        return scope
+        """Whether the connection can be left to something that speaks WebSocket."""
+        return self.exchange is None and self.host.config.ws_protocol_class is not None
 
     def begin(self, exchange: Exchange) -> None:
         """Run the app for a request whose head has arrived, or let the request wait its turn."""
-        if self._exchange is None:
-            self._exchange = self._due = exchange  # run once the body next to it is parsed
-            self.deadline = NEVER
-        elif (self._waiting[-1] if self._waiting else self._exchange).keeps_alive:
+        if self.exchange is None:
+            self.exchange = self._due = exchange  # run once the body next to it is parsed
+        elif (self._waiting[-1] if self._waiting else self.exchange).keeps_alive:
             self._waiting.append(exchange)
 
     def request_received(self, exchange: Exchange) -> None:
         """Note that a request has arrived whole."""
-        if exchange.is_answered and self._exchange is None:
+        if exchange.is_answered and self.exchange is None:
             self.deadline = self._crowd.now + self._crowd.keep_alive
 
     def become_websocket(self, received: bytes) -> None:
         """Leave the connection to the server's WebSocket protocol, with all it has received."""
+        self._is_closing = True
         self._forget()
         self.host.speak_websocket(self._transport, received)
 
@@ -179,15 +185,13 @@ class Connection(asyncio.Protocol):
         if not self._is_paused and not self._transport.is_closing():
             self._is_paused = True
             self._transport.pause_reading()
-            if not self._reader.in_head:
-                self.deadline = NEVER  # the client may not be able to send
 
     def resume_reading(self) -> None:
         """Read on after ``pause_reading``."""
         if self._is_paused and not self._behind and not self._transport.is_closing():
             self._is_paused = False
             self._transport.resume_reading()
-            if self._reader.in_request and not self._reader.in_head:
+            if self.exchange is not None and not self.exchange.is_received:
                 self.deadline = self._crowd.now + self._crowd.body_timeout
 
     def exchange_ended(self, exchange: Exchange) -> None:
@@ -196,34 +200,42 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not exchange.keeps_alive:
-            self._close(lingers=not exchange.is_received)
+            self._close(lingers=not exchange.is_received or bool(self._behind))
             return
-        self._exchange = None
-        if self._waiting or self._behind:
+        self.exchange = self._waiting.popleft() if self._waiting else None
+        if self.exchange is not None or self._behind or self._fault is not None:
             # Not at once: a segment of small requests would be answered in ever deeper calls.
-            self._exchange = self._waiting.popleft() if self._waiting else None
             self.host.loop.call_soon(self._go_on)
             return
-        timeout = self._crowd.keep_alive if exchange.is_received else self._crowd.body_timeout
-        self.deadline = self._crowd.now + timeout
         self.resume_reading()
-        self._end_if_half_closed()
+        self._rest(is_received=exchange.is_received)
+        if self._is_half_closed:
+            self._close()
+
+    def _rest(self, *, is_received: bool) -> None:
+        """Give the client time to send what is due now that nothing is to be answered."""
+        timeout = self._crowd.keep_alive
+        if not is_received:
+            timeout = self._crowd.body_timeout
+        elif self._reader.in_head:
+            timeout = self._crowd.limits.head_timeout
+        self.deadline = self._crowd.now + timeout
 
     def _go_on(self) -> None:
+        exchange = self.exchange
         if self._is_closing:
             return
-        if self._exchange is not None:
-            self.host.run(self._exchange)
+        if exchange is not None and (exchange.is_received or self._fault is None):
+            self.host.run(exchange)
+            if exchange.is_received or self.exchange is not exchange:
+                return
+        if self._fault is not None:
+            self._end_at_fault(self._fault)
             return
+        self._rest(is_received=exchange is None)
         behind, self._behind = self._behind, b""
         self.resume_reading()
-        self.deadline = self._crowd.now + self._crowd.keep_alive
-        self.data_received(behind)
-        self._end_if_half_closed()
-
-    def _end_if_half_closed(self) -> None:
-        if self._is_half_closed and self._exchange is None:
-            self._close()
+        self._read(behind)
 
     def break_off(self, exchange: Exchange) -> None:
         """Close the connection in the middle of a response, so that the client sees it."""
@@ -236,8 +248,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no response is due, so that closing the connection does little harm."""
-        return self._exchange is None or self._is_closing
+        """Whether nothing is to be answered or sent, so that closing the connection is harmless."""
+        return self.exchange is None and not self._behind and not self.outgoing.size
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more is read, or sent after what has been written."""
+        return self._is_closing or self._transport.is_closing()
 
     def _forget(self) -> None:
         self.host.state.connections.discard(self)
@@ -245,7 +262,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """Close the connection, as its deadline has passed."""
-        if self._is_closing or self._exchange is not None:
+        if self._is_closing or self.exchange is not None:
             self.abort()
         else:
             self._close()
@@ -256,41 +273,26 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close the connection once the current response is complete; uvicorn calls this."""
-        if self._exchange is None:
+        if self.exchange is None:
             self._close()
         else:
-            for exchange in (self._exchange, *self._waiting):
+            for exchange in (self.exchange, *self._waiting):
                 exchange.keeps_alive = False
 
     def refuse(self, error: PotassiumError) -> None:
-        """Answer with ``error`` and close; behind a request that is being answered, only close."""
+        """Answer with ``error``, and close the connection."""
         self._crowd.note_refusal(error)
-        if self._due is not None and not self._due.is_received:
-            self._exchange = self._due = None
-        if self._exchange is None:
-            self.outgoing.write(refusal(error, self.host.default_headers))
-            self._close(lingers=True)
-            return
-        for exchange in (self._exchange, *self._waiting):
-            exchange.keeps_alive = False
-        self._is_closing = True
-        if not self._exchange.is_received:
-            self._exchange.lose()
-            self._close()
+        self.outgoing.write(refusal(error, self.host.default_headers))
+        self._close(lingers=True)
 
     def _close(self, *, lingers: bool = False) -> None:
-        """Close the connection when all is sent.
-
-        If the client is still sending, what arrives is dropped for a while: closing at once would
-        reset the connection, and the client might lose the response (RFC 9112, section 9.6).
-        """
+        """Close the connection when all is sent; if it lingers, drop what arrives for a while."""
+        if self._is_closing:
+            return
         self._is_closing = True
         self._behind = b""
-        if lingers and self._transport.can_write_eof() and not self._transport.is_closing():
-            self.deadline = self._crowd.now + LINGER
-            if self._is_paused:
-                self._is_paused = False
-                self._transport.resume_reading()
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        self.deadline = self._crowd.now + LINGER
+        self._crowd.leave(self)
+        if lingers:
+            self.resume_reading()
+        self.outgoing.end(lingers=lingers and not self._is_half_closed)

@@ -34,7 +34,7 @@ class Connections:
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> Connection:
         """Return the protocol of a new connection; uvicorn calls this."""
-        if self._host is None or self._crowd is None:
+        if self._host is None or self._crowd is None or self._host.state is not server_state:
             self._host = Host(config, server_state, app_state)
             self._crowd = Crowd(self._limits, self._keep_alive)
         return Connection(self._host, self._crowd)

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -20,10 +21,13 @@ except ImportError:  # Windows has no such limit
 __all__ = ["Crowd"]
 
 LONGEST_PERIOD = 1.0  # seconds
+SHORTEST_PERIOD = 0.01  # seconds
 LOG_PAUSE = 60.0  # seconds between two lines about what any client can cause at will
 
 MOST_FILES = 65_536
 SPARE_FILES = 64  # for the app: models, the jobs' file, webhooks
+LEAVING = 32  # connections that are being closed, beside as many as there may be
+FULL = 0.05  # seconds for which all connections are taken to be in use if they all were
 FEWEST_CONNECTIONS = 16
 
 logger = logging.getLogger("potassium")
@@ -37,7 +41,7 @@ class Member(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no response is due, so that closing the connection does little harm."""
+        """Whether nothing is to be answered or sent, so that closing the connection is harmless."""
 
     def expire(self) -> None:
         """Close the connection, as its deadline has passed."""
@@ -71,7 +75,10 @@ class Crowd:
         self._stall_timeout = limits.stream_stall_timeout * 1.1 + LONGEST_PERIOD
         self._most = limits.connections or _affordable()
         self._open: set[Member] = set()
-        self._period = min(LONGEST_PERIOD, limits.head_timeout / 4, keep_alive / 4)
+        self._leaving: dict[Member, None] = {}  # longest first
+        self._full_until = 0.0
+        period = min(LONGEST_PERIOD, limits.head_timeout / 4, keep_alive / 4)
+        self._period = max(SHORTEST_PERIOD, period)
         self._logged_at: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
         self.now = 0.0
@@ -80,20 +87,34 @@ class Crowd:
     def add(self, connection: Member) -> None:
         """Note an open connection; if there are too many, close idle ones or refuse this one."""
         self._open.add(connection)
-        if len(self._open) > self._most:
+        if len(self._open) + len(self._leaving) > self._most:
             self._make_room(connection)
+
+    def leave(self, connection: Member) -> None:
+        """Note that a connection is being closed, which may take a while."""
+        self._open.discard(connection)
+        self._leaving[connection] = None
 
     def discard(self, connection: Member) -> None:
         """Forget a connection that is closed."""
         self._open.discard(connection)
+        self._leaving.pop(connection, None)
 
     def _make_room(self, new: Member) -> None:
         """Close the idle connections that would be closed soonest; without any, refuse ``new``."""
-        idle = [one for one in self._open if one.is_idle and one is not new]
-        for one in heapq.nsmallest(1 + len(self._open) // 16, idle, key=lambda one: one.deadline):
-            one.expire()
-        if not idle:
-            new.refuse(TooManyConnections())
+        if len(self._open) > self._most:
+            now = self._loop.time()
+            idle: list[Member] = []
+            if now >= self._full_until:  # looking at all of them for each new one is too slow
+                idle = [one for one in self._open if one.is_idle and one is not new]
+            for one in heapq.nsmallest(1 + len(self._open) // 16, idle, key=lambda it: it.deadline):
+                one.expire()
+            if not idle:
+                self._full_until = max(self._full_until, now + FULL)
+                new.refuse(TooManyConnections())
+        surplus = len(self._leaving) - LEAVING
+        for one in [one for one in self._leaving if not one.outgoing.size][: max(0, surplus)]:
+            one.abort()
 
     def _look(self) -> None:
         """Close connections that are late, or whose clients do not read."""
@@ -101,14 +122,14 @@ class Crowd:
         self.now = now + self._period
         self._loop.call_later(self._period, self._look)
         unread: list[tuple[int, int, Member]] = []
-        for connection in tuple(self._open):
-            if connection.deadline <= now:
-                connection.expire()
-            elif size := connection.outgoing.size:
+        for connection in (*self._open, *self._leaving):
+            if size := connection.outgoing.size:
                 if connection.outgoing.is_stalled(now, self._stall_timeout):
                     connection.abort()
                 else:
                     unread.append((size, id(connection), connection))
+            elif connection.deadline <= now:
+                connection.expire()
         excess = sum(size for size, _, _ in unread) - self.limits.responses_size
         unread.sort()
         while excess > 0:
@@ -131,11 +152,12 @@ def _affordable() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
+        with suppress(ValueError, OSError):  # macOS has another limit, which it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
     files = MOST_FILES if soft == resource.RLIM_INFINITY else soft
     try:
         taken = sum(1 for _ in Path("/dev/fd").iterdir())
     except OSError:
         taken = 0
-    return max(FEWEST_CONNECTIONS, files - taken - SPARE_FILES)
+    return max(FEWEST_CONNECTIONS, files - taken - SPARE_FILES - LEAVING)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Scope
 
 from potassium.connections.host import Host
@@ -95,8 +96,8 @@ class Exchange:
 
     def add_body(self, data: bytes) -> bool:
         """Keep a part of the body for the app; return whether it has enough to read for now."""
-        if self.is_answered:
-            return False  # the app has no use for it any more
+        if self.is_answered or self.is_lost:
+            return False  # nobody has a use for it any more
         self._body.append(data)
         self._size += len(data)
         if self._news is not None:
@@ -128,14 +129,13 @@ class Exchange:
             if not self.is_answered and not self.is_lost:
                 logger.error("ASGI callable returned without completing response.")
                 self._give_up()
-        except asyncio.CancelledError:
+        except GeneratorExit:
+            raise  # the event loop is gone
+        except (asyncio.CancelledError, ClientDisconnect, StreamBroken):
             self._give_up()
-        except BaseException as error:
-            if not isinstance(error, StreamBroken):
-                logger.exception("Exception in ASGI application\n")
+        except BaseException:  # sys.exit() in an app does not end the server
+            logger.exception("Exception in ASGI application\n")
             self._give_up()
-            if not isinstance(error, Exception):
-                raise
         finally:
             if self.task is not None:
                 tasks.discard(self.task)
@@ -193,7 +193,8 @@ class Exchange:
             message["status"],
             message.get("headers", ()),
             client.host.default_headers,
-            closes=not self.keeps_alive,
+            # A client that still waits for 100 Continue may send its content now, or never.
+            closes=not self.keeps_alive or self._awaits_continue,
             may_chunk=scope["http_version"] != "1.0",
         )
         self._head = head
@@ -208,8 +209,10 @@ class Exchange:
 
     def _add(self, head: ResponseHead, data: bytes, *, is_last: bool) -> None:
         pieces = [] if self.has_begun else [head.encoded]
-        if self.scope["method"] != "HEAD":
+        if not head.is_empty and self.scope["method"] != "HEAD":
             pieces += self._framed(head, data, is_last=is_last)
+        if len(data) < COPIED:
+            pieces = [b"".join(pieces)]
         self.has_begun = True
         self.is_answered = is_last
         if self._is_refusal and is_last:
@@ -220,11 +223,8 @@ class Exchange:
     def _write(self, pieces: Sequence[bytes], *, is_last: bool) -> None:
         if self.is_lost:
             return
-        if sum(map(len, pieces)) < COPIED:
-            self._client.outgoing.write(b"".join(pieces))
-        else:
-            for piece in pieces:
-                self._client.outgoing.write(piece)
+        for piece in pieces:
+            self._client.outgoing.write(piece)
         if is_last:
             self._end()
 

@@ -62,6 +62,13 @@ class Host:
             len(self.state.connections) >= most or len(self.state.tasks) >= most
         )
 
+    def new_scope(self, common: Scope) -> Scope:
+        """Return the beginning of an ASGI scope, with what all of a connection have in common."""
+        scope = dict(common)
+        scope["asgi"] = {"version": self.asgi_version, "spec_version": "2.3"}
+        scope["state"] = self.app_state.copy()
+        return scope
+
     def scope_of(self, transport: asyncio.BaseTransport) -> dict[str, Any]:
         """Return what the ASGI scopes of a connection have in common and none of them changes."""
         return {

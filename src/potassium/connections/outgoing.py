@@ -30,6 +30,18 @@ class Outgoing:
         self._transport.write(data)
         self._written += len(data)
 
+    def end(self, *, lingers: bool) -> None:
+        """Close the transport when all is sent.
+
+        If it ``lingers``, only the sending side is closed: with a client that is still sending,
+        closing both would reset the connection, and the client might lose the response (RFC 9112,
+        section 9.6). TLS cannot close one side, and waits for the client to close both.
+        """
+        if not lingers or self._transport.is_closing():
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
+
     async def has_room(self) -> None:
         """Wait until the client has read enough, or has disconnected."""
         if self._room is None:

@@ -50,4 +50,5 @@ def refusal(error: Exception, defaults: bytes, scope: Scope | None = None) -> by
     reply = problem_reply(error, request_id)
     headers = [*reply.headers, (b"x-request-id", request_id.encode("ascii"))]
     head = response_head(reply.status, headers, defaults, closes=True, may_chunk=False)
-    return head.encoded + reply.body
+    is_empty = scope is not None and scope["method"] == "HEAD"
+    return head.encoded if is_empty else head.encoded + reply.body

@@ -16,21 +16,23 @@ __all__ = ["RequestReader"]
 # end of a request stays unparsed bytes until that request is answered.
 STEP = 1024  # bytes
 MOST_FIELDS = 256
+VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class Sender(Client, Protocol):
     """What a reader needs of its connection."""
 
     @property
-    def is_answering(self) -> bool:
-        """Whether a response is due."""
+    def scope(self) -> Scope:
+        """What all ASGI scopes of this connection have in common."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request that has arrived whole is to be answered before more is read."""
 
     @property
     def takes_websockets(self) -> bool:
-        """Whether the server has something that speaks WebSocket."""
-
-    def new_scope(self) -> Scope:
-        """Return what all ASGI scopes of this connection have in common."""
+        """Whether the connection can be left to something that speaks WebSocket."""
 
     def pause_reading(self) -> None:
         """Let what the client sends pile up at the client."""
@@ -66,6 +68,7 @@ class RequestReader:
         self._length = b""
         self._awaits_continue = False
         self._protocol = b""  # what Upgrade asks for
+        self._websocket: bytes | None = None  # what a WebSocket protocol is to read
 
     def _new_parser(self) -> "httptools.HttpRequestParser":
         parser = httptools.HttpRequestParser(self)
@@ -88,18 +91,24 @@ class RequestReader:
             HeadTooLarge: the head, or what else is neither head nor body, is too large.
 
         """
-        size = len(data)
-        if size <= STEP:
+        if len(data) <= STEP:
             self._feed(data)
+            end = len(data)
+        else:
+            view, end = memoryview(data), 0
+            while end < len(data) and not self._sender.is_busy and self._websocket is None:
+                step = max(STEP, self._body_left)
+                self._feed(view[end : end + step])
+                end += step
+        if self._websocket is not None:
+            self._sender.become_websocket(self._websocket + data[end:])
             return b""
-        view, start = memoryview(data), 0
-        while start < size:
-            step = max(STEP, self._body_left)
-            self._feed(view[start : start + step])
-            start += step
-            if not self.in_request and self._sender.is_answering:
-                return data[start:]
-        return b""
+        return data[end:]
+
+    def close(self) -> None:
+        """Break the reference cycles; nothing is read any more."""
+        self._exchange = None
+        del self._parser, self._sender
 
     def _feed(self, data: bytes | memoryview) -> None:
         try:
@@ -107,13 +116,13 @@ class RequestReader:
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
-            cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else 0
-            if cause is not None and isinstance(cause, HeadTooLarge):
-                raise cause from None
+            if isinstance(error.__context__, HeadTooLarge):  # from on_headers_complete
+                raise error.__context__ from None
             raise MalformedRequest from None
         if self.in_head or (self._exchange is not None and not self._body_left):
             self._unbounded += len(data)
-            if self._unbounded > self._head_size or len(self._fields) > MOST_FIELDS:
+            # A step more, as not all of it needs to belong to this head.
+            if self._unbounded > self._head_size + STEP or len(self._fields) > MOST_FIELDS:
                 raise HeadTooLarge
 
     def _upgrade(self, rest: bytes) -> None:
@@ -122,15 +131,19 @@ class RequestReader:
         Except for WebSocket, the request is read again as if it had not asked (RFC 9110, section
         7.8).
         """
-        method = self._parser.get_method()
+        method, version = self._parser.get_method(), self._parser.get_http_version()
         if method == b"CONNECT":
             raise MalformedRequest
-        line = b"%b %b HTTP/1.1\r\n" % (method, self._target)
-        if self._protocol == b"websocket" and self._sender.takes_websockets:
-            self._sender.become_websocket(line + _encoded(self._fields) + rest)
-            return
-        self._parser = self._new_parser()
-        self._feed(line + _encoded(_without_upgrade(self._fields)) + rest)
+        line = b"%b %b HTTP/%b\r\n" % (method, self._target, version.encode("ascii"))
+        if self._is_for_websocket(version):
+            self._websocket = line + _encoded(self._fields) + rest
+        else:
+            self._parser = self._new_parser()
+            self._feed(line + _encoded(_without_upgrade(self._fields)) + rest)
+
+    def _is_for_websocket(self, version: str) -> bool:
+        asks = self._protocol == b"websocket" and version == "1.1"
+        return asks and self._sender.takes_websockets
 
     # Called by the parser.
 
@@ -160,17 +173,23 @@ class RequestReader:
             self._awaits_continue = value.lower() == b"100-continue"
         elif name == b"upgrade":
             self._protocol = value.lower()
+        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise MalformedRequest  # which no app would decode (RFC 9112, section 6.1)
 
     def on_headers_complete(self) -> None:
         """Pass the request on."""
         parser = self._parser
         self.in_head = False
-        if self._protocol and parser.should_upgrade():
+        if parser.should_upgrade():  # see _upgrade
             return
+        if self._unbounded + STEP > self._head_size or len(self._fields) > MOST_FIELDS:
+            self._check_size()
         self._unbounded = 0
         self._body_left = int(self._length or 0)
         version = parser.get_http_version()
-        scope = self._sender.new_scope()
+        if version not in VERSIONS:
+            raise MalformedRequest
+        scope = self._sender.host.new_scope(self._sender.scope)
         scope["http_version"] = version
         scope["method"] = parser.get_method().decode("ascii")
         scope["headers"] = self._fields
@@ -179,9 +198,14 @@ class RequestReader:
             self._sender,
             scope,
             keeps_alive=version == "1.1" and parser.should_keep_alive(),
-            awaits_continue=self._awaits_continue,
+            awaits_continue=self._awaits_continue and version == "1.1",
         )
         self._sender.begin(self._exchange)
+
+    def _check_size(self) -> None:
+        size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
+        if size > self._head_size or len(self._fields) > MOST_FIELDS:
+            raise HeadTooLarge
 
     def _locate(self, scope: Scope) -> None:
         """Add what the target says to ``scope`` (RFC 9112, section 3.2)."""

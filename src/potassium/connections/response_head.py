@@ -6,8 +6,14 @@ from typing import NamedTuple
 
 __all__ = ["ResponseHead", "response_head"]
 
-STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
-WITHOUT_CONTENT = frozenset({204, 304})  # whatever the head says (RFC 9112, section 6.3)
+LOWEST, HIGHEST = 200, 999  # an informational one does not end a request
+STATUS_LINES = {
+    one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode()
+    for one in HTTPStatus
+    if one.value >= LOWEST
+}
+NO_CONTENT = 204
+WITHOUT_CONTENT = frozenset({NO_CONTENT, 304})  # whatever the head says (RFC 9112, section 6.3)
 
 
 class ResponseHead(NamedTuple):
@@ -18,6 +24,7 @@ class ResponseHead(NamedTuple):
         length: how many bytes of content are announced; None if the head does not say.
         is_chunked: whether the content is sent in chunks (RFC 9112, section 7.1).
         closes: whether the connection is closed after the response.
+        is_empty: whether no content follows, whatever the head says.
 
     """
 
@@ -25,6 +32,7 @@ class ResponseHead(NamedTuple):
     length: int | None
     is_chunked: bool
     closes: bool
+    is_empty: bool
 
 
 def response_head(
@@ -42,34 +50,52 @@ def response_head(
     false, as HTTP/1.0 knows no chunks.
 
     Raises:
-        RuntimeError: a header contains a line break, which would end it.
+        RuntimeError: the status is not one of a response, the length is not one number, or a header
+            contains a line break, which would end it.
 
     """
-    lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, defaults]
+    lines = [STATUS_LINES.get(status) or _status_line(status), defaults]
+    is_empty = status in WITHOUT_CONTENT
     length: int | None = None
-    is_chunked = asked_to_close = False
+    asked_to_close = False
     for name, value in headers:
         lowered = name.lower()
         if lowered == b"content-length":
-            length = int(value)
+            length = _checked_length(value, length)
+            if status == NO_CONTENT:
+                continue
         elif lowered == b"transfer-encoding":
-            is_chunked = may_chunk
-            continue
+            continue  # how content is framed is not up to the app
         elif lowered == b"connection" and b"close" in value.lower():
             closes = asked_to_close = True
         lines.append(b"%b: %b\r\n" % (lowered, value))
-    if status in WITHOUT_CONTENT:
-        length, is_chunked = 0, False
-    elif is_chunked or length is None:
-        length, is_chunked = None, may_chunk
-        closes = closes or not may_chunk
-        if may_chunk:
-            lines.append(b"transfer-encoding: chunked\r\n")
+    is_chunked = length is None and may_chunk and not is_empty
+    if is_chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    elif is_empty:
+        length = 0
+    elif length is None:
+        closes = True
     if closes and not asked_to_close:
         lines.append(b"connection: close\r\n")
     lines.append(b"\r\n")
     encoded = b"".join(lines)
-    breaks = defaults.count(b"\n") + len(lines) - 1
+    _check_breaks(encoded, defaults.count(b"\n") + len(lines) - 1)
+    return ResponseHead(encoded, length, is_chunked, closes, is_empty)
+
+
+def _status_line(status: int) -> bytes:
+    if not LOWEST <= status <= HIGHEST:
+        raise RuntimeError(f"{status} is not the status of a response.")
+    return f"HTTP/1.1 {status:d} \r\n".encode()
+
+
+def _checked_length(value: bytes, other: int | None) -> int:
+    if other is not None or not value.isdigit():
+        raise RuntimeError("The Content-Length of the response is not one number.")
+    return int(value)
+
+
+def _check_breaks(encoded: bytes, breaks: int) -> None:
     if encoded.count(b"\n") != breaks or encoded.count(b"\r") != breaks or b"\0" in encoded:
         raise RuntimeError("A response header contains a line break.")
-    return ResponseHead(encoded, length, is_chunked, closes)

@@ -1,0 +1,56 @@
+"""Tells a client that has only closed its sending side from one that has left."""
+
+from typing import Protocol
+
+from potassium.connections.exchange import CONTINUE, Exchange
+from potassium.connections.host import Host
+from potassium.connections.outgoing import Outgoing
+
+__all__ = ["awaits", "look_for_client"]
+
+# When to look whether the client is still there.
+LOOKS = (0.05, 0.2, 1.0)  # seconds, each after the one before; the last again and again
+
+
+class HalfClosed(Protocol):
+    """A connection on which the client sends no more."""
+
+    host: Host
+    outgoing: Outgoing
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing is to be sent any more."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """Whose response is due."""
+
+
+def awaits(exchange: Exchange | None, *, is_more: bool) -> bool:
+    """Return whether a client that has closed its sending side can be taken to await responses.
+
+    Where it could not be told from one that has left, it counts as having left: in the middle of a
+    response, over TLS, and with HTTP/1.0, which has no interim responses. ``is_more`` says whether
+    it has sent something behind the request of ``exchange``.
+    """
+    if exchange is None:
+        return is_more
+    scope = exchange.scope
+    is_plain = scope["scheme"] == "http" and scope["http_version"] == "1.1"
+    return is_plain and not exchange.has_begun and (exchange.is_received or is_more)
+
+
+def look_for_client(connection: HalfClosed, times: int = 0) -> None:
+    """Send interim responses while a response is due, now and then until the connection closes.
+
+    Clients ignore them (RFC 9110, section 15.2), but a host whose client has left answers with a
+    reset, which ends the connection.
+    """
+    if connection.is_closing:
+        return
+    exchange = connection.exchange
+    if exchange is not None and not exchange.has_begun and exchange.scope["http_version"] == "1.1":
+        connection.outgoing.write(CONTINUE)
+    pause = LOOKS[min(times, len(LOOKS) - 1)]
+    connection.host.loop.call_later(pause, look_for_client, connection, times + 1)
