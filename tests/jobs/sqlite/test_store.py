@@ -8,14 +8,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.jobs import NOW, attempt, delivery, new_job
+from support.jobs import NOW, attempt, delivery, new_job, take_due
 
 from potassium.errors import StoreFailed, UsageError
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.sqlite import schema
+from potassium.jobs.sqlite import deliveries, lines, rows, schema
 from potassium.jobs.sqlite.store import SqliteStore
+from potassium.webhooks.model import Full
 
 HANDLERS = ["/train"]
 
@@ -162,6 +164,27 @@ async def test_an_older_file_is_brought_up_to_date(
     other.close()
 
 
+async def test_deliveries_of_before_wait_in_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file from before, too, all ports of a machine that clients name are one owner's."""
+    path = tmp_path / "jobs.db"
+    scripts = schema.MIGRATIONS
+    with monkeypatch.context() as context:
+        context.setattr(schema, "MIGRATIONS", scripts[:1])
+        context.setattr(lines, "TEMPORARY", "")
+        context.setattr(deliveries, "ADD_DELIVERY", rows.ADD_DELIVERY.replace("owner", "host"))
+        async with opened(path) as store:
+            for is_guarded in (False, True):
+                await store.add(delivery(url="http://a.test.:81/", is_guarded=is_guarded))
+    async with opened(path) as store:
+        for is_guarded, owner in ((False, "a.test.:81"), (True, "a.test")):
+            side: dict[str, Any] = {"is_guarded": is_guarded, "now": NOW, "limit": 9}
+            assert list(await store.take_due(**side, full=Full(owners=[owner]))) == []
+            (taken,) = await store.take_due(**side, full=Full())
+            assert taken.owner == owner
+
+
 async def test_a_migration_that_fails_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +210,7 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
         event = Event(id=1, kind="status", data=b"{}")
         tells = delivery(job_id=first.id)
         await store.end(running, Status.FAILED, now=NOW, events=[event], deliveries=[tells])
-        await store.take_due(now=NOW, limit=1, without_hosts=[])
+        await take_due(store, limit=1)
         tried = attempt(tells, next_at=NOW + 1)
         await store.tried(tells, tried)
         before = await store.get(first.id)
@@ -195,7 +218,7 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
         assert await store.get(first.id) == before
         assert list(await store.events(first.id)) == [event]
         assert list(await store.attempts_of(first.id)) == [tried]
-        (again,) = await store.take_due(now=NOW + 1, limit=1, without_hosts=[])
+        (again,) = await take_due(store, now=NOW + 1, limit=1)
         assert again == tells.tried(NOW + 1)
         assert (await store.submit(new_job(idempotency_key="k"))).id == first.id
         assert (await store.submit(new_job())).seq == 2
@@ -244,9 +267,9 @@ async def test_a_delivery_taken_before_a_crash_is_due_again(
     """Nobody knows whether it arrived, so it is posted again, with the same id."""
     given = delivery()
     await sqlite.add(given)
-    await sqlite.take_due(now=NOW, limit=1, without_hosts=[])
+    await take_due(sqlite, limit=1)
     async with opened(crashed(sqlite, tmp_path / "crash")) as store:
-        assert list(await store.take_due(now=NOW, limit=1, without_hosts=[])) == [given]
+        assert list(await take_due(store, limit=1)) == [given]
 
 
 async def test_simultaneous_calls_share_a_transaction(sqlite: SqliteStore) -> None:
@@ -279,7 +302,7 @@ async def test_reading_writes_nothing(sqlite: SqliteStore) -> None:
     await asyncio.gather(
         sqlite.get(job.id), sqlite.find(limit=5), sqlite.position(job), claim(sqlite)
     )
-    await sqlite.take_due(now=NOW, limit=5, without_hosts=[])
+    await take_due(sqlite, limit=5)
     assert (log.stat().st_size, log.stat().st_mtime_ns) == before
 
 
@@ -288,7 +311,7 @@ async def test_taking_a_delivery_writes_nothing(sqlite: SqliteStore) -> None:
     await sqlite.add(delivery())
     log = sqlite._path.with_name(f"{sqlite._path.name}-wal")
     before = (log.stat().st_size, log.stat().st_mtime_ns)
-    assert len(await sqlite.take_due(now=NOW, limit=5, without_hosts=[])) == 1
+    assert len(await take_due(sqlite, limit=5)) == 1
     assert (log.stat().st_size, log.stat().st_mtime_ns) == before
 
 
@@ -318,13 +341,13 @@ async def test_a_delivery_is_not_taken_by_a_batch_that_failed(sqlite: SqliteStor
     await sqlite.add(delivery())
     await pages(sqlite, 1)
     outcomes = await asyncio.gather(
-        sqlite.take_due(now=NOW, limit=1, without_hosts=[]),
+        take_due(sqlite, limit=1),
         sqlite.submit(new_job(body=b"x" * 100_000)),
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [StoreFailed] * 2
     await pages(sqlite, 1_000_000)
-    assert len(await sqlite.take_due(now=NOW, limit=1, without_hosts=[])) == 1
+    assert len(await take_due(sqlite, limit=1)) == 1
 
 
 @pytest.mark.filterwarnings("error")

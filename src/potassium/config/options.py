@@ -1,32 +1,21 @@
-"""Groups of options, frozen and validated on construction, and environment variables."""
+"""How much work a server accepts, how it batches and stores it, and what the environment says."""
 
-import base64
-import ipaddress
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from math import isfinite
-from typing import Any, Literal
+from typing import Any
 
+from potassium.config.checks import check_count, check_seconds
 from potassium.errors import UsageError
 
 __all__ = [
     "Batch",
     "Jobs",
     "Limits",
-    "Webhooks",
-    "check_count",
-    "check_options",
-    "check_seconds",
     "default_api_keys",
     "default_host",
     "default_port",
 ]
-
-SECRET_PREFIX = "whsec_"  # noqa: S105 - not a secret itself
-SECRET_LENGTHS = range(24, 65)  # bytes, per the Standard Webhooks specification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,109 +139,6 @@ class Jobs:
             check_seconds("expire_after", self.expire_after)
         check_count("attempts", self.attempts)
         check_seconds("backoff", self.backoff)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Webhooks:
-    """How results are posted to webhook URLs.
-
-    Attributes:
-        secret: the secret that signs deliveries, as Standard Webhooks specifies: ``"whsec_..."``.
-            Several during a rotation, the newest first.
-        client_urls: let clients send a URL for a background job in ``Webhook-Url``. It must lead
-            to a public address.
-        allow: networks that clients' URLs may lead to nevertheless, such as ``"10.1.0.0/16"``.
-        store: ``"jobs"`` to keep deliveries with the background jobs of an app that has any, so
-            that they continue after a restart; None to keep them in memory.
-        timeout: maximum seconds for one delivery attempt.
-        per_host: maximum number of concurrent deliveries to one host.
-
-    Raises:
-        UsageError: a value is invalid.
-
-    """
-
-    secret: str | Sequence[str] | None = None
-    client_urls: bool = False
-    allow: Sequence[str] = ()
-    store: Literal["jobs"] | None = "jobs"
-    timeout: float = 10.0
-    per_host: int = 8
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        if type(self.client_urls) is not bool:
-            raise UsageError(f"client_urls={self.client_urls!r} must be True or False.")
-        if self.store not in ("jobs", None):
-            raise UsageError(f'store={self.store!r} must be "jobs" or None.')
-        for secret in self.secrets:
-            _key_of(secret)
-        for network in self.allow:
-            _network(network)
-        check_seconds("timeout", self.timeout)
-        check_count("per_host", self.per_host)
-
-    @property
-    def secrets(self) -> Sequence[str]:
-        """The secrets, newest first."""
-        if self.secret is None:
-            return ()
-        return (self.secret,) if isinstance(self.secret, str) else tuple(self.secret)
-
-    @property
-    def keys(self) -> Sequence[bytes]:
-        """The signing keys that the secrets encode, newest first."""
-        return [_key_of(secret) for secret in self.secrets]
-
-
-def _key_of(secret: object) -> bytes:
-    """Return the key in a Standard Webhooks secret: ``whsec_`` and 24 to 64 bytes in Base64."""
-    if isinstance(secret, str) and secret.startswith(SECRET_PREFIX):
-        with suppress(ValueError):
-            key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-            if len(key) in SECRET_LENGTHS:
-                return key
-    raise UsageError(
-        "secret=...: write whsec_ and 24 to 64 random bytes in Base64. Make one with: "
-        'python -c "import base64, secrets; '
-        "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
-    )
-
-
-def _network(network: object) -> None:
-    try:
-        if not isinstance(network, str):
-            raise ValueError  # noqa: TRY004, TRY301 - a number would be taken for an address
-        ipaddress.ip_network(network)
-    except ValueError:
-        raise UsageError(f'allow=[{network!r}]: write a network, such as "10.1.0.0/16".') from None
-
-
-def check_count(name: str, value: object) -> None:
-    """Raise UsageError, naming ``name``, unless ``value`` is a whole number above zero."""
-    if type(value) is not int or value < 1:
-        raise UsageError(f"{name}={value!r} must be a whole number above zero.")
-
-
-def check_seconds(name: str, value: object, what: str = "a number of seconds") -> None:
-    """Raise UsageError, naming ``name``, unless ``value`` is a finite number above zero."""
-    if type(value) not in (int, float) or not isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
-        raise UsageError(f"{name}={value!r} must be {what} above zero.")
-
-
-def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Check that all options ``given`` to ``call`` are ``known``.
-
-    Raises:
-        UsageError: an option is unknown; the message suggests the most similar known one.
-
-    """
-    known = list(known)
-    for name in given:
-        if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}."
-            raise UsageError(f"{call}({name}=...): no such option; {hint}")
 
 
 DEFAULT_HOST = "127.0.0.1"
