@@ -32,7 +32,8 @@ class Webhooks:
         store: ``"jobs"`` to keep deliveries with the background jobs of an app that has any, so
             that they continue after a restart; None to keep them in memory.
         timeout: maximum seconds for one delivery attempt.
-        per_host: maximum number of concurrent deliveries to one host.
+        per_host: maximum number of concurrent deliveries to one host; there are never more than
+            there are places left for other hosts, of 64.
         max_waiting: maximum number of deliveries in memory, where they are not stored; counted
             separately for the app's own URLs and for clients' URLs. If there are more, those that
             have failed most often give way.

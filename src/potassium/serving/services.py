@@ -163,5 +163,5 @@ def _url_check(options: Webhooks) -> Callable[[str], Awaitable[str]]:
     from potassium.webhooks.client_urls import checked_url  # noqa: PLC0415 - imports httpx
     from potassium.webhooks.resolver import Resolver  # noqa: PLC0415
 
-    permitted, resolver = PermittedAddresses(options.allow), Resolver()
+    permitted, resolver = PermittedAddresses(options.allow), Resolver(waits=False)
     return lambda url: checked_url(url, permitted, resolver.addresses)

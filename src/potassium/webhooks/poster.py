@@ -25,6 +25,8 @@ __all__ = ["Poster"]
 
 LONGEST_ANSWER = 20_000  # bytes read of an answer's body
 LONGEST_REASON = 200  # characters
+# More than are under way at a time: a lookup may take longer than the attempt that needed it.
+LOOKUPS = 256
 GONE = 410  # the receiver wants no more of these
 
 
@@ -119,7 +121,7 @@ class Poster:
         return client
 
     def _wire(self, *, is_guarded: bool) -> httpx.AsyncBaseTransport:
-        resolve = Resolver().addresses
+        resolve = Resolver(LOOKUPS).addresses
         if is_guarded:
             guard = Guard(PermittedAddresses(self._options.allow), resolve)
             return Wire(self._trust, guard, keeps=False)

@@ -5,15 +5,20 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from ipaddress import ip_address
 
 from potassium.webhooks.shares import Shares
 
-__all__ = ["Resolve", "Resolver"]
+__all__ = ["NoPlace", "Resolve", "Resolver"]
 
 MOST_AT_ONCE = 64  # lookups; each has a thread for as long as the name server takes
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 Found = Sequence[str] | OSError
+
+
+class NoPlace(OSError):
+    """There is no place for another lookup."""
 
 
 class Resolver:
@@ -24,10 +29,16 @@ class Resolver:
     get no more threads than are left for others, and those who ask for the same name at the same
     time share a lookup. Belongs to one event loop. The threads are daemons, so that the end of the
     process does not wait for a name server.
+
+    Args:
+        places: how many lookups there may be at a time.
+        waits: whether lookups wait for a place.
+
     """
 
-    def __init__(self) -> None:
-        self._places = Shares(MOST_AT_ONCE)
+    def __init__(self, places: int | None = None, *, waits: bool = True) -> None:
+        self._places = Shares(places or MOST_AT_ONCE)
+        self._waits = waits
         self._freed = asyncio.Event()
         self._under_way: dict[str, asyncio.Future[Found]] = {}
 
@@ -37,10 +48,15 @@ class Resolver:
         If this is cancelled, the lookup ends by itself.
 
         Raises:
+            NoPlace: there is no place for the lookup, and it does not wait for one.
             OSError: the name has no address, or the lookup failed.
 
         """
+        with suppress(ValueError):
+            return [str(ip_address(name))]
         while name not in self._under_way and not self._places.has_room(_domain(name)):
+            if not self._waits:
+                raise NoPlace("too many names are being looked up")
             await self._freed.wait()
         if name not in self._under_way:
             self._begin(name)
