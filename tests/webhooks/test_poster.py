@@ -326,6 +326,15 @@ async def test_the_apps_own_receiver_keeps_its_connection(receiver: Receiver) ->
     assert {request.connection for request in receiver.requests} == {1}
 
 
+async def test_each_attempt_for_a_client_has_a_connection_of_its_own(receiver: Receiver) -> None:
+    """So each attempt goes to an address that was checked for it."""
+    post = Poster(Webhooks(allow=["127.0.0.0/8"]))
+    for _ in range(3):
+        await post(delivery_to(receiver.url, is_guarded=True))
+    await post.aclose()
+    assert [request.connection for request in receiver.requests] == [1, 2, 3]
+
+
 async def test_receivers_are_sent_no_cookies_back(receiver: Receiver) -> None:
     """A cookie that one answer sets is not sent with the next request."""
     receiver.answer = answering(200, "Set-Cookie: a=1; Path=/")
