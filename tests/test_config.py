@@ -167,7 +167,18 @@ def secret(length: int, fill: int = 1) -> str:
         ({"allow": ["localhost"]}, "allow"),
         ({"allow": [5]}, "allow"),
         *(({"timeout": value}, "timeout") for value in (*IMPOSSIBLE, 0)),
-        *(({"per_host": value}, "per_host") for value in (*IMPOSSIBLE, 0, 1.5)),
+        *(
+            ({name: value}, name)
+            for name in ("per_host", "max_waiting", "max_bytes")
+            for value in (*IMPOSSIBLE, 0, 1.5)
+        ),
+        *(
+            ({"proxy": value}, "proxy=.*write the URL of an HTTP proxy")
+            for value in (5, "", "proxy:3128", "socks5://a", "http://", "http://a:0", "http://a:b")
+        ),
+        ({"verify": True}, "verify=True must be a file of CA certificates"),
+        ({"verify": "missing.pem"}, "verify='missing.pem' is not a file of CA certificates"),
+        ({"verify": __file__}, "is not a file of CA certificates"),
     ],
 )
 def test_webhooks_that_cannot_be_fail_when_they_are_written(
@@ -204,8 +215,24 @@ def test_networks_may_be_of_both_versions() -> None:
 def test_the_defaults_of_webhooks_are_the_documented_ones() -> None:
     """Unsigned, no client URLs, stored with the jobs, 10 s per attempt, 8 at a time per host."""
     assert Webhooks() == Webhooks(
-        secret=None, client_urls=False, allow=(), store="jobs", timeout=10, per_host=8
+        secret=None,
+        client_urls=False,
+        allow=(),
+        store="jobs",
+        timeout=10,
+        per_host=8,
+        max_waiting=10_000,
+        max_bytes=67_108_864,
+        proxy=None,
+        verify=None,
     )
+
+
+def test_a_proxy_that_cannot_be_is_not_repeated() -> None:
+    """The message repeats no password."""
+    with pytest.raises(UsageError) as raised:
+        Webhooks(proxy="socks5://user:hunter2@a")
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize("option", ["jobs", "webhooks"])

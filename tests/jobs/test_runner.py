@@ -10,7 +10,7 @@ import orjson
 import pytest
 from support.job_doubles import FakeTerms, FakeWebhooks
 from support.job_runs import FakeLane, FakeWork, FlakyStore
-from support.jobs import NOW, delivery, new_job
+from support.jobs import NOW, delivery, new_job, take_due
 
 from potassium.errors import StoreFailed
 from potassium.jobs.attempt import Attempt
@@ -445,9 +445,7 @@ async def test_an_end_brings_its_deliveries_with_it(bench: Bench) -> None:
         await bench.run(Done(b"1"))
         await bench.comes_to(name, Status.SUCCEEDED)
     assert bench.webhooks.woken == 1
-    assert [one.url for one in await bench.store.take_due(now=NOW, limit=9, without_hosts=())] == [
-        "https://a.test/"
-    ]
+    assert [one.url for one in await take_due(bench.store)] == ["https://a.test/"]
 
 
 async def test_a_waiting_job_is_ended_from_outside(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from support.job_service import ServiceBench, new_handler, new_request
-from support.jobs import new_job
+from support.jobs import new_job, take_due
 
 from potassium.engine import Priority
 from potassium.errors import (
@@ -364,7 +364,7 @@ async def test_the_time_to_the_next_attempt_doubles(
 
 async def posted(bench: ServiceBench) -> list[tuple[str, Any, bool]]:
     """Return the URL and body of each due delivery, and whether the URL is a client's."""
-    due = await bench.store.take_due(now=time.time() + 1, limit=9, without_hosts=())
+    due = await take_due(bench.store, now=time.time() + 1)
     return [(one.url, orjson.loads(one.body), one.is_guarded) for one in due]
 
 

@@ -21,7 +21,7 @@ from potassium.serving import services
 def store(monkeypatch: pytest.MonkeyPatch) -> FaultyStore:
     store = FaultyStore()
 
-    async def open_store(_: object) -> FaultyStore:
+    async def open_store(*_: object) -> FaultyStore:
         return store
 
     monkeypatch.setattr(services, "_open", open_store)

@@ -19,12 +19,13 @@ from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.sqlite.store import SqliteStore
 from potassium.jobs.store import PRIORITY_STEP, JobStore
-from potassium.webhooks.model import Delivery  # noqa: TC001 - with its neighbours
+from potassium.webhooks.model import Delivery, Full
 
 T = TypeVar("T")
 
 HANDLERS = ["/a", "/b"]
 ENDS = [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED]
+RECEIVERS = st.tuples(st.sampled_from(["a.test", "a.test:1", "b.test"]), st.booleans())
 PICK = st.integers(0, 100)
 
 
@@ -158,12 +159,22 @@ class Stores(RuleBasedStateMachine):
             self.set(claimed)
 
     @precondition(lambda self: self.seen)
-    @rule(which=PICK, is_recent=st.booleans(), status=st.sampled_from(ENDS), tells=st.booleans())
-    def end(self, which: int, is_recent: bool, status: Status, tells: bool) -> None:
+    @rule(
+        which=PICK,
+        is_recent=st.booleans(),
+        status=st.sampled_from(ENDS),
+        tells=st.lists(RECEIVERS, max_size=2),
+    )
+    def end(
+        self, which: int, is_recent: bool, status: Status, tells: list[tuple[str, bool]]
+    ) -> None:
         job = self.pick(which, is_recent=is_recent)
         is_kept = self.may_change(job, Status.QUEUED, Status.RUNNING)
         event = self.event(job, is_kept=is_kept)
-        posted = [delivery(job_id=job.id, due_at=self.now)] if tells else []
+        posted = [
+            delivery(job_id=job.id, due_at=self.now, url=f"https://{host}/", is_guarded=is_guarded)
+            for host, is_guarded in tells
+        ]
         ended = self.do(
             self.store.end(
                 job, status, now=self.now, output=b"1", events=[event], deliveries=posted
@@ -288,16 +299,29 @@ class Stores(RuleBasedStateMachine):
         }
         self.taken = {key: each for key, each in self.taken.items() if key in self.deliveries}
 
-    @rule(limit=st.integers(1, 3))
-    def take(self, limit: int) -> None:
-        waiting = [each for each in self.deliveries.values() if each.id not in self.taken]
+    @rule(limit=st.integers(1, 3), is_guarded=st.booleans())
+    def take(self, limit: int, is_guarded: bool) -> None:
+        waiting = [
+            each
+            for each in self.deliveries.values()
+            if each.id not in self.taken and each.is_guarded == is_guarded
+        ]
         due = [each for each in waiting if each.due_at is not None and each.due_at <= self.now]
-        got = self.do(self.store.take_due(now=self.now, limit=limit, without_hosts=[]))
-        assert len(got) == min(limit, len(due))
-        assert [each.due_at for each in got] == sorted(each.due_at or 0.0 for each in due)[:limit]
+        first = {
+            host: min(each.due_at or 0.0 for each in due if each.host == host)
+            for host in {each.host for each in due}
+        }
+        side: dict[str, Any] = {"is_guarded": is_guarded, "full": Full()}
+        got = self.do(self.store.take_due(now=self.now, limit=limit, **side))
+        owners = {each.owner for each in due}
+        assert len(got) == len({each.owner for each in got}) == min(limit, len(owners))
         for each in got:
             assert each == self.deliveries[each.id]
+            assert each.due_at == first[each.host]
             self.taken[each.id] = each
+        if not got:
+            later = [each.due_at for each in waiting if each.due_at is not None]
+            assert self.do(self.store.next_due(**side)) == min(later, default=None)
 
     @precondition(lambda self: self.taken)
     @rule(which=PICK, wait=st.sampled_from([None, 1.0]))
@@ -308,13 +332,16 @@ class Stores(RuleBasedStateMachine):
         kept = self.deliveries[each.id]
         self.deliveries[each.id] = kept.tried(None if kept.due_at is None else next_at)
 
-    @precondition(lambda self: self.jobs)
+    @precondition(lambda self: self.deliveries)
     @rule(which=PICK)
     def stop(self, which: int) -> None:
-        job_id = list(self.jobs)[which % len(self.jobs)]
-        self.do(self.store.stop(job_id))
+        stopped = list(self.deliveries.values())[which % len(self.deliveries)]
+        self.do(self.store.stop(stopped))
         for key, each in self.deliveries.items():
-            if each.job_id == job_id:
+            if all(
+                getattr(each, name) == getattr(stopped, name)
+                for name in ("job_id", "url", "is_guarded")
+            ):
                 self.deliveries[key] = replace(each, due_at=None)
 
     def pick(self, which: int, *, is_recent: bool) -> StoredJob:

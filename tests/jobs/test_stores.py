@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from support.jobs import NOW, attempt, delivery, new_job
+from support.jobs import NOW, attempt, delivery, new_job, take_due
 
 from potassium.errors import IdempotencyKeyReused
 from potassium.jobs.model import Event, NewJob, Status, StoredJob
@@ -171,7 +171,7 @@ async def test_the_end_of_a_job_is_kept(store: JobStore) -> None:
         None,
     )
     assert list(await store.events(running.id)) == [event]
-    assert list(await store.take_due(now=NOW, limit=5, without_hosts=[])) == [tells]
+    assert list(await take_due(store, limit=5)) == [tells]
 
 
 async def test_a_job_ends_once(store: JobStore) -> None:
@@ -185,7 +185,7 @@ async def test_a_job_ends_once(store: JobStore) -> None:
     )
     assert (first, second) == (True, False)
     assert list(await store.events(running.id)) == events[:1]
-    assert len(await store.take_due(now=NOW, limit=5, without_hosts=[])) == 1
+    assert len(await take_due(store, limit=5)) == 1
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
@@ -366,6 +366,19 @@ async def test_a_key_is_free_when_its_job_was_deleted(store: JobStore) -> None:
     assert (await store.submit(new_job(idempotency_key="k", fingerprint=b"2"))).id != job.id
 
 
+async def test_a_key_that_is_known_is_found(store: JobStore) -> None:
+    """A job is found by its handler and its key, and nothing is stored by looking for it."""
+    new = new_job(idempotency_key="k", fingerprint=b"1")
+    assert await store.known(new) is None
+    stored = await store.submit(new)
+    assert await store.known(replace(new, id="other")) == stored
+    for other in (replace(new, handler="/other"), replace(new, idempotency_key="l")):
+        assert await store.known(other) is None
+    with pytest.raises(IdempotencyKeyReused):
+        await store.known(replace(new, fingerprint=b"2"))
+    assert await store.count(Status.QUEUED) == 1
+
+
 async def test_ended_jobs_are_deleted_with_what_belongs_to_them(store: JobStore) -> None:
     """Jobs that ended before the given time are deleted, oldest first, up to the limit."""
     jobs = [await store.submit(new_job()) for _ in range(4)]
@@ -373,7 +386,7 @@ async def test_ended_jobs_are_deleted_with_what_belongs_to_them(store: JobStore)
         tells = delivery(job_id=job.id)
         event = Event(id=1, kind="status", data=b"{}")
         await store.end(job, Status.CANCELLED, now=NOW + number, events=[event], deliveries=[tells])
-    for each in await store.take_due(now=NOW, limit=9, without_hosts=[]):
+    for each in await take_due(store):
         await store.tried(each, attempt(each, next_at=None))
     assert await store.delete_ended(before=NOW + 2, limit=1) == 1
     assert await store.get(jobs[0].id) is None
@@ -390,7 +403,7 @@ async def test_a_job_with_deliveries_to_come_is_not_deleted(store: JobStore) -> 
     job = await store.submit(new_job())
     tells = delivery(job_id=job.id)
     await store.end(job, Status.CANCELLED, now=NOW, deliveries=[tells])
-    (taken,) = await store.take_due(now=NOW, limit=9, without_hosts=[])
+    (taken,) = await take_due(store)
     assert await store.delete_ended(before=NOW + 1, limit=9) == 0
     await store.tried(taken, attempt(taken, next_at=None))
     assert await store.delete_ended(before=NOW + 1, limit=9) == 1

@@ -150,6 +150,27 @@ async def test_a_clients_webhook_is_stored_as_it_was_checked() -> None:
     assert (await bench.only_job()).webhook_url == "https://xn--e1afmkfd.test/"
 
 
+async def test_a_known_job_has_its_webhook_already() -> None:
+    """A call that is repeated is answered whether or not its webhook's name resolves by now."""
+    names = ["https://a.test/"]
+
+    async def check(url: str) -> str:
+        if not names:
+            raise WebhookUrlRefused("The webhook URL's host does not resolve.")
+        return names.pop()
+
+    bench = Bench(check)
+    first = await bench.answer(idempotency_key="k", webhook_url="https://a.test/")
+    again = await bench.answer(idempotency_key="k", webhook_url="https://a.test/")
+    assert again.status == 202
+    assert headers_of(again)["location"] == headers_of(first)["location"]
+    assert orjson.loads(again.body)["position"] == 1
+    assert (await bench.only_job()).webhook_url == "https://a.test/"
+    with pytest.raises(WebhookUrlRefused):
+        await bench.answer(idempotency_key="other", webhook_url="https://a.test/")
+    assert await bench.store.count(Status.QUEUED) == 1
+
+
 async def test_without_a_webhook_nothing_is_checked() -> None:
     """Most jobs have none."""
 

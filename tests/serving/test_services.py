@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from support.job_bench import ended, submit
 from support.threads import gpu_threads
@@ -210,6 +211,23 @@ async def test_a_result_is_posted_until_it_has_arrived(
     first, *rest = receiver.requests
     assert {one.headers["webhook-id"] for one in rest} == {first.headers["webhook-id"]}
     assert "webhook-signature" not in first.headers
+
+
+@pytest.mark.parametrize("store", ["jobs", None])
+async def test_the_webhooks_of_jobs_are_posted_wherever_they_are_kept(
+    receiver: Receiver, store: Any
+) -> None:
+    """That is: with the jobs, or apart from them in memory."""
+    options = Webhooks(store=store, client_urls=True, allow=["127.0.0.0/8"])
+    app = Potassium("test", jobs=Jobs(path=None), webhooks=options)
+    app.result_webhook(receiver.url)(app.background("/job")(lambda cache, json_in: json_in))
+    async with client(app) as http:
+        job = (await http.post("/job", json={}, headers={"Webhook-Url": receiver.url})).json()
+        for _ in range(2):
+            await receiver.next()
+    bodies = [orjson.loads(one.body) for one in receiver.requests]
+    assert {} in bodies
+    assert [body["id"] for body in bodies if body] == [job["id"]]
 
 
 async def test_a_stop_waits_for_what_was_posted(receiver: Receiver) -> None:

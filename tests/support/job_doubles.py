@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from potassium.config import Jobs
 from potassium.jobs.model import StoredJob
 from potassium.jobs.terms import Terms
-from potassium.webhooks.model import Delivery
+from potassium.webhooks.model import Delivery, DeliveryStore
 from potassium.webhooks.service import WebhookService
 
 __all__ = ["FakeTerms", "FakeWebhooks"]
@@ -33,6 +33,9 @@ class FakeWebhooks(WebhookService):
 
     def __init__(self) -> None:
         self.woken = 0
+
+    def is_kept_by(self, store: DeliveryStore) -> bool:
+        return True
 
     def wake(self) -> None:
         self.woken += 1

@@ -58,8 +58,18 @@ class ServiceBench:
     async def submit(self, body: bytes = b"{}", **given: Any) -> StoredJob:
         return (await self.submitted(body, **given))[0]
 
-    async def submitted(self, body: bytes = b"{}", **given: Any) -> tuple[StoredJob, int | None]:
-        options = {"idempotency_key": None, "webhook_url": None, "priority": Priority.NORMAL}
+    async def submitted(
+        self, body: bytes = b"{}", *, webhook_url: str | None = None, **given: Any
+    ) -> tuple[StoredJob, int | None]:
+        async def check() -> str:
+            assert webhook_url is not None
+            return webhook_url
+
+        options = {
+            "idempotency_key": None,
+            "webhook_url": None if webhook_url is None else check,
+            "priority": Priority.NORMAL,
+        }
         request = given.pop("request", None) or new_request(body)
         return await self.service.submit(self.handlers["/train"], request, **{**options, **given})
 

@@ -4,9 +4,9 @@ from itertools import count
 from typing import Any
 
 from potassium.jobs.model import NewJob
-from potassium.webhooks.model import Delivery, DeliveryAttempt
+from potassium.webhooks.model import Delivery, DeliveryAttempt, DeliveryStore, Full
 
-__all__ = ["NOW", "attempt", "delivery", "new_job"]
+__all__ = ["NOW", "attempt", "delivery", "new_job", "take_due"]
 
 NOW = 1_000_000.0  # seconds since the epoch; the stores have no clock of their own
 
@@ -50,3 +50,16 @@ def attempt(of: Delivery, *, next_at: float | None, at: float = NOW) -> Delivery
         error=None if next_at is None else "the receiver answered 500",
         next_at=next_at,
     )
+
+
+async def take_due(store: DeliveryStore, *, now: float = NOW, limit: int = 9) -> list[Delivery]:
+    """Take up to ``limit`` deliveries that are due, whomever they are for."""
+    taken: list[Delivery] = []
+    for is_guarded in (False, True):
+        while len(taken) < limit and (
+            turn := await store.take_due(
+                is_guarded=is_guarded, now=now, limit=limit - len(taken), full=Full()
+            )
+        ):
+            taken += turn
+    return taken

@@ -1,10 +1,10 @@
-"""A store of deliveries in memory that can be made to fail."""
+"""A store of deliveries that can be made to fail."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from potassium.errors import StoreFailed
-from potassium.webhooks.model import Delivery, DeliveryAttempt
+from potassium.webhooks.model import Delivery, DeliveryAttempt, Full
 
 __all__ = ["FakeStore", "delivery_to"]
 
@@ -17,11 +17,12 @@ def delivery_to(url: str, id: str = "d-1", **members: object) -> Delivery:  # no
 
 
 class FakeStore:
-    """Keeps deliveries as the protocol says; the next ``failures`` calls fail."""
+    """Keeps deliveries as the protocol says, and looks through all; ``failures`` calls fail."""
 
     def __init__(self, *deliveries: Delivery) -> None:
         self.waiting = {delivery.id: delivery for delivery in deliveries}
         self.taken: dict[str, Delivery] = {}
+        self.turns: dict[str, float] = {}
         self.attempts: list[DeliveryAttempt] = []
         self.failures = 0
         self.calls = 0
@@ -31,25 +32,38 @@ class FakeStore:
         self.waiting[delivery.id] = delivery
 
     async def take_due(
-        self, *, now: float, limit: int, without_hosts: Collection[str]
+        self, *, is_guarded: bool, now: float, limit: int, full: Full
     ) -> Sequence[Delivery]:
         self._fail()
-        due = [
+        due: dict[str, Delivery] = {}  # the next of each owner
+        for delivery in self._in_turn(is_guarded, full):
+            if delivery.due_at is not None and delivery.due_at <= now:
+                due.setdefault(delivery.owner, delivery)
+        taken = list(due.values())[:limit]
+        for delivery in taken:
+            self.taken[delivery.id] = self.waiting.pop(delivery.id)
+            self.turns |= {delivery.owner: now, delivery.host: now}
+        return taken
+
+    async def next_due(self, *, is_guarded: bool, full: Full) -> float | None:
+        self._fail()
+        waiting = self._in_turn(is_guarded, full)
+        return min((one.due_at for one in waiting if one.due_at is not None), default=None)
+
+    def _in_turn(self, is_guarded: bool, full: Full) -> list[Delivery]:
+        def turn(delivery: Delivery) -> list[float]:
+            due_at = delivery.due_at or 0.0
+            names = (delivery.owner, delivery.host)
+            return [*(max(due_at, self.turns.get(name, 0.0)) for name in names), due_at]
+
+        waiting = [
             delivery
             for delivery in self.waiting.values()
-            if delivery.due_at is not None
-            and delivery.due_at <= now
-            and delivery.host not in without_hosts
+            if delivery.is_guarded == is_guarded
+            and delivery.host not in full.hosts
+            and delivery.owner not in full.owners
         ]
-        due = sorted(due, key=lambda delivery: delivery.due_at or 0.0)[:limit]
-        for delivery in due:
-            self.taken[delivery.id] = self.waiting.pop(delivery.id)
-        return due
-
-    async def next_due(self) -> float | None:
-        self._fail()
-        due = [delivery.due_at for delivery in self.waiting.values()]
-        return min((moment for moment in due if moment is not None), default=None)
+        return sorted(waiting, key=turn)
 
     async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
         self._fail()
@@ -57,12 +71,16 @@ class FakeStore:
         if self.taken.pop(delivery.id, None) is not None and attempt.next_at is not None:
             self.waiting[delivery.id] = delivery.tried(attempt.next_at)
 
-    async def stop(self, job_id: str) -> None:
+    async def stop(self, delivery: Delivery) -> None:
         self._fail()
         for deliveries in (self.waiting, self.taken):
-            for delivery in list(deliveries.values()):
-                if delivery.job_id == job_id:
-                    del deliveries[delivery.id]
+            for other in list(deliveries.values()):
+                if (other.job_id, other.url) == (delivery.job_id, delivery.url):
+                    del deliveries[other.id]
+
+    async def undelivered(self) -> int:
+        self._fail()
+        return len(self.waiting) + len(self.taken)
 
     async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
         return self.attempts

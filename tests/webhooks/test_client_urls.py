@@ -1,6 +1,8 @@
 """Which webhook URLs of clients are accepted."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -181,6 +183,27 @@ async def test_localhost_is_refused(host: str) -> None:
     """With the real resolver, localhost leads to loopback."""
     with pytest.raises(WebhookUrlRefused):
         await checked_url(f"http://{host}/", PermittedAddresses(), Resolver().addresses)
+
+
+async def test_slow_names_of_others_refuse_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no name can be looked up, a URL is accepted until its delivery, unless it is an address.
+
+    Each attempt checks the addresses that it connects to.
+    """
+    go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: go.wait(10) and [])
+    names = Resolver(4, waits=False)
+    slow = [asyncio.create_task(names.addresses(f"{one}.test")) for one in range(4)]
+    await asyncio.sleep(0)
+    try:
+        resolve = names.addresses
+        url = await checked_url("http://Example.com/", PermittedAddresses(), resolve)
+        assert url == "http://example.com/"
+        with pytest.raises(WebhookUrlRefused, match="not lead to a public address"):
+            await checked_url("http://127.0.0.1/", PermittedAddresses(), resolve)
+    finally:
+        go.set()
+    await asyncio.gather(*slow, return_exceptions=True)
 
 
 async def test_a_name_that_does_not_resolve_is_refused() -> None:

@@ -94,7 +94,7 @@ async def test_what_cannot_be_stored_is_logged(caplog: pytest.LogCaptureFixture)
 async def test_a_store_that_hangs_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Deliveries beyond the limit are dropped and logged; later ones are accepted again."""
+    """Deliveries beyond the limit are dropped, and one is logged; later ones are accepted again."""
     monkeypatch.setattr("potassium.webhooks.outbox.MOST_PENDING", 2 * (1 + OVERHEAD))
     store = SlowStore()
     bench = Bench(store)
@@ -102,7 +102,7 @@ async def test_a_store_that_hangs_does_not_fill_the_memory(
         bench.outbox.post(URL, b"%d" % number, "r-1")
     assert [one.getMessage().split("dropped: ")[1] for one in caplog.records] == [
         "2 deliveries are already waiting to be stored (request r-1)"
-    ] * 2
+    ]
     store.go.set()
     await bench.outbox.close()
     bench.outbox.post(URL, b"4", "r-1")

@@ -34,7 +34,7 @@ async def test_what_would_fill_the_memory_is_dropped_and_logged(
             box.post("https://a.test", b"1", "r-1")
         await box.close()
     assert len(store.waiting) == 6
-    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]  # one a minute
     assert "a.test" in caplog.text
 
 

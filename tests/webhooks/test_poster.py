@@ -167,11 +167,22 @@ async def test_a_silent_receiver_is_left_in_time(receiver: Receiver) -> None:
     assert 0.05 <= attempt.duration < 2
 
 
-async def test_a_trickling_head_is_left_in_time(receiver: Receiver) -> None:
+async def test_a_trickling_status_line_is_left_in_time(receiver: Receiver) -> None:
     """The timeout applies to the attempt as a whole, not to each byte of an answer."""
-    receiver.answer, receiver.endless, receiver.pause = b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.01
+    receiver.answer, receiver.endless, receiver.pause = b"HTTP/1.1 200 ", b"x", 0.01
     attempt = await posted(delivery_to(receiver.url), timeout=0.1)
     assert attempt.error == "the receiver did not answer within 0.1 s"
+    assert 0.1 <= attempt.duration < 2
+
+
+async def test_a_trickling_head_is_left_in_time(receiver: Receiver) -> None:
+    """A 2xx counts as delivered, and a head that trickles in is abandoned after the timeout."""
+    post = Poster(Webhooks(timeout=0.1))
+    await post(delivery_to(receiver.url))  # to have a connection
+    receiver.answer, receiver.endless, receiver.pause = b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.01
+    attempt = await post(delivery_to(receiver.url))
+    await post.aclose()
+    assert (attempt.status, attempt.error) == (200, None)
     assert 0.1 <= attempt.duration < 2
 
 
@@ -215,12 +226,35 @@ async def test_what_is_packed_is_not_unpacked(receiver: Receiver) -> None:
     await post.aclose()
 
 
-async def test_an_endless_head_is_not_kept(receiver: Receiver) -> None:
-    """Endless headers fail the attempt before they fill the memory."""
-    receiver.answer, receiver.endless = b"HTTP/1.1 200 OK\r\n", b"X: " + b"x" * 1000 + b"\r\n"
+@pytest.mark.parametrize(("status", "next_at"), [(200, None), (500, NOW + 5), (410, None)])
+async def test_an_endless_head_is_not_kept(
+    receiver: Receiver, status: int, next_at: float | None
+) -> None:
+    """Endless headers are abandoned before they fill the memory; the status line decides."""
+    receiver.answer = f"HTTP/1.1 {status} Some\r\n".encode()
+    receiver.endless = b"X: " + b"x" * 1000 + b"\r\n"
     attempt = await posted(delivery_to(receiver.url), timeout=5)
-    assert (attempt.status, attempt.next_at) == (None, NOW + 5)
+    assert (attempt.status, attempt.next_at) == (status, next_at)
     assert attempt.duration < 2
+
+
+@pytest.mark.parametrize("status", [204, 503])
+@pytest.mark.parametrize("rest", [b"X: " + b"x" * 150_000, b"no header", b"X: 1", b"\0"])
+async def test_the_status_line_decides(receiver: Receiver, status: int, rest: bytes) -> None:
+    """A receiver that has sent it has answered, even if its headers cannot be read."""
+    receiver.answer = f"HTTP/1.1 {status} Some\r\n".encode() + rest + b"\r\n\r\n"
+    attempt = await posted(delivery_to(receiver.url), timeout=5)
+    assert (attempt.status, attempt.error is None) == (status, status == 204)
+
+
+async def test_each_answer_has_its_own_status_line(receiver: Receiver) -> None:
+    """On a connection that is kept, an answer that is no HTTP does not count as the one before."""
+    post = Poster(Webhooks())
+    assert (await post(delivery_to(receiver.url))).error is None
+    receiver.answer = b"garbage\r\n\r\n"
+    assert (await post(delivery_to(receiver.url))).status is None
+    await post.aclose()
+    assert {request.connection for request in receiver.requests} == {1}
 
 
 @pytest.mark.parametrize(
@@ -248,7 +282,7 @@ async def test_the_environment_has_no_say(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a proxy nor credentials are taken from the environment."""
-    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for is_guarded in (False, True):
         delivery = delivery_to(receiver.url, is_guarded=is_guarded)
@@ -298,6 +332,15 @@ async def test_the_apps_own_receiver_keeps_its_connection(receiver: Receiver) ->
         await post(delivery_to(receiver.url))
     await post.aclose()
     assert {request.connection for request in receiver.requests} == {1}
+
+
+async def test_each_attempt_for_a_client_has_a_connection_of_its_own(receiver: Receiver) -> None:
+    """So each attempt goes to an address that was checked for it."""
+    post = Poster(Webhooks(allow=["127.0.0.0/8"]))
+    for _ in range(3):
+        await post(delivery_to(receiver.url, is_guarded=True))
+    await post.aclose()
+    assert [request.connection for request in receiver.requests] == [1, 2, 3]
 
 
 async def test_receivers_are_sent_no_cookies_back(receiver: Receiver) -> None:

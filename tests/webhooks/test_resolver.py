@@ -52,6 +52,61 @@ async def test_slow_name_servers_hold_nobody_up(monkeypatch: pytest.MonkeyPatch)
     await asyncio.gather(*slow)
 
 
+class SlowNames:
+    """Name servers that answer once ``go`` is set, except for ``quick.test``."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        self.asked: list[str] = []
+        self._real = socket.getaddrinfo
+        patch.setattr(socket, "getaddrinfo", self._look_up)
+
+    def _look_up(self, name: str, *_: object, **__: object) -> object:
+        self.asked.append(name)
+        if name != "quick.test":
+            self.go.wait(10)
+        if name == "nobody.test":
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return self._real("127.0.0.1", None, type=socket.SOCK_STREAM)
+
+
+async def test_slow_names_of_one_domain_leave_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names somebody has under a domain, there is a thread for other names."""
+    slow, names = SlowNames(monkeypatch), Resolver()
+    asking = [
+        asyncio.create_task(names.addresses(f"{number}.{domain}.test"))
+        for domain in "abc"
+        for number in range(100)
+    ]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(5):
+            assert await names.addresses("quick.test") == ["127.0.0.1"]
+    finally:
+        slow.go.set()
+    await asyncio.gather(*asking)
+    assert len(slow.asked) == 301
+
+
+async def test_who_asks_for_the_same_name_shares_its_lookup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All get its answer, also if one of them has left; the next one asks anew."""
+    slow, names = SlowNames(monkeypatch), Resolver()
+    first, *others = [asyncio.create_task(names.addresses("a.test")) for _ in range(100)]
+    failing = [asyncio.create_task(names.addresses("nobody.test")) for _ in range(2)]
+    await asyncio.sleep(0)
+    first.cancel()
+    slow.go.set()
+    assert await asyncio.gather(*others) == [["127.0.0.1"]] * 99
+    for task in failing:
+        with pytest.raises(socket.gaierror, match="no such name"):
+            await task
+    assert sorted(slow.asked) == ["a.test", "nobody.test"]
+    await names.addresses("a.test")
+    assert len(slow.asked) == 3
+
+
 async def test_lookups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a few threads look up names, even if all callers have left."""
     monkeypatch.setattr(potassium.webhooks.resolver, "MOST_AT_ONCE", 2)

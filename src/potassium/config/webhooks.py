@@ -2,10 +2,13 @@
 
 import base64
 import ipaddress
+import os
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from potassium.config.checks import check_count, check_seconds
 from potassium.errors import UsageError
@@ -29,7 +32,18 @@ class Webhooks:
         store: ``"jobs"`` to keep deliveries with the background jobs of an app that has any, so
             that they continue after a restart; None to keep them in memory.
         timeout: maximum seconds for one delivery attempt.
-        per_host: maximum number of concurrent deliveries to one host.
+        per_host: maximum number of concurrent deliveries to one host; there are never more than
+            there are places left for other hosts, of 64.
+        max_waiting: maximum number of deliveries in memory, where they are not stored; counted
+            separately for the app's own URLs and for clients' URLs. If there are more, those that
+            have failed most often give way.
+        max_bytes: maximum bytes of these deliveries.
+        proxy: the HTTP proxy for deliveries to the app's own URLs, such as
+            ``"http://proxy.example:3128"``. Deliveries to clients' URLs never use it, because it
+            would connect to addresses that nobody has checked. Proxies in the environment are
+            ignored.
+        verify: a file of CA certificates in PEM format that are trusted instead of the public ones,
+            or an ``ssl.SSLContext``. Variables such as ``SSL_CERT_FILE`` are ignored.
 
     Raises:
         UsageError: a value is invalid.
@@ -42,6 +56,10 @@ class Webhooks:
     store: Literal["jobs"] | None = "jobs"
     timeout: float = 10.0
     per_host: int = 8
+    max_waiting: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    proxy: str | None = None
+    verify: str | os.PathLike[str] | ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -54,7 +72,18 @@ class Webhooks:
         for network in self.allow:
             _network(network)
         check_seconds("timeout", self.timeout)
-        check_count("per_host", self.per_host)
+        for name in ("per_host", "max_waiting", "max_bytes"):
+            check_count(name, getattr(self, name))
+        if self.proxy is not None:
+            _proxy(self.proxy)
+        if self.verify is not None:
+            # Loaded now: the file may not be found once the working directory has changed.
+            object.__setattr__(self, "verify", _trust(self.verify))
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """What ``verify`` says; None to trust the public certificate authorities."""
+        return self.verify if isinstance(self.verify, ssl.SSLContext) else None
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -90,3 +119,32 @@ def _network(network: object) -> None:
         ipaddress.ip_network(network)
     except ValueError:
         raise UsageError(f'allow=[{network!r}]: write a network, such as "10.1.0.0/16".') from None
+
+
+def _proxy(url: object) -> None:
+    is_valid = False
+    if isinstance(url, str):
+        with suppress(ValueError):  # an invalid port or IPv6 address
+            parts = urlsplit(url)
+            is_valid = (
+                parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            )
+    if not is_valid:
+        raise UsageError(  # without the URL, which may hold a password
+            'proxy=...: write the URL of an HTTP proxy, such as "http://proxy.example:3128".'
+        )
+
+
+def _trust(given: object) -> ssl.SSLContext:
+    if isinstance(given, ssl.SSLContext):
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(
+            f"verify={given!r} must be a file of CA certificates, or an ssl.SSLContext."
+        )
+    try:
+        return ssl.create_default_context(cafile=os.fspath(given))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise UsageError(
+            f"verify={os.fspath(given)!r} is not a file of CA certificates in PEM format: {error}"
+        ) from error

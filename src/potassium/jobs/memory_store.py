@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from potassium.config import Webhooks
 from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued, same_or_refused
 from potassium.jobs.order import JobOrder, rank
 from potassium.webhooks.memory_store import MemoryDeliveries
@@ -14,10 +15,15 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(MemoryDeliveries):
-    """A ``JobStore`` in the memory of one process, for development and tests."""
+    """A ``JobStore`` in the memory of one process, for development and tests.
 
-    def __init__(self) -> None:
-        super().__init__()
+    Args:
+        webhooks: bounds the deliveries.
+
+    """
+
+    def __init__(self, *, webhooks: Webhooks | None = None) -> None:
+        super().__init__(webhooks)
         self._jobs: dict[str, StoredJob] = {}  # in order of submission
         self._keys: dict[tuple[str, str, str], str] = {}
         self._events: defaultdict[str, list[Event]] = defaultdict(list)
@@ -42,6 +48,11 @@ class MemoryStore(MemoryDeliveries):
         stored = queued(job, self._submitted)
         self._set(stored)
         return stored
+
+    async def known(self, job: NewJob) -> StoredJob | None:
+        """Return the job that has the idempotency key of ``job`` already, or None."""
+        known = self._keys.get((job.owner, job.handler, job.idempotency_key or ""))
+        return None if known is None else same_or_refused(self._jobs[known], job)
 
     async def get(self, job_id: str) -> StoredJob | None:
         """Return a job, or None if it does not exist."""

@@ -5,7 +5,8 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from potassium.config import Jobs
@@ -131,13 +132,22 @@ class JobService:
         *,
         priority: Priority,
         idempotency_key: str | None,
-        webhook_url: str | None,
+        webhook_url: Callable[[], Awaitable[str]] | None,
         owner: str = "",
     ) -> tuple[StoredJob, int | None]:
         """Store a call to run in the background; return the job and its position in the queue.
 
         The job is stored when this returns. The position is None if the job is not queued, or if
         the position cannot be read.
+
+        Args:
+            handler: runs the job.
+            message: the call.
+            priority: of the job.
+            idempotency_key: given by the client.
+            webhook_url: returns the client's webhook URL, or raises if it refuses the URL; None if
+                there is none. A job that has the idempotency key already has its URL, too.
+            owner: whom the job belongs to, and its idempotency key with it.
 
         Raises:
             InvalidInput: the idempotency key is empty or too long.
@@ -147,8 +157,26 @@ class JobService:
         """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
             raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
+        new = replace(self._new(handler, message, priority, idempotency_key), owner=owner)
+        if webhook_url is not None:
+            known = None if idempotency_key is None else await self.store.known(new)
+            if known is not None:
+                return known, await self._position(known)
+            new = replace(new, webhook_url=await webhook_url())
+        # Concurrently, so that both are done in one transaction.
+        job, queued = await asyncio.gather(
+            self.store.submit(new), self.store.count(Status.QUEUED, handler.path)
+        )
+        self._runner.wake()
+        if job.id == new.id and priority <= Priority.NORMAL:
+            return job, queued  # it is the last one, except for some of low priority
+        return job, await self._position(job)
+
+    def _new(
+        self, handler: Handler, message: Message, priority: Priority, idempotency_key: str | None
+    ) -> NewJob:
         now = time.time()
-        new = NewJob(
+        return NewJob(
             id=secrets.token_hex(16),
             handler=handler.path,
             body=message.body,
@@ -158,22 +186,9 @@ class JobService:
             attempts_limit=self._terms.attempts(handler.path),
             created_at=now,
             expires_at=None if self._expire_after is None else now + self._expire_after,
-            webhook_url=webhook_url,
             idempotency_key=idempotency_key,
             fingerprint=hashlib.sha256(message.body).digest(),
-            owner=owner,
         )
-        # Concurrently, so that both are done in one transaction.
-        job, queued = await asyncio.gather(
-            self.store.submit(new), self.store.count(Status.QUEUED, handler.path)
-        )
-        self._runner.wake()
-        if job.id == new.id and priority <= Priority.NORMAL:
-            return job, queued  # it is the last one, except for some of low priority
-        try:
-            return job, await self.position(job)
-        except StoreFailed:
-            return job, None  # the job is stored all the same
 
     async def get(self, job_id: str, owner: str | None = None) -> StoredJob:
         """Return a job.
@@ -285,3 +300,10 @@ class JobService:
     async def _watched(self, job_id: str) -> StoredJob:
         """Return a job, which all who watch it read together."""
         return await self.watch.read(job_id, "job", lambda: self.get(job_id))
+
+    async def _position(self, job: StoredJob) -> int | None:
+        """Return the position of a job that is stored, whether or not it can be read."""
+        try:
+            return await self.position(job)
+        except StoreFailed:
+            return None

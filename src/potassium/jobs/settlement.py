@@ -15,6 +15,7 @@ from potassium.jobs.outcome import Cancelled, Done, NotDone, Outcome
 from potassium.jobs.store import JobStore
 from potassium.jobs.terms import Terms
 from potassium.jobs.watch import Watch
+from potassium.webhooks.model import Delivery
 from potassium.webhooks.service import WebhookService
 
 __all__ = ["CRASHES", "Settlement"]
@@ -99,6 +100,7 @@ class Settlement:
             events = [await self._status_event(job, status)]
         ended = replace(job, status=status, finished_at=now, output=output, error=error)
         deliveries = self._terms.deliveries(ended, now)
+        is_kept_here = self._webhooks.is_kept_by(self._store)
         did = await self._store.end(
             job,
             status,
@@ -106,13 +108,20 @@ class Settlement:
             output=output,
             error=error,
             events=events,
-            deliveries=deliveries,
+            deliveries=deliveries if is_kept_here else (),
         )
         if did:
             self._watch.tell_end(job.id)
-            if deliveries:
-                self._webhooks.wake()
+            self._post(deliveries, is_kept_here=is_kept_here)
         return did
+
+    def _post(self, deliveries: Sequence[Delivery], *, is_kept_here: bool) -> None:
+        """Begin to post what was stored with a job, or what is kept apart from all jobs."""
+        if is_kept_here and deliveries:
+            self._webhooks.wake()
+        elif not is_kept_here:
+            for delivery in deliveries:
+                self._webhooks.outbox.add(replace(delivery, job_id=None))
 
     async def expire(self, job: StoredJob) -> None:
         """End a job that did not begin in time.

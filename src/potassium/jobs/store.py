@@ -42,6 +42,14 @@ class JobStore(DeliveryStore, Protocol):
 
         """
 
+    async def known(self, job: NewJob) -> StoredJob | None:
+        """Return the job that has the idempotency key of ``job`` already, or None.
+
+        Raises:
+            IdempotencyKeyReused: that job has another fingerprint.
+
+        """
+
     async def get(self, job_id: str) -> StoredJob | None:
         """Return a job, or None if it does not exist."""
 

@@ -1,6 +1,7 @@
 """Accepts calls as background jobs: 202, or its result if the client waits long enough."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import orjson
 from starlette.types import Receive, Scope
@@ -65,7 +66,7 @@ class Submissions:
             message,
             priority=priority,
             idempotency_key=_header(scope, b"idempotency-key"),
-            webhook_url=await self._webhook_url(scope),
+            webhook_url=self._webhook_url(scope),
             owner=owner_of(scope) or "",
         )
         wait = wait_of(scope)
@@ -89,13 +90,14 @@ class Submissions:
         shown = document(job, position=position)
         return Reply(ACCEPTED, encode(shown), JSON, *headers)
 
-    async def _webhook_url(self, scope: Scope) -> str | None:
+    def _webhook_url(self, scope: Scope) -> Callable[[], Awaitable[str]] | None:
+        """Return what checks the client's webhook URL, or None if the client names none."""
         url = _header(scope, b"webhook-url")
         if url is None:
             return None
         if self._check_url is None:
             raise WebhookUrlRefused("This server does not accept webhook URLs from clients.")
-        return await self._check_url(url)
+        return partial(self._check_url, url)
 
 
 def _ended(job: StoredJob, headers: list[tuple[bytes, bytes]]) -> Reply:

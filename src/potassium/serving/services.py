@@ -79,7 +79,7 @@ class Services:
         plan = self._plan
         async with AsyncExitStack() as undo:
             if plan.jobs is not None:
-                self._store = await _open(plan.jobs)
+                self._store = await _open(plan.jobs, plan.webhooks)
                 undo.push_async_callback(self._store.close)
             self.webhooks = self._new_webhooks()
             undo.push_async_callback(self.webhooks.close)  # init may have posted something
@@ -123,7 +123,8 @@ class Services:
     def _new_webhooks(self) -> WebhookService:
         plan, store = self._plan, self._store
         if store is None or plan.jobs is None or plan.webhooks.store is None:
-            return WebhookService(MemoryDeliveries(), plan.webhooks, is_durable=False)
+            deliveries = MemoryDeliveries(plan.webhooks)
+            return WebhookService(deliveries, plan.webhooks, is_durable=False)
         return WebhookService(store, plan.webhooks, is_durable=plan.jobs.path is not None)
 
     async def _start_jobs(self, store: "JobStore", options: Jobs) -> None:
@@ -142,12 +143,12 @@ class Services:
         await self.jobs.start()
 
 
-async def _open(options: Jobs) -> "JobStore":
+async def _open(options: Jobs, webhooks: Webhooks) -> "JobStore":
     store: JobStore
     if options.path is None:
         from potassium.jobs.memory_store import MemoryStore  # noqa: PLC0415 - only for apps with jobs
 
-        store = MemoryStore()
+        store = MemoryStore(webhooks=webhooks)
     else:
         from potassium.jobs.sqlite.store import SqliteStore  # noqa: PLC0415
 
@@ -162,5 +163,5 @@ def _url_check(options: Webhooks) -> Callable[[str], Awaitable[str]]:
     from potassium.webhooks.client_urls import checked_url  # noqa: PLC0415 - imports httpx
     from potassium.webhooks.resolver import Resolver  # noqa: PLC0415
 
-    permitted, resolver = PermittedAddresses(options.allow), Resolver()
+    permitted, resolver = PermittedAddresses(options.allow), Resolver(waits=False)
     return lambda url: checked_url(url, permitted, resolver.addresses)

@@ -8,7 +8,7 @@ import httpx
 
 from potassium.errors import WebhookUrlRefused
 from potassium.webhooks.addresses import PermittedAddresses
-from potassium.webhooks.resolver import Resolve
+from potassium.webhooks.resolver import NoPlace, Resolve
 
 __all__ = ["checked_url"]
 
@@ -27,8 +27,9 @@ ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 async def checked_url(url: str, permitted: PermittedAddresses, resolve: Resolve) -> str:
     """Return ``url`` as it will be posted to, with its host in ASCII so that nobody reparses it.
 
-    The name is looked up, for ``LOOKUP_TIME`` seconds at most. The addresses that it leads to later
-    are checked at each delivery.
+    The name is looked up, for ``LOOKUP_TIME`` seconds at most. If there is no place for that,
+    because others use slow names, the URL is returned all the same: the addresses that it leads to
+    later are checked at each delivery.
 
     Raises:
         WebhookUrlRefused: the URL is invalid, or may lead to an address that is not ``permitted``.
@@ -50,6 +51,8 @@ async def checked_url(url: str, permitted: PermittedAddresses, resolve: Resolve)
         raise WebhookUrlRefused(
             "The webhook URL's host could not be looked up in time; try again."
         ) from None
+    except NoPlace:
+        return str(parsed)
     except OSError:
         raise WebhookUrlRefused("The webhook URL's host does not resolve.") from None
     if not all(permitted.permits(address) for address in addresses):

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -11,17 +10,17 @@ from typing import Protocol
 
 from potassium.config import Webhooks
 from potassium.errors import StoreFailed
-from potassium.webhooks.model import Delivery, DeliveryAttempt, DeliveryStore
+from potassium.webhooks.model import Delivery, DeliveryAttempt, DeliveryStore, Full
 from potassium.webhooks.poster import GONE, Poster
 from potassium.webhooks.schedule import ATTEMPTS
+from potassium.webhooks.shares import Shares
 from potassium.webhooks.store_backoff import StoreBackoff
 
 __all__ = ["Deliverer", "Posting"]
 
-MOST_AT_ONCE = 64  # attempts under way, to all hosts together
+PLACES = 64  # attempts under way to the app's own URLs, and as many to clients' URLs
 SHORTEST_SLEEP = 0.01  # seconds; no busy loop asks for what becomes due meanwhile
 LONGEST_SLEEP = 60.0  # seconds; others may use the store, and clocks may be set
-HOST_BUSY_SLEEP = 1.0  # seconds; the store does not say what is due next to other hosts
 CLOSE_TIME = 1.0  # seconds for connections to close, once nobody waits for an answer
 
 logger = logging.getLogger("potassium.webhooks")
@@ -40,9 +39,11 @@ class Posting(Protocol):
 class Deliverer:
     """Takes due deliveries from a store and posts each one in its own task.
 
-    At most ``Webhooks.per_host`` go to one host at a time, so that a slow host does not take the
-    places of others. A delivery that fails is retried on schedule, and a store that fails is asked
-    again after a back-off. Belongs to one event loop, and is started and closed once.
+    At most ``Webhooks.per_host`` go to one host at a time, and to the hosts of one owner no more
+    than there are places left for others, so that slow receivers hold up themselves alone, however
+    many there are. Deliveries to clients' URLs have places of their own. A delivery that fails is
+    retried on schedule, and a store that fails is asked again after a back-off. Belongs to one
+    event loop, and is started and closed once.
 
     Args:
         is_durable: whether the store still has the deliveries after a restart.
@@ -62,6 +63,7 @@ class Deliverer:
     ) -> None:
         self._store = store
         self._per_host = options.per_host
+        self._places = {is_guarded: Shares(PLACES) for is_guarded in (False, True)}
         self._is_durable = is_durable
         self._clock = clock
         self._post = post or Poster(options, clock=clock)
@@ -102,7 +104,6 @@ class Deliverer:
             if tasks:
                 await asyncio.wait(tasks, timeout=within)
         finally:
-            cut_off = len(self._under_way)
             tasks += self._under_way
             for task in tasks:
                 task.cancel()
@@ -110,7 +111,7 @@ class Deliverer:
                 await asyncio.wait(tasks, timeout=CLOSE_TIME)
             await self._post.aclose()
         if not self._is_durable:
-            await self._log_lost(cut_off)
+            await self._log_lost()
 
     async def _run(self) -> None:
         while True:
@@ -129,39 +130,55 @@ class Deliverer:
 
     async def _turn(self) -> float:
         """Begin what is due; return the seconds until more may be due, unless woken before."""
+        # Concurrently, so that both sides ask a store on disk in one transaction.
+        sides = (self._turn_of(is_guarded) for is_guarded in self._places)
+        own, clients = await asyncio.gather(*sides, return_exceptions=True)
+        if isinstance(own, BaseException):
+            raise own
+        if isinstance(clients, BaseException):
+            raise clients
+        return min(own, clients)
+
+    async def _turn_of(self, is_guarded: bool) -> float:  # noqa: FBT001 - one of the two sides
+        """Do so on one side. A place that becomes free wakes the deliverer."""
+        places = self._places[is_guarded]
         now = self._clock() if self._closing_at is None else self._closing_at
-        while True:
-            busy, limit = self._places()
-            if limit < 1:
-                return LONGEST_SLEEP
-            taken = await self._store.take_due(now=now, limit=limit, without_hosts=busy)
+        while limit := places.room_for_all():
+            taken = await self._store.take_due(
+                is_guarded=is_guarded, now=now, limit=limit, full=self._full(is_guarded)
+            )
+            if not taken:
+                break
             for delivery in taken:
                 self._begin(delivery)
-            if len(taken) < limit:
-                break
-        due_at = None if self._closing_at is not None else await self._store.next_due()
+        if not limit or self._closing_at is not None:
+            return LONGEST_SLEEP
+        due_at = await self._store.next_due(is_guarded=is_guarded, full=self._full(is_guarded))
         if due_at is None:
             return LONGEST_SLEEP
-        shortest = HOST_BUSY_SLEEP if busy else SHORTEST_SLEEP
-        return min(max(due_at - self._clock(), shortest), LONGEST_SLEEP)
+        return min(max(due_at - self._clock(), SHORTEST_SLEEP), LONGEST_SLEEP)
 
-    def _places(self) -> tuple[list[str], int]:
-        """Return the hosts that have enough, and how many more deliveries may begin to others.
-
-        Every other host has at least that many places left: all that are taken may go to one host.
-        """
-        counts = Counter(delivery.host for delivery in self._under_way.values())
-        busy = [host for host, count in counts.items() if count >= self._per_host]
-        most = max((count for count in counts.values() if count < self._per_host), default=0)
-        return busy, min(self._per_host - most, MOST_AT_ONCE - len(self._under_way))
+    def _full(self, is_guarded: bool) -> Full:  # noqa: FBT001 - one of the two sides
+        """Return the hosts and owners of one side that have all that they may."""
+        hosts = Counter(
+            delivery.host
+            for delivery in self._under_way.values()
+            if delivery.is_guarded == is_guarded
+        )
+        return Full(
+            hosts=[host for host, count in hosts.items() if count >= self._per_host],
+            owners=self._places[is_guarded].full(),
+        )
 
     def _begin(self, delivery: Delivery) -> None:
+        self._places[delivery.is_guarded].take(delivery.owner)
         task = asyncio.create_task(self._deliver(delivery), name="potassium-webhook")
         self._under_way[task] = delivery
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
+        delivery = self._under_way.pop(task)
+        self._places[delivery.is_guarded].give_back(delivery.owner)
         self.wake()
 
     async def _deliver(self, delivery: Delivery) -> None:
@@ -169,9 +186,8 @@ class Deliverer:
         if attempt.error is not None:
             _log_failure(delivery, attempt, self._clock())
         await self._keep(lambda: self._store.tried(delivery, attempt))
-        job_id = delivery.job_id
-        if attempt.status == GONE and job_id is not None:
-            await self._keep(lambda: self._store.stop(job_id))
+        if attempt.status == GONE and delivery.job_id is not None:
+            await self._keep(lambda: self._store.stop(delivery))
 
     async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
         """Write to the store, over and over until the write succeeds."""
@@ -183,12 +199,10 @@ class Deliverer:
             else:
                 return
 
-    async def _log_lost(self, cut_off: int) -> None:
-        try:
-            left = await self._store.take_due(now=math.inf, limit=2**31, without_hosts=())
-        except StoreFailed:
-            left = []
-        lost = cut_off + len(left)
+    async def _log_lost(self) -> None:
+        lost = 0
+        with suppress(StoreFailed):
+            lost = await self._store.undelivered()
         if lost:
             logger.error("%d webhook deliveries were lost when the server stopped", lost)
 

@@ -1,12 +1,12 @@
 """A delivery store in memory, which ends with the process."""
 
-import heapq
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
-from itertools import count
+from collections.abc import Iterator, Sequence
 
-from potassium.webhooks.model import Delivery, DeliveryAttempt
+from potassium.config import Webhooks
+from potassium.webhooks.backlog import Backlog
+from potassium.webhooks.losses import Losses
+from potassium.webhooks.model import Delivery, DeliveryAttempt, Full
 
 __all__ = ["MemoryDeliveries"]
 
@@ -14,96 +14,78 @@ __all__ = ["MemoryDeliveries"]
 class MemoryDeliveries:
     """A ``DeliveryStore`` in the memory of one process.
 
-    A delivery from a direct call is forgotten once it has arrived or was given up, as nobody can
-    ask for it. A delivery about a job stays, with its attempts.
+    It is bounded by ``Webhooks.max_waiting`` and ``max_bytes``, on either side: neither can take
+    the room of the other. A delivery that has ended is forgotten; of one about a job, the attempts
+    stay until the job is deleted.
     """
 
-    def __init__(self) -> None:
-        self._deliveries: dict[str, Delivery] = {}
+    def __init__(self, options: Webhooks | None = None) -> None:
+        options = options or Webhooks()
+        losses = Losses()
+        self._sides = {
+            is_guarded: Backlog(
+                max_waiting=options.max_waiting, max_bytes=options.max_bytes, losses=losses
+            )
+            for is_guarded in (False, True)
+        }
         self._attempts: defaultdict[str, list[DeliveryAttempt]] = defaultdict(list)
-        self._of_job: defaultdict[str, list[str]] = defaultdict(list)
-        # By due time. Taken deliveries are not in it; those given up since are skipped.
-        self._waiting: list[tuple[float, int, Delivery]] = []
-        self._order = count()
+        self._of_job: defaultdict[str, dict[str, bool]] = defaultdict(dict)  # ids, and their sides
 
     async def add(self, delivery: Delivery) -> None:
-        """Store a new delivery."""
+        """Store a new delivery; drop it, or one that has failed, if there are too many."""
         self._add(delivery)
 
     async def take_due(
-        self, *, now: float, limit: int, without_hosts: Collection[str]
+        self, *, is_guarded: bool, now: float, limit: int, full: Full
     ) -> Sequence[Delivery]:
-        """Return up to ``limit`` deliveries that are due, in order of their due time."""
-        taken: list[Delivery] = []
-        passed_over = []
-        while len(taken) < limit and (first := self._first()) and first[0] <= now:
-            heapq.heappop(self._waiting)
-            if first[2].host in without_hosts:
-                passed_over.append(first)
-            else:
-                taken.append(first[2])
-        for entry in passed_over:
-            heapq.heappush(self._waiting, entry)
-        return taken
+        """Take one due delivery of each of the next ``limit`` owners of one side."""
+        return self._sides[is_guarded].take(now=now, limit=limit, full=full)
 
-    async def next_due(self) -> float | None:
-        """Return when the next delivery that nobody has taken is due, or None if there is none."""
-        first = self._first()
-        return None if first is None else first[0]
+    async def next_due(self, *, is_guarded: bool, full: Full) -> float | None:
+        """Return when the next turn of one side comes, or None if nothing waits."""
+        return self._sides[is_guarded].next_turn(full)
 
     async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
         """Store an attempt at a delivery that was taken, and give the delivery back."""
-        kept = self._deliveries.get(delivery.id)
-        if kept is None:
-            return
-        if kept.job_id is not None:
-            self._attempts[kept.id].append(attempt)
-        # A delivery that was given up meanwhile stays given up.
-        self._keep(kept.tried(None if kept.due_at is None else attempt.next_at))
+        if delivery.job_id is not None and delivery.id in self._of_job.get(delivery.job_id, ()):
+            self._attempts[delivery.id].append(attempt)
+        self._sides[delivery.is_guarded].tried(delivery.id, attempt.next_at)
 
-    async def stop(self, job_id: str) -> None:
-        """Give up all deliveries of a job that have not arrived."""
-        for delivery in list(self._deliveries_of(job_id)):
-            self._deliveries[delivery.id] = replace(delivery, due_at=None)
+    async def stop(self, delivery: Delivery) -> None:
+        """Give up what has not arrived of the same job at the same URL, on the same side."""
+        if delivery.job_id is None:
+            return
+        for other in list(self._undone(delivery.job_id)):
+            if (other.url, other.is_guarded) == (delivery.url, delivery.is_guarded):
+                self._sides[other.is_guarded].end(other.id)
+
+    async def undelivered(self) -> int:
+        """Return how many deliveries have neither arrived nor been given up."""
+        return sum(len(side) for side in self._sides.values())
 
     async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
         """Return every attempt to deliver a webhook about a job, in order of time."""
         attempts = [
             attempt
-            for delivery in self._deliveries_of(job_id)
-            for attempt in self._attempts.get(delivery.id, ())
+            for delivery_id in self._of_job.get(job_id, ())
+            for attempt in self._attempts.get(delivery_id, ())
         ]
         return sorted(attempts, key=lambda attempt: (attempt.at, attempt.number))
 
     def _add(self, delivery: Delivery) -> None:
         if delivery.job_id is not None:
-            self._of_job[delivery.job_id].append(delivery.id)
-        self._keep(delivery)
-
-    def _keep(self, delivery: Delivery) -> None:
-        if delivery.due_at is not None:
-            self._deliveries[delivery.id] = delivery
-            heapq.heappush(self._waiting, (delivery.due_at, next(self._order), delivery))
-        elif delivery.job_id is not None:
-            self._deliveries[delivery.id] = delivery
-        else:
-            self._deliveries.pop(delivery.id, None)
+            self._of_job[delivery.job_id][delivery.id] = delivery.is_guarded
+        self._sides[delivery.is_guarded].add(delivery)
 
     def _forget_deliveries(self, job_id: str) -> None:
         for delivery_id in self._of_job.pop(job_id, ()):
-            del self._deliveries[delivery_id]
             self._attempts.pop(delivery_id, None)
 
     def _has_undone(self, job_id: str) -> bool:
-        return any(delivery.due_at is not None for delivery in self._deliveries_of(job_id))
+        return any(self._undone(job_id))
 
-    def _deliveries_of(self, job_id: str) -> Iterator[Delivery]:
-        return (self._deliveries[delivery_id] for delivery_id in self._of_job.get(job_id, ()))
-
-    def _first(self) -> tuple[float, int, Delivery] | None:
-        while self._waiting:
-            first = self._waiting[0]
-            if self._deliveries.get(first[2].id) is first[2]:
-                return first
-            heapq.heappop(self._waiting)  # given up since
-        return None
+    def _undone(self, job_id: str) -> Iterator[Delivery]:
+        for delivery_id, is_guarded in self._of_job.get(job_id, {}).items():
+            delivery = self._sides[is_guarded].get(delivery_id)
+            if delivery is not None:
+                yield delivery

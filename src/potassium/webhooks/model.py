@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["Delivery", "DeliveryAttempt", "DeliveryStore", "is_http_url"]
+__all__ = ["Delivery", "DeliveryAttempt", "DeliveryStore", "Full", "is_http_url"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,15 @@ class Delivery:
         return _parts(self.url)[1].lower()
 
     @property
+    def owner(self) -> str:
+        """Whose share of the places the delivery takes.
+
+        Of the app's own URLs, this is the host with its port. Of a client's URL it is the host
+        alone, or the network of an IPv6 address: whoever has one port or address has them all.
+        """
+        return _without_port(self.host) if self.is_guarded else self.host
+
+    @property
     def shown_url(self) -> str:
         """The URL for the log and for clients, without what may be credentials.
 
@@ -53,6 +63,14 @@ class Delivery:
     def tried(self, due_at: float | None) -> "Delivery":
         """Return the delivery after one more attempt; the next one is due at ``due_at``."""
         return replace(self, attempts=self.attempts + 1, due_at=due_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Full:
+    """The hosts and owners that get nothing more at the moment."""
+
+    hosts: Collection[str] = ()
+    owners: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +108,24 @@ def _parts(url: str) -> tuple[str, str, str]:
     return scheme + slashes, authority.rpartition("@")[2], slash + path
 
 
+def _without_port(host: str) -> str:
+    if not host.startswith("["):
+        return host.partition(":")[0].rstrip(".")
+    text = host[1:].partition("]")[0]
+    try:
+        address = IPv6Address(text)
+    except ValueError:
+        return text
+    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))
+
+
 class DeliveryStore(Protocol):
     """Keeps deliveries until they have arrived or are given up.
+
+    Deliveries to the app's own URLs and those to clients' URLs (``is_guarded``) are apart. On each
+    side owners take turns: the turn of an owner comes when one of its deliveries is due, and after
+    a turn that leaves others due it goes to the end. In the same way, the hosts of an owner take
+    turns; deliveries to one host wait in the order in which they are due.
 
     Any method may raise ``StoreFailed``. Once ``add`` has returned, a durable store keeps the
     delivery whatever happens to the process.
@@ -101,16 +135,19 @@ class DeliveryStore(Protocol):
         """Store a new delivery."""
 
     async def take_due(
-        self, *, now: float, limit: int, without_hosts: Collection[str]
+        self, *, is_guarded: bool, now: float, limit: int, full: Full
     ) -> Sequence[Delivery]:
-        """Return up to ``limit`` deliveries that are due, in order of their due time.
+        """Take one due delivery of each of the next ``limit`` owners of one side.
 
-        Deliveries to ``without_hosts`` are left out. The others are taken: nobody else gets them
-        until the caller reports an attempt with ``tried``.
+        Those that are ``full`` are left out. Nobody else gets the deliveries until the caller
+        reports an attempt with ``tried``. If none is returned, nobody's turn has come.
         """
 
-    async def next_due(self) -> float | None:
-        """Return when the next delivery that nobody has taken is due, or None if there is none."""
+    async def next_due(self, *, is_guarded: bool, full: Full) -> float | None:
+        """Return when the next turn of one side comes, or None if nothing waits.
+
+        Those that are ``full`` are left out. Deliveries that are taken do not count.
+        """
 
     async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
         """Store an attempt at a delivery that was taken, and give the delivery back.
@@ -118,8 +155,11 @@ class DeliveryStore(Protocol):
         It is due again at ``attempt.next_at``; if that is None, it has arrived or was given up.
         """
 
-    async def stop(self, job_id: str) -> None:
-        """Give up all deliveries of a job that have not arrived."""
+    async def stop(self, delivery: Delivery) -> None:
+        """Give up what has not arrived of the same job at the same URL, on the same side."""
+
+    async def undelivered(self) -> int:
+        """Return how many deliveries have neither arrived nor been given up."""
 
     async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
         """Return every attempt to deliver a webhook about a job, in order of time."""

@@ -1,13 +1,13 @@
 """Accepts what is to be posted, and stores it for the deliverer."""
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
 from potassium.errors import StoreFailed
+from potassium.webhooks.losses import Losses
 from potassium.webhooks.model import Delivery, DeliveryStore
 
 __all__ = ["OUTBOX", "Outbox", "new_id"]
@@ -18,8 +18,6 @@ OUTBOX: ContextVar["Outbox"] = ContextVar("outbox")
 # The most that may be on its way to the store; more would only pile up in memory.
 MOST_PENDING = 256 * 1024 * 1024  # bytes
 OVERHEAD = 4096  # bytes that a delivery takes beyond its body
-
-logger = logging.getLogger("potassium.webhooks")
 
 
 class Outbox:
@@ -44,16 +42,23 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending = 0  # bytes
+        self._losses = Losses()
 
     def post(self, url: str, body: bytes, request_id: str) -> None:
         """Post ``body``, a JSON document, to ``url`` in the background; return at once."""
         now = self._clock()
-        delivery = Delivery(
-            id=new_id(), url=url, body=body, request_id=request_id, created_at=now, due_at=now
+        self.add(
+            Delivery(
+                id=new_id(), url=url, body=body, request_id=request_id, created_at=now, due_at=now
+            )
         )
-        size = len(body) + OVERHEAD
+
+    def add(self, delivery: Delivery) -> None:
+        """Store a delivery in the background; return at once."""
+        size = len(delivery.body) + OVERHEAD
         if self._pending + size > MOST_PENDING:
-            self._lost(delivery, f"{len(self._tasks)} deliveries are already waiting to be stored")
+            waiting = len(self._tasks)
+            self._losses.add(delivery, f"{waiting} deliveries are already waiting to be stored")
             return
         self._pending += size
         task = asyncio.create_task(self._add(delivery), name="potassium-webhook")
@@ -78,18 +83,9 @@ class Outbox:
         try:
             await self._store.add(delivery)
         except StoreFailed as error:
-            self._lost(delivery, error.detail)
+            self._losses.add(delivery, error.detail)
         else:
             self._stored()
-
-    def _lost(self, delivery: Delivery, why: str) -> None:
-        logger.error(
-            "webhook to %s dropped: %s (request %s)",
-            delivery.host,
-            why,
-            delivery.request_id,
-            extra={"request_id": delivery.request_id},
-        )
 
 
 def new_id() -> str:

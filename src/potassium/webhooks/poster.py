@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Callable
+from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 
@@ -11,29 +13,34 @@ import httpx
 
 from potassium.config import Webhooks
 from potassium.webhooks.addresses import PermittedAddresses
+from potassium.webhooks.guard import Guard
 from potassium.webhooks.model import Delivery, DeliveryAttempt
 from potassium.webhooks.resolver import Resolver
 from potassium.webhooks.schedule import next_attempt
 from potassium.webhooks.signing import signing_headers
-from potassium.webhooks.transport import GuardedTransport
+from potassium.webhooks.status_line import ANSWER, StatusLine
+from potassium.webhooks.wire import Wire
 
 __all__ = ["Poster"]
 
 LONGEST_ANSWER = 20_000  # bytes read of an answer's body
 LONGEST_REASON = 200  # characters
+# More than are under way at a time: a lookup may take longer than the attempt that needed it.
+LOOKUPS = 256
 GONE = 410  # the receiver wants no more of these
 
 
 class Poster:
     """Posts deliveries, with one HTTP client for the app's own URLs and one for clients' URLs.
 
-    Each HTTP client is opened when it is first needed. Neither takes proxies or credentials from
-    the environment, keeps cookies, or follows redirects. Belongs to one event loop.
+    Each HTTP client is opened when it is first needed. Neither takes proxies, certificates or
+    credentials from the environment, keeps cookies, or follows redirects. That for clients' URLs
+    looks names up anew for each attempt and uses no proxy, which would do that by itself. Belongs
+    to one event loop.
 
     Args:
         clock: returns seconds since the epoch.
         random: returns numbers from 0 to 1.
-        guarded: returns the transport for clients' URLs; a ``GuardedTransport`` by default.
 
     """
 
@@ -43,21 +50,21 @@ class Poster:
         *,
         clock: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
-        guarded: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._random = random
-        self._guarded = guarded or self._guard
         self._clients: dict[bool, httpx.AsyncClient] = {}
 
     async def __call__(self, delivery: Delivery) -> DeliveryAttempt:
         """Try to deliver, for ``Webhooks.timeout`` seconds at most; return the attempt.
 
-        A delivery has arrived if the receiver answers 2xx, whatever follows in the body. Nothing
+        A delivery has arrived if the receiver answers 2xx, whatever follows that status. Nothing
         that a receiver does raises. After cancellation the delivery may or may not have arrived.
         """
         at, start = self._clock(), time.monotonic()
+        first_line = StatusLine()
+        ANSWER.set(first_line)
         answer: httpx.Response | None = None
         error: str | None = None
         try:
@@ -67,10 +74,11 @@ class Poster:
                 ) as answer:
                     await _read_out(answer)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it concerns nobody else
-            if answer is None:
+            if first_line.status is None:
                 error = self._reason(failure)
-        if answer is not None and not answer.is_success:
-            error = f"the receiver answered {answer.status_code}"
+        status = first_line.status if answer is None else answer.status_code
+        if status is not None and not httpx.codes.is_success(status):
+            error = f"the receiver answered {status}"
         number = delivery.attempts + 1
         return DeliveryAttempt(
             delivery_id=delivery.id,
@@ -78,9 +86,9 @@ class Poster:
             number=number,
             at=at,
             duration=time.monotonic() - start,
-            status=None if answer is None else answer.status_code,
+            status=status,
             error=error,
-            next_at=None if error is None else self._next(number, answer),
+            next_at=None if error is None or status == GONE else self._next(number, answer),
         )
 
     async def aclose(self) -> None:
@@ -98,8 +106,6 @@ class Poster:
         }
 
     def _next(self, number: int, answer: httpx.Response | None) -> float | None:
-        if answer is not None and answer.status_code == GONE:
-            return None
         retry_after = None if answer is None else answer.headers.get("Retry-After")
         return next_attempt(number, now=self._clock(), retry_after=retry_after, random=self._random)
 
@@ -107,7 +113,7 @@ class Poster:
         client = self._clients.get(delivery.is_guarded)
         if client is None:
             client = self._clients[delivery.is_guarded] = httpx.AsyncClient(
-                transport=self._guarded() if delivery.is_guarded else None,
+                transport=self._wire(is_guarded=delivery.is_guarded),
                 timeout=self._options.timeout,
                 trust_env=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -115,8 +121,16 @@ class Poster:
             )
         return client
 
-    def _guard(self) -> httpx.AsyncBaseTransport:
-        return GuardedTransport(PermittedAddresses(self._options.allow), Resolver().addresses)
+    def _wire(self, *, is_guarded: bool) -> httpx.AsyncBaseTransport:
+        resolve = Resolver(LOOKUPS).addresses
+        if is_guarded:
+            guard = Guard(PermittedAddresses(self._options.allow), resolve)
+            return Wire(self._trust, guard, keeps=False)
+        return Wire(self._trust, resolve, proxy=self._options.proxy, keeps=True)
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        return self._options.trust or httpx.create_ssl_context(trust_env=False)
 
     def _reason(self, error: Exception) -> str:
         """Return why there was no answer; leave out messages that may contain the whole URL."""

@@ -35,6 +35,10 @@ class WebhookService:
         self.outbox = Outbox(store, self.wake)
         self._deliverer: Deliverer | None = None
 
+    def is_kept_by(self, store: DeliveryStore) -> bool:
+        """Return whether this service posts what is in ``store``."""
+        return self._store is store
+
     def wake(self) -> None:
         """Look for due deliveries; the first call starts the deliverer."""
         if self._deliverer is None:

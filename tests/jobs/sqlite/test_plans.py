@@ -4,13 +4,17 @@ import re
 
 import pytest
 
-from potassium.jobs.sqlite import deliveries, rows, statements
+from potassium.jobs.sqlite import deliveries, lines, rows, statements
 from potassium.jobs.sqlite.store import SqliteStore
 
 STATEMENTS = {
     **{name: getattr(statements, name) for name in statements.__all__},
-    **{name: getattr(deliveries, name) for name in ("DUE", "NEXT_DUE", "TRIED", "STOP")},
-    "ATTEMPTS": deliveries.ATTEMPTS,
+    **{name: getattr(deliveries, name) for name in ("TRIED", "STOP", "ATTEMPTS")},
+    **{
+        name: getattr(lines, name)
+        for name in lines.__all__
+        if name.isupper() and name not in ("TAKEN", "TEMPORARY")
+    },
     "ADD_JOB": rows.ADD_JOB,
     "SUBMITTED": "SELECT max(seq) FROM jobs",
 }
@@ -22,12 +26,17 @@ INDEXES = {
     "NEXT_JOB": "COVERING INDEX jobs_by_due (handler=? AND is_due=?)",
     "NOW_DUE": "COVERING INDEX jobs_by_due (handler=? AND is_due=? AND due_at<?)",
     "OVERDUE": "INDEX jobs_by_expiry (expires_at<?)",
-    "DUE": "INDEX deliveries_by_due (due_at<?)",
+    "TURNS": "COVERING INDEX owners_by_turn (is_guarded=? AND turn_at<?)",
+    "NEXT_TURNS": "COVERING INDEX owners_by_turn (is_guarded=?)",
+    "FIRST": "INDEX deliveries_in_line (is_guarded=? AND host=? AND due_at>? AND due_at<?)",
+    "HOSTS_MOVED": "INDEX deliveries_in_line (is_guarded=? AND host=? AND due_at>?)",
+    "OWNERS_MOVED": "COVERING INDEX hosts_by_turn (is_guarded=? AND owner=?)",
 }
 SORTED = {
     "NEXT_IN_LINE": 2,
     "NEXT_SUSPECT": 1,
     "ATTEMPTS": 1,
+    "FIRST": 1,
 }  # sorts of few rows: limited, or few by nature
 
 

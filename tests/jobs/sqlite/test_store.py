@@ -8,14 +8,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.jobs import NOW, attempt, delivery, new_job
+from support.jobs import NOW, attempt, delivery, new_job, take_due
 
 from potassium.errors import StoreFailed, UsageError
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.sqlite import schema
+from potassium.jobs.sqlite import deliveries, lines, rows, schema
 from potassium.jobs.sqlite.store import SqliteStore
+from potassium.webhooks.model import Full
 
 HANDLERS = ["/train"]
 
@@ -154,28 +156,6 @@ async def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         await SqliteStore(tmp_path / "jobs.db").open()
 
 
-async def test_jobs_of_the_first_version_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are under no suspicion, and run as before."""
-    path = tmp_path / "jobs.db"
-    with monkeypatch.context() as context:
-        context.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        async with opened(path):
-            pass
-    with sqlite3.connect(path) as other:
-        other.execute(
-            "INSERT INTO jobs (seq, id, handler, request_id, priority, rank, attempts_limit, "
-            "created_at, fingerprint, status, due_at, is_due, attempts, crashes) "
-            "VALUES (1, 'a', '/train', 'r', 1, 257, 1, 0, x'', 'queued', 0, 1, 0, 0)"
-        )
-        other.execute("INSERT INTO inputs VALUES (1, '[]', x'')")
-    other.close()
-    async with opened(path) as store:
-        (job,) = await store.claim(handlers=["/train"], limit=9, now=NOW)
-        assert (job.id, job.is_suspect) == ("a", False)
-
-
 async def test_an_older_file_is_brought_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,10 +178,8 @@ async def test_an_older_file_is_brought_up_to_date(
     other.close()
 
 
-async def test_jobs_of_a_file_without_owners_are_nobodys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file of the first version keeps its jobs and their idempotency keys."""
+async def test_jobs_of_the_first_version_are_kept(tmp_path: Path) -> None:
+    """With their idempotency keys. They are nobody's, under no suspicion, and run as before."""
     path = tmp_path / "jobs.db"
     with sqlite3.connect(path) as old:
         old.executescript(schema.MIGRATIONS[0])
@@ -218,6 +196,29 @@ async def test_jobs_of_a_file_without_owners_are_nobodys(
         known = await store.submit(new_job(idempotency_key="k", fingerprint=b"1"))
         assert (known.id, known.owner) == ("old", "")
         assert await store.find(owner="a", limit=9) == []
+        (job,) = await store.claim(handlers=["/train"], limit=9, now=NOW)
+        assert (job.id, job.is_suspect) == ("old", False)
+
+
+async def test_deliveries_of_before_wait_in_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file from before, too, all ports of a machine that clients name are one owner's."""
+    path = tmp_path / "jobs.db"
+    scripts = schema.MIGRATIONS
+    with monkeypatch.context() as context:
+        context.setattr(schema, "MIGRATIONS", scripts[:1])
+        context.setattr(lines, "TEMPORARY", "")
+        context.setattr(deliveries, "ADD_DELIVERY", rows.ADD_DELIVERY.replace("owner", "host"))
+        async with opened(path) as store:
+            for is_guarded in (False, True):
+                await store.add(delivery(url="http://a.test.:81/", is_guarded=is_guarded))
+    async with opened(path) as store:
+        for is_guarded, owner in ((False, "a.test.:81"), (True, "a.test")):
+            side: dict[str, Any] = {"is_guarded": is_guarded, "now": NOW, "limit": 9}
+            assert list(await store.take_due(**side, full=Full(owners=[owner]))) == []
+            (taken,) = await store.take_due(**side, full=Full())
+            assert taken.owner == owner
 
 
 async def test_a_migration_that_fails_changes_nothing(
@@ -245,7 +246,7 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
         event = Event(id=1, kind="status", data=b"{}")
         tells = delivery(job_id=first.id)
         await store.end(running, Status.FAILED, now=NOW, events=[event], deliveries=[tells])
-        await store.take_due(now=NOW, limit=1, without_hosts=[])
+        await take_due(store, limit=1)
         tried = attempt(tells, next_at=NOW + 1)
         await store.tried(tells, tried)
         before = await store.get(first.id)
@@ -253,7 +254,7 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
         assert await store.get(first.id) == before
         assert list(await store.events(first.id)) == [event]
         assert list(await store.attempts_of(first.id)) == [tried]
-        (again,) = await store.take_due(now=NOW + 1, limit=1, without_hosts=[])
+        (again,) = await take_due(store, now=NOW + 1, limit=1)
         assert again == tells.tried(NOW + 1)
         assert (await store.submit(new_job(idempotency_key="k"))).id == first.id
         assert (await store.submit(new_job())).seq == 2
@@ -302,9 +303,9 @@ async def test_a_delivery_taken_before_a_crash_is_due_again(
     """Nobody knows whether it arrived, so it is posted again, with the same id."""
     given = delivery()
     await sqlite.add(given)
-    await sqlite.take_due(now=NOW, limit=1, without_hosts=[])
+    await take_due(sqlite, limit=1)
     async with opened(crashed(sqlite, tmp_path / "crash")) as store:
-        assert list(await store.take_due(now=NOW, limit=1, without_hosts=[])) == [given]
+        assert list(await take_due(store, limit=1)) == [given]
 
 
 async def test_simultaneous_calls_share_a_transaction(sqlite: SqliteStore) -> None:
@@ -337,7 +338,7 @@ async def test_reading_writes_nothing(sqlite: SqliteStore) -> None:
     await asyncio.gather(
         sqlite.get(job.id), sqlite.find(limit=5), sqlite.position(job), claim(sqlite)
     )
-    await sqlite.take_due(now=NOW, limit=5, without_hosts=[])
+    await take_due(sqlite, limit=5)
     assert (log.stat().st_size, log.stat().st_mtime_ns) == before
 
 
@@ -346,7 +347,7 @@ async def test_taking_a_delivery_writes_nothing(sqlite: SqliteStore) -> None:
     await sqlite.add(delivery())
     log = sqlite._path.with_name(f"{sqlite._path.name}-wal")
     before = (log.stat().st_size, log.stat().st_mtime_ns)
-    assert len(await sqlite.take_due(now=NOW, limit=5, without_hosts=[])) == 1
+    assert len(await take_due(sqlite, limit=5)) == 1
     assert (log.stat().st_size, log.stat().st_mtime_ns) == before
 
 
@@ -376,13 +377,13 @@ async def test_a_delivery_is_not_taken_by_a_batch_that_failed(sqlite: SqliteStor
     await sqlite.add(delivery())
     await pages(sqlite, 1)
     outcomes = await asyncio.gather(
-        sqlite.take_due(now=NOW, limit=1, without_hosts=[]),
+        take_due(sqlite, limit=1),
         sqlite.submit(new_job(body=b"x" * 100_000)),
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [StoreFailed] * 2
     await pages(sqlite, 1_000_000)
-    assert len(await sqlite.take_due(now=NOW, limit=1, without_hosts=[])) == 1
+    assert len(await take_due(sqlite, limit=1)) == 1
 
 
 @pytest.mark.filterwarnings("error")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from potassium.errors import UsageError
-from potassium.jobs.sqlite import schema
+from potassium.jobs.sqlite import lines, schema
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
@@ -25,8 +25,7 @@ BEGIN EXCLUSIVE;
 COMMIT;
 """
 
-TEMPORARY = """
-CREATE TEMP TABLE taken (delivery_id TEXT PRIMARY KEY);
+LEFT_BEHIND = """
 CREATE TEMP TABLE left_behind AS SELECT seq, attempts FROM jobs WHERE status = 'running';
 """
 
@@ -57,7 +56,7 @@ async def connect(path: Path) -> "Connection":
         await _refuse_foreign(connection, path)
         await connection.executescript(SETTINGS)
         await _migrate(connection, path)
-        await connection.executescript(TEMPORARY)
+        await connection.executescript(LEFT_BEHIND + lines.TEMPORARY)
     except BaseException as error:
         await connection.close()
         if isinstance(error, sqlite3.Error):

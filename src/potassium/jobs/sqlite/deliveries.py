@@ -1,42 +1,24 @@
 """Deliveries kept in an SQLite database, beside the jobs that they are about."""
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from potassium.errors import StoreFailed
+from potassium.jobs.sqlite import lines
 from potassium.jobs.sqlite.group_commit import GroupCommit
 from potassium.jobs.sqlite.rows import (
     ADD_ATTEMPT,
     ADD_DELIVERY,
     ATTEMPT,
-    DELIVERY,
     attempt_of,
-    delivery_of,
     row_of,
 )
-from potassium.webhooks.model import Delivery, DeliveryAttempt
+from potassium.webhooks.model import Delivery, DeliveryAttempt, Full
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
 
 __all__ = ["SqliteDeliveries"]
-
-DUE = (
-    DELIVERY
-    + """
-    WHERE due_at <= :now
-    AND host NOT IN (SELECT value FROM json_each(:hosts))
-    AND id NOT IN (SELECT delivery_id FROM taken)
-    ORDER BY due_at, seq LIMIT :limit
-"""
-)
-
-NEXT_DUE = """
-    SELECT due_at FROM deliveries
-    WHERE due_at IS NOT NULL AND id NOT IN (SELECT delivery_id FROM taken)
-    ORDER BY due_at LIMIT 1
-"""
 
 # A delivery that was given up meanwhile stays given up.
 TRIED = """
@@ -45,7 +27,12 @@ TRIED = """
     WHERE id = :id RETURNING job_id, due_at
 """
 
-STOP = "UPDATE deliveries SET due_at = NULL WHERE job_id = ? AND due_at IS NOT NULL"
+STOP = """
+    UPDATE deliveries SET due_at = NULL
+    WHERE job_id = ? AND due_at IS NOT NULL AND url = ? AND is_guarded = ?
+"""
+
+UNDELIVERED = "SELECT count(*) FROM deliveries WHERE due_at IS NOT NULL"
 
 ATTEMPTS = (
     ATTEMPT
@@ -57,11 +44,7 @@ ATTEMPTS = (
 
 
 class SqliteDeliveries:
-    """The half of ``SqliteStore`` that is a ``DeliveryStore``.
-
-    A temporary table lists the deliveries that are taken: it is rolled back with the rest, costs no
-    write to the disk, and is gone with the process, so that they are due again.
-    """
+    """The half of ``SqliteStore`` that is a ``DeliveryStore``."""
 
     _commits: GroupCommit | None = None
 
@@ -76,24 +59,18 @@ class SqliteDeliveries:
         await self._open.run(lambda db: db.execute(ADD_DELIVERY, row_of(delivery)))
 
     async def take_due(
-        self, *, now: float, limit: int, without_hosts: Collection[str]
+        self, *, is_guarded: bool, now: float, limit: int, full: Full
     ) -> Sequence[Delivery]:
-        """Return up to ``limit`` deliveries that are due, in order of their due time."""
-        hosts = json.dumps(list(without_hosts))
+        """Take one due delivery of each of the next ``limit`` owners of one side."""
+        return await self._open.run(
+            lambda db: lines.take(db, is_guarded=is_guarded, now=now, limit=limit, full=full)
+        )
 
-        async def take(db: "Connection") -> Sequence[Delivery]:
-            rows = await db.execute_fetchall(DUE, {"now": now, "hosts": hosts, "limit": limit})
-            due = [delivery_of(row) for row in rows]
-            if due:
-                await db.executemany("INSERT INTO taken VALUES (?)", [(each.id,) for each in due])
-            return due
-
-        return await self._open.run(take)
-
-    async def next_due(self) -> float | None:
-        """Return when the next delivery that nobody has taken is due, or None if there is none."""
-        rows = await self._open.run(lambda db: db.execute_fetchall(NEXT_DUE))
-        return next((row["due_at"] for row in rows), None)
+    async def next_due(self, *, is_guarded: bool, full: Full) -> float | None:
+        """Return when the next turn of one side comes, or None if nothing waits."""
+        return await self._open.run(
+            lambda db: lines.next_turn(db, is_guarded=is_guarded, full=full)
+        )
 
     async def tried(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
         """Store an attempt at a delivery that was taken, and give the delivery back."""
@@ -109,9 +86,15 @@ class SqliteDeliveries:
 
         await self._open.run(keep)
 
-    async def stop(self, job_id: str) -> None:
-        """Give up all deliveries of a job that have not arrived."""
-        await self._open.run(lambda db: db.execute(STOP, (job_id,)))
+    async def stop(self, delivery: Delivery) -> None:
+        """Give up what has not arrived of the same job at the same URL, on the same side."""
+        same = (delivery.job_id, delivery.url, delivery.is_guarded)
+        await self._open.run(lambda db: db.execute(STOP, same))
+
+    async def undelivered(self) -> int:
+        """Return how many deliveries have neither arrived nor been given up."""
+        ((count,),) = await self._open.run(lambda db: db.execute_fetchall(UNDELIVERED))
+        return int(count)
 
     async def attempts_of(self, job_id: str) -> Sequence[DeliveryAttempt]:
         """Return every attempt to deliver a webhook about a job, in order of time."""

@@ -58,7 +58,7 @@ ATTEMPT = _select((f"attempts.{name}" for name in _ATTEMPT), "attempts ")
 ADD_JOB = _insert("jobs", [*_STATE, "rank", "is_due"])
 ADD_INPUT = _insert("inputs", ["job", *_INPUT])
 ADD_EVENT = _insert("events", ["job", "id", "kind", "data"])
-ADD_DELIVERY = _insert("deliveries", [*_DELIVERY, "host"])
+ADD_DELIVERY = _insert("deliveries", [*_DELIVERY, "host", "owner"])
 ADD_ATTEMPT = _insert("attempts", _ATTEMPT)
 
 
@@ -84,9 +84,11 @@ def event_rows(job: StoredJob, events: Iterable[Event]) -> list[Mapping[str, Any
 
 
 def row_of(item: Delivery | DeliveryAttempt) -> Mapping[str, Any]:
-    """Return the row of a delivery, with its host, or of an attempt."""
+    """Return the row of a delivery, with its host and owner, or of an attempt."""
     row = {field.name: getattr(item, field.name) for field in fields(item)}
-    return {**row, "host": item.host} if isinstance(item, Delivery) else row
+    if isinstance(item, Delivery):
+        row |= {"host": item.host, "owner": item.owner}
+    return row
 
 
 def job_of(row: Row) -> StoredJob:

@@ -120,6 +120,19 @@ _SUSPECTS = """
 ALTER TABLE jobs ADD COLUMN is_suspect INTEGER NOT NULL DEFAULT 0;
 """
 
+# Deliveries to one host wait in a line; whatever asks for what is due asks line by line. For
+# clients' URLs, the hosts of one owner share places.
+_LINES = """
+ALTER TABLE deliveries ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+UPDATE deliveries SET owner = CASE
+    WHEN is_guarded AND host NOT LIKE '[%'
+    THEN rtrim(substr(host, 1, instr(host || ':', ':') - 1), '.') ELSE host
+END;
+DROP INDEX deliveries_by_due;
+CREATE INDEX deliveries_in_line ON deliveries (is_guarded, host, due_at, seq)
+    WHERE due_at IS NOT NULL;
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS]
+MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES]

@@ -84,6 +84,13 @@ class SqliteStore(SqliteDeliveries):
 
         return await self._open.run(submit)
 
+    async def known(self, job: NewJob) -> StoredJob | None:
+        """Return the job that has the idempotency key of ``job`` already, or None."""
+        key = (job.owner, job.handler, job.idempotency_key)
+        for known in await self._jobs(statements.BY_KEY, key):
+            return same_or_refused(known, job)
+        return None
+
     async def get(self, job_id: str) -> StoredJob | None:
         """Return a job, or None if it does not exist."""
         return next(iter(await self._jobs(statements.BY_ID, (job_id,))), None)
