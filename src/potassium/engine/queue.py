@@ -67,7 +67,8 @@ class Capacity:
         """Return whether ``job`` may wait now."""
         if job.is_background:
             return True
-        return self.free > (0 if job.client is None else self.held(job.client))
+        free = self.limit - self.waiting
+        return free > (0 if job.client is None else self.held(job.client))
 
 
 class JobQueue(asyncio.Queue[Job]):
@@ -119,10 +120,10 @@ class JobQueue(asyncio.Queue[Job]):
         elsewhere count as if they were of the same operation.
         """
         operation = job.operation
-        seconds = sum(
-            len(one) * (one.operation.service_time.mean or 0.0) for one in self.by_operation
-        )
-        elsewhere = self.capacity.waiting - self.qsize()
+        seconds, elsewhere = 0.0, self.capacity.waiting
+        for queue in self.by_operation:
+            seconds += len(queue) * (queue.operation.service_time.mean or 0.0)
+            elsewhere -= len(queue)
         seconds += elsewhere * (operation.service_time.mean or 0.0)
         seconds /= operation.concurrency or 1
         detail = f"The queue is full: {self.capacity.limit} calls are waiting."
