@@ -317,7 +317,7 @@ def test_websockets_of_a_real_library() -> None:
         await send({"type": "websocket.send", "text": (await receive())["text"]})
 
     with (
-        serving(app, ws="websockets") as (_, address),
+        serving(app, ws="websockets-sansio") as (_, address),
         websockets.connect("ws://{}:{}/".format(*address)) as client,
     ):
         client.send("a")

@@ -227,3 +227,10 @@ async def respond(
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})
+
+
+class NoWebSocket(asyncio.Protocol):
+    """Stands for a WebSocket protocol that must not be used."""
+
+    def __init__(self, **_: Any) -> None:
+        raise AssertionError
