@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from potassium.config import Limits
 from potassium.engine import Engine, Job, Priority, State, Stream, refusal
-from potassium.errors import PotassiumError, StreamBroken
+from potassium.errors import PotassiumError, QueueFull, StreamBroken
 from potassium.handlers.handler import Handler
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
@@ -121,6 +121,8 @@ class Endpoint:
         self, raised: Exception, sender: StreamSender | None, request_id: str, send: Send
     ) -> None:
         """Answer a failed call; if its stream has begun, report the failure in the stream."""
+        if isinstance(raised, QueueFull):
+            await self._runtime.refusals.turn()
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
         problem = failure_reply(error, self._path, request_id, debug=self._debug)
         if sender is None or not sender.has_begun:

@@ -11,6 +11,7 @@ import anyio
 
 from potassium.engine import Lifecycle, Operation, State
 from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.serving.refusals import Refusals
 from potassium.serving.services import Plan, Services
 from potassium.serving.startup_errors import trace_below
 
@@ -29,12 +30,14 @@ class Runtime:
     Attributes:
         lifecycle: the server's state, for all to read.
         services: what serves the handlers; None until the start is complete and after the stop.
+        refusals: spreads the answers to calls that find the queue full.
 
     """
 
     def __init__(self, plan: Plan) -> None:
         self.lifecycle = Lifecycle()
         self.services: Services | None = None
+        self.refusals = Refusals()
         self._plan = plan
         self._entered = False
         self._loop: asyncio.AbstractEventLoop | None = None
