@@ -140,7 +140,7 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=60))
 def test_the_bounds_hold_whatever_happens(steps: list[tuple[str, Any, int]]) -> None:
     """There are never too many deliveries or bytes, and all room is free again in the end."""
-    side = backlog.Backlog(max_waiting=6, max_bytes=8000, losses=Losses())
+    side = backlog.Backlog(max_waiting=6, max_bytes=5000, losses=Losses())
     taken: list[Delivery] = []
     for number, (step, which, size) in enumerate(steps):
         if step == "add":
@@ -154,11 +154,11 @@ def test_the_bounds_hold_whatever_happens(steps: list[tuple[str, Any, int]]) -> 
             side.tried(taken.pop(0).id, NOW if step == "fail" else None)
         held = list(side._held.values())
         assert len(held) <= 6
-        assert sum(backlog._size(each) for each in held) <= 8000
+        assert sum(backlog._size(each) for each in held) <= 5000
     for each in list(side._held):
         side.end(each)
     assert (len(side), side._yielding, side._yielding_bytes) == (0, [], 0)
-    assert (side._room.free, side._room_bytes.free) == (6, 8000)
+    assert (side._room.free, side._room_bytes.free) == (6, 5000)
     assert side.next_turn(Full()) is None
 
 
