@@ -5,6 +5,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.jobs import NOW, attempt, delivery, take_due
 
 from potassium.config import Webhooks
@@ -22,8 +24,8 @@ async def fail(store: MemoryDeliveries, *, next_at: float = NOW + 5) -> None:
 
 async def add(store: MemoryDeliveries, count: int, name: str = "a", **values: Any) -> None:
     for number in range(count):
-        given = {"id": f"{name}{number}", "url": f"https://{name}.test/", **values}
-        await store.add(delivery(**given))
+        members = {"id": f"{name}{number}", "url": f"https://{name}.test/", **values}
+        await store.add(delivery(**members))
 
 
 async def held(store: MemoryDeliveries) -> list[str]:
@@ -127,6 +129,37 @@ async def test_neither_side_takes_room_of_the_other(is_guarded: bool) -> None:
     for number in range(20):
         await add(store, 1, f"b{number}", is_guarded=is_guarded)
     assert "a0" in await held(store)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("add"), st.sampled_from("abc"), st.integers(0, 300)),
+    st.tuples(st.sampled_from(["take", "fail", "arrive", "stop"]), st.integers(1, 3), st.just(0)),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_the_bounds_hold_whatever_happens(steps: list[tuple[str, Any, int]]) -> None:
+    """There are never too many deliveries or bytes, and all room is free again in the end."""
+    side = backlog.Backlog(max_waiting=6, max_bytes=5000, losses=Losses())
+    taken: list[Delivery] = []
+    for number, (step, which, size) in enumerate(steps):
+        if step == "add":
+            url = f"http://{which}.test/"
+            side.add(delivery(url=url, body=bytes(size), created_at=number))
+        elif step == "take":
+            taken += side.take(now=NOW, limit=which, full=Full())
+        elif taken and step == "stop":
+            side.end(taken[0].id)
+        elif taken:
+            side.tried(taken.pop(0).id, NOW if step == "fail" else None)
+        held = list(side._held.values())
+        assert len(held) <= 6
+        assert sum(backlog._size(each) for each in held) <= 5000
+    for each in list(side._held):
+        side.end(each)
+    assert (len(side), side._yielding, side._yielding_bytes) == (0, [], 0)
+    assert (side._room.free, side._room_bytes.free) == (6, 5000)
+    assert side.next_turn(Full()) is None
 
 
 async def test_many_losses_are_one_line_a_minute(

@@ -16,10 +16,10 @@ OVERHEAD = 1024  # bytes that a delivery takes beyond its body and its URL
 class Backlog:
     """The deliveries that have neither arrived nor been given up; bounded.
 
-    If a new one does not fit, those that have failed give way: the one with the most attempts
-    first, and of these the oldest. Those that have not failed yet do not give way. Of the room that
-    these share, one owner gets no more than is left free, so that a slow receiver does not keep out
-    what is for others; a new delivery beyond that is dropped.
+    If a new one does not fit, those that have failed and wait give way: the one with the most
+    attempts first, and of these the oldest. All others keep their room, of which one owner gets no
+    more than is left free, so that a slow receiver does not keep out what is for others; a new
+    delivery beyond that is dropped.
 
     Args:
         max_waiting: maximum number of deliveries.
@@ -36,11 +36,11 @@ class Backlog:
         )
         self._held: dict[str, Delivery] = {}
         self._lines = Lines()
-        # Taken by those that have not failed yet.
+        # Taken by those that do not give way.
         self._room, self._room_bytes = Shares(max_waiting), Shares(max_bytes)
-        self._failed, self._failed_bytes = 0, 0
-        # Those that have failed and wait, sorted; the last one gives way first.
-        self._give_way: list[tuple[int, float, str]] = []
+        # Those that give way, sorted; the last one is the first to do so.
+        self._yielding: list[tuple[int, float, str]] = []
+        self._yielding_bytes = 0
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -53,11 +53,8 @@ class Backlog:
     def add(self, delivery: Delivery) -> None:
         """Let a new delivery wait, or drop it if there is no room."""
         owner, size = delivery.owner, _size(delivery)
-        if (
-            self._room.has_room(owner)
-            and self._room_bytes.has_room(owner, size)
-            and self._make_room(size)
-        ):
+        if self._room.has_room(owner) and self._room_bytes.has_room(owner, size):
+            self._make_room(size)
             self._hold(delivery)
         else:
             self._losses.add(delivery, self._why)
@@ -66,7 +63,9 @@ class Backlog:
         """Return one delivery of each of the next ``limit`` owners whose turn has come."""
         taken = self._lines.take(now=now, limit=limit, full=full)
         for delivery in taken:
-            self._protect(delivery)
+            if delivery.attempts:
+                self._leave_yielding(delivery)
+                self._take_room(delivery)
         return taken
 
     def next_turn(self, full: Full) -> float | None:
@@ -84,11 +83,9 @@ class Backlog:
         delivery = self._held.pop(delivery_id, None)
         if delivery is None:
             return None
-        if self._lines.leave(delivery_id):
-            self._protect(delivery)
-        if delivery.attempts:
-            self._failed -= 1
-            self._failed_bytes -= _size(delivery)
+        waits = self._lines.leave(delivery_id)
+        if waits and delivery.attempts:
+            self._leave_yielding(delivery)
         else:
             self._room.give_back(delivery.owner)
             self._room_bytes.give_back(delivery.owner, _size(delivery))
@@ -98,27 +95,28 @@ class Backlog:
         self._held[delivery.id] = delivery
         self._lines.enter(delivery)
         if delivery.attempts:
-            self._failed += 1
-            self._failed_bytes += _size(delivery)
-            insort(self._give_way, _rank(delivery))
+            insort(self._yielding, _rank(delivery))
+            self._yielding_bytes += _size(delivery)
         else:
-            self._room.take(delivery.owner)
-            self._room_bytes.take(delivery.owner, _size(delivery))
+            self._take_room(delivery)
 
-    def _protect(self, delivery: Delivery) -> None:
-        """Let a delivery give way no longer, as it waits no longer."""
-        if delivery.attempts:
-            del self._give_way[bisect_left(self._give_way, _rank(delivery))]
+    def _take_room(self, delivery: Delivery) -> None:
+        self._room.take(delivery.owner)
+        self._room_bytes.take(delivery.owner, _size(delivery))
 
-    def _make_room(self, size: int) -> bool:
-        """Drop deliveries until another one fits; return False if it cannot fit."""
-        while self._failed >= self._room.free or self._failed_bytes + size > self._room_bytes.free:
-            if not self._give_way:
-                return False  # all that have failed are being tried
-            dropped = self.end(self._give_way[-1][2])
-            if dropped is not None:
-                self._losses.add(dropped, self._why)
-        return True
+    def _leave_yielding(self, delivery: Delivery) -> None:
+        del self._yielding[bisect_left(self._yielding, _rank(delivery))]
+        self._yielding_bytes -= _size(delivery)
+
+    def _make_room(self, size: int) -> None:
+        """Drop what gives way until ``size`` bytes fit, as they do beside all that does not."""
+        while (
+            len(self._yielding) >= self._room.free
+            or self._yielding_bytes + size > self._room_bytes.free
+        ):
+            dropped = self._held[self._yielding[-1][2]]
+            self.end(dropped.id)
+            self._losses.add(dropped, self._why)
 
 
 def _rank(delivery: Delivery) -> tuple[int, float, str]:
