@@ -36,6 +36,12 @@ class Limits:
     Attributes:
         queue_size: maximum number of waiting jobs; more are refused with 503 ``queue_full``.
         body_size: maximum bytes in a request's body; a longer one is refused with 413.
+        body_memory: maximum bytes that the bodies of all requests take together, from their first
+            byte to the end of the call, with what is parsed of them; more are refused with 503
+            ``overloaded``. Bodies of up to 8 KiB are not counted.
+        json_values: maximum number of values in a JSON body, as a measure of the time that it takes
+            to parse: an array or an object counts as four, and if it is validated, each field that
+            it may have as two more. A body with more is refused with 413.
         body_timeout: maximum seconds from a request's headers to the end of its body; a slower
             one is refused with 408.
         timeout: maximum seconds for waiting in the queue and running together, after which the
@@ -56,6 +62,8 @@ class Limits:
 
     queue_size: int = 256
     body_size: int = 10 * 1024 * 1024
+    body_memory: int = 256 * 1024 * 1024
+    json_values: int = 1_000_000
     body_timeout: float = 30.0
     timeout: float | None = None
     grace_period: float = 30.0
@@ -67,6 +75,8 @@ class Limits:
         """Check every value."""
         check_count("queue_size", self.queue_size)
         check_count("body_size", self.body_size)
+        check_count("body_memory", self.body_memory)
+        check_count("json_values", self.json_values)
         check_seconds("body_timeout", self.body_timeout)
         check_seconds("grace_period", self.grace_period)
         check_seconds("stream_stall_timeout", self.stream_stall_timeout)

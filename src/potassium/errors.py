@@ -15,7 +15,7 @@ PotassiumError
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
-    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory
+    └── QueueFull, Overloaded, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -39,6 +39,7 @@ __all__ = [
     "JobNotFound",
     "MalformedJSON",
     "OutOfMemory",
+    "Overloaded",
     "PotassiumError",
     "QueueFull",
     "Starting",
@@ -63,15 +64,17 @@ class PotassiumError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    usual: ClassVar[str] = ""  # the detail, if none is given
+    closes = False  # whether the connection is closed after the response
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or self.usual
+        super().__init__(self.detail)
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Extra headers of the response."""
-        return {}
+        return {"Connection": "close"} if self.closes else {}
 
     @property
     def members(self) -> Mapping[str, Any]:
@@ -121,15 +124,11 @@ class BodyTimeout(PotassiumError):
 
     status = 408
     code = "body_timeout"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """``Connection: close``, as the rest of this body may still arrive on the connection."""
-        return {"Connection": "close"}
+    closes = True  # the rest of this body may still arrive on the connection
 
 
 class BodyTooLarge(PotassiumError):
-    """The body is longer than ``Limits.body_size``."""
+    """The body is longer than ``Limits.body_size``, or has more than ``Limits.json_values``."""
 
     status = 413
     code = "body_too_large"
@@ -190,9 +189,7 @@ class JobCancelled(PotassiumError):
 
     status = 499
     code = "job_cancelled"
-
-    def __init__(self, detail: str = "The job was cancelled.") -> None:
-        super().__init__(detail)
+    usual = "The job was cancelled."
 
 
 class ClientLeft(PotassiumError):
@@ -237,9 +234,7 @@ class DeadlineExceeded(PotassiumError):
 
     status = 504
     code = "deadline_exceeded"
-
-    def __init__(self, detail: str = "The call did not finish in time.") -> None:
-        super().__init__(detail)
+    usual = "The call did not finish in time."
 
 
 class Unavailable(PotassiumError):
@@ -248,7 +243,7 @@ class Unavailable(PotassiumError):
     status = 503
     code = "unavailable"
 
-    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+    def __init__(self, detail: str = "", retry_after: int | None = None) -> None:
         """Take ``retry_after``, seconds after which a retry may help, or None."""
         super().__init__(detail)
         self.retry_after = retry_after
@@ -256,13 +251,21 @@ class Unavailable(PotassiumError):
     @property
     def headers(self) -> Mapping[str, str]:
         """``Retry-After`` (RFC 9110, section 10.2.3), if a retry may help."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        after = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**super().headers, **after}
 
 
 class QueueFull(Unavailable):
     """The queue is full."""
 
     code = "queue_full"
+
+
+class Overloaded(Unavailable):
+    """The bodies of other requests take up all the memory that is allowed for them."""
+
+    code = "overloaded"
+    usual = "The bodies of other requests take up all the memory that is allowed for them."
 
 
 class Starting(Unavailable):
@@ -281,9 +284,7 @@ class WorkerFailed(Unavailable):
     """The GPU thread is unusable. A retry does not help: the process must be restarted."""
 
     code = "worker_failed"
-
-    def __init__(self, detail: str = "The model can no longer be served.") -> None:
-        super().__init__(detail)
+    usual = "The model can no longer be served."
 
 
 class StoreFailed(Unavailable):

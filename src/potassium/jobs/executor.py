@@ -20,6 +20,7 @@ from potassium.errors import (
     WorkerFailed,
 )
 from potassium.handlers.handler import Handler
+from potassium.handlers.intake import Intake
 from potassium.http.codec import decode
 from potassium.http.message import Message
 from potassium.http.problem import failure_reply, internal
@@ -53,6 +54,7 @@ class Executor:
 
     Args:
         handlers: the handlers of the jobs, by path.
+        intake: binds jobs to the handlers' arguments.
         debug: whether error documents show tracebacks.
 
     Attributes:
@@ -60,10 +62,13 @@ class Executor:
 
     """
 
-    def __init__(self, engine: Engine, handlers: Mapping[str, Handler], *, debug: bool) -> None:
+    def __init__(
+        self, engine: Engine, handlers: Mapping[str, Handler], intake: Intake, *, debug: bool
+    ) -> None:
         self.lanes: Sequence[Lane] = _lanes(handlers.values())
         self._engine = engine
         self._handlers = handlers
+        self._intake = intake
         self._debug = debug
 
     async def run(self, attempt: Attempt) -> Outcome:
@@ -98,7 +103,11 @@ class Executor:
         return done
 
     async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
-        argument = handler.bind(message)
+        bind = handler.bind
+        if len(message.body) <= bind.at_once or bind.estimate(message.body).is_quick:
+            argument = bind(message)
+        else:
+            argument = await self._intake.argument(bind, message)
         engine = self._engine
         while True:
             if attempt.is_cancelled:

@@ -1,19 +1,20 @@
 """Answers HTTP requests with a handler: a bare ASGI callable."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Receive, Scope, Send
 
-from potassium.config import Limits
 from potassium.engine import Engine, Job, Priority, State, Stream, refusal
-from potassium.errors import PotassiumError, StreamBroken
+from potassium.errors import DeadlineExceeded, PotassiumError, StreamBroken
 from potassium.handlers.handler import Handler
+from potassium.http.connection import while_connected
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
-from potassium.serving.bodies import Bodies
+from potassium.serving.bodies import share_of
 from potassium.serving.request_ids import request_id_of
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
@@ -22,7 +23,7 @@ from potassium.webhooks.outbox import OUTBOX
 if TYPE_CHECKING:
     from potassium.http.reply import Reply
     from potassium.jobs.submit import Submissions
-    from potassium.serving.services import Services
+    from potassium.serving.services import Plan, Services
 
 __all__ = ["Endpoint"]
 
@@ -30,74 +31,91 @@ logger = logging.getLogger("potassium")
 
 
 class Endpoint:
-    """Answers ``POST`` requests on one path, with the handler that ``handlers`` has for it.
+    """Answers ``POST`` requests on one path, with the handler that ``plan`` has for it.
 
     No Starlette request or response is built on the way: for a call that takes microseconds, they
     would cost more than everything else here.
     """
 
-    def __init__(
-        self,
-        path: str,
-        handlers: Mapping[str, Handler],
-        runtime: Runtime,
-        limits: Limits,
-        *,
-        debug: bool,
-    ) -> None:
+    def __init__(self, path: str, plan: "Plan", runtime: Runtime, *, debug: bool) -> None:
         self._path = path
-        self._handlers = handlers
+        self._handlers = plan.handlers
         self._runtime = runtime
-        self._bodies = Bodies(limits)
-        self._priorities = limits.priorities
-        self._stall_timeout = limits.stream_stall_timeout
+        self._bodies = plan.bodies
+        self._intake = plan.intake
+        self._json_values = plan.limits.json_values
+        self._priorities = plan.limits.priorities
+        self._stall_timeout = plan.limits.stream_stall_timeout
         self._debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request.
-
-        The job is called off if the client disconnects or the request is cancelled.
-        """
+        """Serve one request; its job is called off if the client disconnects or it is cancelled."""
         handler = self._handlers[self._path]
         request_id = request_id_of(scope)
         deadline = deadline_of(scope, handler.options.get("timeout"))
         sender: StreamSender | None = None
+        held = 0
         try:
             body = await self._bodies.read(scope, receive)
             if body is None:
                 return
-            message = Message(request_id, scope["headers"], body)
-            argument = handler.bind(message)
+            held = share_of(body)
+            message = Message(request_id, scope["headers"], body, json_values=self._json_values)
+            if len(body) <= handler.bind.at_once:
+                argument = handler.bind(message)
+            else:
+                estimate = handler.bind.estimate(body)
+                held += self._bodies.hold(estimate.memory, own=held)
+                if estimate.is_quick:
+                    argument = handler.bind(message)
+                else:
+                    argument = await self._later(handler, message, receive, deadline)
             services = self._runtime.services or await self._runtime.started(deadline)
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
+                del argument  # it was bound only to refuse what is invalid
                 reply = await self._submit(services.submissions, handler, message, scope, receive)
                 await reply.send(request_id, send)
                 return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
-            engine = services.engine
-            job = engine.admit(
-                handler.operation,
-                argument,
-                deadline=deadline,
-                priority=priority_of(scope) if self._priorities else Priority.NORMAL,
-                origin=message,
+            priority = priority_of(scope) if self._priorities else Priority.NORMAL
+            job = services.engine.admit(
+                handler.operation, argument, deadline=deadline, priority=priority, origin=message
             )
             del argument  # the job lets go of it as soon as it has run
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
-                sender = StreamSender(message.form, request_id, send, self._stall_timeout)
-                await _keep_alive(sender, engine, job)
-            outcome = await engine.outcome(job)
+                sender = self._sender(message, send)
+                await _keep_alive(sender, services.engine, job)
+            outcome = await services.engine.outcome(job)
             if type(outcome) is Stream:
-                sender = sender or StreamSender(message.form, request_id, send, self._stall_timeout)
-                try:
-                    with services.disconnects.watching(job, receive):
-                        await sender.send_all(outcome)
-                finally:
-                    engine.release(outcome)
+                sender = sender or self._sender(message, send)
+                await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
             await self._fail(error, sender, request_id, send)
             return
+        finally:
+            self._bodies.let_go(held)
+        del body, message  # the client may read its response slowly
+        await self._answer(handler, services, outcome, request_id, send)
+
+    async def _later(
+        self, handler: Handler, message: Message, receive: Receive, deadline: float | None
+    ) -> Any:
+        """Bind a body that takes a while, unless the client leaves or the deadline passes."""
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        try:
+            async with asyncio.timeout(left):
+                return await while_connected(receive, self._intake.argument(handler.bind, message))
+        except TimeoutError:
+            raise DeadlineExceeded from None
+
+    def _sender(self, message: Message, send: Send) -> StreamSender:
+        return StreamSender(message.form, message.id, send, self._stall_timeout)
+
+    async def _answer(
+        self, handler: Handler, services: "Services", outcome: Any, request_id: str, send: Send
+    ) -> None:
+        """Send the reply, if the outcome is one, and post it to the handler's webhook."""
         result: Reply | None = None if type(outcome) is Stream else outcome
         if result is not None:
             await result.send(request_id, send)
@@ -145,6 +163,17 @@ class Endpoint:
             self._path,
             extra={"request_id": request_id, "handler": self._path},
         )
+
+
+async def _send_all(
+    stream: Stream[Job], sender: StreamSender, services: "Services", receive: Receive
+) -> None:
+    """Send a stream to its end, unless the client disconnects."""
+    try:
+        with services.disconnects.watching(stream.job, receive):
+            await sender.send_all(stream)
+    finally:
+        services.engine.release(stream)
 
 
 async def _keep_alive(sender: StreamSender, engine: Engine, job: Job) -> None:
