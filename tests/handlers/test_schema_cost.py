@@ -1,5 +1,6 @@
 """How much work a client can make of validation, by the schema."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -90,6 +91,40 @@ class Leaf(pydantic.BaseModel):
     text: str
 
 
+class All(pydantic.BaseModel):
+    all: "list[All | Some | Leaf]"
+
+
+class Some(pydantic.BaseModel):
+    some: "list[All | Some | Leaf]"
+
+
+class Renamed(pydantic.BaseModel):
+    one: "Renamed | RenamedToo | None" = None
+
+
+class RenamedToo(pydantic.BaseModel):
+    two: "Renamed | RenamedToo | None" = pydantic.Field(None, alias="one")
+
+
+@dataclass
+class Node:
+    child: "Node | Other | None" = None
+
+
+@dataclass
+class Other:
+    child: "Node | Other | None" = None
+
+
+class Mapped(pydantic.BaseModel):
+    child: "dict[str, Mapped] | Mapped | None" = None
+
+
+class Lists(pydantic.BaseModel):
+    children: "list[Lists] | list[Lists | Leaf]"
+
+
 Json = TypeAliasType("Json", list["Json"] | dict[str, "Json"] | int | str | None)  # type: ignore[misc]
 Nested = TypeAliasType("Nested", list["Nested"] | tuple["Nested", ...] | int)  # type: ignore[misc]
 
@@ -100,6 +135,11 @@ Nested = TypeAliasType("Nested", list["Nested"] | tuple["Nested", ...] | int)  #
         (A, 2, 1),
         (list[A | B], 2, 1),
         (Nested, 1, 2),
+        (Node, 2, 1),
+        (Renamed, 2, 1),
+        (Mapped, 2, 1),
+        (Lists, 1, 2),
+        (All, 1, 1),
         (Chain, 1, 1),
         (TaggedA, 1, 1),
         (Branch, 1, 1),

@@ -153,6 +153,7 @@ async def test_small_bodies_are_always_read() -> None:
     await bodies.read(SCOPE, Sender(b"a" * 50_000).receive)
     for _ in range(100):
         assert await bodies.read(announced(3), Sender(b"a", b"b", b"c").receive) == b"abc"
+        assert await bodies.read(announced(1000), Sender(b"a" * 1000).receive) == b"a" * 1000
 
 
 async def test_one_body_alone_is_always_read() -> None:

@@ -12,20 +12,29 @@ from decimal import Decimal, InvalidOperation
 
 from potassium.errors import InvalidInput
 from potassium.handlers.schemas import Schema, Schemas, inner
+from potassium.http.json_cost import JsonCost
 
 __all__ = ["Hashed", "check_hashes", "hashed_in"]
 
 # Smaller bodies cannot take more than a few milliseconds.
 HARMLESS = 16 * 1024  # bytes
 
-# Too few numbers can be written with fewer characters than this for many of them to collide.
-TOKEN = re.compile(r"[\w.+-]{17,}")
-ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
-UUID = re.compile(r"[0-9a-fA-F]{32}")
+# The least integers with the same hash differ by 2**61 - 1, which has 19 digits. A UUID has more.
+INTEGER = re.compile(r"(?<![.0-9a-fA-F_-])[0-9a-fA-F_-]{19,}")  # not a fraction
+# Makes every byte of an integer or a UUID a zero, and any other byte a full stop.
+AS_ZEROS = bytes(b"0"[0] if byte in b"0123456789abcdefABCDEF_-" else b"."[0] for byte in range(256))
+
+# Of decimals with fewer than 17 characters, exponent included, there are too few for many of them
+# to collide. Python reads the digits of any script.
+NUMBER = re.compile(r"[\w.+-]{17,}")
+ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+
+HEX = "[0-9a-fA-F]"
+UUID = re.compile(rf"{HEX}{{8}}-?(?:{HEX}{{4}}-?){{3}}{HEX}{{12}}")
 LONGEST = 4300  # digits of an integer that Python converts
 
 MOST_ALIKE = 32  # numbers with one hash
-MOST_COMPOSITE = 3000  # items, if nothing is known of their hashes
+MOST_ITEMS = 3000  # if nothing is known of their hashes
 
 
 class Hashed(enum.IntEnum):
@@ -33,25 +42,35 @@ class Hashed(enum.IntEnum):
 
     Attributes:
         SAFE: text, or what has few values.
-        NUMBERS: numbers and UUIDs, or what an app's own validator makes of something.
+        INTEGERS: integers and UUIDs.
+        NUMBERS: decimals, too, or what an app's own validator makes of something.
         RATIOS: what is written in few characters, and can have any hash.
         COMPOSITE: what is hashed by its parts, such as tuples.
 
     """
 
     SAFE = 0
-    NUMBERS = 1
-    RATIOS = 2
-    COMPOSITE = 3
+    INTEGERS = 1
+    NUMBERS = 2
+    RATIOS = 3
+    COMPOSITE = 4
 
 
-KINDS = dict.fromkeys(("any", "decimal", "int", "is-instance", "uuid"), Hashed.NUMBERS)
-KINDS |= dict.fromkeys(("function-after", "function-before", "function-plain"), Hashed.NUMBERS)
-KINDS |= {"function-wrap": Hashed.NUMBERS}
-KINDS |= dict.fromkeys(("complex", "fraction"), Hashed.RATIOS)
-KINDS |= dict.fromkeys(
-    ("dataclass", "frozendict", "frozenset", "model", "named-tuple", "tuple"), Hashed.COMPOSITE
-)
+OWN = ("function-after", "function-before", "function-plain", "function-wrap", "is-instance")
+GROUPS = ("dataclass", "frozendict", "frozenset", "model", "named-tuple", "tuple")
+KINDS = {
+    **dict.fromkeys(("any", "int", "uuid"), Hashed.INTEGERS),
+    **dict.fromkeys(("decimal", *OWN), Hashed.NUMBERS),
+    **dict.fromkeys(("complex", "fraction"), Hashed.RATIOS),
+    **dict.fromkeys(GROUPS, Hashed.COMPOSITE),
+}
+
+
+# Of such a kind, every array and object may be an item, or every value.
+ITEMS = {
+    Hashed.COMPOSITE: JsonCost(value=0, container=1),
+    Hashed.RATIOS: JsonCost(value=1, container=0),
+}
 
 
 def hashed_in(schema: Schema) -> Hashed:
@@ -77,39 +96,51 @@ def check_hashes(body: bytes, hashed: Hashed) -> None:
     """
     if hashed is Hashed.SAFE:
         return
-    count = body.count(b"[") + body.count(b"{")
-    if hashed is Hashed.RATIOS:
-        count = body.count(b",")
-    if hashed is not Hashed.NUMBERS and count > MOST_COMPOSITE:
+    items = ITEMS.get(hashed)
+    if items is not None and items.exceeds(body, MOST_ITEMS):
         raise _refusal(
-            f"it has more than {MOST_COMPOSITE} parts, and this handler makes sets of such parts",
+            f"it has more than {MOST_ITEMS} parts, and this handler makes sets of such parts",
         )
     if len(body) > HARMLESS:
-        alike = Counter(hash(number) for number in _numbers(body))
+        tokens = _integers(body) if hashed is Hashed.INTEGERS else _numbers(body)
+        alike = Counter(hash(number) for token in tokens for number in _read(token))
         if alike and max(alike.values()) > MOST_ALIKE:
             raise _refusal("many of its numbers have the same hash")
 
 
-def _numbers(body: bytes) -> Iterator[int | Decimal]:
-    """Yield every long number in a document, in any form in which pydantic may read it."""
-    text = body.decode()
-    if "\\u" in text:
-        text = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
-    for token in {match[0] for match in TOKEN.finditer(text)}:
-        digits = token.replace("_", "")
-        if digits.isdecimal() and len(digits) <= LONGEST:
+def _integers(body: bytes) -> set[str]:
+    """Return whatever may be a long integer or a UUID; quickly, if nothing may."""
+    if b"\\u00" not in body and b"0" * 19 not in body.translate(AS_ZEROS):
+        return set()
+    return {match[0] for match in INTEGER.finditer(_text(body))}
+
+
+def _numbers(body: bytes) -> set[str]:
+    """Return whatever may be a long number, a UUID or a decimal."""
+    return {match[0] for match in NUMBER.finditer(_text(body))}
+
+
+def _text(body: bytes) -> str:
+    """Return the characters of a document, with those that are escaped; white space as a blank."""
+    return ESCAPED.sub(lambda match: chr(int(match[1], 16)) if match[1] else " ", body.decode())
+
+
+def _read(token: str) -> Iterator[int | Decimal]:
+    """Yield every number that pydantic may read from some characters."""
+    digits = token.replace("_", "")
+    if digits.removeprefix("-").isdecimal():
+        if len(digits) <= LONGEST:
             yield int(digits)
+    else:
+        try:
+            number = Decimal(digits)
+        except InvalidOperation:
+            pass
         else:
-            try:
-                number = Decimal(digits)
-            except InvalidOperation:
-                pass
-            else:
-                if number.is_finite():
-                    yield number
-        compact = token.replace("-", "")
-        if UUID.fullmatch(compact):
-            yield int(compact, 16)
+            if number.is_finite():
+                yield number
+    if UUID.fullmatch(token):
+        yield int(token.replace("-", ""), 16)
 
 
 def _kind(node: Schema, schemas: Schemas) -> Hashed:

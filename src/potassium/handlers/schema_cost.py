@@ -1,6 +1,7 @@
 """How much work a client can make of validation, determined once from a pydantic schema."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from potassium.handlers.schemas import Schema, Schemas, inner
@@ -20,6 +21,9 @@ VALUE = 2
 DEAR = {"complex": 4, "decimal": 4, "multi-host-url": 12, "url": 12, "uuid": 4}
 CONTAINER = 6
 FIELD = 3
+
+# How an object or an array leads to what it contains, other than by a name.
+ANY_KEY, ITEM = object(), object()
 
 # Bytes of memory.
 INSTANCE = 500  # of a model
@@ -74,15 +78,40 @@ class _Survey:
     def growth(self) -> tuple[int, int]:
         """Return how many times as often objects, and arrays, are tried at each level of nesting.
 
-        That is the number of members of a union that lead to the same union again.
+        That is the number of members of a union that lead to the same union again, from the same
+        key of an object or from an array.
         """
         objects = arrays = 1
         for union in self.schemas:
-            if union["type"] == "union":
-                again = [one for one in inner(union) if self._leads_to(one, union)]
-                objects = max(objects, sum(self._takes(one, OBJECTS, set()) for one in again))
-                arrays = max(arrays, sum(self._takes(one, ARRAYS, set()) for one in again))
+            members = inner(union) if union["type"] == "union" else []
+            again = [member for member in members if self._leads_to(member, union)]
+            if len(again) > 1:
+                ways = Counter(way for member in again for way in self._ways_back(member, union))
+                arrays = max(arrays, ways.pop(ITEM, 0))
+                objects = max(objects, ways.pop(ANY_KEY, 0) + max(ways.values(), default=0))
         return objects, arrays
+
+    def _ways_back(self, member: Schema, union: Schema) -> set[object]:
+        """Return the keys under which a member of a union contains the union, or ``ITEM``."""
+        ways: set[object] = set()
+        for node in self._containers(member):
+            named = list(_named_parts(node))
+            for names, part in named or [((ANY_KEY,), part) for part in inner(node)]:
+                if self._leads_to(part, union):
+                    ways.update(names if node["type"] in OBJECTS else ())
+                    ways.update([ITEM] if node["type"] in ARRAYS else ())
+        return ways
+
+    def _containers(self, node: Schema) -> Iterator[Schema]:
+        """Yield the schemas of arrays and objects of which a value may be validated with one."""
+        seen, left = set(), [node]
+        while left:
+            node = self.schemas.resolved(left.pop())
+            if node["type"] in OBJECTS | ARRAYS:
+                yield node
+            elif id(node) not in seen:
+                seen.add(id(node))
+                left += inner(node)
 
     def _leads_to(self, node: Schema, wanted: Schema) -> bool:
         seen, left = set(), [node]
@@ -94,14 +123,6 @@ class _Survey:
                 seen.add(id(node))
                 left += inner(node)
         return False
-
-    def _takes(self, node: Schema, kinds: set[str], around: set[int]) -> bool:
-        node = self.schemas.resolved(node)
-        if node["type"] in kinds:
-            return True
-        if id(node) in around or node["type"] in OBJECTS | ARRAYS:
-            return False
-        return any(self._takes(one, kinds, around | {id(node)}) for one in inner(node))
 
 
 def _container(node: Schema) -> int | None:
@@ -124,3 +145,14 @@ def _parts(node: Schema) -> Any:
         return node["items_schema"]
     fields = node.get("fields", ())
     return fields if isinstance(fields, dict | list) and node["type"] in OBJECTS else ()
+
+
+def _named_parts(node: Schema) -> Iterator[tuple[Iterable[object], Schema]]:
+    """Yield the fields of an object, each with the keys that it may have."""
+    fields = _parts(node) if node["type"] in OBJECTS else ()
+    pairs = (
+        fields.items() if isinstance(fields, dict) else [(one.get("name"), one) for one in fields]
+    )
+    for name, field in pairs:
+        alias = field.get("validation_alias")
+        yield {name, alias if isinstance(alias, str) else name}, field
