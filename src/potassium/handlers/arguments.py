@@ -2,9 +2,8 @@
 
 import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from potassium.errors import BodyTooLarge, InvalidInput, MalformedJSON
 from potassium.handlers.hash_check import Hashed, check_hashes, hashed_in
@@ -33,8 +32,7 @@ QUICK_WORK = 32 * 1024  # units of JsonCost
 WHOLE_REQUEST: Final = object()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What it takes to bind a body.
 
     Attributes:
@@ -83,7 +81,7 @@ class Binding(ABC):
         else:
             quick = cost.most_work(shape) <= QUICK_WORK
         quick = quick and len(body) <= QUICK_SIZE
-        return Estimate(is_quick=quick, memory=cost.memory(body, shape))
+        return Estimate(quick, cost.memory(body, shape))
 
 
 class WholeRequest(Binding):
@@ -150,7 +148,8 @@ class Validated(Binding):
         most = message.json_values
         if most is not None and self.cost.exceeds(message.body, most):
             raise self._too_much(most)
-        check_hashes(message.body, self._hashed)
+        if self._hashed:
+            check_hashes(message.body, self._hashed)
         try:
             return self._adapter.validate_json(message.body)
         except pydantic.ValidationError as error:

@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
+from typing import NamedTuple
 
 __all__ = ["PLAIN", "JsonCost", "Shape"]
 
@@ -20,7 +22,7 @@ OBJECT = 250
 WIDE = 4  # for each byte of text, if one character needs as many
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class JsonCost:
     """How much work and memory the values of a document take, at most about.
 
@@ -47,7 +49,7 @@ class JsonCost:
         """Whether the work multiplies with each level of nesting."""
         return self.object_growth > 1 or self.array_growth > 1
 
-    @property
+    @cached_property
     def harmless(self) -> float:
         """The work that each byte of a document takes at most."""
         return inf if self.grows else max(self.value, self.container / 2)  # "[]" has two bytes
@@ -93,8 +95,7 @@ class JsonCost:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How many values a document has at most: what is in its strings counts, too.
 
     Attributes:

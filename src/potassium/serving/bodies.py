@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope
 from potassium.config import Limits
 from potassium.errors import BodyTimeout, BodyTooLarge, Overloaded, PotassiumError
 
-__all__ = ["Bodies", "share_of"]
+__all__ = ["UNCOUNTED", "Bodies"]
 
 # How long past the time limit a body may be given up, as a fraction of the limit.
 SLACK = 0.05
@@ -41,7 +41,7 @@ class Bodies:
     async def read(self, scope: Scope, receive: Receive) -> bytes | None:
         """Return the whole body, or None if the client disconnected before sending all of it.
 
-        The caller must ``let_go`` of its share, see ``share_of``.
+        The caller must ``let_go`` of its bytes if they are more than ``UNCOUNTED``.
 
         Raises:
             BodyTooLarge: the body is larger than ``Limits.body_size``, by its ``Content-Length``
@@ -95,7 +95,8 @@ class Bodies:
         if not message.get("more_body", False):
             if len(body) > self._size:
                 raise self._too_large()
-            self.hold(share_of(body))
+            if len(body) > UNCOUNTED:
+                self.hold(len(body))
             return body
         arrived, held = (
             bytearray(body),
@@ -140,12 +141,6 @@ class Bodies:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The body may have at most {self._size} bytes.")
-
-
-def share_of(body: bytes) -> int:
-    """Return how many bytes count for a body that was read."""
-    size = len(body)
-    return size if size > UNCOUNTED else 0
 
 
 def _unread(error: PotassiumError, scope: Scope) -> PotassiumError:

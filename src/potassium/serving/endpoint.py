@@ -9,12 +9,13 @@ from starlette.types import Receive, Scope, Send
 
 from potassium.engine import Engine, Job, Priority, State, Stream, refusal
 from potassium.errors import DeadlineExceeded, PotassiumError, StreamBroken
+from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
-from potassium.serving.bodies import share_of
+from potassium.serving.bodies import UNCOUNTED
 from potassium.serving.request_ids import request_id_of
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
@@ -59,17 +60,14 @@ class Endpoint:
             body = await self._bodies.read(scope, receive)
             if body is None:
                 return
-            held = share_of(body)
+            held = len(body) if len(body) > UNCOUNTED else 0
             message = Message(request_id, scope["headers"], body, json_values=self._json_values)
             if len(body) <= handler.bind.at_once:
                 argument = handler.bind(message)
             else:
                 estimate = handler.bind.estimate(body)
                 held += self._bodies.hold(estimate.memory, own=held)
-                if estimate.is_quick:
-                    argument = handler.bind(message)
-                else:
-                    argument = await self._later(handler, message, receive, deadline)
+                argument = await self._bound(handler, message, estimate, receive, deadline)
             services = self._runtime.services or await self._runtime.started(deadline)
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
                 del argument  # it was bound only to refuse what is invalid
@@ -96,12 +94,22 @@ class Endpoint:
         finally:
             self._bodies.let_go(held)
         del body, message  # the client may read its response slowly
-        await self._answer(handler, services, outcome, request_id, send)
+        if type(outcome) is not Stream:
+            await outcome.send(request_id, send)
+        if handler.webhook_url is not None:
+            self._post(services, handler.webhook_url, outcome, request_id)
 
-    async def _later(
-        self, handler: Handler, message: Message, receive: Receive, deadline: float | None
+    async def _bound(
+        self,
+        handler: Handler,
+        message: Message,
+        estimate: Estimate,
+        receive: Receive,
+        deadline: float | None,
     ) -> Any:
-        """Bind a body that takes a while, unless the client leaves or the deadline passes."""
+        """Bind a larger body; if it takes a while, unless the client leaves or time runs out."""
+        if estimate.is_quick:
+            return handler.bind(message)
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
         try:
             async with asyncio.timeout(left):
@@ -111,16 +119,6 @@ class Endpoint:
 
     def _sender(self, message: Message, send: Send) -> StreamSender:
         return StreamSender(message.form, message.id, send, self._stall_timeout)
-
-    async def _answer(
-        self, handler: Handler, services: "Services", outcome: Any, request_id: str, send: Send
-    ) -> None:
-        """Send the reply, if the outcome is one, and post it to the handler's webhook."""
-        result: Reply | None = None if type(outcome) is Stream else outcome
-        if result is not None:
-            await result.send(request_id, send)
-        if handler.webhook_url is not None:
-            self._post(services, handler.webhook_url, result, request_id)
 
     async def _submit(
         self,
@@ -153,10 +151,12 @@ class Endpoint:
             )
             raise StreamBroken(error.detail) from None
 
-    def _post(self, services: "Services", url: str, reply: "Reply | None", request_id: str) -> None:
+    def _post(
+        self, services: "Services", url: str, sent: "Reply | Stream[Job]", request_id: str
+    ) -> None:
         """Post a result to its webhook, once its caller has it."""
-        if reply is not None and reply.is_json:
-            services.webhooks.outbox.post(url, reply.body, request_id)
+        if not isinstance(sent, Stream) and sent.is_json:
+            services.webhooks.outbox.post(url, sent.body, request_id)
             return
         logger.warning(
             "%s did not return JSON: nothing is posted to its webhook",
