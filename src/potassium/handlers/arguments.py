@@ -124,7 +124,10 @@ class Validated(Binding):
     """
 
     def __init__(self, adapter: "TypeAdapter[Any]") -> None:
+        import pydantic  # noqa: PLC0415 - only for apps that validate, which have imported it
+
         self._adapter = adapter
+        self._error = pydantic.ValidationError
 
     @cached_property
     def cost(self) -> JsonCost:  # type: ignore[override] # which is written once
@@ -142,8 +145,6 @@ class Validated(Binding):
 
     def __call__(self, message: Message) -> Any:
         """Return the validated value."""
-        import pydantic  # noqa: PLC0415 - imported since the handler was decorated
-
         _parsed(message)  # 400 and 415 before 422; pydantic's own parser would take NaN
         most = message.json_values
         if most is not None and self.cost.exceeds(message.body, most):
@@ -152,7 +153,7 @@ class Validated(Binding):
             check_hashes(message.body, self._hashed)
         try:
             return self._adapter.validate_json(message.body)
-        except pydantic.ValidationError as error:
+        except self._error as error:
             raise _refusal(error) from None
 
     def _too_much(self, most: int) -> InvalidInput | BodyTooLarge:
