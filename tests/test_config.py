@@ -10,7 +10,7 @@ import pytest
 from potassium import Batch, Jobs, Limits, Potassium, UsageError, Webhooks
 
 
-@pytest.mark.parametrize("field", ["queue_size", "body_size"])
+@pytest.mark.parametrize("field", ["queue_size", "body_size", "body_memory", "json_values"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", None, True])
 def test_limits_are_whole_numbers_above_zero(field: str, value: object) -> None:
     """An invalid limit fails when it is written, and the message names it."""
@@ -51,9 +51,14 @@ def test_limits_do_not_change() -> None:
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    """256 waiting calls, bodies of 10 MiB that take 30 s, no timeout."""
+    """256 waiting calls, bodies of 10 MiB that take 30 s and 256 MiB together, no timeout."""
     assert Limits() == Limits(
-        queue_size=256, body_size=10 * 1024 * 1024, body_timeout=30, timeout=None
+        queue_size=256,
+        body_size=10 * 1024 * 1024,
+        body_memory=256 * 1024 * 1024,
+        json_values=1_000_000,
+        body_timeout=30,
+        timeout=None,
     )
 
 

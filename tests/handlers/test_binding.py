@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, TypedDict
 
@@ -12,8 +13,9 @@ from support.operations import operation_on
 
 from potassium import Request, Response, UsageError
 from potassium.engine import Job
-from potassium.errors import InvalidInput, MalformedJSON, UnsupportedMediaType
-from potassium.handlers.binding import argument_of, binding_of
+from potassium.errors import BodyTooLarge, InvalidInput, MalformedJSON, UnsupportedMediaType
+from potassium.handlers.arguments import argument_of
+from potassium.handlers.binding import binding_of
 from potassium.http.message import Message
 from potassium.http.request import request_of
 
@@ -50,6 +52,32 @@ def text(cache: dict[str, Any], text: str) -> None: ...
 def bounded(cache: dict[str, Any], number: Annotated[int, pydantic.Field(gt=0)]) -> None: ...
 def literal(cache: dict[str, Any], choice: Literal["a", "b"]) -> None: ...
 def anything(cache: dict[str, Any], value: Any) -> None: ...
+
+
+class A(pydantic.BaseModel):
+    a: int = 0
+    child: "A | B | None" = None
+
+
+class B(pydantic.BaseModel):
+    b: int = 0
+    child: "A | B | None" = None
+
+
+class Tagged(pydantic.BaseModel):
+    kind: Literal["a"]
+    child: 'Annotated[Tagged | Other, pydantic.Field(discriminator="kind")] | None' = None
+
+
+class Other(pydantic.BaseModel):
+    kind: Literal["b"]
+    child: 'Annotated[Tagged | Other, pydantic.Field(discriminator="kind")] | None' = None
+
+
+def union(cache: dict[str, Any], items: list[int | float | bool]) -> None: ...
+def tree(cache: dict[str, Any], tree: A) -> None: ...
+def tagged(cache: dict[str, Any], tree: Tagged) -> None: ...
+def biased(cache: dict[str, Any], bias: dict[int, float]) -> None: ...
 
 
 class Instance:
@@ -141,6 +169,73 @@ def test_faults_are_not_listed_without_end(wrong: int, listed: int, kinds: set[s
     faults = caught.value.errors
     assert len(faults) == listed
     assert {fault["type"] for fault in faults} == kinds
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "most"),
+    [
+        (annotated, b'{"a":[' + b"0," * 1000 + b"0]}", 1000),
+        (annotated, b'{"a":[' + b"[]," * 1000 + b"[]]}", 4000),
+        (models, b"[" + b"{}," * 1000 + b"{}]", 10_000),
+        (union, b"[" + b"0," * 1000 + b"0]", 5000),
+    ],
+)
+def test_a_body_of_too_many_values_is_refused_unparsed(
+    function: Any, body: bytes, most: int
+) -> None:
+    """How many there are is told by its bytes; each counts for the work that it takes."""
+    with pytest.raises(BodyTooLarge, match=str(most)):
+        binding_of(function)(Message("id", JSON, body, json_values=most))
+    with suppress(InvalidInput):
+        binding_of(function)(Message("id", JSON, body, json_values=20 * most))
+
+
+def test_a_body_nested_too_deeply_for_its_unions_is_refused() -> None:
+    """The work that doubles with each level is bounded; a few levels are fine."""
+    bind = binding_of(tree)
+
+    def nested(levels: int) -> Message:
+        body = b'{"child":' * levels + b'{"a":1}' + b"}" * levels
+        return Message("id", JSON, body, json_values=1_000_000)
+
+    assert bind(nested(8)).child is not None
+    with pytest.raises(InvalidInput) as caught:
+        bind(nested(20))
+    assert [fault["type"] for fault in caught.value.errors] == ["too_deep_for_unions"]
+
+
+def test_a_tagged_union_may_be_nested_deeply() -> None:
+    """With a discriminator, only one member is tried at each level."""
+    body = b'{"kind":"a","child":' * 200 + b"null" + b"}" * 200
+    bind = binding_of(tagged)
+    assert bind(Message("id", JSON, body, json_values=1_000_000)).kind == "a"
+
+
+def test_numbers_of_one_hash_are_refused() -> None:
+    """A dict of them would take quadratic time."""
+    items = b",".join(b'"%d":0' % ((2**61 - 1) * (n + 1)) for n in range(2000))
+    with pytest.raises(InvalidInput, match="see errors") as caught:
+        binding_of(biased)(request(b"{" + items + b"}"))
+    assert [fault["type"] for fault in caught.value.errors] == ["hash_collisions"]
+
+
+class Early(pydantic.BaseModel):
+    late: "Late"
+
+
+def early(cache: dict[str, Any], item: Early) -> None: ...
+
+
+EARLY = binding_of(early)
+
+
+class Late(pydantic.BaseModel):
+    x: int
+
+
+def test_an_annotation_may_refer_to_what_is_defined_later() -> None:
+    """Its schema is needed at the first request, not before."""
+    assert EARLY(request(b'{"late": {"x": 1}}')) == Early(late=Late(x=1))
 
 
 @pytest.mark.parametrize("function", [annotated, model])

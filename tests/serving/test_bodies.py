@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from potassium import Limits
-from potassium.errors import BodyTimeout
+from potassium.errors import BodyTimeout, BodyTooLarge, Overloaded
 from potassium.serving.bodies import Bodies
 
 SCOPE = {"type": "http", "headers": []}
@@ -83,3 +83,115 @@ async def test_nothing_is_kept_of_bodies_that_are_read() -> None:
         await bodies.read(SCOPE, Sender(b"a").receive)
     await asyncio.sleep(0.02)
     assert (bodies._under_way, bodies._timer) == ({}, None)
+
+
+PART = b"a" * 20_000
+ROOM = Limits(body_memory=50_000)
+
+
+def announced(size: int, **headers: str) -> dict[str, Any]:
+    given = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "headers": [(b"content-length", b"%d" % size), *given]}
+
+
+async def test_bodies_together_take_bounded_memory() -> None:
+    """Those that have not been let go count; the first that does not fit is refused."""
+    bodies = Bodies(ROOM)
+    for _ in range(2):
+        assert await bodies.read(SCOPE, Sender(PART).receive) == PART
+    with pytest.raises(Overloaded):
+        await bodies.read(SCOPE, Sender(PART).receive)
+    bodies.let_go(len(PART))
+    assert await bodies.read(SCOPE, Sender(PART).receive) == PART
+
+
+async def test_a_body_that_does_not_fit_is_refused_unread() -> None:
+    """Its announced length is enough; whoever waits for 100 Continue does not send it at all."""
+    bodies = Bodies(ROOM)
+    await bodies.read(SCOPE, Sender(PART, PART).receive)
+    sender = Sender(PART)
+    with pytest.raises(Overloaded) as caught:
+        await bodies.read(announced(len(PART)), sender.receive)
+    assert caught.value.headers == {"Retry-After": "1"}
+    with pytest.raises(Overloaded) as caught:
+        await bodies.read(announced(len(PART), expect="100-continue"), sender.receive)
+    assert caught.value.headers == {"Retry-After": "1", "Connection": "close"}
+    assert sender.pieces == [PART]
+
+
+async def test_a_body_that_stops_fitting_is_given_up_at_once() -> None:
+    """Bodies on their way in count with what has arrived of them, if nothing was announced."""
+    bodies = Bodies(ROOM)
+    silent = asyncio.create_task(bodies.read(SCOPE, Sender(PART, PART, more=True).receive))
+    await asyncio.sleep(0)
+    sender = Sender(b"a" * 9000, PART, PART)
+    with pytest.raises(Overloaded):
+        await bodies.read(SCOPE, sender.receive)
+    assert sender.pieces == [PART]
+    silent.cancel()
+    await asyncio.wait({silent})
+    assert await bodies.read(SCOPE, Sender(PART, PART).receive) == PART + PART
+
+
+async def test_what_is_only_announced_keeps_nobody_out() -> None:
+    """Clients that announce large bodies and send nothing cost nothing."""
+    bodies = Bodies(ROOM)
+    silent = [
+        asyncio.create_task(bodies.read(announced(50_000), Sender(more=True).receive))
+        for _ in range(10)
+    ]
+    await asyncio.sleep(0)
+    assert await bodies.read(announced(len(PART)), Sender(PART).receive) == PART
+    for one in silent:
+        one.cancel()
+    await asyncio.wait(silent)
+
+
+async def test_small_bodies_are_always_read() -> None:
+    """Large ones do not keep them out."""
+    bodies = Bodies(ROOM)
+    await bodies.read(SCOPE, Sender(b"a" * 50_000).receive)
+    for _ in range(100):
+        assert await bodies.read(announced(3), Sender(b"a", b"b", b"c").receive) == b"abc"
+        assert await bodies.read(announced(1000), Sender(b"a" * 1000).receive) == b"a" * 1000
+
+
+async def test_one_body_alone_is_always_read() -> None:
+    """The limit on a single body is another one."""
+    bodies = Bodies(Limits(body_memory=1))
+    assert await bodies.read(SCOPE, Sender(PART, PART).receive) == PART + PART
+    assert bodies.hold(10**9, own=2 * len(PART)) == 10**9
+
+
+@pytest.mark.parametrize(
+    "sender", [Sender(PART, more=True), Sender(PART, PART, PART)], ids=["late", "too large"]
+)
+async def test_a_body_that_is_given_up_counts_no_longer(sender: Sender) -> None:
+    """Whatever the reason."""
+    bodies = Bodies(Limits(body_timeout=0.02, body_size=50_000, body_memory=60_000))
+    with pytest.raises((BodyTimeout, BodyTooLarge)):
+        await bodies.read(SCOPE, sender.receive)
+    assert bodies._held == 0
+
+
+async def test_a_client_that_leaves_in_mid_body_counts_no_longer() -> None:
+    """What it had sent is let go."""
+    bodies = Bodies(ROOM)
+    messages = [{"type": "http.request", "body": PART, "more_body": True}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    assert await bodies.read(SCOPE, receive) is None
+    assert bodies._held == 0
+
+
+async def test_a_body_over_the_limit_closes_the_connection_of_one_who_waits() -> None:
+    """Nobody can tell whether a client that expects 100 Continue sends the refused body."""
+    bodies = Bodies(Limits(body_size=10))
+    with pytest.raises(BodyTooLarge) as caught:
+        await bodies.read(announced(11, expect="100-Continue"), Sender().receive)
+    assert caught.value.headers == {"Connection": "close"}
+    with pytest.raises(BodyTooLarge) as caught:
+        await bodies.read(announced(11), Sender().receive)
+    assert caught.value.headers == {}

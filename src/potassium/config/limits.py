@@ -21,6 +21,12 @@ class Limits:
         head_timeout: maximum seconds for a request's head to arrive, and for a new connection to
             be silent; after that the connection is closed.
         body_size: maximum bytes in a request's body; a longer one is refused with 413.
+        body_memory: maximum bytes that the bodies of all requests take together, from their first
+            byte to the end of the call, with what is parsed of them; more are refused with 503
+            ``overloaded``. Bodies of up to 8 KiB are not counted.
+        json_values: maximum number of values in a JSON body, as a measure of the time that it takes
+            to parse: an array or an object counts as four, and if it is validated, each field that
+            it may have as two more. A body with more is refused with 413.
         body_timeout: maximum seconds from a request's headers to the end of its body; a slower
             one is refused with 408.
         timeout: maximum seconds for waiting in the queue and running together, after which the
@@ -53,6 +59,8 @@ class Limits:
     head_size: int = 64 * 1024
     head_timeout: float = 10.0
     body_size: int = 10 * 1024 * 1024
+    body_memory: int = 256 * 1024 * 1024
+    json_values: int = 1_000_000
     body_timeout: float = 30.0
     timeout: float | None = None
     grace_period: float = 30.0
@@ -74,6 +82,8 @@ class Limits:
         check_seconds("head_timeout", self.head_timeout)
         check_count("responses_size", self.responses_size)
         check_count("body_size", self.body_size)
+        check_count("body_memory", self.body_memory)
+        check_count("json_values", self.json_values)
         check_seconds("body_timeout", self.body_timeout)
         check_seconds("grace_period", self.grace_period)
         check_seconds("stream_stall_timeout", self.stream_stall_timeout)

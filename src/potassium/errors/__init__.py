@@ -15,7 +15,8 @@ PotassiumError
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
-    └── QueueFull, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory, TooManyWatchers
+    └── QueueFull, Overloaded, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory,
+        TooManyWatchers
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -47,6 +48,7 @@ from potassium.errors.requests import (
 from potassium.errors.unavailable import (
     Draining,
     OutOfMemory,
+    Overloaded,
     QueueFull,
     Starting,
     StoreFailed,
@@ -70,6 +72,7 @@ __all__ = [
     "JobNotFound",
     "MalformedJSON",
     "OutOfMemory",
+    "Overloaded",
     "PotassiumError",
     "QueueFull",
     "Starting",

@@ -17,6 +17,7 @@ class PotassiumError(Exception):
     code: ClassVar[str] = "internal_error"
     default_detail: ClassVar[str] = ""
     extra_headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    closes = False  # whether the connection is closed after the response
 
     def __init__(self, detail: str = "") -> None:
         self.detail = detail or self.default_detail
@@ -25,7 +26,7 @@ class PotassiumError(Exception):
     @property
     def headers(self) -> Mapping[str, str]:
         """Extra headers of the response."""
-        return self.extra_headers
+        return {**self.extra_headers, "Connection": "close"} if self.closes else self.extra_headers
 
     @property
     def members(self) -> Mapping[str, Any]:

@@ -57,12 +57,11 @@ class BodyTimeout(PotassiumError):
 
     status = 408
     code = "body_timeout"
-    # The rest of this body may still arrive on the connection.
-    extra_headers = MappingProxyType({"Connection": "close"})
+    closes = True  # the rest of this body may still arrive on the connection
 
 
 class BodyTooLarge(PotassiumError):
-    """The body is longer than ``Limits.body_size``."""
+    """The body is longer than ``Limits.body_size``, or has more than ``Limits.json_values``."""
 
     status = 413
     code = "body_too_large"

@@ -7,6 +7,7 @@ from potassium.errors.base import PotassiumError
 __all__ = [
     "Draining",
     "OutOfMemory",
+    "Overloaded",
     "QueueFull",
     "Starting",
     "StoreFailed",
@@ -30,13 +31,21 @@ class Unavailable(PotassiumError):
     @property
     def headers(self) -> Mapping[str, str]:
         """``Retry-After`` (RFC 9110, section 10.2.3), if a retry may help."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        after = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**super().headers, **after}
 
 
 class QueueFull(Unavailable):
     """The queue is full."""
 
     code = "queue_full"
+
+
+class Overloaded(Unavailable):
+    """The bodies of other requests take up all the memory that is allowed for them."""
+
+    code = "overloaded"
+    default_detail = "The bodies of other requests take up all the memory that is allowed for them."
 
 
 class Starting(Unavailable):

@@ -7,7 +7,8 @@ from typing import Any
 from potassium.config import Batch
 from potassium.engine import Operation
 from potassium.errors import UsageError
-from potassium.handlers.binding import Bind, binding_of, check_prepared
+from potassium.handlers.arguments import Binding
+from potassium.handlers.binding import binding_of, check_prepared
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import yields
 from potassium.handlers.operation import operation_of
@@ -25,8 +26,7 @@ class Handler:
     Attributes:
         path: the path in its normal form, see ``normal_path``.
         function: the function as the user wrote it.
-        bind: turns a request into the argument of the function, or of its ``prepare`` step; called
-            on the event loop.
+        bind: turns a request into the argument of the function, or of its ``prepare`` step.
         operation: what the engine runs; it returns the encoded ``Reply``, or opens a stream.
         alone: the same without batches: it runs each call by itself.
         yields: whether every response is a stream.
@@ -38,7 +38,7 @@ class Handler:
 
     path: str
     function: Callable[..., Any]
-    bind: Bind
+    bind: Binding
     operation: Operation
     alone: Operation
     yields: bool

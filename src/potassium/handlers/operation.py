@@ -10,8 +10,8 @@ from typing import Any
 from potassium.engine import Batching, Failure, Job, Operation
 from potassium.errors import OutOfMemory, UsageError
 from potassium.handlers.accelerator import free_memory, is_out_of_memory, to_host
+from potassium.handlers.arguments import argument_of
 from potassium.handlers.batch_run import BatchRun
-from potassium.handlers.binding import argument_of
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from potassium.errors import UnsupportedEncoding, UnsupportedMediaType
+from potassium.errors import BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType
 from potassium.http.codec import decode
+from potassium.http.json_cost import PLAIN
 from potassium.http.negotiation import stream_format
 from potassium.http.response import NOT_GIVEN
 from potassium.http.stream_formats import StreamFormat, WireHeaders
@@ -38,12 +39,13 @@ class Message:
         raw_headers: the ASGI list, names in lower case.
         body: the raw body.
         background: the background job of which the call is one attempt; None for a direct call.
+        json_values: how many values a JSON body may have, see ``Limits``; None for any number.
 
     """
 
-    __slots__ = ("_form", "_json", "background", "body", "id", "raw_headers")
+    __slots__ = ("_form", "_json", "background", "body", "id", "json_values", "raw_headers")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a record
         self,
         request_id: str,
         headers: list[tuple[bytes, bytes]],
@@ -51,11 +53,13 @@ class Message:
         *,
         background: BackgroundRun | None = None,
         form: StreamFormat | None = None,
+        json_values: int | None = None,
     ) -> None:
         self.id = request_id
         self.raw_headers = headers
         self.body = body
         self.background = background
+        self.json_values = json_values
         self._form = form
         self._json: Any = NOT_GIVEN
 
@@ -68,19 +72,26 @@ class Message:
 
     @property
     def json(self) -> Any:
-        """The body's JSON value, decoded only once.
+        """The body's JSON value, decoded only once; see ``parse`` for what it raises."""
+        if self._json is NOT_GIVEN:
+            self._json = self.parse()
+        return self._json
+
+    def parse(self) -> Any:
+        """Return the body's JSON value, and keep nothing of it.
 
         Raises:
             UnsupportedEncoding: the body is compressed.
             UnsupportedMediaType: the request's ``Content-Type`` is not JSON.
+            BodyTooLarge: the body contains more than ``json_values``.
             MalformedJSON: the body is not valid JSON.
 
         """
-        if self._json is NOT_GIVEN:
-            if not self._is_json():
-                raise UnsupportedMediaType(self._json_wanted())
-            self._json = decode(self.body)
-        return self._json
+        if not self._is_json():
+            raise UnsupportedMediaType(self._json_wanted())
+        if self.json_values is not None and PLAIN.exceeds(self.body, self.json_values):
+            raise BodyTooLarge(f"The body may contain at most {self.json_values} JSON values.")
+        return decode(self.body)
 
     @property
     def form(self) -> StreamFormat:

@@ -21,6 +21,7 @@ from potassium.errors import (
     WorkerFailed,
 )
 from potassium.handlers.handler import Handler
+from potassium.handlers.intake import Intake
 from potassium.http.codec import decode
 from potassium.http.message import Message
 from potassium.http.problem import answered, internal, problem_reply
@@ -60,6 +61,7 @@ class Executor:
 
     Args:
         handlers: the handlers of the jobs, by path.
+        intake: binds jobs to the handlers' arguments.
         debug: whether error documents show tracebacks.
 
     Attributes:
@@ -67,10 +69,13 @@ class Executor:
 
     """
 
-    def __init__(self, engine: Engine, handlers: Mapping[str, Handler], *, debug: bool) -> None:
+    def __init__(
+        self, engine: Engine, handlers: Mapping[str, Handler], intake: Intake, *, debug: bool
+    ) -> None:
         self.lanes: Sequence[Lane] = _lanes(handlers.values())
         self._engine = engine
         self._handlers = handlers
+        self._intake = intake
         self._debug = debug
 
     async def run(self, attempt: Attempt) -> Outcome:
@@ -103,7 +108,7 @@ class Executor:
         return outcome
 
     async def _call(self, handler: Handler, message: Message, attempt: Attempt) -> Outcome:
-        job = self._admit(handler, message, attempt)
+        job = await self._admit(handler, message, attempt)
         outcome = await self._engine.outcome(job)
         if type(outcome) is Stream:
             done = Done(await self._collect(outcome, attempt))
@@ -114,13 +119,18 @@ class Executor:
             raise UnserializableOutput(f"The result is longer than {LONGEST_OUTPUT} bytes.")
         return done
 
-    def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
+    async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
+        bind = handler.bind
+        if len(message.body) <= bind.at_once or bind.estimate(message.body).is_quick:
+            argument = bind(message)
+        else:
+            argument = await self._intake.argument(bind, message)
         if attempt.is_cancelled:
             raise JobCancelled
         engine = self._engine
         job = engine.admit(
             handler.alone if attempt.job.is_suspect else handler.operation,
-            handler.bind(message),
+            argument,
             priority=Priority.LOW,
             origin=message,
             is_background=True,

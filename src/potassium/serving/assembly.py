@@ -11,8 +11,10 @@ from potassium.errors import UsageError
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import name_of
 from potassium.handlers.init import Init
+from potassium.handlers.intake import Intake
 from potassium.handlers.options import HandlerOptions, check_each
 from potassium.handlers.registry import Registry
+from potassium.serving.bodies import Bodies
 from potassium.serving.endpoint import Endpoint
 from potassium.serving.runtime import Runtime
 from potassium.serving.services import Plan
@@ -54,6 +56,8 @@ class Assembly:
         self._plan = Plan(
             handlers=self.handlers,
             init=Operation("init", self._init.run),
+            bodies=Bodies(limits),
+            intake=Intake(),
             limits=limits,
             jobs=None,
             webhooks=webhooks,
@@ -93,9 +97,7 @@ class Assembly:
         def decorate(function: Function) -> Function:
             self._check_open(name)
             handler = self._registry.add(function, path, options, is_background=is_background)
-            endpoint = Endpoint(
-                handler.path, self.handlers, self.runtime, self.limits, debug=app.debug
-            )
+            endpoint = Endpoint(handler.path, self._plan, self.runtime, debug=app.debug)
             self.endpoints[handler.path] = endpoint
             if is_background and self._plan.jobs is None:
                 self.keep_jobs(Jobs(), app)

@@ -10,7 +10,9 @@ from potassium.engine import Engine, Lifecycle, Operation
 from potassium.errors import ClientLeft
 from potassium.handlers.accelerator import is_fatal
 from potassium.handlers.handler import Handler
+from potassium.handlers.intake import Intake
 from potassium.handlers.thread_defaults import thread_defaults
+from potassium.serving.bodies import Bodies
 from potassium.serving.disconnects import Disconnects
 from potassium.webhooks.memory_store import MemoryDeliveries
 from potassium.webhooks.outbox import OUTBOX
@@ -31,6 +33,8 @@ class Plan:
     Attributes:
         handlers: the handlers by path.
         init: the operation that loads the model.
+        bodies: reads the bodies of requests.
+        intake: binds requests to the handlers' arguments.
         limits: how much work the server accepts.
         jobs: where background jobs are kept; None if the app has none.
         webhooks: how results are posted to webhooks.
@@ -40,6 +44,8 @@ class Plan:
 
     handlers: Mapping[str, Handler]
     init: Operation
+    bodies: Bodies
+    intake: Intake
     limits: Limits
     jobs: Jobs | None
     webhooks: Webhooks
@@ -116,6 +122,7 @@ class Services:
             if self._store is not None:
                 rest.push_async_callback(self._store.close)
             rest.push_async_callback(self.webhooks.close)
+            rest.callback(self._plan.intake.close)
             if self.jobs is not None:
                 rest.push_async_callback(self.jobs.close)
             await self.engine.stop()
@@ -133,7 +140,7 @@ class Services:
         from potassium.jobs.submit import Submissions  # noqa: PLC0415
 
         plan = self._plan
-        executor = Executor(self.engine, plan.handlers, debug=plan.debug)
+        executor = Executor(self.engine, plan.handlers, plan.intake, debug=plan.debug)
         self.jobs = JobService(store, options, plan.handlers, executor, self.webhooks)
         check: Callable[[str], Awaitable[str]] | None = None
         if plan.webhooks.client_urls:
