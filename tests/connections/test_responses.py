@@ -61,6 +61,7 @@ def test_http_1_0_gets_no_chunks(bench: MakeBench) -> None:
     client.send(GET_1_0)
     (response,) = client.responses()
     assert (response.body, response.closes) == (b"abc", True)
+    assert b"transfer-encoding" not in response.headers
     assert client.is_closed
 
 

@@ -38,6 +38,7 @@ class Host:
         self.state: Any = state  # it lists protocols; this one is of our own
         self.app_state = app_state
         self._app: ASGIApp = config.loaded_app
+        self._resets_context = getattr(config, "reset_contextvars", False)  # not in 0.38
         self.asgi_version = config.asgi_version
         self.loop = asyncio.get_running_loop()
         access_log = logging.getLogger("uvicorn.access")
@@ -104,7 +105,7 @@ class Host:
         """Run the app for ``exchange`` in a task."""
         app = _refuse if self._is_crowded else self._app
         running = exchange.run(app, self.state.tasks)
-        context = contextvars.Context() if self.config.reset_contextvars else None
+        context = contextvars.Context() if self._resets_context else None
         if sys.version_info >= (3, 12):
             # What can be answered without waiting, such as a refusal, is answered at once.
             task = asyncio.Task(running, loop=self.loop, context=context, eager_start=True)
