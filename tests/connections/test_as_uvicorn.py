@@ -1,6 +1,7 @@
 """Apps see the same as under uvicorn's own HTTP protocol, where that one is right."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -79,3 +80,26 @@ def test_targets_that_uvicorn_refuses_are_served(
     segments = [b"OPTIONS " + target + b" HTTP/1.1\r\n\r\n"]
     ((scope, _),), _, _ = seen(bench, segments)
     assert (scope["path"], scope["query_string"]) == ("/root" + path, query)
+
+
+@pytest.mark.parametrize("resets", [True, False])
+def test_context_variables_are_inherited_unless_they_are_reset(
+    bench: MakeBench, *, resets: bool
+) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send, variable.get().encode())
+
+    one = bench(app, reset_contextvars=resets)
+    token = variable.set("inherited")
+    client = one.connect().send(*REQUESTS["plain"])
+    variable.reset(token)
+    assert client.responses()[0].body == (b"none" if resets else b"inherited")
+
+
+def test_a_uvicorn_that_cannot_reset_them_will_do(bench: MakeBench) -> None:
+    """The option is younger than the oldest version that is supported."""
+    one = bench(Recorder())
+    vars(one.config).pop("reset_contextvars", None)
+    assert one.connect().send(*REQUESTS["plain"]).statuses() == [201]

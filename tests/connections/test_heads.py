@@ -79,6 +79,21 @@ def test_a_fault_in_a_body_that_an_app_awaits_is_answered_400(bench: MakeBench) 
     assert client.has_end
 
 
+def test_a_fault_in_a_body_breaks_off_a_response_that_has_begun(bench: MakeBench) -> None:
+    """No other response can follow, so that the end is missing."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await receive()
+        await receive()
+        await send({"type": "http.response.body"})
+
+    client = bench(app).connect().send(CHUNKED + b"3\r\nabc\r\n", b"nonsense\r\n")
+    (response,) = client.responses()
+    assert (response.status, response.complete) == (200, False)
+    assert client.is_closed
+
+
 def bounded(target: int = 0, field: int = 0, fields: int = 0, name: int = 0) -> bytes:
     """Return a request with parts of given sizes."""
     return b"GET /%b HTTP/1.1\r\n%b: %b\r\n%b\r\n" % (

@@ -251,6 +251,39 @@ def test_an_app_may_be_cancelled(bench: MakeBench) -> None:
     assert not one.state.tasks
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_client_may_leave_at_the_very_moment_of_its_response(
+    bench: MakeBench, *, is_first: bool
+) -> None:
+    """Before it is written, or before the next call begins."""
+    calls: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        calls.append(scope["path"])
+        if is_first:
+            client.wire.lose()
+        await respond(send)
+        client.wire.lose()
+
+    one = bench(app)
+    client = one.connect()
+    client.send(GET + GET)
+    assert client.statuses() == ([] if is_first else [200])
+    assert calls == ["/"]
+    assert not one.state.connections
+
+
+def test_shutdown_lets_a_refusal_reach_its_client(bench: MakeBench) -> None:
+    """A connection that is being closed is not closed again."""
+    one = bench(echo)
+    client = one.connect().send(b"nonsense\r\n\r\n")
+    one.call(lambda: [it.shutdown() for it in tuple(one.state.connections)])
+    assert client.statuses() == [400]
+    assert not client.is_closed
+    one.wait(6)
+    assert client.is_closed
+
+
 def test_shutdown_closes_idle_connections_and_lets_calls_end(bench: MakeBench) -> None:
     app = Waiting()
     one = bench(app)

@@ -61,6 +61,7 @@ def test_http_1_0_gets_no_chunks(bench: MakeBench) -> None:
     client.send(GET_1_0)
     (response,) = client.responses()
     assert (response.body, response.closes) == (b"abc", True)
+    assert b"transfer-encoding" not in response.headers
     assert client.is_closed
 
 
@@ -79,6 +80,17 @@ def test_a_status_without_content_has_none(bench: MakeBench, status: int) -> Non
     client = bench(sends(start(status), body(b"content"))).connect().send(GET, GET)
     assert client.wire.sent.endswith(b"\r\n\r\n")
     assert client.statuses() == [status, status]
+
+
+def test_a_204_has_no_length(bench: MakeBench) -> None:
+    """RFC 9110, section 8.6."""
+    (response,) = bench(sends(start(204, length(0)), body())).connect().send(GET).responses()
+    assert b"content-length" not in response.headers
+
+
+def test_a_status_without_a_name_may_be_sent(bench: MakeBench) -> None:
+    client = bench(sends(start(299, length(0)), body())).connect().send(GET)
+    assert client.wire.sent.startswith(b"HTTP/1.1 299 \r\n")
 
 
 def test_a_head_request_gets_no_content(bench: MakeBench) -> None:

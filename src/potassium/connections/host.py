@@ -38,6 +38,7 @@ class Host:
         self.state: Any = state  # it lists protocols; this one is of our own
         self.app_state = app_state
         self._app: ASGIApp = config.loaded_app
+        self._resets_context = getattr(config, "reset_contextvars", False)  # not in 0.38
         self.asgi_version = config.asgi_version
         self.loop = asyncio.get_running_loop()
         access_log = logging.getLogger("uvicorn.access")
@@ -105,7 +106,7 @@ class Host:
         """Run the app for ``exchange`` in a task."""
         app = _refuse if self._is_crowded else self._app
         running = exchange.run(app, self.state.tasks)
-        context = contextvars.Context() if self.config.reset_contextvars else None
+        context = contextvars.Context() if self._resets_context else None
         task = self.loop.create_task(running, context=context)
         exchange.task = task
         self.state.tasks.add(task)
