@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         exchange = self.exchange
-        if self._is_closing:
+        if self.is_closing:
             return
         if exchange is not None and (exchange.is_received or self._fault is None):
             self.host.run(exchange)
