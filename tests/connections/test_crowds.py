@@ -39,6 +39,21 @@ def test_a_client_that_does_not_read_is_cut_off(bench: MakeBench) -> None:
     assert client.wire.was_aborted
 
 
+def test_a_slow_reader_is_not_cut_off_for_the_time_in_which_the_process_was_stopped(
+    bench: MakeBench,
+) -> None:
+    """It could not read what was not sent."""
+    one = bench(answers(MIB), Limits(stream_stall_timeout=30))
+    client = one.connect(kernel=0).send(GET)
+    one.wait(10)
+    one.loop.now += 3600
+    one.loop.rest()
+    one.wait(15)
+    assert not client.is_closed
+    one.wait(15)
+    assert client.is_closed
+
+
 def test_a_client_that_reads_a_trickle_is_cut_off(bench: MakeBench) -> None:
     """It would hold megabytes for days."""
     one = bench(answers(MIB), Limits(stream_stall_timeout=30))

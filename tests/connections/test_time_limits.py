@@ -197,3 +197,23 @@ def test_a_download_may_take_longer_than_an_idle_connection(bench: MakeBench) ->
         assert len(client.responses()[0].body) > 9_900_000
         client.read()
         assert client.responses()[0].complete
+
+
+def test_no_client_is_closed_for_the_time_in_which_the_process_was_stopped(
+    bench: MakeBench,
+) -> None:
+    """A pause, a debugger or a machine that slept: each client has the rest of its time."""
+    one = bench(echo, LIMITS, 30)
+    half, idle = one.connect(), one.connect()
+    half.send(b"GET / HTTP/1.1\r\n")
+    idle.send(GET)
+    one.wait(5)
+    one.loop.now += 3600
+    one.loop.rest()
+    one.wait(3)
+    assert not half.is_closed
+    assert not idle.is_closed
+    one.wait(6)
+    assert half.is_closed
+    one.wait(20)
+    assert idle.is_closed

@@ -10,8 +10,7 @@ from typing import Protocol
 
 from potassium.config import Limits
 from potassium.connections.outgoing import Outgoing
-from potassium.connections.refusals import TooManyConnections
-from potassium.errors import PotassiumError
+from potassium.errors import PotassiumError, TooManyConnections
 
 try:
     import resource
@@ -56,7 +55,8 @@ class Member(Protocol):
 class Crowd:
     """Limits how many connections there are, for how long, and what they hold together.
 
-    Time limits are not timers of each connection: all connections are looked at once a second.
+    Time limits are not timers of each connection: all connections are looked at once a second. Time
+    in which the process was stopped, or the loop, is no client's fault: it does not count.
 
     Attributes:
         limits: what each connection may send, and for how long.
@@ -111,7 +111,7 @@ class Crowd:
                 one.expire()
             if not idle:
                 self._full_until = max(self._full_until, now + FULL)
-                new.refuse(TooManyConnections())
+                new.refuse(TooManyConnections(retry_after=1))
         surplus = len(self._leaving) - LEAVING
         for one in [one for one in self._leaving if not one.outgoing.size][: max(0, surplus)]:
             one.abort()
@@ -119,8 +119,13 @@ class Crowd:
     def _look(self) -> None:
         """Close connections that are late, or whose clients do not read."""
         now = self._loop.time()
+        stopped = now - self.now if self.now else 0.0
         self.now = now + self._period
         self._loop.call_later(self._period, self._look)
+        if stopped > self._period:
+            for connection in (*self._open, *self._leaving):
+                connection.deadline += stopped
+                connection.outgoing.forgive(stopped)
         unread: list[tuple[int, int, Member]] = []
         for connection in (*self._open, *self._leaving):
             if size := connection.outgoing.size:

@@ -11,8 +11,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from potassium.connections.refusals import TooManyConnections
 from potassium.connections.turns import Turns
+from potassium.errors import TooManyConnections
 from potassium.http.problem import problem_reply
 from potassium.http.request_id import request_id_of
 
@@ -123,4 +123,4 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 503."""
     del receive
     request_id = request_id_of(scope)
-    await problem_reply(TooManyConnections(), request_id).send(request_id, send)
+    await problem_reply(TooManyConnections(retry_after=1), request_id).send(request_id, send)

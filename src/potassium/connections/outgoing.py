@@ -64,6 +64,11 @@ class Outgoing:
         """How many bytes the client has yet to read, apart from what the kernel holds."""
         return self._transport.get_write_buffer_size()
 
+    def forgive(self, seconds: float) -> None:
+        """Do not count the last ``seconds`` against the client."""
+        if self._since is not None:
+            self._since += seconds
+
     def is_stalled(self, now: float, patience: float) -> bool:
         """Return whether the client has not read on for ``patience`` seconds.
 

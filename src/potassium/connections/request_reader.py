@@ -8,7 +8,7 @@ import httptools
 from starlette.types import Scope
 
 from potassium.connections.exchange import Client, Exchange
-from potassium.connections.refusals import HeadTooLarge, MalformedRequest
+from potassium.errors import HeadTooLarge, MalformedRequest
 
 __all__ = ["RequestReader"]
 

@@ -2,7 +2,7 @@
 
 PotassiumError
 ├── UsageError: a mistake in the app's own code, raised as soon as it is made
-├── 400 MalformedJSON
+├── 400 MalformedJSON, MalformedRequest
 ├── 401 Unauthorized
 ├── 404 JobNotFound
 ├── 408 BodyTimeout
@@ -10,13 +10,14 @@ PotassiumError
 ├── 413 BodyTooLarge
 ├── 415 UnsupportedMediaType, UnsupportedEncoding
 ├── 422 InvalidInput, IdempotencyKeyReused, WebhookUrlRefused
+├── 431 HeadTooLarge
 ├── 499 JobCancelled (in the job's document), ClientLeft (sent to nobody)
 ├── 500 HandlerError, Interrupted, UnserializableOutput
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
     └── QueueFull, Overloaded, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory,
-        TooManyWatchers
+        TooManyConnections, TooManyWatchers
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -34,12 +35,14 @@ from potassium.errors.requests import (
     BodyTimeout,
     BodyTooLarge,
     ClientLeft,
+    HeadTooLarge,
     IdempotencyKeyReused,
     InvalidInput,
     JobCancelled,
     JobHasEnded,
     JobNotFound,
     MalformedJSON,
+    MalformedRequest,
     Unauthorized,
     UnsupportedEncoding,
     UnsupportedMediaType,
@@ -52,6 +55,7 @@ from potassium.errors.unavailable import (
     QueueFull,
     Starting,
     StoreFailed,
+    TooManyConnections,
     TooManyWatchers,
     Unavailable,
     WorkerFailed,
@@ -64,6 +68,7 @@ __all__ = [
     "DeadlineExceeded",
     "Draining",
     "HandlerError",
+    "HeadTooLarge",
     "IdempotencyKeyReused",
     "Interrupted",
     "InvalidInput",
@@ -71,6 +76,7 @@ __all__ = [
     "JobHasEnded",
     "JobNotFound",
     "MalformedJSON",
+    "MalformedRequest",
     "OutOfMemory",
     "Overloaded",
     "PotassiumError",
@@ -78,6 +84,7 @@ __all__ = [
     "Starting",
     "StoreFailed",
     "StreamBroken",
+    "TooManyConnections",
     "TooManyWatchers",
     "Unauthorized",
     "Unavailable",

@@ -10,17 +10,27 @@ __all__ = [
     "BodyTimeout",
     "BodyTooLarge",
     "ClientLeft",
+    "HeadTooLarge",
     "IdempotencyKeyReused",
     "InvalidInput",
     "JobCancelled",
     "JobHasEnded",
     "JobNotFound",
     "MalformedJSON",
+    "MalformedRequest",
     "Unauthorized",
     "UnsupportedEncoding",
     "UnsupportedMediaType",
     "WebhookUrlRefused",
 ]
+
+
+class MalformedRequest(PotassiumError):
+    """What arrived is not HTTP/1.1 (RFC 9112)."""
+
+    status = 400
+    code = "malformed_request"
+    default_detail = "This is not an HTTP/1.1 request."
 
 
 class MalformedJSON(PotassiumError):
@@ -81,6 +91,14 @@ class UnsupportedEncoding(PotassiumError):
     status = 415
     code = "unsupported_encoding"
     extra_headers = MappingProxyType({"Accept-Encoding": "identity"})
+
+
+class HeadTooLarge(PotassiumError):
+    """The head of a request, or its trailers, exceed ``Limits.head_size``."""
+
+    status = 431
+    code = "head_too_large"
+    default_detail = "The head of the request is too large."
 
 
 class InvalidInput(PotassiumError):

@@ -11,6 +11,7 @@ __all__ = [
     "QueueFull",
     "Starting",
     "StoreFailed",
+    "TooManyConnections",
     "TooManyWatchers",
     "Unavailable",
     "WorkerFailed",
@@ -71,6 +72,13 @@ class StoreFailed(Unavailable):
     """Background jobs cannot be stored or read now, for example because the disk is full."""
 
     code = "store_failed"
+
+
+class TooManyConnections(Unavailable):
+    """There are as many connections as ``Limits.connections`` allows, and all are in use."""
+
+    code = "too_many_connections"
+    default_detail = "The server has too many connections."
 
 
 class TooManyWatchers(Unavailable):
