@@ -69,6 +69,22 @@ async def test_the_body_of_an_answered_call_is_freed(
         assert [sys.getrefcount(body) for body in bodies] == before
 
 
+@pytest.mark.parametrize("count", [2, 100_000], ids=["small", "large"])
+async def test_a_refused_body_is_freed(app: Potassium, count: int) -> None:
+    """Small, or so large that it is bound beside the loop: an error holds on to nothing."""
+    app.handler("/")(plain)
+    body = b'{"x": [%b0]}' % (b"0," * count)
+    async with app.lifespan():
+        before = sys.getrefcount(body)
+        for _ in range(3):
+            exchange = Exchange(app, body=body)
+            assert (await exchange.next())["status"] == 422
+            await exchange.rest()
+        del exchange
+        await asyncio.sleep(0.05)
+        assert sys.getrefcount(body) == before
+
+
 @pytest.mark.parametrize("batch", [None, Batch(max_size=2)])
 async def test_the_argument_is_freed_before_the_result_is_finished(
     app: Potassium, batch: Batch | None

@@ -33,6 +33,9 @@ async def while_connected(receive: Receive, waiting: Coroutine[Any, Any, T]) -> 
     finally:
         task.cancel()
         watch.cancel()
+        # An exception refers to this frame, and its task to the exception: all that the call had
+        # would be kept until the next collection.
+        del task, watch
 
 
 async def _until_disconnect(receive: Receive) -> None:
