@@ -2,9 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import cast
-
-from starlette.types import Scope
+from typing import Any, cast
 
 from potassium.connections.crowd import Crowd
 from potassium.connections.exchange import Exchange
@@ -55,7 +53,7 @@ class Connection(asyncio.Protocol):
         self.deadline = crowd.now + crowd.limits.head_timeout
 
     outgoing: Outgoing
-    scope: Scope
+    scope: dict[str, Any]
 
     # What the transport reports.
 

@@ -63,9 +63,9 @@ class Host:
             len(self.state.connections) >= most or len(self.state.tasks) >= most
         )
 
-    def new_scope(self, common: Scope) -> Scope:
+    def new_scope(self, common: dict[str, Any]) -> Scope:
         """Return the beginning of an ASGI scope, with what all of a connection have in common."""
-        scope = dict(common)
+        scope = common.copy()
         scope["asgi"] = {"version": self.asgi_version, "spec_version": "2.3"}
         scope["state"] = self.app_state.copy()
         return scope

@@ -1,7 +1,7 @@
 """Turns the bytes of one connection into requests, within bounds."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
@@ -16,14 +16,14 @@ __all__ = ["RequestReader"]
 # end of a request stays unparsed bytes until that request is answered.
 STEP = 1024  # bytes
 MOST_FIELDS = 256
-VERSIONS = frozenset({"1.0", "1.1"})
+OWN_FIELDS = frozenset({b"content-length", b"expect", b"upgrade", b"transfer-encoding"})
 
 
 class Sender(Client, Protocol):
     """What a reader needs of its connection."""
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> dict[str, Any]:
         """What all ASGI scopes of this connection have in common."""
 
     @property
@@ -58,6 +58,7 @@ class RequestReader:
     def __init__(self, sender: Sender, head_size: int) -> None:
         self._sender = sender
         self._head_size = head_size
+        self._surely_enough = head_size - STEP  # with what is parsed next
         self._parser = self._new_parser()
         self._exchange: Exchange | None = None  # whose body is due
         self.in_head = False
@@ -167,13 +168,15 @@ class RequestReader:
             return
         name = name.lower()
         self._fields.append((name, value))
+        if name not in OWN_FIELDS:
+            return
         if name == b"content-length":
             self._length = value
         elif name == b"expect":
             self._awaits_continue = value.lower() == b"100-continue"
         elif name == b"upgrade":
             self._protocol = value.lower()
-        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+        elif value.strip().lower() != b"chunked":
             raise MalformedRequest  # which no app would decode (RFC 9112, section 6.1)
 
     def on_headers_complete(self) -> None:
@@ -182,12 +185,13 @@ class RequestReader:
         self.in_head = False
         if parser.should_upgrade():  # see _upgrade
             return
-        if self._unbounded + STEP > self._head_size or len(self._fields) > MOST_FIELDS:
+        if self._unbounded > self._surely_enough or len(self._fields) > MOST_FIELDS:
             self._check_size()
         self._unbounded = 0
         self._body_left = int(self._length or 0)
         version = parser.get_http_version()
-        if version not in VERSIONS:
+        is_current = version == "1.1"
+        if not is_current and version != "1.0":
             raise MalformedRequest
         scope = self._sender.host.new_scope(self._sender.scope)
         scope["http_version"] = version
@@ -197,8 +201,8 @@ class RequestReader:
         self._exchange = Exchange(
             self._sender,
             scope,
-            keeps_alive=version == "1.1" and parser.should_keep_alive(),
-            awaits_continue=self._awaits_continue and version == "1.1",
+            keeps_alive=is_current and parser.should_keep_alive(),
+            awaits_continue=self._awaits_continue and is_current,
         )
         self._sender.begin(self._exchange)
 

@@ -13,6 +13,7 @@ STATUS_LINES = {
     if one.value >= LOWEST
 }
 NO_CONTENT = 204
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 WITHOUT_CONTENT = frozenset({NO_CONTENT, 304})  # whatever the head says (RFC 9112, section 6.3)
 
 
@@ -60,12 +61,11 @@ def response_head(
     asked_to_close = False
     for name, value in headers:
         lowered = name.lower()
-        if lowered == b"content-length":
-            length = _checked_length(value, length)
-            if status == NO_CONTENT:
-                continue
-        elif lowered == b"transfer-encoding":
-            continue  # how content is framed is not up to the app
+        if lowered in FRAMING:
+            if lowered == b"content-length":
+                length = _checked_length(value, length)
+            if lowered == b"transfer-encoding" or status == NO_CONTENT:
+                continue  # how content is framed is not up to the app
         elif lowered == b"connection" and b"close" in value.lower():
             closes = asked_to_close = True
         lines.append(b"%b: %b\r\n" % (lowered, value))
