@@ -76,7 +76,7 @@ def _problem(given: Input, status: int, headers: dict[bytes, bytes], body: bytes
         fault = f"the problem says {document['status']}, the answer {status}"
     elif document["request_id"].encode() != headers[b"x-request-id"]:
         fault = "the problem has another request's id"
-    elif b"Traceback" in body or b'.py", line' in body.replace(b"\\", b""):
+    elif b"Traceback" in body or b'.py\\", line' in body:
         fault = "the problem shows the inside"
     elif status == INTERNAL and not _is_too_deep(given, document["code"]):
         fault = f"500 {document['code']}"

@@ -234,11 +234,36 @@ def test_a_full_disk_keeps_nobody_from_stopping(start: Start, ends: bool) -> Non
 
 
 def test_a_store_that_is_gone_acknowledges_nothing(start: Start, tmp_path: Path) -> None:
-    """Row 28: 503 if somebody has removed the file, because what is written to it is lost."""
+    """Row 28: 503 if somebody has put another file there; readiness says so."""
     server = start(SOURCE)
-    end_of(server, submit(server, "/echo"))
+    job = end_of(server, submit(server, "/echo"))
+    file, aside = tmp_path / ".potassium" / "jobs.db", tmp_path / "aside.db"
+    file.rename(aside)
+    file.write_bytes(b"another file")
+    for _ in range(20):
+        assert error(post(server, "/echo", {})) == (503, "store_failed")
+    ready = server.get("/readyz")
+    assert (ready.status_code, ready.json()["reason"]) == (503, "store_failed")
+    assert server.log().count("was replaced") == 1
+    aside.replace(file)
+    wait_until(lambda: server.get("/readyz").status_code == 200, "a server that is ready again")
+    assert document(server, job) == job
+    assert end_of(server, submit(server, "/echo"))["status"] == "succeeded"
+
+
+def test_a_store_that_was_removed_is_written_anew(
+    start: Start, tmp_path: Path, name: str, gate: Path
+) -> None:
+    """Row 28: jobs submitted before and after somebody removed the folder run after a kill."""
+    server = start(SOURCE)
+    jobs = [submit(server, "/hold", call(f"{name} {number}", gate)) for number in range(3)]
+    reaches(server, jobs[0], "running")
     shutil.rmtree(tmp_path / ".potassium")
-    assert error(post(server, "/echo", {})) == (503, "store_failed")
+    jobs.append(submit(server, "/echo", {"a": 1}))
+    kill(server)
+    gate.touch()
+    server = start(SOURCE)
+    assert [end_of(server, job)["status"] for job in jobs] == ["succeeded"] * 4
 
 
 def test_a_file_that_is_no_store_stops_the_start(start: Start, tmp_path: Path) -> None:

@@ -282,6 +282,29 @@ async def test_a_stream_that_nobody_wants_waits_no_longer(
         store.go.set()
 
 
+async def test_progress_events_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that reports for days shows its latest progress, but stores no more events of it."""
+    monkeypatch.setattr("potassium.jobs.attempt.PROGRESS_PAUSE", 0.0)
+    monkeypatch.setattr("potassium.jobs.attempt.MOST_PROGRESS", 500)
+    run = await bench.claim()
+    for number in range(20):
+        run.progress(number / 20, None)
+        await settle()
+    assert 2 < len(await bench.told()) < 8
+    job = await bench.store.get("job")
+    assert job is not None
+    assert job.progress == 19 / 20
+
+
+async def test_a_long_message_is_cut(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stored with the job, and again with each event."""
+    monkeypatch.setattr("potassium.jobs.attempt.LONGEST_MESSAGE", 5)
+    run = await bench.claim()
+    run.progress(0.5, "1234567")
+    await settle()
+    assert await bench.told() == [(2, "progress", {"progress": 0.5, "message": "12345"})]
+
+
 async def test_a_cancelled_run_is_asked_to_end(bench: Bench) -> None:
     """Before there is anything to call off, the request is only recorded."""
     run = await bench.claim()

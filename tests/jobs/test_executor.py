@@ -601,10 +601,10 @@ async def test_a_server_that_has_failed_does_not_use_its_jobs_up() -> None:
 
 @pytest.mark.parametrize("result", ["x" * 100, iter(["x" * 60] * 2)], ids=["value", "stream"])
 async def test_a_result_that_no_store_can_keep_is_a_failure(
-    app: Potassium, monkeypatch: pytest.MonkeyPatch, result: Any
+    result: Any,
 ) -> None:
     """The job fails at once: storing it again and again would hold up all other jobs for ever."""
-    monkeypatch.setattr(executor, "LONGEST_OUTPUT", 100)
+    app = Potassium("test", jobs=Jobs(path=None, max_output=100))
 
     @app.background
     def handler(cache: dict[str, Any], json_in: Any) -> Any:
@@ -614,6 +614,32 @@ async def test_a_result_that_no_store_can_keep_is_a_failure(
         document = await ended(http, await submit(http, "/", {}))
     assert (document["status"], document["attempts"]) == ("failed", 1)
     assert document["error"]["code"] == "unserializable_output"
+
+
+async def test_a_stream_without_an_end_fails_where_it_is_too_long() -> None:
+    """It is ended as soon as it is longer than allowed; then other jobs run."""
+    app = Potassium("test", jobs=Jobs(path=None, max_output=10_000))
+    steps = []
+
+    @app.background("/endless")
+    def endless(cache: dict[str, Any], json_in: Any) -> Iterator[str]:
+        while True:
+            steps.append(1)
+            yield "x"
+
+    @app.background("/short")
+    def short(cache: dict[str, Any], json_in: Any) -> int:
+        return 1
+
+    async with client(app) as http:
+        document = await ended(http, await submit(http, "/endless", {}))
+        assert (await ended(http, await submit(http, "/short", {})))["output"] == 1
+        made = len(steps)
+        await ended(http, await submit(http, "/short", {}))
+        assert len(steps) == made
+    assert (document["status"], document["attempts"]) == ("failed", 1)
+    assert document["error"]["code"] == "unserializable_output"
+    assert "10000 bytes" in document["error"]["detail"]
 
 
 async def fill(bench: Bench, http: httpx.AsyncClient) -> list[asyncio.Task[httpx.Response]]:

@@ -575,3 +575,20 @@ async def test_pages_start_an_app_that_nobody_has_started() -> None:
     assert lazy is not None
     lazy.cancel()
     await asyncio.wait([lazy])
+
+
+async def test_a_full_store_is_503_with_a_time_to_come_back() -> None:
+    """Direct calls and jobs that are stored already go on."""
+    bench = Bench(max_queued=1)
+    async with bench.client() as http:
+        running = await submit(http, "/held", 1)
+        await bench.has_begun()
+        await submit(http, "/held", 2)
+        for path, prefer in (("/held", ""), ("/direct", "respond-async")):
+            answer = await http.post(path, json=3, headers={"Prefer": prefer})
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_full")
+            assert int(answer.headers["Retry-After"]) > 0
+        bench.gate.release()
+        assert (await ended(http, running))["status"] == "succeeded"
+        await bench.has_begun()
+        await submit(http, "/held", 3)

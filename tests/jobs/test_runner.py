@@ -177,7 +177,8 @@ async def test_a_success_is_stored_with_its_output(bench: Bench) -> None:
         await bench.run(Done(b'{"loss":0.1}'))
         job = await bench.comes_to("a", Status.SUCCEEDED)
         assert await change.wait(0)
-    assert (job.output, job.error, job.finished_at) == (b'{"loss":0.1}', None, NOW)
+    assert (job.error, job.finished_at) == (None, NOW)
+    assert await bench.store.output(job.id) == b'{"loss":0.1}'
     assert await bench.told("a") == [(2, "running", 1), (3, "succeeded", 1)]
     await settle()
     assert list(bench.runner.running) == []
@@ -337,14 +338,14 @@ async def test_a_store_that_cannot_be_read_stops_the_start(bench: Bench) -> None
 async def test_claims_go_on_where_the_store_has_failed(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The store is asked again, and the log says what was wrong."""
+    """The store is asked again, and the log says what was wrong, but not each time."""
     bench.store.failures["claim"] = 2
     await bench.submit("a")
     await bench.runner.start()
     assert (await bench.work.next()).job.id == "a"
     assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
         (logging.ERROR, "background jobs cannot be claimed: The disk is full.")
-    ] * 2
+    ]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +393,8 @@ async def test_a_drain_does_not_wait_for_a_store_that_fails(
     bench.runner = bench.new_runner()
     await bench.runner.start()
     await bench.run(Done(b"2"))
-    assert (await bench.comes_to("a", Status.SUCCEEDED)).output == b"2"
+    await bench.comes_to("a", Status.SUCCEEDED)
+    assert await bench.store.output("a") == b"2"
 
 
 async def test_a_drain_ends_what_insists(bench: Bench) -> None:
@@ -431,7 +433,7 @@ async def test_what_comes_of_a_lost_claim_changes_nothing(bench: Bench) -> None:
     (other,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
     bench.work.end(run, Done(b"1"))
     await settle()
-    assert await bench.job("a") == other
+    assert await bench.job("a") == other.light
     assert bench.webhooks.woken == 0
     assert list(bench.runner.running) == []
 

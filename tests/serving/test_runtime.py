@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,9 +18,10 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 
 import potassium.serving.disconnects
-from potassium import Limits, Potassium, UsageError
+from potassium import Jobs, Limits, Potassium, UsageError
 from potassium.engine import State
 from potassium.errors import WorkerFailed
+from potassium.testing import client
 
 
 class Counting:
@@ -219,6 +221,29 @@ async def test_a_readiness_probe_starts_an_app_that_nobody_started() -> None:
         assert (await http.get("/readyz")).json() == {"ready": True}
         assert (await http.get("/healthz")).json() == {"state": "ready"}
     await end_lazy(counting)
+
+
+async def test_a_server_that_cannot_store_jobs_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is named, the process stays alive, and direct calls are served."""
+    app = Potassium("test", jobs=Jobs(path=str(tmp_path / "jobs.db")))
+    app.handler("/direct")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        (tmp_path / "jobs.db").rename(tmp_path / "aside.db")
+        (tmp_path / "jobs.db").write_bytes(b"another")
+        answer = await http.post("/direct", json={}, headers={"Prefer": "respond-async"})
+        assert answer.json()["code"] == "store_failed"
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "store_failed")
+        assert (await http.get("/healthz")).status_code == 200
+        assert (await http.post("/direct", json={})).status_code == 200
+        (tmp_path / "aside.db").replace(tmp_path / "jobs.db")
+        for _ in range(500):
+            if (await http.get("/readyz")).status_code == 200:
+                break
+            await asyncio.sleep(0.01)
+        assert (await http.get("/readyz")).json() == {"ready": True}
 
 
 async def test_warmup_waits_for_init() -> None:

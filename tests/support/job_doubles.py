@@ -7,6 +7,7 @@ from potassium.jobs.model import StoredJob
 from potassium.jobs.terms import Terms
 from potassium.webhooks.model import Delivery, DeliveryStore
 from potassium.webhooks.service import WebhookService
+from potassium.webhooks.steady_clock import SteadyClock
 
 __all__ = ["FakeTerms", "FakeWebhooks"]
 
@@ -17,7 +18,7 @@ class FakeTerms(Terms):
     def __init__(
         self, backoff: float, deliveries: Callable[[StoredJob], Sequence[Delivery]]
     ) -> None:
-        super().__init__({}, Jobs(path=None))
+        super().__init__({}, Jobs(path=None), SteadyClock())
         self._backoff = backoff
         self._deliveries = deliveries
 

@@ -65,13 +65,15 @@ class ServiceBench:
             assert webhook_url is not None
             return webhook_url
 
-        options = {
+        options: dict[str, Any] = {
             "idempotency_key": None,
             "webhook_url": None if webhook_url is None else check,
             "priority": Priority.NORMAL,
         }
         request = given.pop("request", None) or new_request(body)
-        return await self.service.submit(self.handlers["/train"], request, **{**options, **given})
+        return await self.service.intake.submit(
+            self.handlers["/train"], request, **{**options, **given}
+        )
 
     async def begun(self) -> Attempt:
         """Wait until the next job runs."""

@@ -29,7 +29,7 @@ class FaultyStore(MemoryStore):
 
     def __getattribute__(self, name: str) -> Any:
         attribute = super().__getattribute__(name)
-        if name == "faults" or name.startswith("_") or not callable(attribute):
+        if name in ("faults", "clock") or name.startswith("_") or not callable(attribute):
             return attribute
 
         async def call(*arguments: Any, **options: Any) -> Any:
@@ -63,8 +63,9 @@ class RunnerBench:
         self.runs: list[Attempt] = []
         self._do = run
         terms = FakeTerms(0.0, self._deliveries)
-        settlement = Settlement(self.store, terms, FakeWebhooks(), self.watch)
-        self.runner = Runner(self.store, self, settlement, self.watch)
+        clock = self.store.clock
+        settlement = Settlement(self.store, terms, FakeWebhooks(), self.watch, clock=clock)
+        self.runner = Runner(self.store, self, settlement, self.watch, clock=clock)
 
     async def run(self, attempt: Attempt) -> Outcome:
         self.runs.append(attempt)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from potassium.errors import StoreFailed
 from potassium.webhooks.model import Delivery, DeliveryAttempt, Full
+from potassium.webhooks.steady_clock import SteadyClock
 
 __all__ = ["FakeStore", "delivery_to"]
 
@@ -26,6 +27,7 @@ class FakeStore:
         self.attempts: list[DeliveryAttempt] = []
         self.failures = 0
         self.calls = 0
+        self.clock = SteadyClock()
 
     async def add(self, delivery: Delivery) -> None:
         self._fail()

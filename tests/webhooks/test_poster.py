@@ -33,6 +33,7 @@ async def posted(delivery: Delivery, **options: object) -> DeliveryAttempt:
     post = Poster(
         Webhooks(**options),  # type: ignore[arg-type]
         clock=lambda: NOW,
+        wall=lambda: NOW,
         random=lambda: 0.5,
     )
     try:

@@ -1,4 +1,4 @@
-"""Where background jobs are stored, for how long, and how often they are attempted."""
+"""Where background jobs are stored, for how long and how many, and how often they are attempted."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,8 @@ from potassium.config.checks import check_count, check_seconds
 from potassium.errors import UsageError
 
 __all__ = ["Jobs"]
+
+LARGEST_OUTPUT = 500_000_000  # bytes; SQLite takes less than twice as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,12 @@ class Jobs:
         attempts: maximum number of attempts at a job that fails, including the first.
             ``@app.background(attempts=...)`` and ``@app.handler(attempts=...)`` override it.
         backoff: seconds from the first failure to the next attempt; doubled for each further one.
+        max_queued: maximum number of jobs that wait; more are refused with 503 ``store_full``.
+        max_bytes: maximum bytes that jobs take in the store; more are refused with 503
+            ``store_full``. An input counts until its job has succeeded, a result until its job is
+            deleted. No job begins while results have brought the store to twice as much.
+        max_output: maximum bytes of the output of one job, and of its events; a job that has more
+            output fails.
         max_watchers: maximum number of clients that wait for jobs or follow their events at a
             time. More are answered at once, or refused with 503 ``too_many_watchers``.
 
@@ -34,6 +42,9 @@ class Jobs:
     expire_after: float | None = None
     attempts: int = 1
     backoff: float = 1.0
+    max_queued: int = 100_000
+    max_bytes: int = 1024 * 1024 * 1024
+    max_output: int = 64 * 1024 * 1024
     max_watchers: int = 1000
 
     def __post_init__(self) -> None:
@@ -45,4 +56,7 @@ class Jobs:
             check_seconds("expire_after", self.expire_after)
         check_count("attempts", self.attempts)
         check_seconds("backoff", self.backoff)
-        check_count("max_watchers", self.max_watchers)
+        for name in ("max_queued", "max_bytes", "max_output", "max_watchers"):
+            check_count(name, getattr(self, name))
+        if self.max_output > LARGEST_OUTPUT:
+            raise UsageError(f"max_output={self.max_output} must be {LARGEST_OUTPUT} at most.")

@@ -16,8 +16,8 @@ PotassiumError
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
-    └── QueueFull, Overloaded, Starting, Draining, WorkerFailed, StoreFailed, OutOfMemory,
-        TooManyConnections, TooManyWatchers
+    └── QueueFull, Overloaded, Starting, Draining, WorkerFailed, StoreFailed (StoreFull),
+        OutOfMemory, TooManyConnections, TooManyWatchers
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -55,6 +55,7 @@ from potassium.errors.unavailable import (
     QueueFull,
     Starting,
     StoreFailed,
+    StoreFull,
     TooManyConnections,
     TooManyWatchers,
     Unavailable,
@@ -83,6 +84,7 @@ __all__ = [
     "QueueFull",
     "Starting",
     "StoreFailed",
+    "StoreFull",
     "StreamBroken",
     "TooManyConnections",
     "TooManyWatchers",

@@ -11,6 +11,7 @@ __all__ = [
     "QueueFull",
     "Starting",
     "StoreFailed",
+    "StoreFull",
     "TooManyConnections",
     "TooManyWatchers",
     "Unavailable",
@@ -72,6 +73,12 @@ class StoreFailed(Unavailable):
     """Background jobs cannot be stored or read now, for example because the disk is full."""
 
     code = "store_failed"
+
+
+class StoreFull(StoreFailed):
+    """As many background jobs are stored, or as many of their bytes, as ``Jobs`` allows."""
+
+    code = "store_full"
 
 
 class TooManyConnections(Unavailable):

@@ -10,12 +10,15 @@ import orjson
 
 from potassium.errors import StoreFailed
 from potassium.jobs.model import Event, StoredJob
+from potassium.jobs.room import EVENT_OVERHEAD
 from potassium.jobs.store import JobStore
 from potassium.jobs.watch import Watch
 
 __all__ = ["Attempt", "status_event"]
 
 PROGRESS_PAUSE = 0.05  # seconds between two progress events, so that a job does not store millions
+MOST_PROGRESS = 16 * 1024 * 1024  # bytes of progress events; later ones only change the job
+LONGEST_MESSAGE = 10_000  # characters of a message that are stored
 
 # A stream that is further ahead of the store waits for it, also while the store fails.
 MOST_UNSAVED = 1000  # events
@@ -58,6 +61,7 @@ class Attempt:
         self._progress: float | None = None
         self._message: str | None = None
         self._has_progress = False
+        self._progress_bytes = 0
         self._latest: tuple[float | None, str | None] = (None, None)
         self._paced_until = 0.0
         self._is_noted = False  # the loop is about to look at _latest
@@ -79,7 +83,7 @@ class Attempt:
         before = self._latest
         self._latest = (
             before[0] if share is None else share,
-            before[1] if message is None else message,
+            before[1] if message is None else message[:LONGEST_MESSAGE],
         )
         if not self._is_noted:  # one wake-up for all that is reported until the loop comes to it
             self._is_noted = True
@@ -171,8 +175,10 @@ class Attempt:
     def _take_progress(self) -> None:
         if self._has_progress:
             self._has_progress = False
-            told = {"progress": self._progress, "message": self._message}
-            self._append("progress", orjson.dumps(told))
+            told = orjson.dumps({"progress": self._progress, "message": self._message})
+            self._progress_bytes += len(told) + EVENT_OVERHEAD
+            if self._progress_bytes <= MOST_PROGRESS:
+                self._append("progress", told)
 
     def _save_soon(self) -> None:
         if self._saving is None and not self.is_over:

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from potassium.http import sse
 from potassium.jobs.model import Event, Status
 from potassium.jobs.service import JobService
+from potassium.jobs.store import EVENTS_BYTES
 from potassium.jobs.watch import Change
 
 __all__ = ["following"]
@@ -60,7 +61,7 @@ async def _stream(
         if events:
             last = events[-1].id
             yield b"".join(map(_event, events))
-            if len(events) == AT_ONCE:
+            if _may_have_more(events):
                 continue
         if is_at_rest or (events and _is_end(events[-1])):
             return
@@ -77,6 +78,10 @@ async def _next(service: JobService, job_id: str, last: int) -> Sequence[Event]:
     return await service.watch.read(
         job_id, last, lambda: service.store.events(job_id, after=last, limit=AT_ONCE)
     )
+
+
+def _may_have_more(page: Sequence[Event]) -> bool:
+    return len(page) == AT_ONCE or sum(len(event.data) for event in page) >= EVENTS_BYTES
 
 
 def _is_end(event: Event) -> bool:

@@ -29,12 +29,11 @@ from potassium.http.reply import OwnReply, Reply
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
+from potassium.jobs.room import EVENT_OVERHEAD
 
 __all__ = ["Executor"]
 
 INTERNAL = HTTPStatus.INTERNAL_SERVER_ERROR
-
-LONGEST_OUTPUT = 500_000_000  # bytes; SQLite would reject 1e9 bytes at every attempt
 
 # Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take this
 # long together.
@@ -62,6 +61,7 @@ class Executor:
     Args:
         handlers: the handlers of the jobs, by path.
         intake: binds jobs to the handlers' arguments.
+        max_output: maximum bytes of the output of a job.
         debug: whether error documents show tracebacks.
 
     Attributes:
@@ -70,12 +70,19 @@ class Executor:
     """
 
     def __init__(
-        self, engine: Engine, handlers: Mapping[str, Handler], intake: Intake, *, debug: bool
+        self,
+        engine: Engine,
+        handlers: Mapping[str, Handler],
+        intake: Intake,
+        *,
+        max_output: int,
+        debug: bool,
     ) -> None:
         self.lanes: Sequence[Lane] = _lanes(handlers.values())
         self._engine = engine
         self._handlers = handlers
         self._intake = intake
+        self._max_output = max_output
         self._debug = debug
 
     async def run(self, attempt: Attempt) -> Outcome:
@@ -115,9 +122,14 @@ class Executor:
             message.form.check_complete()
         else:
             done = _done(outcome)
-        if len(done.output) > LONGEST_OUTPUT:
-            raise UnserializableOutput(f"The result is longer than {LONGEST_OUTPUT} bytes.")
+        self._check_size(len(done.output))
         return done
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_output:
+            raise UnserializableOutput(
+                f"The result of a background job may have {self._max_output} bytes at most."
+            )
 
     async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
         bind = handler.bind
@@ -155,10 +167,13 @@ class Executor:
     async def _collect(self, stream: Stream[Job], attempt: Attempt) -> bytes:
         """Return a JSON list of all chunks; report each one as it arrives."""
         chunks: list[bytes] = []
+        size = 0
         stream.on_called_off = attempt.interrupt
         try:
             while (some := await stream.take()) is not None:
                 for chunk in some:
+                    size += len(chunk) + EVENT_OVERHEAD
+                    self._check_size(size)  # before all of it is there: it may have no end
                     chunks.append(chunk)
                     await attempt.chunk(chunk)
         finally:

@@ -1,34 +1,33 @@
 """A job store in memory, which ends with the process."""
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from potassium.config import Webhooks
-from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued, same_or_refused
-from potassium.jobs.order import JobOrder, rank
-from potassium.webhooks.memory_store import MemoryDeliveries
+from potassium.config import Jobs, Webhooks
+from potassium.jobs.memory_queries import MemoryQueries
+from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued
+from potassium.jobs.order import rank
+from potassium.jobs.room import OVERHEAD, Room, event_bytes, input_bytes, job_bytes
 from potassium.webhooks.model import Delivery
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(MemoryDeliveries):
+class MemoryStore(MemoryQueries):
     """A ``JobStore`` in the memory of one process, for development and tests.
 
     Args:
+        options: say how much the store may hold.
         webhooks: bounds the deliveries.
 
     """
 
-    def __init__(self, *, webhooks: Webhooks | None = None) -> None:
+    is_failing = False
+
+    def __init__(self, options: Jobs | None = None, *, webhooks: Webhooks | None = None) -> None:
         super().__init__(webhooks)
-        self._jobs: dict[str, StoredJob] = {}  # in order of submission
-        self._keys: dict[tuple[str, str, str], str] = {}
-        self._events: defaultdict[str, list[Event]] = defaultdict(list)
-        self._lines: defaultdict[str, JobOrder] = defaultdict(JobOrder)
-        self._counts: Counter[tuple[Status, str]] = Counter()
+        self._room = Room(options or Jobs())
         self._submitted = 0
 
     async def open(self) -> None:
@@ -39,91 +38,42 @@ class MemoryStore(MemoryDeliveries):
 
     async def submit(self, job: NewJob) -> StoredJob:
         """Queue a new job and return it, or return the job that has its idempotency key already."""
+        known = await self.known(job)
+        if known is not None:
+            return known
+        self._room.check(input_bytes(job) + OVERHEAD)
         if job.idempotency_key is not None:
-            key = (job.owner, job.handler, job.idempotency_key)
-            if (known := self._keys.get(key)) is not None:
-                return same_or_refused(self._jobs[known], job)
-            self._keys[key] = job.id
+            self._keys[job.owner, job.handler, job.idempotency_key] = job.id
         self._submitted += 1
         stored = queued(job, self._submitted)
         self._set(stored)
         return stored
 
-    async def known(self, job: NewJob) -> StoredJob | None:
-        """Return the job that has the idempotency key of ``job`` already, or None."""
-        known = self._keys.get((job.owner, job.handler, job.idempotency_key or ""))
-        return None if known is None else same_or_refused(self._jobs[known], job)
-
-    async def get(self, job_id: str) -> StoredJob | None:
-        """Return a job, or None if it does not exist."""
-        return self._jobs.get(job_id)
-
-    async def find(
-        self,
-        *,
-        status: Status | None = None,
-        owner: str | None = None,
-        limit: int,
-        after: str | None = None,
-    ) -> Sequence[StoredJob]:
-        """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it."""
-        before = self._submitted + 1
-        if after is not None:
-            known = self._jobs.get(after)
-            before = 0 if known is None or owner not in (None, known.owner) else known.seq
-        fitting = (
-            replace(job, body=b"", output=None)
-            for job in reversed(self._jobs.values())
-            if job.seq < before and status in (None, job.status) and owner in (None, job.owner)
-        )
-        return list(islice(fitting, limit))
-
-    async def position(self, job: StoredJob) -> int:
-        """Return the position of a queued job among those of its handler, from 1."""
-        return self._lines[job.handler].before(job) + 1
-
-    async def count(self, status: Status, handler: str | None = None) -> int:
-        """Return how many jobs have a status, of all handlers or of one."""
-        if handler is not None:
-            return self._counts[status, handler]
-        return sum(jobs for (one, _), jobs in self._counts.items() if one is status)
-
-    async def waiting(self) -> Collection[str]:
-        """Return the handlers that have queued jobs."""
-        return [
-            handler
-            for (status, handler), jobs in self._counts.items()
-            if status is Status.QUEUED and jobs
-        ]
-
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
     ) -> Sequence[StoredJob]:
         """Claim up to ``limit`` queued jobs of ``handlers``: the next ones that are due."""
+        if not self._room.may_begin():
+            return ()
         first = [
             job
             for handler in set(handlers)
-            for job in islice((job for job in self._queued(handler) if _is_due(job, now)), limit)
+            for job in islice((job for job in self._queued(handler) if job.is_due(now)), limit)
         ]
-        return [self._set(job.claimed(now)) for job in sorted(first, key=_order)[:limit]]
+        first.sort(key=_order)
+        return [self._set(job.claimed(now)) for job in first[:limit]]
 
     async def claim_suspect(self, *, handlers: Collection[str], now: float) -> StoredJob | None:
         """Claim the next queued suspect of ``handlers``, or return None if there is none."""
         queued = (job for handler in handlers for job in self._queued(handler))
         job = min((job for job in queued if job.is_suspect), key=_order, default=None)
-        return None if job is None else self._set(job.claimed(now))
-
-    async def next_job(self, handlers: Collection[str]) -> float | None:
-        """Return when the next queued job of ``handlers`` is due, or None if there is none."""
-        queued = (job for handler in handlers for job in self._queued(handler))
-        return min((job.due_at for job in queued if not job.is_suspect), default=None)
+        if job is None:
+            return None
+        self._room.check_begin()
+        return self._set(job.claimed(now))
 
     async def keep(self, job_ids: Collection[str]) -> Collection[str]:  # noqa: ARG002 - none is lost
         """Return nothing: within one process no claim is lost."""
-        return ()
-
-    async def left_behind(self) -> Sequence[StoredJob]:
-        """Return nothing: a process that dies takes all its jobs with it."""
         return ()
 
     async def end(  # noqa: PLR0913 - as in the interface
@@ -141,6 +91,8 @@ class MemoryStore(MemoryDeliveries):
         current = self._same(job, Status.QUEUED, Status.RUNNING)
         if current is None:
             return False
+        if status is not Status.FAILED:
+            current = replace(current, body=b"", headers=())
         self._set(
             replace(
                 current,
@@ -154,7 +106,7 @@ class MemoryStore(MemoryDeliveries):
                 message=current.message if job.message is None else job.message,
             )
         )
-        self._events[job.id] += events
+        self._add_events(job.id, events)
         for delivery in deliveries:
             self._add(delivery)
         return True
@@ -184,7 +136,7 @@ class MemoryStore(MemoryDeliveries):
                 is_suspect=job.is_suspect,
             )
         )
-        self._events[job.id] += events
+        self._add_events(job.id, events)
         return True
 
     async def retry(
@@ -194,6 +146,7 @@ class MemoryStore(MemoryDeliveries):
 
         The job no longer expires, as it began in time.
         """
+        self._room.check(0)
         current = self._same(job, Status.FAILED)
         if current is None:
             return False
@@ -207,7 +160,7 @@ class MemoryStore(MemoryDeliveries):
                 expires_at=None,
             )
         )
-        self._events[job.id] += events
+        self._add_events(job.id, events)
         return True
 
     async def note(
@@ -229,27 +182,7 @@ class MemoryStore(MemoryDeliveries):
                 message=current.message if message is None else message,
             )
         )
-        self._events[job.id] += events
-
-    async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Return up to ``limit`` events of a job, starting after the event ``after``."""
-        later = (event for event in self._events.get(job_id, ()) if event.id > after)
-        return list(islice(later, limit))
-
-    async def last_event(self, job_id: str) -> int:
-        """Return the id of a job's last event, or 0 if it has none."""
-        events = self._events.get(job_id)
-        return events[-1].id if events else 0
-
-    async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
-        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
-        expired = [
-            replace(job, body=b"")
-            for handler in self._lines
-            for job in self._queued(handler)
-            if job.expires_at is not None and job.expires_at <= now
-        ]
-        return sorted(expired, key=lambda job: (job.expires_at, job.seq))[:limit]
+        self._add_events(job.id, events)
 
     async def delete_ended(self, *, before: float, limit: int) -> int:
         """Delete up to ``limit`` jobs that ended before ``before``; return how many."""
@@ -265,8 +198,8 @@ class MemoryStore(MemoryDeliveries):
             self._delete(job)
         return len(ended[:limit])
 
-    def _queued(self, handler: str) -> Iterator[StoredJob]:
-        return (self._jobs[job_id] for job_id in self._lines[handler])
+    async def upkeep(self) -> None:
+        """Do nothing: memory needs none."""
 
     def _same(self, job: StoredJob, *statuses: Status) -> StoredJob | None:
         """Return the stored job if it has one of ``statuses`` and still matches ``job``."""
@@ -282,29 +215,33 @@ class MemoryStore(MemoryDeliveries):
         if former is not None:
             self._leave(former)
         self._jobs[job.id] = job
-        self._counts[job.status, job.handler] += 1
+        self._count(job, 1)
         if job.status is Status.QUEUED:
             self._lines[job.handler].enter(job)
         return job
 
     def _leave(self, job: StoredJob) -> None:
-        self._counts[job.status, job.handler] -= 1
+        self._count(job, -1)
         if job.status is Status.QUEUED:
             self._lines[job.handler].leave(job)
+
+    def _count(self, job: StoredJob, change: int) -> None:
+        self._counts[job.status, job.handler] += change
+        self._room.bytes += change * job_bytes(job)
+        self._room.queued += change * (job.status is Status.QUEUED)
+
+    def _add_events(self, job_id: str, events: Iterable[Event]) -> None:
+        added = list(events)
+        self._events[job_id] += added
+        self._room.bytes += event_bytes(added)
 
     def _delete(self, job: StoredJob) -> None:
         self._leave(job)
         del self._jobs[job.id]
-        self._events.pop(job.id, None)
+        self._room.bytes -= event_bytes(self._events.pop(job.id, ()))
         self._forget_deliveries(job.id)
         if job.idempotency_key is not None:
             del self._keys[job.owner, job.handler, job.idempotency_key]
-
-
-def _is_due(job: StoredJob, now: float) -> bool:
-    if job.is_suspect:
-        return False
-    return job.due_at <= now and (job.expires_at is None or job.expires_at > now)
 
 
 def _order(job: StoredJob) -> tuple[int, int]:

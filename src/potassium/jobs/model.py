@@ -128,6 +128,17 @@ class StoredJob(NewJob):
     output: bytes | None = None
     error: bytes | None = None
 
+    @property
+    def light(self) -> "StoredJob":
+        """The job without its input and output, which may be large."""
+        return replace(self, body=b"", headers=(), output=None)
+
+    def is_due(self, now: float) -> bool:
+        """Return whether a queued job may be claimed at ``now`` like any other."""
+        if self.is_suspect:
+            return False
+        return self.due_at <= now and (self.expires_at is None or self.expires_at > now)
+
     def claimed(self, now: float) -> "StoredJob":
         """Return the job as claimed at ``now``: running, with one more attempt and no progress."""
         return replace(

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from potassium.errors import ClientLeft, InvalidInput, TooManyWatchers
 from potassium.http.codec import encode
@@ -15,7 +16,8 @@ from potassium.http.owner import owner_of
 from potassium.http.preferences import wait_of
 from potassium.jobs.document import document, rfc3339
 from potassium.jobs.event_stream import following
-from potassium.jobs.model import Status
+from potassium.jobs.model import Status, StoredJob
+from potassium.jobs.outputs import Output
 from potassium.jobs.service import LONGEST_WAIT, JobService
 
 __all__ = ["JobRoutes"]
@@ -25,6 +27,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 PAGE = 50  # jobs
 LARGEST_PAGE = 500
 LAST_EVENT = 2**63 - 1  # that a store can hold
+PIECE = 256 * 1024  # bytes of an output sent at a time
 
 
 class JobRoutes:
@@ -78,7 +81,8 @@ class JobRoutes:
         )
         shown = jobs[:limit]
         more = shown[-1].id if len(jobs) > limit else None
-        return _json({"jobs": [document(job, with_output=False) for job in shown], "next": more})
+        clock = service.store.clock
+        return _json({"jobs": [document(job, clock) for job in shown], "next": more})
 
     def _owned(self, endpoint: Endpoint) -> Endpoint:
         """Return an endpoint that answers only about jobs of the request's owner, if it has one."""
@@ -100,7 +104,7 @@ class JobRoutes:
         service = await self._service()
         wait, job_id = wait_of(request.scope), request.path_params["id"]
         if wait is None:
-            return _json(await service.document(await service.get(job_id)))
+            return await _shown(service, await service.get(job_id))
         try:
             await request.body()
         except ClientDisconnect:
@@ -109,11 +113,8 @@ class JobRoutes:
         try:
             job = await while_connected(request.receive, service.wait(job_id, wait))
         except TooManyWatchers:  # the wait is a preference, not a condition
-            return _json(await service.document(await service.get(job_id)))
-        return _json(
-            await service.document(job),
-            headers={"Preference-Applied": f"wait={wait:g}"},
-        )
+            return await _shown(service, await service.get(job_id))
+        return await _shown(service, job, {"Preference-Applied": f"wait={wait:g}"})
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a job: at once if it is queued, or as soon as its handler notices if it runs."""
@@ -147,6 +148,7 @@ class JobRoutes:
     async def deliveries(self, request: Request) -> Response:
         """Show every attempt to deliver a webhook about a job."""
         service = await self._service()
+        clock = service.store.clock
         attempts = await service.deliveries(request.path_params["id"])
         by_delivery = sorted(attempts, key=lambda attempt: attempt.delivery_id)
         shown = [
@@ -156,11 +158,11 @@ class JobRoutes:
                 "attempts": [
                     {
                         "number": one.number,
-                        "at": rfc3339(one.at),
+                        "at": rfc3339(one.at, clock),
                         "duration": round(one.duration, 3),
                         "status": one.status,
                         "error": one.error,
-                        "next_at": rfc3339(one.next_at),
+                        "next_at": rfc3339(one.next_at, clock),
                     }
                     for one in some
                 ],
@@ -177,6 +179,46 @@ def _last_event_id(request: Request) -> int:
     if not is_number or int(given) > LAST_EVENT:
         raise InvalidInput("Last-Event-ID must be the number of an event.")
     return int(given)
+
+
+class _WithOutput(Response):
+    """A job document that ends with the output, which is sent piece by piece and never copied."""
+
+    media_type = "application/json"
+
+    def __init__(self, document: bytes, output: Output, headers: dict[str, str] | None) -> None:
+        super().__init__(document.removesuffix(b"}") + b',"output":', headers=headers)
+        self._output = output  # held until it is sent
+        self.headers["Content-Length"] = str(len(self.body) + len(output.data) + 1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        del scope, receive
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        for piece in self._pieces():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _pieces(self) -> Iterator[bytes]:
+        head, output = bytes(self.body), self._output.data
+        if len(output) <= PIECE:
+            yield b"%b%b}" % (head, output)
+            return
+        yield head
+        for first in range(0, len(output), PIECE):
+            yield output[first : first + PIECE]
+        yield b"}"
+
+
+async def _shown(
+    service: JobService, job: StoredJob, headers: dict[str, str] | None = None
+) -> Response:
+    shown = await service.document(job)
+    output = await service.outputs.of(job)
+    if output is None:
+        return _json(shown, headers=headers)
+    return _WithOutput(encode(shown), output, headers)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -20,6 +20,8 @@ __all__ = ["Runner"]
 MOST_NAMED = 10  # jobs in a log line
 
 PAUSE = 0.01  # seconds; prevents a busy loop while a due job that has expired awaits the sweeper
+MOST_HELD = 32 * 1024 * 1024  # bytes of input that claimed jobs hold in memory, unless one has more
+LONGEST_PAUSE = 60.0  # seconds; timers of the loop stand still while the machine is suspended
 
 logger = logging.getLogger("potassium.jobs")
 
@@ -42,7 +44,7 @@ class Runner:
         settlement: Settlement,
         watch: Watch,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._work = work
@@ -55,6 +57,7 @@ class Runner:
         self._claimed: Counter[Lane] = Counter()
         self._moved_at: dict[Lane, float] = {}  # when a job last began or ended, monotonic
         self._may_have_suspects = True  # the store has not been asked since there may be one
+        self._held = 0  # bytes of input
         self._again = asyncio.Event()
         self.is_draining = False
         self._loop: asyncio.Task[None] | None = None
@@ -120,19 +123,25 @@ class Runner:
         return list(self._attempts)
 
     async def _claim_on(self) -> None:
+        has_failed = False
         while not self.is_draining:
             self._again.clear()
             try:
                 next_due = await self._claim_all()
+                has_failed = False
             except StoreFailed as error:
-                logger.error("background jobs cannot be claimed: %s", error.detail)  # noqa: TRY400
+                if not has_failed:  # the store may fail for hours
+                    logger.error("background jobs cannot be claimed: %s", error.detail)  # noqa: TRY400
+                has_failed = True
                 next_due = self._clock() + RETRY_STORE
             except Exception:  # whatever it is, there are other jobs to run
                 logger.exception("background jobs cannot be claimed")
                 next_due = self._clock() + RETRY_STORE
             try:
                 async with asyncio.timeout(
-                    None if next_due is None else max(PAUSE, next_due - self._clock())
+                    None
+                    if next_due is None
+                    else min(max(PAUSE, next_due - self._clock()), LONGEST_PAUSE)
                 ):
                     await self._again.wait()
             except TimeoutError:
@@ -174,6 +183,8 @@ class Runner:
         return None
 
     def _room(self, lane: Lane) -> int:
+        if self._held > MOST_HELD and self._claimed[lane]:
+            return 0
         quiet = time.monotonic() - self._moved_at.get(lane, 0.0)
         return lane.room(self._waiting[lane], self._claimed[lane], quiet)
 
@@ -181,6 +192,7 @@ class Runner:
         task = asyncio.create_task(self._run(job, lane), name=f"potassium-job-{job.id}")
         self._waiting[lane] += 1
         self._claimed[lane] += 1
+        self._held += len(job.body)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -205,6 +217,7 @@ class Runner:
                 runs = False
                 begin()
                 self._claimed[lane] -= 1
+                self._held -= len(job.body)
                 self._moved(lane)
 
         try:

@@ -1,31 +1,27 @@
-"""The service of background jobs: submit, get, wait, cancel and retry."""
+"""The service of background jobs: get, wait, cancel and retry."""
 
 import asyncio
-import hashlib
 import logging
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from potassium.config import Jobs
-from potassium.engine import Priority
 from potassium.errors import (
     Draining,
-    InvalidInput,
     JobCancelled,
     JobHasEnded,
     JobNotFound,
     StoreFailed,
 )
 from potassium.handlers.handler import Handler
-from potassium.http.message import Message
 from potassium.http.problem import problem_document
 from potassium.jobs.attempt import status_event
 from potassium.jobs.document import document
-from potassium.jobs.model import Event, NewJob, Status, StoredJob
+from potassium.jobs.intake import Intake
+from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.outcome import Work
+from potassium.jobs.outputs import Outputs
 from potassium.jobs.runner import Runner
 from potassium.jobs.settlement import Settlement
 from potassium.jobs.store import JobStore
@@ -37,12 +33,7 @@ from potassium.webhooks.service import WebhookService
 
 __all__ = ["JobService"]
 
-# Credentials are not stored. A handler sees all other headers when its job runs.
-CREDENTIALS = frozenset(
-    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
-)
 LONGEST_WAIT = 300.0  # seconds that a client may wait for a job
-LONGEST_KEY = 255  # characters
 BETWEEN = 2.0  # seconds that a job may be between two states before cancel() gives up
 
 logger = logging.getLogger("potassium.jobs")
@@ -62,6 +53,8 @@ class JobService:
     Attributes:
         store: keeps the jobs.
         watch: wakes whoever waits for a job.
+        outputs: reads the outputs of jobs.
+        intake: stores new jobs.
 
     """
 
@@ -75,12 +68,16 @@ class JobService:
     ) -> None:
         self.store = store
         self.watch = Watch(options.max_watchers)
-        self._expire_after = options.expire_after
+        self.outputs = Outputs(store)
         self._handlers = handlers
-        self._terms = Terms(handlers, options)
-        self._settlement = Settlement(store, self._terms, webhooks, self.watch)
-        self._runner = Runner(store, work, self._settlement, self.watch)
-        self._sweeper = Sweeper(store, self._runner, self._settlement, keep_for=options.keep_for)
+        clock = store.clock
+        self._terms = Terms(handlers, options, clock)
+        self._settlement = Settlement(store, self._terms, webhooks, self.watch, clock=clock)
+        self._runner = Runner(store, work, self._settlement, self.watch, clock=clock)
+        self._sweeper = Sweeper(
+            store, self._runner, self._settlement, keep_for=options.keep_for, clock=clock
+        )
+        self.intake = Intake(store, self._terms, self._runner.wake)
 
     async def start(self) -> None:
         """Requeue the jobs that a process that died left running, and begin to run jobs.
@@ -125,73 +122,8 @@ class JobService:
         await self._sweeper.close()
         await self._runner.close()
 
-    async def submit(  # noqa: PLR0913 - what a client asks for
-        self,
-        handler: Handler,
-        message: Message,
-        *,
-        priority: Priority,
-        idempotency_key: str | None,
-        webhook_url: Callable[[], Awaitable[str]] | None,
-        owner: str = "",
-    ) -> tuple[StoredJob, int | None]:
-        """Store a call to run in the background; return the job and its position in the queue.
-
-        The job is stored when this returns. The position is None if the job is not queued, or if
-        the position cannot be read.
-
-        Args:
-            handler: runs the job.
-            message: the call.
-            priority: of the job.
-            idempotency_key: given by the client.
-            webhook_url: returns the client's webhook URL, or raises if it refuses the URL; None if
-                there is none. A job that has the idempotency key already has its URL, too.
-            owner: whom the job belongs to, and its idempotency key with it.
-
-        Raises:
-            InvalidInput: the idempotency key is empty or too long.
-            IdempotencyKeyReused: the key belongs to a job with different content.
-            StoreFailed: the job is not stored.
-
-        """
-        if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
-            raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
-        new = replace(self._new(handler, message, priority, idempotency_key), owner=owner)
-        if webhook_url is not None:
-            known = None if idempotency_key is None else await self.store.known(new)
-            if known is not None:
-                return known, await self._position(known)
-            new = replace(new, webhook_url=await webhook_url())
-        # Concurrently, so that both are done in one transaction.
-        job, queued = await asyncio.gather(
-            self.store.submit(new), self.store.count(Status.QUEUED, handler.path)
-        )
-        self._runner.wake()
-        if job.id == new.id and priority <= Priority.NORMAL:
-            return job, queued  # it is the last one, except for some of low priority
-        return job, await self._position(job)
-
-    def _new(
-        self, handler: Handler, message: Message, priority: Priority, idempotency_key: str | None
-    ) -> NewJob:
-        now = time.time()
-        return NewJob(
-            id=secrets.token_hex(16),
-            handler=handler.path,
-            body=message.body,
-            headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
-            request_id=message.id,
-            priority=priority.value,
-            attempts_limit=self._terms.attempts(handler.path),
-            created_at=now,
-            expires_at=None if self._expire_after is None else now + self._expire_after,
-            idempotency_key=idempotency_key,
-            fingerprint=hashlib.sha256(message.body).digest(),
-        )
-
     async def get(self, job_id: str, owner: str | None = None) -> StoredJob:
-        """Return a job.
+        """Return a job without its input and output.
 
         Raises:
             JobNotFound: no job has this id.
@@ -205,6 +137,8 @@ class JobService:
 
     async def wait(self, job_id: str, seconds: float) -> StoredJob:
         """Return a job once it has ended, or as it is after ``seconds`` or when the server drains.
+
+        Its input and output are left out.
 
         Raises:
             TooManyWatchers: as many clients follow jobs as may.
@@ -221,8 +155,8 @@ class JobService:
                     return job
 
     async def document(self, job: StoredJob) -> dict[str, Any]:
-        """Return the job document with the job's position in the queue."""
-        return document(job, position=await self.position(job))
+        """Return the job document, without the output, but with the job's position in the queue."""
+        return document(job, self.store.clock, position=await self.position(job))
 
     async def cancel(self, job_id: str) -> StoredJob:
         """End a queued job, or ask a running one to end.
@@ -266,7 +200,7 @@ class JobService:
         last = max(1, await self.store.last_event(job_id))
         queued = Event(id=last + 1, kind="status", data=status_event("queued", job.attempts))
         did = job.status is Status.FAILED and await self.store.retry(
-            job, attempts_limit=limit, now=time.time(), events=[queued]
+            job, attempts_limit=limit, now=self.store.clock(), events=[queued]
         )
         if not did:
             raise JobHasEnded(f"Only a failed job can be retried; this one is {job.status}.")
@@ -300,10 +234,3 @@ class JobService:
     async def _watched(self, job_id: str) -> StoredJob:
         """Return a job, which all who watch it read together."""
         return await self.watch.read(job_id, "job", lambda: self.get(job_id))
-
-    async def _position(self, job: StoredJob) -> int | None:
-        """Return the position of a job that is stored, whether or not it can be read."""
-        try:
-            return await self.position(job)
-        except StoreFailed:
-            return None

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -47,7 +46,7 @@ class Settlement:
         webhooks: WebhookService,
         watch: Watch,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self.is_patient = True
         self._store = store
@@ -120,8 +119,9 @@ class Settlement:
         if is_kept_here and deliveries:
             self._webhooks.wake()
         elif not is_kept_here:
-            for delivery in deliveries:
-                self._webhooks.outbox.add(replace(delivery, job_id=None))
+            post = self._webhooks.outbox.post  # anew, by the clock of the store that keeps it
+            for one in deliveries:
+                post(one.url, one.body, one.request_id, is_guarded=one.is_guarded)
 
     async def expire(self, job: StoredJob) -> None:
         """End a job that did not begin in time.
@@ -205,13 +205,16 @@ class Settlement:
 
         Once the server is stopping, a failure is raised instead: the next server runs the job.
         """
+        has_failed = False
         while True:
             try:
                 return await ask()
             except StoreFailed:
                 if not self.is_patient:
                     raise
-                logger.exception("the store of background jobs failed and will be retried")
+                if not has_failed:
+                    logger.exception("the store of background jobs failed and will be retried")
+                has_failed = True
                 await asyncio.sleep(RETRY_STORE)
 
 

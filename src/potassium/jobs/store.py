@@ -6,9 +6,10 @@ from typing import Protocol
 from potassium.jobs.model import Event, NewJob, Status, StoredJob
 from potassium.webhooks.model import Delivery, DeliveryStore
 
-__all__ = ["JobStore"]
+__all__ = ["EVENTS_BYTES", "JobStore"]
 
 PRIORITY_STEP = 256  # each lower level of priority counts as submitted this many jobs later
+EVENTS_BYTES = 256 * 1024  # bytes of events read at a time, unless one is larger
 
 
 class JobStore(DeliveryStore, Protocol):
@@ -21,7 +22,17 @@ class JobStore(DeliveryStore, Protocol):
     Once a method that writes has returned, a durable store keeps what it wrote whatever happens to
     the process. Writes are atomic. Any method may raise ``StoreFailed``; nothing has changed then.
     If a write is cancelled, it may or may not happen.
+
+    All times are in seconds by ``clock``, and ``now`` is what it says. A store is bounded by
+    ``Jobs(max_queued=, max_bytes=)``; only what makes it larger without need is refused.
+
+    Attributes:
+        is_failing: whether the last attempt to write failed, and none has succeeded since.
+
     """
+
+    @property
+    def is_failing(self) -> bool: ...  # noqa: D102 - above
 
     async def open(self) -> None:
         """Make the store ready.
@@ -39,6 +50,7 @@ class JobStore(DeliveryStore, Protocol):
 
         Raises:
             IdempotencyKeyReused: that job has another fingerprint.
+            StoreFull: the store has no room for a new job.
 
         """
 
@@ -51,7 +63,10 @@ class JobStore(DeliveryStore, Protocol):
         """
 
     async def get(self, job_id: str) -> StoredJob | None:
-        """Return a job, or None if it does not exist."""
+        """Return a job without its input and output, or None if it does not exist."""
+
+    async def output(self, job_id: str) -> bytes | None:
+        """Return the output of a job, or None if it has none."""
 
     async def find(
         self,
@@ -63,7 +78,7 @@ class JobStore(DeliveryStore, Protocol):
     ) -> Sequence[StoredJob]:
         """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it.
 
-        Their bodies and outputs are left out. Nothing comes after an unknown ``after``. With
+        Their inputs and outputs are left out. Nothing comes after an unknown ``after``. With
         ``owner``, jobs of others are not there, and ``after`` may not name one of them.
         """
 
@@ -83,13 +98,18 @@ class JobStore(DeliveryStore, Protocol):
 
         The job submitted first is next. For each level below the highest priority, a job counts
         as submitted ``PRIORITY_STEP`` jobs later, so that none starves. Claimed jobs are running,
-        with one more attempt, started at ``now``. Expired jobs and suspects are left out.
+        with one more attempt, started at ``now``. Expired jobs and suspects are left out. There are
+        fewer if their inputs are large, and none while the store has no room for results.
         """
 
     async def claim_suspect(self, *, handlers: Collection[str], now: float) -> StoredJob | None:
         """Claim the next queued suspect of ``handlers``, or return None if there is none.
 
         Suspects have the same order as other jobs, and are always due.
+
+        Raises:
+            StoreFull: there is one, but the store has no room for results.
+
         """
 
     async def next_job(self, handlers: Collection[str]) -> float | None:
@@ -102,7 +122,10 @@ class JobStore(DeliveryStore, Protocol):
         """Renew the claims on these jobs; return the ids of those that the caller has lost."""
 
     async def left_behind(self) -> Sequence[StoredJob]:
-        """Return the running jobs whose claimant is gone because its process died."""
+        """Return the running jobs whose claimant is gone because its process died.
+
+        Their inputs are left out.
+        """
 
     async def end(  # noqa: PLR0913 - all of it in one transaction
         self,
@@ -118,8 +141,9 @@ class JobStore(DeliveryStore, Protocol):
         """End a job, and store its last events and the deliveries about it.
 
         The ``crashes`` and ``is_suspect`` of ``job`` are stored, and its progress and message
-        unless they are None. Returns False, and changes nothing, if the job's status or attempts
-        are no longer those of ``job``.
+        unless they are None. The input is kept only if the job failed, because then it may be
+        retried. Returns False, and changes nothing, if the job's status or attempts are no longer
+        those of ``job``.
         """
 
     async def put_back(
@@ -150,6 +174,10 @@ class JobStore(DeliveryStore, Protocol):
         """Queue a failed job again at its old position; return False as ``end`` does.
 
         ``attempts_limit`` is its new limit, and includes the attempts already made.
+
+        Raises:
+            StoreFull: too many jobs are queued.
+
         """
 
     async def note(
@@ -166,16 +194,24 @@ class JobStore(DeliveryStore, Protocol):
         """
 
     async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Return up to ``limit`` events of a job, starting after the event ``after``."""
+        """Return up to ``limit`` events of a job, starting after the event ``after``.
+
+        There may be fewer if these have ``EVENTS_BYTES`` bytes or more, and none only after the
+        last one.
+        """
 
     async def last_event(self, job_id: str) -> int:
         """Return the id of a job's last event, or 0 if it has none."""
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
-        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
+        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without inputs."""
 
     async def delete_ended(self, *, before: float, limit: int) -> int:
         """Delete up to ``limit`` jobs that ended before ``before``; return how many.
 
-        Their events and deliveries are deleted too. A job with pending deliveries is kept.
+        Their events and deliveries are deleted too. A job with pending deliveries is kept. None is
+        left if this returns 0.
         """
+
+    async def upkeep(self) -> None:
+        """Do what has to be done now and then, in small steps."""

@@ -17,7 +17,8 @@ from potassium.http.preferences import wait_of, wants_job
 from potassium.http.problem import PROBLEM
 from potassium.http.reply import JSON, Reply
 from potassium.jobs.document import document
-from potassium.jobs.model import Status, StoredJob
+from potassium.jobs.model import StoredJob
+from potassium.jobs.outputs import Output
 from potassium.jobs.service import LONGEST_WAIT, JobService
 
 __all__ = ["Submissions"]
@@ -58,10 +59,10 @@ class Submissions:
         Raises:
             WebhookUrlRefused: the client's webhook URL is not permitted.
             ClientLeft: the client has disconnected while it waited for the result.
-            PotassiumError: whatever ``JobService.submit`` raises.
+            PotassiumError: whatever ``Intake.submit`` raises.
 
         """
-        job, position = await self._service.submit(
+        job, position = await self._service.intake.submit(
             handler,
             message,
             priority=priority,
@@ -69,11 +70,15 @@ class Submissions:
             webhook_url=self._webhook_url(scope),
             owner=owner_of(scope) or "",
         )
+        job = job.light  # its input need not be held while the client waits
+        output: Output | None = None
         wait = wait_of(scope)
         if wait is not None:
             wait = min(wait, LONGEST_WAIT)
             try:
-                job = await while_connected(receive, self._service.wait(job.id, wait))
+                latest = await while_connected(receive, self._service.wait(job.id, wait))
+                output = await self._service.outputs.of(latest)
+                job = latest  # not before: a result that cannot be read now is fetched later
                 position = await self._service.position(job)
             except TooManyWatchers:
                 wait = None  # a preference, not a condition
@@ -85,9 +90,9 @@ class Submissions:
             applied = [b"respond-async"] if wants_job(scope) else []
             applied += [] if wait is None else [b"wait=%g" % wait]
             headers.append((b"preference-applied", b", ".join(applied)))
-        if wait is not None and job.status.is_final:
-            return _ended(job, headers)
-        shown = document(job, position=position)
+        if wait is not None and job.status.is_final and (output or job.error):
+            return _ended(job, output, headers)
+        shown = document(job, self._service.store.clock, position=position)
         return Reply(ACCEPTED, encode(shown), JSON, *headers)
 
     def _webhook_url(self, scope: Scope) -> Callable[[], Awaitable[str]] | None:
@@ -100,10 +105,10 @@ class Submissions:
         return partial(self._check_url, url)
 
 
-def _ended(job: StoredJob, headers: list[tuple[bytes, bytes]]) -> Reply:
+def _ended(job: StoredJob, output: Output | None, headers: list[tuple[bytes, bytes]]) -> Reply:
     """Return the reply that a direct call of the handler would have received."""
-    if job.status is Status.SUCCEEDED:
-        return Reply(200, job.output or b"null", JSON, *headers)
+    if output is not None:
+        return Reply(200, output.data, JSON, *headers)
     error = job.error or b"{}"
     return Reply(orjson.loads(error).get("status", 500), error, PROBLEM, *headers)
 

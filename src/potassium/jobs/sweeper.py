@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from potassium.errors import StoreFailed
@@ -24,7 +23,7 @@ class Sweeper:
 
     Args:
         keep_for: seconds after its end until a job is deleted.
-        clock: returns seconds since the epoch.
+        clock: returns seconds; that of the store.
 
     """
 
@@ -35,7 +34,7 @@ class Sweeper:
         settlement: Settlement,
         *,
         keep_for: float,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._runner = runner
@@ -56,11 +55,15 @@ class Sweeper:
             await asyncio.wait({self._task})
 
     async def _sweep_on(self) -> None:
+        has_failed = False
         while True:
             try:
                 await self.sweep()
+                has_failed = False
             except StoreFailed as error:
-                logger.error("background jobs cannot be swept: %s", error.detail)  # noqa: TRY400
+                if not has_failed:  # the store may fail for hours
+                    logger.error("background jobs cannot be swept: %s", error.detail)  # noqa: TRY400
+                has_failed = True
             except Exception:  # whatever it is, the next sweep may succeed
                 logger.exception("background jobs cannot be swept")
             await asyncio.sleep(PAUSE)
@@ -81,6 +84,7 @@ class Sweeper:
             await self._settlement.expire(job)
         if now >= self._next_deletion:
             before = now - self._keep_for
-            deleted = await self._store.delete_ended(before=before, limit=AT_ONCE)
-            late = min(LONGEST_LATENESS, self._keep_for / 10)
-            self._next_deletion = now + (late if deleted < AT_ONCE else 0)
+            while await self._store.delete_ended(before=before, limit=AT_ONCE):
+                pass
+            self._next_deletion = now + min(LONGEST_LATENESS, self._keep_for / 10)
+        await self._store.upkeep()

@@ -9,6 +9,7 @@ from potassium.jobs.document import document
 from potassium.jobs.model import StoredJob
 from potassium.webhooks.model import Delivery
 from potassium.webhooks.outbox import new_id
+from potassium.webhooks.steady_clock import SteadyClock
 
 __all__ = ["Terms"]
 
@@ -16,9 +17,15 @@ MOST_DOUBLINGS = 20  # of the back-off
 
 
 class Terms:
-    """The options of each handler, with the defaults of ``Jobs``."""
+    """The options of each handler, with the defaults of ``Jobs``.
 
-    def __init__(self, handlers: Mapping[str, Handler], options: Jobs) -> None:
+    Args:
+        clock: that of the store.
+
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler], options: Jobs, clock: SteadyClock) -> None:
+        self._clock = clock
         self._handlers = handlers
         self._options = options
 
@@ -26,6 +33,11 @@ class Terms:
         """Return the maximum number of attempts at a job of the handler at ``path``."""
         handler = self._handlers.get(path)
         return (handler and handler.options.get("attempts")) or self._options.attempts
+
+    def expires_at(self, created_at: float) -> float | None:
+        """Return until when a job that is submitted at ``created_at`` must begin, if it must."""
+        expire_after = self._options.expire_after
+        return None if expire_after is None else created_at + expire_after
 
     def backoff(self, job: StoredJob) -> float:
         """Return the seconds until the next attempt at a job that has just failed."""
@@ -37,7 +49,7 @@ class Terms:
         """Return the deliveries about a job that has ended, due at ``now``."""
         posts = []
         if job.webhook_url is not None:
-            posts.append((job.webhook_url, encode(document(job)), True))
+            posts.append((job.webhook_url, encode(document(job, self._clock)), True))
         handler = self._handlers.get(job.handler)
         if handler is not None and handler.webhook_url is not None and job.output is not None:
             posts.append((handler.webhook_url, job.output, False))

@@ -140,7 +140,13 @@ class Services:
         from potassium.jobs.submit import Submissions  # noqa: PLC0415
 
         plan = self._plan
-        executor = Executor(self.engine, plan.handlers, plan.intake, debug=plan.debug)
+        executor = Executor(
+            self.engine,
+            plan.handlers,
+            plan.intake,
+            max_output=options.max_output,
+            debug=plan.debug,
+        )
         self.jobs = JobService(store, options, plan.handlers, executor, self.webhooks)
         check: Callable[[str], Awaitable[str]] | None = None
         if plan.webhooks.client_urls:
@@ -155,11 +161,11 @@ async def _open(options: Jobs, webhooks: Webhooks) -> "JobStore":
     if options.path is None:
         from potassium.jobs.memory_store import MemoryStore  # noqa: PLC0415 - only for apps with jobs
 
-        store = MemoryStore(webhooks=webhooks)
+        store = MemoryStore(options, webhooks=webhooks)
     else:
         from potassium.jobs.sqlite.store import SqliteStore  # noqa: PLC0415
 
-        store = SqliteStore(options.path)
+        store = SqliteStore(options.path, options)
     await store.open()
     return store
 

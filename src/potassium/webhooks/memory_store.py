@@ -7,6 +7,7 @@ from potassium.config import Webhooks
 from potassium.webhooks.backlog import Backlog
 from potassium.webhooks.losses import Losses
 from potassium.webhooks.model import Delivery, DeliveryAttempt, Full
+from potassium.webhooks.steady_clock import SteadyClock
 
 __all__ = ["MemoryDeliveries"]
 
@@ -21,6 +22,7 @@ class MemoryDeliveries:
 
     def __init__(self, options: Webhooks | None = None) -> None:
         options = options or Webhooks()
+        self.clock = SteadyClock()
         losses = Losses()
         self._sides = {
             is_guarded: Backlog(

@@ -6,12 +6,14 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from potassium.webhooks.steady_clock import SteadyClock
+
 __all__ = ["Delivery", "DeliveryAttempt", "DeliveryStore", "Full", "is_http_url"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One document for one receiver. Times are in seconds since the epoch.
+    """One document for one receiver. Times are in seconds, by the clock of its store.
 
     Attributes:
         id: the ``webhook-id``, the same in each attempt.
@@ -81,7 +83,7 @@ class DeliveryAttempt:
         delivery_id: the delivery that was tried.
         url: where it was posted, without query and user information, which may be credentials.
         number: the number of the attempt, from 1.
-        at: when it began, in seconds since the epoch.
+        at: when it began, in seconds by the clock of the store.
         duration: how long it took, in seconds.
         status: the HTTP status of the answer; None if there was none.
         error: why it failed; None if it succeeded.
@@ -129,7 +131,13 @@ class DeliveryStore(Protocol):
 
     Any method may raise ``StoreFailed``. Once ``add`` has returned, a durable store keeps the
     delivery whatever happens to the process.
+
+    Attributes:
+        clock: tells the time that all others in the store are compared with.
+
     """
+
+    clock: SteadyClock
 
     async def add(self, delivery: Delivery) -> None:
         """Store a new delivery."""

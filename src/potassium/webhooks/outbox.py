@@ -44,18 +44,19 @@ class Outbox:
         self._pending = 0  # bytes
         self._losses = Losses()
 
-    def post(self, url: str, body: bytes, request_id: str) -> None:
+    def post(self, url: str, body: bytes, request_id: str, *, is_guarded: bool = False) -> None:
         """Post ``body``, a JSON document, to ``url`` in the background; return at once."""
         now = self._clock()
-        self.add(
-            Delivery(
-                id=new_id(), url=url, body=body, request_id=request_id, created_at=now, due_at=now
-            )
+        delivery = Delivery(
+            id=new_id(),
+            url=url,
+            body=body,
+            request_id=request_id,
+            is_guarded=is_guarded,
+            created_at=now,
+            due_at=now,
         )
-
-    def add(self, delivery: Delivery) -> None:
-        """Store a delivery in the background; return at once."""
-        size = len(delivery.body) + OVERHEAD
+        size = len(body) + OVERHEAD
         if self._pending + size > MOST_PENDING:
             waiting = len(self._tasks)
             self._losses.add(delivery, f"{waiting} deliveries are already waiting to be stored")

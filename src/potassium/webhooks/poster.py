@@ -39,7 +39,8 @@ class Poster:
     to one event loop.
 
     Args:
-        clock: returns seconds since the epoch.
+        clock: returns seconds since the epoch, by the clock of the store.
+        wall: returns seconds since the epoch, by the clock that receivers compare with theirs.
         random: returns numbers from 0 to 1.
 
     """
@@ -49,10 +50,12 @@ class Poster:
         options: Webhooks,
         *,
         clock: Callable[[], float] = time.time,
+        wall: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
     ) -> None:
         self._options = options
         self._clock = clock
+        self._wall = wall
         self._random = random
         self._clients: dict[bool, httpx.AsyncClient] = {}
 
@@ -70,7 +73,7 @@ class Poster:
         try:
             async with asyncio.timeout(self._options.timeout):
                 async with self._client(delivery).stream(
-                    "POST", delivery.url, content=delivery.body, headers=self._headers(delivery, at)
+                    "POST", delivery.url, content=delivery.body, headers=self._headers(delivery)
                 ) as answer:
                     await _read_out(answer)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it concerns nobody else
@@ -96,18 +99,20 @@ class Poster:
         for client in self._clients.values():
             await client.aclose()
 
-    def _headers(self, delivery: Delivery, at: float) -> dict[str, str]:
+    def _headers(self, delivery: Delivery) -> dict[str, str]:
         return {
             "Content-Type": "application/json",
             "User-Agent": f"potassium/{version('potassium')}",
             "X-Request-Id": delivery.request_id,
             **({} if delivery.job_id is None else {"X-Job-Id": delivery.job_id}),
-            **signing_headers(delivery.id, delivery.body, at=at, keys=self._options.keys),
+            **signing_headers(delivery.id, delivery.body, at=self._wall(), keys=self._options.keys),
         }
 
     def _next(self, number: int, answer: httpx.Response | None) -> float | None:
         retry_after = None if answer is None else answer.headers.get("Retry-After")
-        return next_attempt(number, now=self._clock(), retry_after=retry_after, random=self._random)
+        now = self._wall()  # a receiver may have named a date
+        again = next_attempt(number, now=now, retry_after=retry_after, random=self._random)
+        return None if again is None else self._clock() + (again - now)
 
     def _client(self, delivery: Delivery) -> httpx.AsyncClient:
         client = self._clients.get(delivery.is_guarded)

@@ -32,7 +32,7 @@ class WebhookService:
         self._store = store
         self._options = options
         self._is_durable = is_durable
-        self.outbox = Outbox(store, self.wake)
+        self.outbox = Outbox(store, self.wake, clock=store.clock)
         self._deliverer: Deliverer | None = None
 
     def is_kept_by(self, store: DeliveryStore) -> bool:
@@ -44,7 +44,12 @@ class WebhookService:
         if self._deliverer is None:
             from potassium.webhooks.deliverer import Deliverer  # noqa: PLC0415 - imports httpx
 
-            self._deliverer = Deliverer(self._store, self._options, is_durable=self._is_durable)
+            self._deliverer = Deliverer(
+                self._store,
+                self._options,
+                is_durable=self._is_durable,
+                clock=self._store.clock,
+            )
             self._deliverer.start()
         self._deliverer.wake()
 

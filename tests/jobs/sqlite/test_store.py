@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from support.jobs import NOW, attempt, delivery, new_job, take_due
 
 from potassium.errors import StoreFailed, UsageError
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.sqlite import deliveries, lines, rows, schema
+from potassium.jobs.sqlite import schema
+from potassium.jobs.sqlite.rows import ADD_DELIVERY, row_of
 from potassium.jobs.sqlite.store import SqliteStore
 from potassium.webhooks.model import Full
 
@@ -53,15 +54,13 @@ def crashed(store: SqliteStore, folder: Path) -> Path:
 async def statements_of(store: SqliteStore) -> list[str]:
     """Return a list that records each statement the store runs from now on."""
     statements: list[str] = []
-    assert store._commits is not None
-    await store._commits._connection.set_trace_callback(statements.append)
+    await store._file.connection.set_trace_callback(statements.append)
     return statements
 
 
 async def pages(store: SqliteStore, most: int) -> None:
     """Limit the file to ``most`` pages, as if the disk were full."""
-    assert store._commits is not None
-    await store._commits._connection.execute(f"PRAGMA max_page_count = {most}")
+    await store._file.connection.execute(f"PRAGMA max_page_count = {most}")
 
 
 async def claim(store: SqliteStore, *, limit: int = 9, now: float = NOW) -> list[StoredJob]:
@@ -92,7 +91,7 @@ async def test_the_folder_is_made(tmp_path: Path) -> None:
     """The path may be in a folder that does not exist."""
     async with opened(tmp_path / "a" / "b" / "jobs.db") as store:
         job = await store.submit(new_job())
-        assert await store.get(job.id) == job
+        assert await store.get(job.id) == job.light
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -171,7 +170,7 @@ async def test_an_older_file_is_brought_up_to_date(
     monkeypatch.setattr(schema, "MIGRATIONS", scripts)
     for _ in range(2):
         async with opened(path) as store:
-            assert await store.get(job.id) == job
+            assert await store.get(job.id) == job.light
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT * FROM second").fetchall() == [(1, 2)]
         assert other.execute("PRAGMA user_version").fetchone() == (len(scripts),)
@@ -200,19 +199,17 @@ async def test_jobs_of_the_first_version_are_kept(tmp_path: Path) -> None:
         assert (job.id, job.is_suspect) == ("old", False)
 
 
-async def test_deliveries_of_before_wait_in_line_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_deliveries_of_before_wait_in_line_too(tmp_path: Path) -> None:
     """In a file from before, too, all ports of a machine that clients name are one owner's."""
     path = tmp_path / "jobs.db"
-    scripts = schema.MIGRATIONS
-    with monkeypatch.context() as context:
-        context.setattr(schema, "MIGRATIONS", scripts[:1])
-        context.setattr(lines, "TEMPORARY", "")
-        context.setattr(deliveries, "ADD_DELIVERY", rows.ADD_DELIVERY.replace("owner", "host"))
-        async with opened(path) as store:
-            for is_guarded in (False, True):
-                await store.add(delivery(url="http://a.test.:81/", is_guarded=is_guarded))
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(schema.MIGRATIONS[0])
+        for is_guarded in (False, True):
+            row = dict(row_of(delivery(url="http://a.test.:81/", is_guarded=is_guarded)))
+            old.execute(ADD_DELIVERY.replace(", owner", "").replace(", :owner", ""), row)
+        old.commit()
+        old.execute("PRAGMA user_version = 1")
+        old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     async with opened(path) as store:
         for is_guarded, owner in ((False, "a.test.:81"), (True, "a.test")):
             side: dict[str, Any] = {"is_guarded": is_guarded, "now": NOW, "limit": 9}
@@ -262,9 +259,8 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
 
 async def test_each_commit_is_on_the_disk(sqlite: SqliteStore) -> None:
     """The write-ahead log is synced with every transaction, not only at a checkpoint."""
-    assert sqlite._commits is not None
     settings = {
-        name: next(iter(await sqlite._commits._connection.execute_fetchall(f"PRAGMA {name}")))[0]
+        name: next(iter(await sqlite._file.connection.execute_fetchall(f"PRAGMA {name}")))[0]
         for name in ("synchronous", "journal_mode", "foreign_keys")
     }
     assert settings == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
@@ -277,7 +273,7 @@ async def test_what_was_acknowledged_survives_a_crash(sqlite: SqliteStore, tmp_p
     (running,) = await claim(sqlite, limit=1)
     async with opened(crashed(sqlite, tmp_path / "crash")) as store:
         assert await store.count(Status.QUEUED) == 1
-        assert await store.get(running.id) == running
+        assert await store.get(running.id) == running.light
 
 
 async def test_jobs_left_behind_are_those_of_the_process_before(
@@ -289,12 +285,12 @@ async def test_jobs_left_behind_are_those_of_the_process_before(
     left = await claim(sqlite, limit=3)
     async with opened(crashed(sqlite, tmp_path / "crash")) as store:
         await claim(store)
-        assert list(await store.left_behind()) == left
+        assert list(await store.left_behind()) == [job.light for job in left]
         await store.end(left[0], Status.FAILED, now=NOW)
         await store.put_back(left[1], due_at=NOW, error=None)
         (again,) = await claim(store)
         assert again.id == left[1].id
-        assert list(await store.left_behind()) == [left[2]]
+        assert list(await store.left_behind()) == [left[2].light]
 
 
 async def test_a_delivery_taken_before_a_crash_is_due_again(
@@ -327,7 +323,7 @@ async def test_what_many_ask_at_a_time_is_asked_once(sqlite: SqliteStore) -> Non
     await asyncio.sleep(0)
     given_up.cancel()
     assert (await answers)[5:] == [5] * 5
-    assert sum("FROM counts" in statement for statement in statements) == 1
+    assert sum("FROM counts\n    WHERE" in statement for statement in statements) == 1
 
 
 async def test_reading_writes_nothing(sqlite: SqliteStore) -> None:
@@ -364,7 +360,7 @@ async def test_a_full_disk_fails_the_calls_and_nothing_else(
     assert "full" in str(outcomes[0].__cause__)  # type: ignore[union-attr] # an error
     assert str(sqlite._path) not in str(outcomes[0])
     assert ["cannot be stored" in record.getMessage() for record in caplog.records] == [True]
-    assert await sqlite.get(kept.id) == kept
+    assert await sqlite.get(kept.id) == kept.light
     await pages(sqlite, 1_000_000)
     assert await sqlite.count(Status.QUEUED) == 1
     await asyncio.gather(*map(sqlite.submit, big))

@@ -1,7 +1,9 @@
 """Opens the file of ``SqliteStore`` for this process alone."""
 
+import logging
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,21 +13,32 @@ from potassium.jobs.sqlite import lines, schema
 if TYPE_CHECKING:
     from aiosqlite import Connection
 
-__all__ = ["connect", "identity"]
+__all__ = ["LARGEST_LOG", "connect", "make_private"]
+
+LARGEST_LOG = 16 * 1024 * 1024  # bytes that the write-ahead log keeps once it has been written back
+
+PRIVATE = 0o600  # mode of the files: jobs hold what clients have sent
+OTHERS = 0o007  # in a mode
+
+logger = logging.getLogger("potassium.jobs")
 
 # The first transaction after the first of these locks the file until it is closed. What processes
 # would otherwise share lies in memory. Temporary tables hold what ends with the process.
-SETTINGS = """
+SETTINGS = f"""
 PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
+PRAGMA journal_size_limit = {LARGEST_LOG};
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
-PRAGMA temp_store = MEMORY;
 BEGIN EXCLUSIVE;
 COMMIT;
 """
 
+INCREMENTAL = 2  # of auto_vacuum
+
 LEFT_BEHIND = """
+PRAGMA temp_store = MEMORY;
 CREATE TEMP TABLE left_behind AS SELECT seq, attempts FROM jobs WHERE status = 'running';
 """
 
@@ -56,6 +69,7 @@ async def connect(path: Path) -> "Connection":
         await _refuse_foreign(connection, path)
         await connection.executescript(SETTINGS)
         await _migrate(connection, path)
+        await _make_shrinkable(connection)
         await connection.executescript(LEFT_BEHIND + lines.TEMPORARY)
     except BaseException as error:
         await connection.close()
@@ -65,17 +79,18 @@ async def connect(path: Path) -> "Connection":
     return connection
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return what identifies the file at ``path``, or None if it does not exist."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def make_private(path: Path) -> None:
+    """Create a file that only its owner can read, or keep all others from reading it.
+
+    A group that the operator has let read it may go on. Raises OSError.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))
+    if path.stat().st_mode & OTHERS:
+        path.chmod(PRIVATE)
 
 
 def _make_ready(path: Path) -> None:
-    """Create the folder; raise OSError if the file, or another beside it, cannot be written.
+    """Create the folder and the file; raise OSError if it, or one beside it, cannot be written.
 
     aiosqlite does not wait for its thread if opening fails, so this is checked before.
     """
@@ -85,6 +100,9 @@ def _make_ready(path: Path) -> None:
     for one in (path.parent, path):
         if one.exists() and not os.access(one, os.W_OK):
             raise PermissionError(f"{one} is read-only")
+    make_private(path)  # SQLite gives the same mode to what it creates beside it
+    with suppress(FileNotFoundError):
+        path.with_name(f"{path.name}-wal").chmod(path.stat().st_mode)
 
 
 async def _refuse_foreign(connection: "Connection", path: Path) -> None:
@@ -106,6 +124,15 @@ async def _migrate(connection: "Connection", path: Path) -> None:
             f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; "
             f"PRAGMA application_id = {schema.APPLICATION_ID}; COMMIT;"
         )
+
+
+async def _make_shrinkable(connection: "Connection") -> None:
+    """Let a file from before files could shrink give back what it no longer needs, too."""
+    if await _pragma(connection, "auto_vacuum") != INCREMENTAL:
+        try:
+            await connection.execute("VACUUM")
+        except sqlite3.Error as error:  # there is no room for a copy of the file
+            logger.warning("the file of background jobs cannot be made to shrink: %s", error)
 
 
 async def _pragma(connection: "Connection", name: str) -> int:

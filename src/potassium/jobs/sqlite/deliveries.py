@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from potassium.errors import StoreFailed
+from potassium.jobs.room import OVERHEAD, Room
 from potassium.jobs.sqlite import lines
 from potassium.jobs.sqlite.group_commit import GroupCommit
 from potassium.jobs.sqlite.rows import (
@@ -14,6 +15,7 @@ from potassium.jobs.sqlite.rows import (
     row_of,
 )
 from potassium.webhooks.model import Delivery, DeliveryAttempt, Full
+from potassium.webhooks.steady_clock import SteadyClock
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
@@ -47,6 +49,8 @@ class SqliteDeliveries:
     """The half of ``SqliteStore`` that is a ``DeliveryStore``."""
 
     _commits: GroupCommit | None = None
+    _room: Room
+    clock: SteadyClock
 
     @property
     def _open(self) -> GroupCommit:
@@ -55,7 +59,13 @@ class SqliteDeliveries:
         return self._commits
 
     async def add(self, delivery: Delivery) -> None:
-        """Store a new delivery."""
+        """Store a new delivery.
+
+        Raises:
+            StoreFull: the store has no room for it.
+
+        """
+        self._room.check(len(delivery.body) + OVERHEAD, jobs=0)
         await self._open.run(lambda db: db.execute(ADD_DELIVERY, row_of(delivery)))
 
     async def take_due(

@@ -48,9 +48,9 @@ CREATE INDEX temp.owners_by_turn ON owners (is_guarded, turn_at);
 INSERT INTO hosts SELECT is_guarded, owner, host, min(due_at) FROM deliveries
     WHERE due_at IS NOT NULL GROUP BY is_guarded, owner, host;
 INSERT INTO owners SELECT is_guarded, owner, min(turn_at) FROM hosts GROUP BY is_guarded, owner;
-CREATE TEMP TRIGGER delivery_added AFTER INSERT ON main.deliveries
+CREATE TEMP TRIGGER delivery_waits AFTER INSERT ON main.deliveries
     WHEN new.due_at IS NOT NULL BEGIN {_ADD} END;
-CREATE TEMP TRIGGER delivery_tried AFTER UPDATE OF due_at ON main.deliveries
+CREATE TEMP TRIGGER delivery_waits_again AFTER UPDATE OF due_at ON main.deliveries
     WHEN new.due_at IS NOT NULL BEGIN {_ADD} END;
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.order import rank
+from potassium.jobs.room import OVERHEAD, input_bytes
 from potassium.webhooks.model import Delivery, DeliveryAttempt
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _INPUT = ("headers", "body")
-_HEAVY = {"body": "x'' AS body", "output": "NULL AS output"}
+_HEAVY = {"headers": "'[]' AS headers", "body": "x'' AS body", "output": "NULL AS output"}
 
 _ALL = [field.name for field in fields(StoredJob)]
 _STATE = [name for name in _ALL if name not in _INPUT]
@@ -49,13 +50,11 @@ def _insert(table: str, columns: Iterable[str]) -> str:
 
 
 JOB = _select(_ALL, "jobs JOIN inputs ON inputs.job = jobs.seq ")
-LIGHT_JOB = _select(
-    (_HEAVY.get(name, name) for name in _ALL), "jobs JOIN inputs ON inputs.job = jobs.seq "
-)
+LIGHT_JOB = _select((_HEAVY.get(name, name) for name in _ALL), "jobs ")
 DELIVERY = _select(_DELIVERY, "deliveries ")
 ATTEMPT = _select((f"attempts.{name}" for name in _ATTEMPT), "attempts ")
 
-ADD_JOB = _insert("jobs", [*_STATE, "rank", "is_due"])
+ADD_JOB = _insert("jobs", [*_STATE, "rank", "is_due", "bytes", "input_bytes"])
 ADD_INPUT = _insert("inputs", ["job", *_INPUT])
 ADD_EVENT = _insert("events", ["job", "id", "kind", "data"])
 ADD_DELIVERY = _insert("deliveries", [*_DELIVERY, "host", "owner"])
@@ -65,7 +64,9 @@ ADD_ATTEMPT = _insert("attempts", _ATTEMPT)
 def job_row(job: StoredJob) -> Mapping[str, Any]:
     """Return the row of the state of a new job, which is due."""
     row = {name: getattr(job, name) for name in _STATE}
-    return {**row, "status": job.status.value, "rank": rank(job), "is_due": True}
+    size = input_bytes(job)
+    sizes = {"input_bytes": size, "bytes": size + OVERHEAD}
+    return {**row, **sizes, "status": job.status.value, "rank": rank(job), "is_due": True}
 
 
 def claim_row(job: StoredJob) -> Mapping[str, Any]:

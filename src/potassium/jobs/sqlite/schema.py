@@ -1,8 +1,8 @@
 """The tables of ``SqliteStore``, and the migrations from older versions.
 
 A job's state is in a row of its own, apart from its input, because SQLite rewrites a whole row when
-anything in it changes. All times are in seconds since the epoch; headers, events and errors are
-JSON.
+anything in it changes. All times are in seconds by the clock of the store; headers, events and
+errors are JSON.
 """
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS"]
@@ -133,6 +133,72 @@ CREATE INDEX deliveries_in_line ON deliveries (is_guarded, host, due_at, seq)
     WHERE due_at IS NOT NULL;
 """
 
+# What a job takes, without its deliveries, and the part of that which its input takes. The input of
+# a job that has ended and cannot be retried is not kept.
+_BYTES = """
+ALTER TABLE jobs ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN input_bytes INTEGER NOT NULL DEFAULT 0;
+DROP TRIGGER job_added;
+DROP TRIGGER job_changed;
+DROP TRIGGER job_deleted;
+DELETE FROM inputs WHERE job IN (
+    SELECT seq FROM jobs WHERE status IN ('succeeded', 'cancelled', 'expired')
+);
+UPDATE jobs SET input_bytes = coalesce(
+    (SELECT length(headers) + length(body) FROM inputs WHERE job = seq), 0
+);
+UPDATE jobs SET bytes = 1024 + input_bytes + coalesce(length(output), 0)
+    + coalesce(length(error), 0)
+    + coalesce((SELECT sum(length(data) + 64) FROM events WHERE job = seq), 0);
+
+-- Deliveries are counted under a status of their own, without a handler.
+DROP TABLE counts;
+CREATE TABLE counts (
+    status TEXT,
+    handler TEXT,
+    jobs INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (status, handler)
+) WITHOUT ROWID;
+INSERT INTO counts SELECT status, handler, count(*), sum(bytes) FROM jobs GROUP BY status, handler;
+INSERT INTO counts
+    SELECT 'delivery', '', count(*), coalesce(sum(length(body) + 1024), 0) FROM deliveries;
+
+CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
+    INSERT INTO counts VALUES (new.status, new.handler, 1, new.bytes)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1, bytes = bytes + new.bytes;
+END;
+CREATE TRIGGER job_grown AFTER UPDATE OF bytes ON jobs
+    WHEN new.status = old.status AND new.bytes <> old.bytes
+BEGIN
+    UPDATE counts SET bytes = bytes + new.bytes - old.bytes
+        WHERE status = new.status AND handler = new.handler;
+END;
+CREATE TRIGGER job_changed AFTER UPDATE OF status ON jobs WHEN new.status <> old.status BEGIN
+    UPDATE counts SET jobs = jobs - 1, bytes = bytes - old.bytes
+        WHERE status = old.status AND handler = old.handler;
+    INSERT INTO counts VALUES (new.status, new.handler, 1, new.bytes)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1, bytes = bytes + new.bytes;
+    DELETE FROM inputs
+        WHERE job = new.seq AND new.status IN ('succeeded', 'cancelled', 'expired');
+END;
+CREATE TRIGGER job_deleted AFTER DELETE ON jobs BEGIN
+    UPDATE counts SET jobs = jobs - 1, bytes = bytes - old.bytes
+        WHERE status = old.status AND handler = old.handler;
+END;
+CREATE TRIGGER delivery_added AFTER INSERT ON deliveries BEGIN
+    UPDATE counts SET jobs = jobs + 1, bytes = bytes + length(new.body) + 1024
+        WHERE status = 'delivery';
+END;
+CREATE TRIGGER delivery_deleted AFTER DELETE ON deliveries BEGIN
+    UPDATE counts SET jobs = jobs - 1, bytes = bytes - length(old.body) - 1024
+        WHERE status = 'delivery';
+END;
+
+-- The clock of the store, as of when it was last opened, or the wall clock set; see SteadyClock.
+CREATE TABLE clock (boot TEXT, ahead REAL NOT NULL, wall_ahead REAL NOT NULL);
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES]
+MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES]

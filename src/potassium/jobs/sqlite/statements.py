@@ -28,17 +28,24 @@ __all__ = [
     "NEXT_SUSPECT",
     "NOTE",
     "NOW_DUE",
+    "OUTPUT",
     "OVERDUE",
     "PUT_BACK",
     "RETRY",
+    "USAGE",
     "WAITING",
 ]
 
-BY_ID = JOB + "WHERE jobs.id = ?"
-BY_KEY = JOB + "WHERE owner = ? AND handler = ? AND idempotency_key = ?"
+BY_ID = LIGHT_JOB + "WHERE id = ?"
+OUTPUT = "SELECT output FROM jobs WHERE id = ?"
+BY_KEY = LIGHT_JOB + "WHERE owner = ? AND handler = ? AND idempotency_key = ?"
 COUNT = """
     SELECT coalesce(sum(jobs), 0) FROM counts
     WHERE status = :status AND (:handler IS NULL OR handler = :handler)
+"""
+USAGE = """
+    SELECT coalesce(sum(CASE status WHEN 'queued' THEN jobs END), 0), coalesce(sum(bytes), 0)
+    FROM counts
 """
 WAITING = "SELECT handler FROM counts WHERE status = 'queued' AND jobs > 0"
 LAST_EVENT = """
@@ -82,14 +89,19 @@ NEXT_IN_LINE = (
     JOB
     + """
     WHERE jobs.seq IN (
-        SELECT first.seq FROM json_each(:handlers) AS named CROSS JOIN jobs AS first
-        ON first.seq IN (
-            SELECT seq FROM jobs INDEXED BY jobs_in_line
-            WHERE handler = named.value AND is_due = 1
-            AND due_at <= :now AND (expires_at IS NULL OR expires_at > :now)
-            ORDER BY rank, seq LIMIT :limit
+        SELECT seq FROM (
+            SELECT first.seq, sum(first.input_bytes) OVER (ORDER BY first.rank, first.seq)
+                - first.input_bytes AS bytes_before
+            FROM json_each(:handlers) AS named CROSS JOIN jobs AS first
+            ON first.seq IN (
+                SELECT seq FROM jobs INDEXED BY jobs_in_line
+                WHERE handler = named.value AND is_due = 1
+                AND due_at <= :now AND (expires_at IS NULL OR expires_at > :now)
+                ORDER BY rank, seq LIMIT :limit
+            )
+            ORDER BY first.rank, first.seq LIMIT :limit
         )
-        ORDER BY first.rank, first.seq LIMIT :limit
+        WHERE bytes_before < :most
     )
     ORDER BY jobs.rank, jobs.seq
 """
@@ -122,7 +134,7 @@ NEXT_JOB = """
     )
 """
 
-LEFT_BEHIND = JOB + (
+LEFT_BEHIND = LIGHT_JOB + (
     "WHERE status = 'running' AND (seq, attempts) IN (SELECT seq, attempts FROM left_behind) "
     "ORDER BY seq"
 )
@@ -133,6 +145,8 @@ _SAME = "WHERE seq = :seq AND id = :id AND status = :was AND attempts = :attempt
 END = (
     "UPDATE jobs SET status = :status, is_due = NULL, finished_at = :now, "
     "output = :output, error = :error, crashes = :crashes, is_suspect = :is_suspect, "
+    "bytes = bytes + :added - coalesce(length(error), 0) "
+    "- CASE :status WHEN 'failed' THEN 0 ELSE input_bytes END, "
     "progress = coalesce(:progress, progress), message = coalesce(:message, message) "
     + _SAME
     + "AND status IN ('queued', 'running') RETURNING seq"
@@ -140,23 +154,36 @@ END = (
 PUT_BACK = (
     "UPDATE jobs SET status = 'queued', is_due = 2 * :is_suspect, due_at = :due_at, "
     "error = :error, expires_at = NULL, attempts_limit = attempts_limit + :more, "
-    "crashes = :crashes, is_suspect = :is_suspect " + _SAME + "AND status = 'running' RETURNING seq"
+    "crashes = :crashes, is_suspect = :is_suspect, "
+    "bytes = bytes + :added - coalesce(length(error), 0) "
+    + _SAME
+    + "AND status = 'running' RETURNING seq"
 )
 RETRY = (
     "UPDATE jobs SET status = 'queued', is_due = 2 * is_suspect, due_at = :now, "
-    "finished_at = NULL, expires_at = NULL, attempts_limit = :attempts_limit "
-    + _SAME
-    + "AND status = 'failed' RETURNING seq"
+    "finished_at = NULL, expires_at = NULL, attempts_limit = :attempts_limit, "
+    "bytes = bytes + :added " + _SAME + "AND status = 'failed' RETURNING seq"
 )
 NOTE = (
     "UPDATE jobs SET progress = coalesce(:progress, progress), "
-    "message = coalesce(:message, message) " + _SAME + "AND status = 'running' RETURNING seq"
+    "message = coalesce(:message, message), bytes = bytes + :added "
+    + _SAME
+    + "AND status = 'running' RETURNING seq"
 )
 
 EVENTS = """
-    SELECT events.id, kind, data FROM events
-    WHERE job = (SELECT seq FROM jobs WHERE id = :job_id) AND events.id > :after
-    ORDER BY events.id LIMIT :limit
+    SELECT id, kind, data FROM events
+    WHERE job = (SELECT seq FROM jobs WHERE id = :job_id) AND id IN (
+        SELECT id FROM (
+            SELECT id, sum(size) OVER (ORDER BY id) - size AS bytes_before FROM (
+                SELECT id, length(data) AS size FROM events
+                WHERE job = (SELECT seq FROM jobs WHERE id = :job_id) AND id > :after
+                ORDER BY id LIMIT :limit
+            )
+        )
+        WHERE bytes_before < :most
+    )
+    ORDER BY id
 """
 
 OVERDUE = LIGHT_JOB + (
@@ -164,7 +191,7 @@ OVERDUE = LIGHT_JOB + (
 )
 
 ENDED = """
-    SELECT seq, id FROM jobs
+    SELECT seq, id, bytes FROM jobs
     WHERE finished_at IS NOT NULL AND finished_at < ? AND NOT EXISTS (
         SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL
     )

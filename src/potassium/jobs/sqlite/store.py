@@ -1,17 +1,22 @@
 """A job store in an SQLite file, which survives the process."""
 
 import json
+import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued, same_or_refused
-from potassium.jobs.order import rank
-from potassium.jobs.sqlite import statements
-from potassium.jobs.sqlite.connection import connect, identity
-from potassium.jobs.sqlite.deliveries import SqliteDeliveries
+from potassium.config import Jobs
+from potassium.errors import StoreFull
+from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued
+from potassium.jobs.room import OVERHEAD, Room, event_bytes, input_bytes
+from potassium.jobs.sqlite import kept_clock, statements
+from potassium.jobs.sqlite.connection import connect
+from potassium.jobs.sqlite.file import StoreFile
 from potassium.jobs.sqlite.group_commit import GroupCommit
+from potassium.jobs.sqlite.queries import SqliteQueries, known_job
 from potassium.jobs.sqlite.rows import (
     ADD_DELIVERY,
     ADD_EVENT,
@@ -25,14 +30,19 @@ from potassium.jobs.sqlite.rows import (
     row_of,
 )
 from potassium.webhooks.model import Delivery
+from potassium.webhooks.steady_clock import SteadyClock
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
 
 __all__ = ["SqliteStore"]
 
+MOST_STEPS = 64  # that the file shrinks by in one go
+MOST_CLAIMED = 16 * 1024 * 1024  # bytes of input read at a time
+MOST_DELETED = 32 * 1024 * 1024  # bytes of jobs deleted at a time
 
-class SqliteStore(SqliteDeliveries):
+
+class SqliteStore(SqliteQueries):
     """A ``JobStore`` in a file, used by one process at a time.
 
     What a method has written is on the disk when it returns. See ``GroupCommit`` for how
@@ -40,12 +50,24 @@ class SqliteStore(SqliteDeliveries):
 
     Args:
         path: the SQLite file; nothing is done with it before ``open``.
+        options: say how much the store may hold.
+        clock: continues the clock of the file.
 
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        options: Jobs | None = None,
+        *,
+        clock: SteadyClock | None = None,
+    ) -> None:
+        self.clock = clock or SteadyClock()
         self._path = Path(path).absolute()  # the app may change the working directory
+        self._room = Room(options or Jobs())
         self._submitted = 0
+        self._file: StoreFile
+        self._kept_offset: float | None = None
 
     async def open(self) -> None:
         """Lock the file, and create or migrate its tables.
@@ -56,10 +78,42 @@ class SqliteStore(SqliteDeliveries):
 
         """
         connection = await connect(self._path)
+        try:
+            await self._take_over(connection)
+        except BaseException:
+            await connection.close()  # its thread would keep the process from ending
+            raise
+        self._file = StoreFile(self._path, connection)
+        self._commits = GroupCommit(self._file, self._room)
+
+    async def _take_over(self, connection: "Connection") -> None:
+        """Continue the numbers, the sums and the clock of the file."""
         ((newest,),) = await connection.execute_fetchall("SELECT max(seq) FROM jobs")
         self._submitted = newest or 0
-        opened = identity(self._path)
-        self._commits = GroupCommit(connection, lambda: identity(self._path) == opened)
+        ((self._room.queued, self._room.bytes),) = await connection.execute_fetchall(
+            statements.USAGE
+        )
+        await kept_clock.resume(connection, self.clock)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempt to write failed, and none has succeeded since."""
+        return self._open.is_failing
+
+    async def upkeep(self) -> None:
+        """Keep the clock, see whether a disk that failed is back, and give back unused space.
+
+        Raises:
+            StoreFailed: the file cannot be written.
+
+        """
+        offset = self.clock.offset
+        if self.is_failing or offset != self._kept_offset:
+            await self._open.prove(lambda db: kept_clock.keep(db, self.clock))
+            self._kept_offset = offset
+        for _ in range(MOST_STEPS):
+            if not await self._open.between(lambda _: self._file.shrink()):
+                return
 
     async def close(self) -> None:
         """Finish the writes under way, then close the file; cancellation does not stop this."""
@@ -68,77 +122,41 @@ class SqliteStore(SqliteDeliveries):
 
     async def submit(self, job: NewJob) -> StoredJob:
         """Queue a new job and return it, or return the job that has its idempotency key already."""
-        if job.idempotency_key is None:
-            stored = self._number(job)
-            await self._open.add(stored)
-            return stored
-        key = (job.owner, job.handler, job.idempotency_key)
+        size = input_bytes(job) + OVERHEAD
+        try:
+            with self._room.entering(size):
+                if job.idempotency_key is not None:
+                    return await self._open.run(lambda db: self._submit(db, job), size=size)
+                stored = self._number(job)
+                await self._open.add(stored)
+                return stored
+        except StoreFull:
+            known = None if job.idempotency_key is None else await self.known(job)
+            if known is None:
+                raise
+            return known
 
-        async def submit(db: "Connection") -> StoredJob:
-            for row in await db.execute_fetchall(statements.BY_KEY, key):
-                return same_or_refused(job_of(row), job)
-            stored = self._number(job)
-            await db.execute(ADD_JOB, job_row(stored))
-            await db.execute(ADD_INPUT, input_row(stored))
-            return stored
-
-        return await self._open.run(submit)
-
-    async def known(self, job: NewJob) -> StoredJob | None:
-        """Return the job that has the idempotency key of ``job`` already, or None."""
-        key = (job.owner, job.handler, job.idempotency_key)
-        for known in await self._jobs(statements.BY_KEY, key):
-            return same_or_refused(known, job)
-        return None
-
-    async def get(self, job_id: str) -> StoredJob | None:
-        """Return a job, or None if it does not exist."""
-        return next(iter(await self._jobs(statements.BY_ID, (job_id,))), None)
-
-    async def find(
-        self,
-        *,
-        status: Status | None = None,
-        owner: str | None = None,
-        limit: int,
-        after: str | None = None,
-    ) -> Sequence[StoredJob]:
-        """Return up to ``limit`` jobs, newest first; with ``after``, only those older than it."""
-        if owner is None:
-            statement = statements.FIND if status is None else statements.FIND_STATUS
-        else:
-            statement = statements.FIND_OWN if status is None else statements.FIND_OWN_STATUS
-        wanted = {"owner": owner, "status": status and status.value, "limit": limit, "after": after}
-        return await self._jobs(statement, wanted)
-
-    async def position(self, job: StoredJob) -> int:
-        """Return the position of a queued job among those of its handler, from 1.
-
-        Takes longer the more jobs are before it: milliseconds for 100 000.
-        """
-        place = {"handler": job.handler, "rank": rank(job), "seq": job.seq}
-        return int(await self._value(statements.BEFORE, place)) + 1
-
-    async def count(self, status: Status, handler: str | None = None) -> int:
-        """Return how many jobs have a status, of all handlers or of one."""
-        wanted = {"status": status.value, "handler": handler}
-
-        async def count(db: "Connection") -> int:
-            ((jobs,),) = await db.execute_fetchall(statements.COUNT, wanted)
-            return int(jobs)
-
-        return await self._open.share(f"count {status} {handler}", count)
-
-    async def waiting(self) -> Collection[str]:
-        """Return the handlers that have queued jobs."""
-        rows = await self._open.run(lambda db: db.execute_fetchall(statements.WAITING))
-        return [row["handler"] for row in rows]
+    async def _submit(self, db: "Connection", job: NewJob) -> StoredJob:
+        known = await known_job(db, job)
+        if known is not None:
+            return known
+        stored = self._number(job)
+        await db.execute(ADD_JOB, job_row(stored))
+        await db.execute(ADD_INPUT, input_row(stored))
+        return stored
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
     ) -> Sequence[StoredJob]:
         """Claim up to ``limit`` queued jobs of ``handlers``: the next ones that are due."""
-        wanted = {"handlers": json.dumps(sorted(set(handlers))), "now": now, "limit": limit}
+        if not self._room.may_begin():
+            return ()
+        wanted = {
+            "handlers": json.dumps(sorted(set(handlers))),
+            "now": now,
+            "limit": limit,
+            "most": MOST_CLAIMED,
+        }
 
         async def claim(db: "Connection") -> Sequence[StoredJob]:
             await db.execute(statements.NOW_DUE, wanted)
@@ -156,6 +174,7 @@ class SqliteStore(SqliteDeliveries):
 
         async def claim(db: "Connection") -> StoredJob | None:
             for row in await db.execute_fetchall(statements.NEXT_SUSPECT, wanted):
+                self._room.check_begin()
                 job = job_of(row).claimed(now)
                 await db.execute(statements.CLAIM, claim_row(job))
                 return job
@@ -163,20 +182,9 @@ class SqliteStore(SqliteDeliveries):
 
         return await self._open.run(claim)
 
-    async def next_job(self, handlers: Collection[str]) -> float | None:
-        """Return when the next queued job of ``handlers`` is due, or None if there is none."""
-        due: float | None = await self._value(
-            statements.NEXT_JOB, {"handlers": json.dumps(list(handlers))}
-        )
-        return due
-
     async def keep(self, job_ids: Collection[str]) -> Collection[str]:  # noqa: ARG002 - none is lost
         """Return nothing: while the file is open, no claim is lost."""
         return ()
-
-    async def left_behind(self) -> Sequence[StoredJob]:
-        """Return the jobs that were running when the file was opened and still are."""
-        return await self._jobs(statements.LEFT_BEHIND)
 
     async def end(  # noqa: PLR0913 - as in the interface
         self,
@@ -214,6 +222,7 @@ class SqliteStore(SqliteDeliveries):
 
         The job no longer expires, as it began in time.
         """
+        self._room.check(0)
         return await self._change(
             job, statements.RETRY, {"attempts_limit": attempts_limit, "now": now}, events
         )
@@ -230,26 +239,13 @@ class SqliteStore(SqliteDeliveries):
         note = {"progress": progress, "message": message}
         await self._change(job, statements.NOTE, note, events)
 
-    async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Return up to ``limit`` events of a job, starting after the event ``after``."""
-        wanted = {"job_id": job_id, "after": after, "limit": limit}
-        rows = await self._open.run(lambda db: db.execute_fetchall(statements.EVENTS, wanted))
-        return [Event(**dict(row)) for row in rows]
-
-    async def last_event(self, job_id: str) -> int:
-        """Return the id of a job's last event, or 0 if it has none."""
-        return int(await self._value(statements.LAST_EVENT, (job_id,)))
-
-    async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
-        """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without bodies."""
-        return await self._jobs(statements.OVERDUE, (now, limit))
-
     async def delete_ended(self, *, before: float, limit: int) -> int:
         """Delete up to ``limit`` jobs that ended before ``before``; return how many."""
 
         async def delete(db: "Connection") -> int:
             ended = list(await db.execute_fetchall(statements.ENDED, (before, limit)))
             if ended:
+                ended = ended[: _fitting(ended)]
                 ids = [(row["id"],) for row in ended]
                 await db.executemany(statements.DELETE_DELIVERIES, ids)
                 await db.executemany(statements.DELETE, [(row["seq"],) for row in ended])
@@ -261,16 +257,6 @@ class SqliteStore(SqliteDeliveries):
         self._submitted += 1
         return queued(job, self._submitted)
 
-    async def _jobs(
-        self, statement: str, parameters: Mapping[str, Any] | Sequence[Any] = ()
-    ) -> Sequence[StoredJob]:
-        rows = await self._open.run(lambda db: db.execute_fetchall(statement, parameters))
-        return [job_of(row) for row in rows]
-
-    async def _value(self, statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> Any:
-        ((value,),) = await self._open.run(lambda db: db.execute_fetchall(statement, parameters))
-        return value
-
     async def _change(
         self,
         job: StoredJob,
@@ -280,19 +266,29 @@ class SqliteStore(SqliteDeliveries):
         deliveries: Iterable[Delivery] = (),
     ) -> bool:
         """Change a job if it still matches ``job``; return whether it did."""
+        events = list(events)
+        size = event_bytes(events)
+        size += sum(len(values.get(name) or b"") for name in ("output", "error"))
         same = {"seq": job.seq, "id": job.id, "was": job.status.value, "attempts": job.attempts}
         suspicion = {"crashes": job.crashes, "is_suspect": job.is_suspect}
+        given = {**values, **suspicion, **same, "added": size}
         added = [
             (ADD_EVENT, event_rows(job, events)),
             (ADD_DELIVERY, [row_of(delivery) for delivery in deliveries]),
         ]
 
         async def change(db: "Connection") -> bool:
-            if not await db.execute_fetchall(statement, {**values, **suspicion, **same}):
+            if not await db.execute_fetchall(statement, given):
                 return False
             for insert, rows in added:
                 if rows:
                     await db.executemany(insert, rows)
             return True
 
-        return await self._open.run(change)
+        return await self._open.run(change, size=size)
+
+
+def _fitting(jobs: Sequence[sqlite3.Row]) -> int:
+    """Return how many of ``jobs`` are deleted at a time, at least one."""
+    sizes: Iterable[int] = accumulate(job["bytes"] for job in jobs)
+    return max(1, sum(size <= MOST_DELETED for size in sizes))

@@ -1,0 +1,122 @@
+"""Stores calls as new jobs."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from potassium.engine import Priority
+from potassium.errors import InvalidInput, StoreFailed
+from potassium.handlers.handler import Handler
+from potassium.http.message import Message
+from potassium.jobs.model import NewJob, Status, StoredJob
+from potassium.jobs.store import JobStore
+from potassium.jobs.terms import Terms
+
+__all__ = ["Intake"]
+
+# Credentials are not stored. A handler sees all other headers when its job runs.
+CREDENTIALS = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-banana-api-key"}
+)
+LONGEST_KEY = 255  # characters
+
+
+class Intake:
+    """Accepts jobs: once one is accepted, it is stored.
+
+    Args:
+        stored: called after a job is stored.
+
+    """
+
+    def __init__(self, store: JobStore, terms: Terms, stored: Callable[[], object]) -> None:
+        self._store = store
+        self._terms = terms
+        self._stored = stored
+
+    async def submit(  # noqa: PLR0913 - what a client asks for
+        self,
+        handler: Handler,
+        message: Message,
+        *,
+        priority: Priority,
+        idempotency_key: str | None,
+        webhook_url: Callable[[], Awaitable[str]] | None,
+        owner: str = "",
+    ) -> tuple[StoredJob, int | None]:
+        """Store a call to run in the background; return the job and its position in the queue.
+
+        The job is stored when this returns. The position is None if the job is not queued, or if
+        the position cannot be read.
+
+        Args:
+            handler: runs the job.
+            message: the call.
+            priority: of the job.
+            idempotency_key: given by the client.
+            webhook_url: returns the client's webhook URL, or raises if it refuses the URL; None if
+                there is none. A job that has the idempotency key already has its URL, too.
+            owner: whom the job belongs to, and its idempotency key with it.
+
+        Raises:
+            InvalidInput: the idempotency key is empty or too long.
+            IdempotencyKeyReused: the key belongs to a job with different content.
+            StoreFailed: the job is not stored; ``StoreFull`` if as many are as ``Jobs`` allows.
+
+        """
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
+            raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
+        new = replace(self._new(handler, message, priority, idempotency_key), owner=owner)
+        if webhook_url is not None:
+            known = None if idempotency_key is None else await self._store.known(new)
+            if known is not None:
+                return known, await self._position(known)
+            new = replace(new, webhook_url=await webhook_url())
+        job, queued = await self._add(new)
+        self._stored()
+        if job.id == new.id and priority <= Priority.NORMAL:
+            return job, max(queued, 1)  # it is the last one, except for some of low priority
+        return job, await self._position(job)
+
+    def _new(
+        self, handler: Handler, message: Message, priority: Priority, idempotency_key: str | None
+    ) -> NewJob:
+        now = self._store.clock()
+        return NewJob(
+            id=secrets.token_hex(16),
+            handler=handler.path,
+            body=message.body,
+            headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
+            request_id=message.id,
+            priority=priority.value,
+            attempts_limit=self._terms.attempts(handler.path),
+            created_at=now,
+            expires_at=self._terms.expires_at(now),
+            idempotency_key=idempotency_key,
+            fingerprint=hashlib.sha256(message.body).digest(),
+        )
+
+    async def _add(self, new: NewJob) -> tuple[StoredJob, int]:
+        """Store a job; return it, and how many of its handler are queued.
+
+        Both are done in one transaction, but not with gather(): an error would keep the body in
+        memory until the garbage collector finds the cycle.
+        """
+        counting = asyncio.ensure_future(self._store.count(Status.QUEUED, new.handler))
+        try:
+            return await self._store.submit(new), await counting
+        except BaseException:
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
+            raise
+
+    async def _position(self, job: StoredJob) -> int | None:
+        """Return the position of a job that is stored, whether or not it can be read."""
+        if job.status is not Status.QUEUED:
+            return None
+        try:
+            return await self._store.position(job)
+        except StoreFailed:
+            return None
