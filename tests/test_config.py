@@ -51,11 +51,11 @@ def test_limits_do_not_change() -> None:
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    """256 waiting calls, bodies of 10 MiB that take 30 s and 256 MiB together, no timeout."""
+    """256 waiting calls, bodies of 10 MiB that take 30 s and 192 MiB together, no timeout."""
     assert Limits() == Limits(
         queue_size=256,
         body_size=10 * 1024 * 1024,
-        body_memory=256 * 1024 * 1024,
+        body_memory=192 * 1024 * 1024,
         json_values=1_000_000,
         body_timeout=30,
         timeout=None,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,21 @@ async def test_no_job_begins_while_results_have_filled_the_store(store: JobStore
     await store.delete_ended(before=NOW + 1, limit=9)
     assert await store.get(first.id) is None
     assert (await run(store)).id == second.id
+
+
+async def test_a_suspect_waits_for_room_too(store: JobStore) -> None:
+    """It is not taken for gone: the claim fails until results have been deleted."""
+    await store.submit(new_job())
+    suspect = replace(await run(store), is_suspect=True)
+    await store.put_back(suspect, due_at=NOW, error=None)
+    await store.submit(new_job())
+    await store.end(await run(store), Status.SUCCEEDED, now=NOW, output=LARGE * 7)
+    with pytest.raises(StoreFull):
+        await store.claim_suspect(handlers=HANDLERS, now=NOW)
+    await store.delete_ended(before=NOW + 1, limit=9)
+    claimed = await store.claim_suspect(handlers=HANDLERS, now=NOW)
+    assert claimed is not None
+    assert claimed.id == suspect.id
 
 
 async def test_all_that_was_deleted_gives_its_room_back(store: JobStore) -> None:

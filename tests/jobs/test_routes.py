@@ -360,6 +360,39 @@ async def test_many_who_follow_a_job_read_its_events_once(
     assert sum(reads.values()) == 1
 
 
+async def test_events_that_are_too_large_for_one_page_are_all_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store returns fewer where they are large, and those that follow are sent at once."""
+    monkeypatch.setattr("potassium.jobs.event_stream.EVENTS_BYTES", 1)
+
+    class PagedStore(MemoryStore):
+        async def events(self, job_id: str, *, after: int = 0, limit: int = 1) -> Sequence[Event]:
+            return await super().events(job_id, after=after, limit=min(limit, 1))
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", PagedStore)
+    bench = Bench()
+    async with bench.client() as http:
+        job = await submit(http, "/held", 0)
+        await bench.has_begun()
+        service = service_of(bench.app)
+        running = await service.store.get(job["id"])
+        assert running is not None
+        last = await service.store.last_event(job["id"])
+        chunks = [Event(id=last + n, kind="chunk", data=b"%d" % n) for n in range(1, 6)]
+        await service.store.note(running, progress=None, message=None, events=chunks)
+        stream = Stream(bench.app, job)
+        await stream.exchange.next()
+        seen: list[Any] = []
+        async with asyncio.timeout(5):
+            while len(seen) < 5:
+                seen += [data for kind, data in await stream.next() if kind == "chunk"]
+        stream.exchange.leave()
+        await stream.exchange.task
+        bench.gate.release()
+    assert seen == [1, 2, 3, 4, 5]
+
+
 async def test_no_more_clients_follow_jobs_than_may() -> None:
     """One more is refused; one that only wants to wait for a job is answered at once."""
     bench = Bench(max_watchers=2)

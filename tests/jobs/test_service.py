@@ -10,6 +10,7 @@ import pytest
 from support.job_service import ServiceBench, new_handler, new_request
 from support.jobs import new_job, take_due
 
+from potassium.config import Webhooks
 from potassium.engine import Priority
 from potassium.errors import (
     Draining,
@@ -21,6 +22,10 @@ from potassium.errors import (
 )
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.outcome import Cancelled, Done, Failed, NotDone
+from potassium.webhooks.memory_store import MemoryDeliveries
+from potassium.webhooks.model import Full
+from potassium.webhooks.service import WebhookService
+from potassium.webhooks.steady_clock import SteadyClock
 
 PROBLEM = b'{"status":500}'
 
@@ -445,3 +450,26 @@ async def test_jobs_that_no_handler_is_there_for_are_told_of(
         assert (await service.get("gone")).status is Status.QUEUED
     (record,) = caplog.records
     assert record.getMessage().startswith("1 jobs are queued for POST /gone, which has no handler ")
+
+
+class Apart(WebhookService):
+    """Keeps deliveries in a store of its own, and posts nothing."""
+
+    def wake(self) -> None:
+        pass
+
+
+async def test_what_is_posted_from_another_store_goes_by_its_clock() -> None:
+    """The clock of the jobs may be hours ahead of it, or behind."""
+    deliveries = MemoryDeliveries()
+    deliveries.clock = SteadyClock(wall=lambda: time.time() - 10_000)
+    webhooks = Apart(deliveries, Webhooks(), is_durable=False)
+    bench = ServiceBench(webhooks=webhooks)
+    async with bench.running() as service:
+        await bench.submit(webhook_url="https://a.test/")
+        bench.work.end(await bench.begun(), Done(b"1"))
+        await service.close()
+        await webhooks.outbox.close()
+    side: dict[str, Any] = {"is_guarded": True, "limit": 9, "full": Full()}
+    (due,) = await deliveries.take_due(now=deliveries.clock(), **side)
+    assert due.url == "https://a.test/"

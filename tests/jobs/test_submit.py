@@ -10,7 +10,7 @@ from support.asgi import scope
 from support.job_service import ServiceBench, new_request
 
 from potassium.engine import Priority
-from potassium.errors import ClientLeft, InvalidInput, WebhookUrlRefused
+from potassium.errors import ClientLeft, InvalidInput, StoreFailed, WebhookUrlRefused
 from potassium.http.reply import Reply
 from potassium.jobs.model import Status
 from potassium.jobs.outcome import Cancelled, Done, Failed, Outcome
@@ -104,6 +104,25 @@ async def test_who_waits_long_enough_gets_what_a_direct_call_would(
     assert (reply.status, reply.body, sent["content-type"]) == (status, body, media_type)
     assert sent["location"] == f"/jobs/{(await bench.only_job()).id}"
     assert sent["preference-applied"] == "respond-async, wait=60"
+
+
+async def test_a_result_that_cannot_be_read_is_fetched_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job is there and has succeeded, so the answer is its document, not an error."""
+    bench = Bench()
+
+    async def fails(job_id: str) -> bytes:
+        raise StoreFailed("The disk is gone.")
+
+    async with bench.running():
+        asking = asyncio.create_task(bench.answer(prefer="wait=60", idempotency_key="k"))
+        bench.work.end(await bench.begun(), Done(b"1"))
+        assert (await asking).status == 200
+        monkeypatch.setattr(bench.store, "output", fails)
+        reply = await bench.answer(prefer="wait=60", idempotency_key="k")
+    assert reply.status == 202
+    assert orjson.loads(reply.body)["status"] == "succeeded"
 
 
 async def test_who_cannot_wait_is_answered_at_once() -> None:

@@ -14,6 +14,7 @@ from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import StoredJob
 from potassium.jobs.outcome import NotDone
 from potassium.jobs.service import JobService
+from potassium.webhooks.service import WebhookService
 from support.job_doubles import FakeWebhooks
 from support.job_runs import FakeWork, FlakyStore
 
@@ -40,7 +41,12 @@ class ServiceBench:
     """A service with one handler, ``/train``; the test chooses the outcomes of its jobs."""
 
     def __init__(
-        self, handlers: Mapping[str, Handler] | None = None, *, run: bool = True, **options: Any
+        self,
+        handlers: Mapping[str, Handler] | None = None,
+        *,
+        run: bool = True,
+        webhooks: WebhookService | None = None,
+        **options: Any,
     ) -> None:
         self.store = FlakyStore()
         self.work = FakeWork()
@@ -51,7 +57,7 @@ class ServiceBench:
             Jobs(path=None, **options),
             self.handlers,
             self.work,
-            self.webhooks,
+            webhooks or self.webhooks,
         )
         self._runs_jobs = run
 

@@ -59,7 +59,7 @@ class Limits:
     head_size: int = 64 * 1024
     head_timeout: float = 10.0
     body_size: int = 10 * 1024 * 1024
-    body_memory: int = 256 * 1024 * 1024
+    body_memory: int = 192 * 1024 * 1024
     json_values: int = 1_000_000
     body_timeout: float = 30.0
     timeout: float | None = None

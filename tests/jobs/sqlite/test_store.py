@@ -148,6 +148,23 @@ async def test_a_read_only_place_is_refused(
         await SqliteStore(tmp_path / "jobs.db").open()
 
 
+async def test_a_file_that_cannot_be_taken_over_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails after it was opened: its thread would keep the process from ending."""
+
+    async def fails(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    path = tmp_path / "jobs.db"
+    with monkeypatch.context() as context:
+        context.setattr("potassium.jobs.sqlite.kept_clock.resume", fails)
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+            await SqliteStore(path).open()
+    async with opened(path):
+        pass
+
+
 async def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to type."""
     monkeypatch.setitem(sys.modules, "aiosqlite", None)
