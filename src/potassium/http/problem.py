@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Collection, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -105,6 +106,7 @@ def explained(
     return HTTPException(error.status_code, detail, headers)
 
 
+@cache
 def _title(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
