@@ -273,6 +273,24 @@ def test_a_client_may_leave_at_the_very_moment_of_its_response(
     assert not one.state.connections
 
 
+def test_a_half_closed_client_gets_a_refusal_that_waits_its_turn(bench: MakeBench) -> None:
+    """It is answered already, although nothing has been sent."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        turns._is_due, turns._left = True, 0  # as after many refusals in this turn
+        await respond(send, status=503)
+
+    one = bench(app)
+    client = one.connect()
+    assert one.http._host is not None
+    turns = one.http._host.turns
+    client.send(GET).half_close()
+    assert not client.is_closed
+    one.call(turns._next_turn)
+    assert client.statuses() == [503]
+    assert client.is_closed
+
+
 def test_shutdown_lets_a_refusal_reach_its_client(bench: MakeBench) -> None:
     """A connection that is being closed is not closed again."""
     one = bench(echo)

@@ -37,8 +37,10 @@ def awaits(exchange: Exchange | None, *, is_more: bool) -> bool:
     if exchange is None:
         return is_more
     scope = exchange.scope
+    if exchange.has_begun:
+        return exchange.is_answered  # its turn is still to come
     is_plain = scope["scheme"] == "http" and scope["http_version"] == "1.1"
-    return is_plain and not exchange.has_begun and (exchange.is_received or is_more)
+    return is_plain and (exchange.is_received or is_more)
 
 
 def look_for_client(connection: HalfClosed, times: int = 0) -> None:
