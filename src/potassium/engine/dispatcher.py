@@ -43,6 +43,7 @@ PREFETCH_TIME = 0.0002  # seconds
 
 # The lag of the loop is that of its latest turn, or less and less of a longer one before.
 LAG_DECAY = 0.9  # per group
+LATE = 0.01  # seconds of lag from which on short jobs, too, are worth a second group
 LONGEST_LAG = 0.25  # seconds
 
 
@@ -147,7 +148,7 @@ class Dispatcher:
             return sum(_duration(group[-1].operation) * len(group) for group in ahead) < self._lag
         operation = self._handed_over[0][-1].operation
         is_long = operation.batching is not None or _duration(operation) >= PREFETCH_TIME
-        return is_long or self._lag >= GROUP_TIME
+        return is_long or self._lag >= LATE
 
     def _next_group(self) -> Sequence[Job] | None:
         queue = self._next_queue()
