@@ -1,4 +1,4 @@
-"""Checks of options, and what is wrong with one in words."""
+"""Checks of options, with messages that say what is wrong."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

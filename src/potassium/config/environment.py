@@ -1,4 +1,4 @@
-"""What the environment sets."""
+"""Defaults that environment variables set."""
 
 import os
 

@@ -22,15 +22,17 @@ class Jobs:
         expire_after: seconds after which a job that has not begun expires; None for never.
         attempts: maximum number of attempts at a job that fails, including the first.
             ``@app.background(attempts=...)`` and ``@app.handler(attempts=...)`` override it.
-        backoff: seconds from the first failure to the next attempt; doubled for each further one.
-        max_queued: maximum number of jobs that wait; more are refused with 503 ``store_full``.
+        backoff: seconds from the first failure to the next attempt; doubles after each further one.
+        max_queued: maximum number of queued jobs; more are refused with 503 ``store_full``.
         max_bytes: maximum bytes that jobs take in the store; more are refused with 503
-            ``store_full``. An input counts until its job has succeeded, a result until its job is
-            deleted. No job begins while results have brought the store to twice as much.
-        max_output: maximum bytes of the output of one job, and of its events; a job that has more
-            output fails.
-        max_watchers: maximum number of clients that wait for jobs or follow their events at a
-            time. More are answered at once, or refused with 503 ``too_many_watchers``.
+            ``store_full``. An input counts until its job has succeeded, was cancelled or has
+            expired, a result until its job is deleted. At twice this size, no more jobs begin until
+            ended ones have been deleted.
+        max_output: maximum bytes of a job's output, and of its events; a job with more output
+            fails.
+        max_watchers: maximum number of clients that wait for jobs or follow their events at the
+            same time. Beyond it, ``Prefer: wait`` is answered at once, and events are refused with
+            503 ``too_many_watchers``.
 
     Raises:
         UsageError: a value is invalid.

@@ -13,20 +13,24 @@ class Limits:
     """How much work one server accepts, and for how long.
 
     Attributes:
-        queue_size: maximum number of jobs that wait for the GPU thread, and the same for each async
-            handler; more are refused with 503 ``queue_full``.
-        connections: maximum number of connections; beyond it, idle ones are closed, and without any
-            a new one is refused with 503. None for what the limit on open files allows.
-        head_size: maximum bytes in a request's target and headers; more are refused with 431.
-        head_timeout: maximum seconds for a request's head to arrive, and for a new connection to
-            be silent; after that the connection is closed.
-        body_size: maximum bytes in a request's body; a longer one is refused with 413.
-        body_memory: maximum bytes that the bodies of all requests take together, from their first
-            byte to the end of the call, with what is parsed of them; more are refused with 503
-            ``overloaded``. Bodies of up to 8 KiB are not counted.
-        json_values: maximum number of values in a JSON body, as a measure of the time that it takes
-            to parse: an array or an object counts as four, and if it is validated, each field that
-            it may have as two more. A body with more is refused with 413.
+        queue_size: maximum number of calls that wait for the GPU thread; each ``async def`` handler
+            has its own queue with the same maximum. More are refused with 503 ``queue_full``.
+        connections: maximum number of connections; beyond it, idle ones are closed to make room,
+            and if none is idle, a new one is refused with 503 ``too_many_connections``. None for
+            as many as the limit on open files allows.
+        head_size: maximum bytes in the target and headers of a request; a larger head is refused
+            with 431.
+        head_timeout: maximum seconds for a request head to arrive, and for a new connection to
+            send nothing; after that, the connection is closed.
+        body_size: maximum bytes in a request body; a larger one is refused with 413.
+        body_memory: maximum bytes of memory for all request bodies together, including the values
+            parsed from them, from a body's first byte to the end of its call; beyond it, bodies are
+            refused with 503 ``overloaded``. A body of up to 8 KiB is always accepted, and so is one
+            that is alone.
+        json_values: maximum number of values in a JSON body, an estimate of the work of parsing it:
+            an array or an object counts as four values. If pydantic validates the body, a number or
+            a string counts as two, and an array or an object as six plus three for each field of
+            the model. A body with more is refused with 413.
         body_timeout: maximum seconds from a request's headers to the end of its body; a slower
             one is refused with 408.
         timeout: maximum seconds for waiting in the queue and running together, after which the
@@ -36,18 +40,21 @@ class Limits:
         hang_timeout: seconds after which a call that has not returned means that its thread is
             stuck for good: the server fails, and so does its liveness check. None for never.
         stream_stall_timeout: seconds within which a client must read some of its response; after
-            that the response is cut off.
-        responses_size: maximum bytes of responses, all together, that clients have yet to read;
-            beyond it, the largest are cut off.
-        send_buffer: bytes that ``request.send`` may be ahead of a client before it waits.
-        send_memory: the same for all clients together; each may be 1 MiB behind in any case.
-        send_timeout: maximum seconds that it may wait in one call, in all, as the GPU thread waits
-            with it; after that the stream is cut off.
+            that, the connection is closed.
+        responses_size: maximum bytes of responses that all clients together have yet to read;
+            beyond it, the connections with the largest unread responses are closed.
+        send_buffer: maximum bytes that ``request.send`` may be ahead of one client; beyond it,
+            ``send`` blocks.
+        send_memory: maximum bytes that ``request.send`` may be ahead of all clients together;
+            beyond it, ``send`` blocks for every client that has at least 1 MiB left to read.
+        send_timeout: maximum seconds in total for which ``request.send`` may block during one call
+            to a handler, because the GPU thread waits with it; after that, the client loses its
+            stream.
         priorities: let clients send ``X-Priority: low``, ``normal`` or ``high``. Only a bounded
-            number of other jobs can overtake a job, so none starves.
-        fair: refuse a call if its client has as many calls in the queue as there are free places,
-            so that nobody who floods the server shuts others out. Clients are told apart by their
-            API key or, without keys, by their address.
+            number of other calls can overtake a call, so none starves.
+        fair: refuse a call if its client already has as many calls in the queue as there are free
+            places, so that a client that floods the server does not shut others out. Clients are
+            identified by their API key or, without keys, by their address.
 
     Raises:
         UsageError: a value is invalid.

@@ -32,18 +32,18 @@ class Webhooks:
         store: ``"jobs"`` to keep deliveries with the background jobs of an app that has any, so
             that they continue after a restart; None to keep them in memory.
         timeout: maximum seconds for one delivery attempt.
-        per_host: maximum number of concurrent deliveries to one host; there are never more than
-            there are places left for other hosts, of 64.
-        max_waiting: maximum number of deliveries in memory, where they are not stored; counted
-            separately for the app's own URLs and for clients' URLs. If there are more, those that
-            have failed most often give way.
-        max_bytes: maximum bytes of these deliveries.
+        per_host: maximum number of concurrent deliveries to one host; never more than there are
+            places left, out of 64, for other hosts.
+        max_waiting: maximum number of deliveries that are kept in memory, if they are not stored;
+            counted separately for the app's own URLs and for clients' URLs. Beyond it, deliveries
+            are dropped, those that have failed most often first.
+        max_bytes: maximum bytes of these deliveries, counted in the same way.
         proxy: the HTTP proxy for deliveries to the app's own URLs, such as
             ``"http://proxy.example:3128"``. Deliveries to clients' URLs never use it, because it
-            would connect to addresses that nobody has checked. Proxies in the environment are
-            ignored.
-        verify: a file of CA certificates in PEM format that are trusted instead of the public ones,
-            or an ``ssl.SSLContext``. Variables such as ``SSL_CERT_FILE`` are ignored.
+            would connect to addresses that have not been checked. Proxies named in the environment
+            are ignored.
+        verify: a file of CA certificates in PEM format to trust instead of the public ones, or an
+            ``ssl.SSLContext``. Environment variables such as ``SSL_CERT_FILE`` are ignored.
 
     Raises:
         UsageError: a value is invalid.

@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections under uvicorn: what each may send, take and keep, and for how long."""
+"""HTTP/1.1 connections under uvicorn, with limits on what each may send and hold, and how long."""
 
 from potassium.connections.connections import Connections
 

@@ -16,23 +16,23 @@ from potassium.errors import PotassiumError
 __all__ = ["Connection"]
 
 NEVER = float("inf")
-# Reading goes on up to here behind a request that is being answered, as only that shows whether the
-# client has left.
+# How far to read ahead while a request is being answered: only reading shows whether the client has
+# disconnected.
 MOST_BEHIND = 16 * 1024  # bytes
-LINGER = 5.0  # seconds for which what a refused client still sends is read and dropped
+LINGER = 5.0  # seconds for which anything that a refused client still sends is read and dropped
 
 
 class Connection(asyncio.Protocol):
     """Reads requests one after the other, runs the app for each, and writes its responses in order.
 
-    A request that comes while another one is answered waits as bytes; only what is left of a small
-    segment is parsed already. Its time limits are kept by ``crowd``, which looks at ``deadline``.
+    A request that arrives while another one is being answered waits as unparsed bytes, except for
+    the rest of a small segment. ``crowd`` enforces the time limits by checking ``deadline``.
 
     Attributes:
         host: the server that it belongs to.
         outgoing: what the client has yet to read.
-        exchange: whose response is due.
-        scope: what all ASGI scopes of this connection have in common.
+        exchange: the request whose response is due.
+        scope: the part that all ASGI scopes of this connection share.
         deadline: when ``expire`` is due, on the clock of ``crowd``.
 
     """
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
             self._close()  # the rest will not come
 
     def _end_at_fault(self, fault: PotassiumError) -> None:
-        """Refuse what was sent last, if all that was sent before is answered."""
+        """Refuse the last input, once all requests before it have been answered."""
         if self.is_closing or self.is_busy:
             return
         if self.exchange is not None:  # its body is at fault
@@ -111,9 +111,9 @@ class Connection(asyncio.Protocol):
         self.refuse(fault)
 
     def eof_received(self) -> bool:
-        """Return whether to go on, as the client may still read (asyncio).
+        """Return whether to keep the connection open, because the client may still read (asyncio).
 
-        A client that has left for good looks the same, until something is sent to it.
+        A client that has disconnected looks the same until something is sent to it.
         """
         if self._is_closing or not awaits(self.exchange, is_more=bool(self._behind or self._fault)):
             return False
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the app (asyncio)."""
+        """Tell the app that the connection is closed (asyncio)."""
         del exc
         self._is_closing = True
         self._forget()
@@ -150,12 +150,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request that has arrived whole is to be answered before more is read."""
+        """Whether a complete request must be answered before more is read."""
         return self.exchange is not None and self.exchange.is_received
 
     @property
     def takes_websockets(self) -> bool:
-        """Whether the connection can be left to something that speaks WebSocket."""
+        """Whether the connection can be handed over to a WebSocket protocol."""
         return self.exchange is None and self.host.config.ws_protocol_class is not None
 
     def begin(self, exchange: Exchange) -> None:
@@ -166,12 +166,12 @@ class Connection(asyncio.Protocol):
             self._waiting.append(exchange)
 
     def request_received(self, exchange: Exchange) -> None:
-        """Note that a request has arrived whole."""
+        """Note that a request has arrived completely."""
         if exchange.is_answered and self.exchange is None:
             self.deadline = self._crowd.now + self._crowd.keep_alive
 
     def become_websocket(self, received: bytes) -> None:
-        """Leave the connection to the server's WebSocket protocol, with all it has received."""
+        """Hand the connection to the server's WebSocket protocol, with all that it has received."""
         self._is_closing = True
         self._forget()
         self.host.speak_websocket(self._transport, received)
@@ -179,13 +179,13 @@ class Connection(asyncio.Protocol):
     # What an exchange asks for.
 
     def pause_reading(self) -> None:
-        """Let what the client sends pile up at the client."""
+        """Stop reading, so that backpressure reaches the client."""
         if not self._is_paused and not self._transport.is_closing():
             self._is_paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on after ``pause_reading``."""
+        """Resume reading after ``pause_reading``."""
         if self._is_paused and not self._behind and not self._transport.is_closing():
             self._is_paused = False
             self._transport.resume_reading()
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _rest(self, *, is_received: bool) -> None:
-        """Give the client time to send what is due now that nothing is to be answered."""
+        """Set the deadline for what the client must send next, now that no response is due."""
         timeout = self._crowd.keep_alive
         if not is_received:
             timeout = self._crowd.body_timeout
@@ -246,12 +246,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is to be answered or sent, so that closing the connection is harmless."""
+        """Whether nothing is left to answer or send, so that it is safe to close the connection."""
         return self.exchange is None and not self._behind and not self.outgoing.size
 
     @property
     def is_closing(self) -> bool:
-        """Whether nothing more is read, or sent after what has been written."""
+        """Whether nothing more is read, or sent beyond what has been written."""
         return self._is_closing or self._transport.is_closing()
 
     def _forget(self) -> None:
@@ -259,7 +259,7 @@ class Connection(asyncio.Protocol):
         self._crowd.discard(self)
 
     def expire(self) -> None:
-        """Close the connection, as its deadline has passed."""
+        """Close the connection, because its deadline has passed."""
         if self._is_closing or self.exchange is not None:
             self.abort()
         else:
@@ -284,7 +284,7 @@ class Connection(asyncio.Protocol):
         self._close(lingers=True)
 
     def _close(self, *, lingers: bool = False) -> None:
-        """Close the connection when all is sent; if it lingers, drop what arrives for a while."""
+        """Close the connection once all is sent; if it lingers, drop what arrives for a while."""
         if self._is_closing:
             return
         self._is_closing = True

@@ -1,4 +1,4 @@
-"""Makes the protocol of each connection that uvicorn accepts."""
+"""Creates the protocol of each connection that uvicorn accepts."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["Connections"]
 class Connections:
     """Serves one server's connections within ``limits``: ``uvicorn.Config(http=Connections(...))``.
 
-    ``keep_alive`` is how many seconds an idle connection is kept.
+    ``keep_alive`` is the number of seconds for which an idle connection is kept.
     """
 
     def __init__(self, limits: Limits, keep_alive: float) -> None:

@@ -21,11 +21,11 @@ __all__ = ["Crowd"]
 
 LONGEST_PERIOD = 1.0  # seconds
 SHORTEST_PERIOD = 0.01  # seconds
-LOG_PAUSE = 60.0  # seconds between two lines about what any client can cause at will
+LOG_PAUSE = 60.0  # seconds between two log lines that any client can cause at will
 
 MOST_FILES = 65_536
-SPARE_FILES = 64  # for the app: models, the jobs' file, webhooks
-LEAVING = 32  # connections that are being closed, beside as many as there may be
+SPARE_FILES = 64  # for the app: models, the job file, webhooks
+LEAVING = 32  # connections that are being closed, in addition to the maximum number
 FULL = 0.05  # seconds for which all connections are taken to be in use if they all were
 FEWEST_CONNECTIONS = 16
 
@@ -33,17 +33,17 @@ logger = logging.getLogger("potassium")
 
 
 class Member(Protocol):
-    """What a crowd needs of a connection."""
+    """The parts of a connection that a crowd uses."""
 
     outgoing: Outgoing
     deadline: float
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is to be answered or sent, so that closing the connection is harmless."""
+        """Whether nothing is left to answer or send, so that it is safe to close the connection."""
 
     def expire(self) -> None:
-        """Close the connection, as its deadline has passed."""
+        """Close the connection, because its deadline has passed."""
 
     def abort(self) -> None:
         """End the connection at once, whatever the client has yet to read."""
@@ -53,16 +53,16 @@ class Member(Protocol):
 
 
 class Crowd:
-    """Limits how many connections there are, for how long, and what they hold together.
+    """Limits the number of connections, how long they last, and what they hold together.
 
-    Time limits are not timers of each connection: all connections are looked at once a second. Time
-    in which the process was stopped, or the loop, is no client's fault: it does not count.
+    Connections have no timers of their own: all of them are checked once a second. Time during
+    which the process was stopped or the event loop was blocked does not count against clients.
 
     Attributes:
         limits: what each connection may send, and for how long.
         keep_alive: seconds for which an idle connection is kept.
         body_timeout: seconds without a byte of a body after which a request is given up.
-        now: a time on the loop's clock, at most one look later than the current one.
+        now: a time on the loop's clock, at most one check later than the current one.
 
     """
 
@@ -96,16 +96,16 @@ class Crowd:
         self._leaving[connection] = None
 
     def discard(self, connection: Member) -> None:
-        """Forget a connection that is closed."""
+        """Forget a closed connection."""
         self._open.discard(connection)
         self._leaving.pop(connection, None)
 
     def _make_room(self, new: Member) -> None:
-        """Close the idle connections that would be closed soonest; without any, refuse ``new``."""
+        """Close the idle connections that would expire first; if there are none, refuse ``new``."""
         if len(self._open) > self._most:
             now = self._loop.time()
             idle: list[Member] = []
-            if now >= self._full_until:  # looking at all of them for each new one is too slow
+            if now >= self._full_until:  # checking all of them for each new one is too slow
                 idle = [one for one in self._open if one.is_idle and one is not new]
             for one in heapq.nsmallest(1 + len(self._open) // 16, idle, key=lambda it: it.deadline):
                 one.expire()
@@ -117,7 +117,7 @@ class Crowd:
             one.abort()
 
     def _look(self) -> None:
-        """Close connections that are late, or whose clients do not read."""
+        """Close connections that have passed their deadline, or whose clients do not read."""
         now = self._loop.time()
         stopped = now - self.now if self.now else 0.0
         self.now = now + self._period
@@ -143,7 +143,7 @@ class Crowd:
             excess -= size
 
     def note_refusal(self, error: PotassiumError) -> None:
-        """Log that something other than a request came, once a minute for each kind of it."""
+        """Log that something other than a request arrived, at most once a minute for each kind."""
         now = time.monotonic()
         if now - self._logged_at.get(error.code, -LOG_PAUSE) >= LOG_PAUSE:
             self._logged_at[error.code] = now
@@ -151,7 +151,7 @@ class Crowd:
 
 
 def _affordable() -> int:
-    """Return how many connections the limit on open files allows; raise that if possible."""
+    """Return how many connections the limit on open files allows, after raising it if possible."""
     if resource is None:
         return MOST_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -18,7 +18,7 @@ from potassium.errors import PotassiumError, StreamBroken
 __all__ = ["Exchange"]
 
 HIGH_WATER = 64 * 1024  # bytes of a body that wait for the app before reading pauses
-COPIED = 64 * 1024  # bytes of content that are sent in one piece with what surrounds them
+COPIED = 64 * 1024  # bytes of content that are joined with their framing in one write
 
 SERVICE_UNAVAILABLE = 503
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -27,13 +27,13 @@ logger = logging.getLogger("uvicorn.error")
 
 
 class Client(Protocol):
-    """What an exchange needs of its connection."""
+    """The parts of a connection that an exchange uses."""
 
     host: Host
     outgoing: Outgoing
 
     def resume_reading(self) -> None:
-        """Read on; the app has taken what had piled up."""
+        """Resume reading, because the app has taken what had piled up."""
 
     def exchange_ended(self, exchange: "Exchange") -> None:
         """Go on with the next request, once the response to this one is complete."""
@@ -43,7 +43,7 @@ class Client(Protocol):
 
 
 class Exchange:
-    """A request that has arrived from ``client``, at least its head, and its response.
+    """A request of ``client`` whose head has arrived, and its response.
 
     Attributes:
         scope: the ASGI scope of the request.
@@ -97,7 +97,7 @@ class Exchange:
     def add_body(self, data: bytes) -> bool:
         """Keep a part of the body for the app; return whether it has enough to read for now."""
         if self.is_answered or self.is_lost:
-            return False  # nobody has a use for it any more
+            return False  # the app no longer reads it
         self._body.append(data)
         self._size += len(data)
         if self._news is not None:
@@ -120,7 +120,7 @@ class Exchange:
     # What the app calls.
 
     async def run(self, app: ASGIApp, tasks: set[asyncio.Task[Any]]) -> None:
-        """Let ``app`` answer the request; if it fails to, answer 500 or break the response off.
+        """Let ``app`` answer the request; if it fails, answer 500 or break off the response.
 
         At the end, ``task`` is removed from ``tasks``.
         """
@@ -171,7 +171,7 @@ class Exchange:
         Once the client has disconnected, this does nothing.
 
         Raises:
-            RuntimeError: the response is not what its head announced, or the order is wrong.
+            RuntimeError: the response does not match its head, or the order is wrong.
 
         """
         if self._client.outgoing.is_full:
@@ -203,7 +203,7 @@ class Exchange:
         if head.closes:
             self.keeps_alive = False
         client.host.log_access(scope, message["status"])
-        if head.length is None:  # a stream, whose first chunk may take long
+        if head.length is None:  # a stream, whose first chunk may take a long time
             self.has_begun = True
             client.outgoing.write(head.encoded)
 

@@ -1,4 +1,4 @@
-"""Tells a client that has only closed its sending side from one that has left."""
+"""Distinguishes a client that has only closed its sending side from one that has disconnected."""
 
 from typing import Protocol
 
@@ -8,31 +8,31 @@ from potassium.connections.outgoing import Outgoing
 
 __all__ = ["awaits", "look_for_client"]
 
-# When to look whether the client is still there.
-LOOKS = (0.05, 0.2, 1.0)  # seconds, each after the one before; the last again and again
+# When to check whether the client is still connected.
+LOOKS = (0.05, 0.2, 1.0)  # seconds after the previous check; the last one repeats
 
 
 class HalfClosed(Protocol):
-    """A connection on which the client sends no more."""
+    """A connection whose client has closed its sending side."""
 
     host: Host
     outgoing: Outgoing
 
     @property
     def is_closing(self) -> bool:
-        """Whether nothing is to be sent any more."""
+        """Whether nothing more will be sent."""
 
     @property
     def exchange(self) -> Exchange | None:
-        """Whose response is due."""
+        """The request whose response is due."""
 
 
 def awaits(exchange: Exchange | None, *, is_more: bool) -> bool:
-    """Return whether a client that has closed its sending side can be taken to await responses.
+    """Return whether a client that has closed its sending side may still await responses.
 
-    Where it could not be told from one that has left, it counts as having left: in the middle of a
-    response, over TLS, and with HTTP/1.0, which has no interim responses. ``is_more`` says whether
-    it has sent something behind the request of ``exchange``.
+    Where it cannot be distinguished from a client that has disconnected, it counts as disconnected:
+    in the middle of a response, over TLS, and with HTTP/1.0, which has no interim responses.
+    ``is_more`` is whether the client has sent anything after the request of ``exchange``.
     """
     if exchange is None:
         return is_more
@@ -44,10 +44,10 @@ def awaits(exchange: Exchange | None, *, is_more: bool) -> bool:
 
 
 def look_for_client(connection: HalfClosed, times: int = 0) -> None:
-    """Send interim responses while a response is due, now and then until the connection closes.
+    """Send interim responses at intervals, while a response is due that has not begun.
 
-    Clients ignore them (RFC 9110, section 15.2), but a host whose client has left answers with a
-    reset, which ends the connection.
+    Clients ignore them (RFC 9110, section 15.2). If the client has disconnected, its host answers
+    with a reset, which ends the connection.
     """
     if connection.is_closing:
         return

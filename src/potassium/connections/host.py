@@ -29,13 +29,13 @@ class Runnable(Protocol):
 
 
 class Host:
-    """What connections need of uvicorn: its app, its options, and its lists of what is open."""
+    """The parts of uvicorn that connections use: app, options, and lists of what is open."""
 
     def __init__(
         self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]
     ) -> None:
         self.config = config
-        self.state: Any = state  # it lists protocols; this one is of our own
+        self.state: Any = state  # it lists protocols; this one is our own
         self.app_state = app_state
         self._app: ASGIApp = config.loaded_app
         self._resets_context = getattr(config, "reset_contextvars", False)  # not in 0.38
@@ -64,14 +64,14 @@ class Host:
         )
 
     def new_scope(self, common: dict[str, Any]) -> Scope:
-        """Return the beginning of an ASGI scope, with what all of a connection have in common."""
+        """Return the part of an ASGI scope that all requests of a connection share."""
         scope = common.copy()
         scope["asgi"] = {"version": self.asgi_version, "spec_version": "2.3"}
         scope["state"] = self.app_state.copy()
         return scope
 
     def scope_of(self, transport: asyncio.BaseTransport) -> dict[str, Any]:
-        """Return what the ASGI scopes of a connection have in common and none of them changes."""
+        """Return the part that the ASGI scopes of a connection share and none of them changes."""
         return {
             "type": "http",
             "server": _address(transport.get_extra_info("sockname"), is_local=True),

@@ -1,16 +1,16 @@
-"""What one connection has to send, and whether its client reads it."""
+"""The output of one connection, and whether its client reads it."""
 
 import asyncio
 
 __all__ = ["Outgoing"]
 
-# A client that reads less than this in the time that it has is as good as one that reads nothing:
-# it would keep a response of megabytes in memory for days.
+# A client that reads less than this in the time allowed counts as one that reads nothing: it would
+# keep a response of megabytes in memory for days.
 LEAST = 16 * 1024  # bytes
 
 
 class Outgoing:
-    """Hands bytes to the transport, which keeps them until the client reads them.
+    """Passes bytes to the transport, which keeps them until the client reads them.
 
     Attributes:
         is_full: whether the client is behind with reading, so that ``has_room`` waits.
@@ -31,7 +31,7 @@ class Outgoing:
         self._written += len(data)
 
     def end(self, *, lingers: bool) -> None:
-        """Close the transport when all is sent.
+        """Close the transport once everything is sent.
 
         If it ``lingers``, only the sending side is closed: with a client that is still sending,
         closing both would reset the connection, and the client might lose the response (RFC 9112,
@@ -65,14 +65,14 @@ class Outgoing:
         return self._transport.get_write_buffer_size()
 
     def forgive(self, seconds: float) -> None:
-        """Do not count the last ``seconds`` against the client."""
+        """Exclude the last ``seconds`` from the client's time limit."""
         if self._since is not None:
             self._since += seconds
 
     def is_stalled(self, now: float, patience: float) -> bool:
-        """Return whether the client has not read on for ``patience`` seconds.
+        """Return whether the client has stopped reading for ``patience`` seconds.
 
-        To be called every now and then while there is something to read.
+        Must be called regularly while there is something to read.
         """
         taken = self._written - self.size
         if self._written == taken or self._since is None or taken - self._taken >= LEAST:

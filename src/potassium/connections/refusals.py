@@ -1,4 +1,4 @@
-"""What a connection answers by itself, where no app gets to see the request."""
+"""Responses that a connection sends by itself, to requests that no app sees."""
 
 from starlette.types import Scope
 
@@ -10,9 +10,9 @@ __all__ = ["refusal"]
 
 
 def refusal(error: Exception, defaults: bytes, scope: Scope | None = None) -> bytes:
-    """Return a whole response, after which the connection is closed.
+    """Return a complete response, after which the connection is closed.
 
-    ``scope`` is that of the request, if it has one.
+    ``scope`` is the ASGI scope of the request, if it has one.
     """
     request_id = request_id_of({"headers": ()} if scope is None else scope)
     reply = problem_reply(error, request_id)

@@ -1,4 +1,4 @@
-"""Turns the bytes of one connection into requests, within bounds."""
+"""Parses the bytes of one connection into requests, within limits."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
@@ -12,46 +12,46 @@ from potassium.errors import HeadTooLarge, MalformedRequest
 
 __all__ = ["RequestReader"]
 
-# As long as no body of a known length is due, this much is parsed at a time: whatever is behind the
-# end of a request stays unparsed bytes until that request is answered.
+# While no body of a known length is due, this much is parsed at a time: anything after the end of a
+# request stays unparsed until that request has been answered.
 STEP = 1024  # bytes
 MOST_FIELDS = 256
 OWN_FIELDS = frozenset({b"content-length", b"expect", b"upgrade", b"transfer-encoding"})
 
 
 class Sender(Client, Protocol):
-    """What a reader needs of its connection."""
+    """The parts of a connection that a reader uses."""
 
     @property
     def scope(self) -> dict[str, Any]:
-        """What all ASGI scopes of this connection have in common."""
+        """The part that all ASGI scopes of this connection share."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request that has arrived whole is to be answered before more is read."""
+        """Whether a complete request must be answered before more is read."""
 
     @property
     def takes_websockets(self) -> bool:
-        """Whether the connection can be left to something that speaks WebSocket."""
+        """Whether the connection can be handed over to a WebSocket protocol."""
 
     def pause_reading(self) -> None:
-        """Let what the client sends pile up at the client."""
+        """Stop reading, so that backpressure reaches the client."""
 
     def begin(self, exchange: Exchange) -> None:
         """Take a request whose head has arrived."""
 
     def request_received(self, exchange: Exchange) -> None:
-        """Note that a request has arrived whole."""
+        """Note that a request has arrived completely."""
 
     def become_websocket(self, received: bytes) -> None:
-        """Speak WebSocket from now on; ``received`` is the request for it, and what followed."""
+        """Switch to WebSocket; ``received`` is the upgrade request and everything after it."""
 
 
 class RequestReader:
     """Parses requests, and passes each to ``sender.begin`` as soon as its head is complete.
 
     Attributes:
-        in_head: whether the head of a request has begun and not ended.
+        in_head: whether a request head has begun and not ended.
 
     """
 
@@ -73,7 +73,7 @@ class RequestReader:
 
     def _new_parser(self) -> "httptools.HttpRequestParser":
         parser = httptools.HttpRequestParser(self)
-        # What follows a request with "Connection: close" is not parsed, but is no error.
+        # What follows a request with "Connection: close" is not parsed, but is not an error.
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return parser
 
@@ -83,13 +83,13 @@ class RequestReader:
         return self.in_head or self._exchange is not None
 
     def feed(self, data: bytes) -> bytes:
-        """Parse ``data`` up to the end of a request; return what is behind it.
+        """Parse ``data`` up to the end of a request; return the rest.
 
-        A few requests in one small segment may be parsed at once.
+        Several requests in one small segment may be parsed at once.
 
         Raises:
             MalformedRequest: this is not HTTP/1.1.
-            HeadTooLarge: the head, or what else is neither head nor body, is too large.
+            HeadTooLarge: the head, or other framing outside the body, is too large.
 
         """
         if len(data) <= STEP:
@@ -122,15 +122,15 @@ class RequestReader:
             raise MalformedRequest from None
         if self.in_head or (self._exchange is not None and not self._body_left):
             self._unbounded += len(data)
-            # A step more, as not all of it needs to belong to this head.
+            # One step more, because some of it may not belong to this head.
             if self._unbounded > self._head_size + STEP or len(self._fields) > MOST_FIELDS:
                 raise HeadTooLarge
 
     def _upgrade(self, rest: bytes) -> None:
-        """Go on behind the head of a request for another protocol, which the parser leaves to us.
+        """Continue after the head of an upgrade request, which the parser leaves to us.
 
-        Except for WebSocket, the request is read again as if it had not asked (RFC 9110, section
-        7.8).
+        Unless the upgrade is to WebSocket, the request is read again as if it had not asked for one
+        (RFC 9110, section 7.8).
         """
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if method == b"CONNECT":
@@ -236,7 +236,7 @@ class RequestReader:
             self._sender.pause_reading()
 
     def on_message_complete(self) -> None:
-        """Note that the request has arrived whole."""
+        """Note that the request has arrived completely."""
         exchange, self._exchange = self._exchange, None
         self._body_left = 0
         if exchange is not None:

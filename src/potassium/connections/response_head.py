@@ -1,4 +1,4 @@
-"""Response heads as they go over the wire (RFC 9112, sections 4 and 5)."""
+"""Response heads as they are sent (RFC 9112, sections 4 and 5)."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 __all__ = ["ResponseHead", "response_head"]
 
-LOWEST, HIGHEST = 200, 999  # an informational one does not end a request
+LOWEST, HIGHEST = 200, 999  # an informational status does not end a request
 STATUS_LINES = {
     one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode()
     for one in HTTPStatus
@@ -18,14 +18,14 @@ WITHOUT_CONTENT = frozenset({NO_CONTENT, 304})  # whatever the head says (RFC 91
 
 
 class ResponseHead(NamedTuple):
-    """An encoded response head, and what follows from it.
+    """An encoded response head, and how its content is framed.
 
     Attributes:
         encoded: the status line and the header fields, with the empty line.
-        length: how many bytes of content are announced; None if the head does not say.
+        length: number of bytes of content that the head announces, or None.
         is_chunked: whether the content is sent in chunks (RFC 9112, section 7.1).
         closes: whether the connection is closed after the response.
-        is_empty: whether no content follows, whatever the head says.
+        is_empty: whether no content follows, regardless of the head.
 
     """
 
@@ -47,12 +47,12 @@ def response_head(
     """Encode a response head.
 
     ``defaults`` are encoded fields that the server adds, such as ``Date``. If ``headers`` give no
-    length, the content is sent in chunks, or until the connection is closed if ``may_chunk`` is
-    false, as HTTP/1.0 knows no chunks.
+    length, the content is sent in chunks. If ``may_chunk`` is false, because HTTP/1.0 has no
+    chunks, the content ends when the connection is closed.
 
     Raises:
-        RuntimeError: the status is not one of a response, the length is not one number, or a header
-            contains a line break, which would end it.
+        RuntimeError: the status is not that of a final response, the length is not a single number,
+            or a header contains a line break, which would end it.
 
     """
     lines = [STATUS_LINES.get(status) or _status_line(status), defaults]
@@ -65,7 +65,7 @@ def response_head(
             if lowered == b"content-length":
                 length = _checked_length(value, length)
             if lowered == b"transfer-encoding" or status == NO_CONTENT:
-                continue  # how content is framed is not up to the app
+                continue  # the app does not decide how content is framed
         elif lowered == b"connection" and b"close" in value.lower():
             closes = asked_to_close = True
         lines.append(b"%b: %b\r\n" % (lowered, value))

@@ -10,11 +10,11 @@ PER_TURN = 32
 
 
 class Turns:
-    """Lets a bounded number of refusals go in each turn of the event loop.
+    """Lets a bounded number of refusals through in each turn of the event loop.
 
-    A client that is refused may ask again at once. If a thousand of them were answered in one turn,
-    the next one would read and refuse a thousand requests: nothing else would happen for tens of
-    milliseconds, and the GPU thread would run dry. Belongs to one event loop.
+    A client that is refused may retry at once. If a thousand clients were answered in one turn, the
+    next turn would read and refuse a thousand requests: nothing else would happen for tens of
+    milliseconds, and the GPU thread would run out of work. Belongs to one event loop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,7 +24,7 @@ class Turns:
         self._is_due = False
 
     def take(self, go: Callable[[], object]) -> None:
-        """Call ``go`` once one more refusal may go: now, or in a later turn."""
+        """Call ``go`` when another refusal may be sent: now, or in a later turn."""
         if not self._is_due:
             self._is_due = True
             self._left = PER_TURN

@@ -1,4 +1,4 @@
-"""What all errors have in common."""
+"""The base classes of all errors."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

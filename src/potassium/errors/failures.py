@@ -19,7 +19,7 @@ class HandlerError(PotassiumError):
 
 
 class Interrupted(PotassiumError):
-    """The server died while it ran a background job, once too often to run it again."""
+    """The server died too often while it ran this background job to run it again."""
 
     status = 500
     code = "interrupted"
@@ -35,7 +35,7 @@ class UnserializableOutput(PotassiumError):
 class StreamBroken(PotassiumError):
     """A response that has begun cannot be completed.
 
-    Raised into the ASGI server, which closes the connection: so the client sees the truncation.
+    Raised into the ASGI server, which closes the connection, so the client sees the truncation.
     """
 
     code = "stream_broken"

@@ -1,4 +1,4 @@
-"""Errors of requests: what the client can change, or wanted."""
+"""Errors that the client can correct, or has caused by cancelling or disconnecting."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class MalformedRequest(PotassiumError):
-    """What arrived is not HTTP/1.1 (RFC 9112)."""
+    """The request is not valid HTTP/1.1 (RFC 9112)."""
 
     status = 400
     code = "malformed_request"
@@ -49,7 +49,7 @@ class Unauthorized(PotassiumError):
 
 
 class JobNotFound(PotassiumError):
-    """No background job has this id, or it has ended and been deleted since."""
+    """No background job has this id, or the job has ended and has been deleted since."""
 
     status = 404
     code = "not_found"
@@ -71,7 +71,7 @@ class BodyTimeout(PotassiumError):
 
 
 class BodyTooLarge(PotassiumError):
-    """The body is longer than ``Limits.body_size``, or has more than ``Limits.json_values``."""
+    """The body exceeds ``Limits.body_size``, or has more values than ``Limits.json_values``."""
 
     status = 413
     code = "body_too_large"
@@ -86,7 +86,7 @@ class UnsupportedMediaType(PotassiumError):
 
 
 class UnsupportedEncoding(PotassiumError):
-    """The body is compressed, and the handler does not take it so (RFC 9110, section 15.5.16)."""
+    """The handler does not accept a compressed body (RFC 9110, section 15.5.16)."""
 
     status = 415
     code = "unsupported_encoding"
@@ -94,7 +94,7 @@ class UnsupportedEncoding(PotassiumError):
 
 
 class HeadTooLarge(PotassiumError):
-    """The head of a request, or its trailers, exceed ``Limits.head_size``."""
+    """The request head, or the trailers, exceed ``Limits.head_size``."""
 
     status = 431
     code = "head_too_large"

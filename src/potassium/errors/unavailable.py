@@ -44,7 +44,7 @@ class QueueFull(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """The bodies of other requests take up all the memory that is allowed for them."""
+    """The bodies of other requests take up all of ``Limits.body_memory``."""
 
     code = "overloaded"
     default_detail = "The bodies of other requests take up all the memory that is allowed for them."
@@ -76,20 +76,20 @@ class StoreFailed(Unavailable):
 
 
 class StoreFull(StoreFailed):
-    """As many background jobs are stored, or as many of their bytes, as ``Jobs`` allows."""
+    """The store holds as many background jobs, or as many bytes, as ``Jobs`` allows."""
 
     code = "store_full"
 
 
 class TooManyConnections(Unavailable):
-    """There are as many connections as ``Limits.connections`` allows, and all are in use."""
+    """All the connections that ``Limits.connections`` allows are in use."""
 
     code = "too_many_connections"
     default_detail = "The server has too many connections."
 
 
 class TooManyWatchers(Unavailable):
-    """As many clients follow background jobs as ``Jobs(max_watchers=)`` allows."""
+    """As many clients wait for jobs or follow them as ``Jobs(max_watchers=)`` allows."""
 
     code = "too_many_watchers"
 
