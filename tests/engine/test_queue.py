@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.operations import operation_on
 
+from potassium.config import Batch
 from potassium.engine.job import Job, Priority
 from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
@@ -176,6 +177,21 @@ async def test_without_priorities_background_jobs_keep_their_order() -> None:
         queue.put_admitted(one)
     queue.put_nowait(last)
     assert [queue.get_nowait() for _ in range(5)] == [first, last, *jobs]
+
+
+async def test_background_jobs_keep_their_order_while_results_are_finished() -> None:
+    """A result that is being finished takes a place, and changes no order of those that wait."""
+    capacity = Capacity(9)
+    queue = fifo(capacity)
+    batched = operation_on("batched", print, batch=Batch(max_size=8))
+    jobs = []
+    for results in (0, 1, 3):  # the second would have the rank of the first, the third a lower one
+        for _ in range(results):
+            capacity.enter(job())
+        jobs.append(job_of(batched))
+        jobs[-1].is_background = True
+        queue.put_admitted(jobs[-1])
+    assert [queue.get_nowait() for _ in jobs] == jobs
 
 
 async def test_without_priorities_a_call_of_high_priority_is_like_any_other() -> None:

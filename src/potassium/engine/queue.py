@@ -170,11 +170,14 @@ class JobQueue(asyncio.Queue[Job]):
             overtakers = (Priority.HIGH - job.priority) * self.capacity.limit
             job.rank = (self._admitted + overtakers) << 64 | self._admitted  # no two are the same
         elif job.is_background:
-            job.rank = self._admitted + max(0, self.capacity.free) + 0.5
+            # Behind the others, also if fewer places are free now; no two are the same.
+            rank = self._admitted + max(0, self.capacity.free) + 0.5
+            job.rank = self._last_background = max(rank, self._last_background + 1)
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._queues: dict[Operation, OperationQueue] = {}
         self._admitted = 0
+        self._last_background = 0.0  # the rank of the last background job
 
     def _put(self, item: Job) -> None:
         if not item.rank:
