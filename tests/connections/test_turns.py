@@ -42,3 +42,24 @@ async def test_refusals_go_in_the_order_in_which_they_came() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
     assert gone == list(range(5 * PER_TURN))
+
+
+async def test_a_refusal_that_fails_holds_up_no_others() -> None:
+    """Its error is reported, and those behind it go in the next turns."""
+    loop = asyncio.get_running_loop()
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    turns = Turns(loop)
+    gone: list[int] = []
+
+    def fail() -> None:
+        raise OSError
+
+    for _ in range(PER_TURN):
+        turns.take(lambda: None)
+    turns.take(fail)
+    for number in range(PER_TURN):
+        turns.take(lambda number=number: gone.append(number))  # type: ignore[misc]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (gone, len(reported)) == (list(range(PER_TURN)), 1)

@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+import weakref
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
-from potassium.errors import MalformedJSON
+from potassium.errors import Draining, MalformedJSON
 from potassium.handlers.arguments import Binding, JsonObject
 from potassium.handlers.intake import Intake
 from potassium.http.message import Message
@@ -66,6 +67,44 @@ async def test_what_nobody_waits_for_is_not_bound() -> None:
     await asyncio.gather(calls[0], calls[2])
     assert slow.bound == [b"0", b"2"]
     intake.close()
+
+
+class Watched(Message):
+    """A message that a test can see being freed."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_what_nobody_waits_for_is_freed_at_once() -> None:
+    """While another request is bound, even one that nobody waits for either, none piles up."""
+    intake, slow = Intake(), Slow()
+    first = asyncio.create_task(intake.argument(slow, message(b"0")))
+    await begun(slow)
+    for is_left in (False, True):
+        if is_left:
+            first.cancel()
+        one = Watched("id", [], b"1")
+        freed = weakref.ref(one)
+        call = asyncio.create_task(intake.argument(slow, one))
+        del one
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait({call})
+        del call
+        assert freed() is None
+    slow.go.release()
+    intake.close()
+
+
+async def test_what_waits_when_it_is_closed_is_refused() -> None:
+    """The server is stopping: the call would be refused after that anyway."""
+    intake, slow = Intake(), Slow()
+    calls = [asyncio.create_task(intake.argument(slow, message(b"%d" % n))) for n in range(3)]
+    await begun(slow)
+    intake.close()
+    slow.go.release()
+    first, *others = await asyncio.gather(*calls, return_exceptions=True)
+    assert (first, [type(one) for one in others]) == (0, [Draining, Draining])
 
 
 async def test_a_body_that_is_invalid_is_refused_as_on_the_loop() -> None:

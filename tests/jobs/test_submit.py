@@ -31,9 +31,8 @@ class Bench(ServiceBench):
         self, priority: Priority = Priority.NORMAL, root: str = "", **headers: str
     ) -> Reply:
         asked = {**scope(**headers), "root_path": root}
-        return await self.intake.answer(
-            self.handlers["/train"], new_request(), asked, self.receive, priority
-        )
+        stored = await self.intake.submit(self.handlers["/train"], new_request(), asked, priority)
+        return await self.intake.answer(*stored, asked, self.receive)
 
     async def receive(self) -> Message:
         await self.leaves.wait()

@@ -116,6 +116,21 @@ async def test_bodies_for_background_jobs_count_too(held: Held) -> None:
         assert answer.status_code == 202
 
 
+async def test_the_body_of_a_stored_job_counts_no_longer(held: Held) -> None:
+    """Also while its client waits for the result: others find room."""
+    held.app._parts.keep_jobs(Jobs(path=None), held.app)
+    async with client(held.app) as http:
+        headers = {"Prefer": "respond-async, wait=60"}
+        asking = http.post("/bytes", content=bytes(3 * LARGE), headers=headers)
+        waiting = asyncio.create_task(asking)
+        await held.has_begun()
+        headers = {"Prefer": "respond-async"}
+        answer = await http.post("/bytes", content=bytes(LARGE), headers=headers)
+        assert answer.status_code == 202
+        held.go.set()
+        assert (await waiting).status_code == 200
+
+
 async def test_too_many_values_are_refused_however_the_handler_reads_them() -> None:
     """A handler that parses the request itself has the same limit."""
     held = Held(json_values=1000)

@@ -37,9 +37,9 @@ class Turns:
 
     def _next_turn(self) -> None:
         self._left = PER_TURN
+        self._is_due = bool(self._waiting)
+        if self._is_due:  # first: a connection that fails must not hold up those of others
+            self._loop.call_soon(self._next_turn)
         while self._left and self._waiting:
             self._left -= 1
             self._waiting.popleft()()
-        self._is_due = bool(self._waiting)
-        if self._is_due:
-            self._loop.call_soon(self._next_turn)

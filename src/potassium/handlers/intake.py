@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+from potassium.errors import Draining
 from potassium.handlers.arguments import Binding
 from potassium.http.message import Message
 
@@ -20,20 +21,32 @@ class Intake:
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None  # none until it is needed
+        self._turn = asyncio.Semaphore()
 
     async def argument(self, bind: Binding, message: Message) -> Any:
         """Return the argument for a request whose body is large.
 
-        If this is cancelled before its turn, nothing is bound.
+        If this is cancelled before its turn, nothing is bound, and nothing of the request is kept.
 
         Raises:
-            PotassiumError: whatever ``bind`` raises.
+            PotassiumError: whatever ``bind`` raises; ``Draining`` if it was closed meanwhile.
 
         """
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "potassium-intake")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, copy_context().run, bind, message)
+            self._turn = asyncio.Semaphore()  # of this event loop
+        turn, thread = self._turn, self._thread
+        await turn.acquire()  # not in the thread's inbox, where cancelled calls stay
+        if thread is not self._thread:
+            turn.release()
+            raise Draining("The server is stopping.")
+        run = copy_context().run
+        bound = asyncio.get_running_loop().run_in_executor(thread, run, bind, message)
+        bound.add_done_callback(lambda _: turn.release())
+        try:
+            return await asyncio.shield(bound)
+        finally:
+            del bound  # an exception of it refers to this frame
 
     def close(self) -> None:
         """End the thread once it has bound what it was given."""

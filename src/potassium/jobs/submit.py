@@ -44,21 +44,15 @@ class Submissions:
         self._service = service
         self._check_url = check_url
 
-    async def answer(
-        self,
-        handler: Handler,
-        message: Message,
-        scope: Scope,
-        receive: Receive,
-        priority: Priority,
-    ) -> Reply:
-        """Submit a call and return the answer to it.
+    async def submit(
+        self, handler: Handler, message: Message, scope: Scope, priority: Priority
+    ) -> tuple[StoredJob, int | None]:
+        """Store a call as a job; return the job without its input, and its position.
 
         Once the job is stored, it runs even if this is cancelled.
 
         Raises:
             WebhookUrlRefused: the client's webhook URL is not permitted.
-            ClientLeft: the client has disconnected while it waited for the result.
             PotassiumError: whatever ``Intake.submit`` raises.
 
         """
@@ -70,7 +64,17 @@ class Submissions:
             webhook_url=self._webhook_url(scope),
             owner=owner_of(scope) or "",
         )
-        job = job.light  # its input need not be held while the client waits
+        return job.light, position
+
+    async def answer(
+        self, job: StoredJob, position: int | None, scope: Scope, receive: Receive
+    ) -> Reply:
+        """Return the answer to a call that is stored, once the client has waited for its result.
+
+        Raises:
+            ClientLeft: the client has disconnected while it waited for the result.
+
+        """
         output: Output | None = None
         wait = wait_of(scope)
         if wait is not None:

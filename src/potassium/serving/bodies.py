@@ -83,9 +83,10 @@ class Bodies:
         self._held += size
         return size
 
-    def let_go(self, size: int) -> None:
-        """Count ``size`` bytes no longer."""
+    def let_go(self, size: int) -> int:
+        """Count ``size`` bytes no longer; return 0, as many as the request has then."""
         self._held -= size
+        return 0
 
     async def _read(self, receive: Receive) -> bytes | None:
         message = await receive()

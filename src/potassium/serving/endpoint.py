@@ -24,6 +24,7 @@ from potassium.webhooks.outbox import OUTBOX
 
 if TYPE_CHECKING:
     from potassium.http.reply import Reply
+    from potassium.jobs.model import StoredJob
     from potassium.jobs.submit import Submissions
     from potassium.serving.services import Plan, Services
 
@@ -73,9 +74,10 @@ class Endpoint:
                 argument = await self._bound(handler, message, estimate, receive, deadline)
             services = self._runtime.services or await self._runtime.started(deadline)
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
-                del argument  # it was bound only to refuse what is invalid
-                reply = await self._submit(services.submissions, handler, message, scope, receive)
-                await reply.send(request_id, send)
+                stored = await self._submit(services.submissions, handler, message, scope)
+                del argument, body, message  # the client may wait for the result
+                held = self._bodies.let_go(held)
+                await _answer(services.submissions, stored, scope, receive, send)
                 return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             options = self._options(scope) if self._has_options else {}
@@ -131,17 +133,12 @@ class Endpoint:
         return StreamSender(message.form, message.id, send, self._stall_timeout)
 
     async def _submit(
-        self,
-        submissions: "Submissions",
-        handler: Handler,
-        message: Message,
-        scope: Scope,
-        receive: Receive,
-    ) -> "Reply":
-        """Submit a call as a background job; return the answer once the job is stored."""
+        self, submissions: "Submissions", handler: Handler, message: Message, scope: Scope
+    ) -> "tuple[StoredJob, int | None]":
+        """Store a call as a background job; return the job and its position."""
         if self._runtime.lifecycle.state is not State.READY:
             raise refusal(self._runtime.lifecycle.state)
-        return await submissions.answer(handler, message, scope, receive, priority_of(scope))
+        return await submissions.submit(handler, message, scope, priority_of(scope))
 
     async def _fail(
         self, raised: Exception, sender: StreamSender | None, request_id: str, send: Send
@@ -173,6 +170,18 @@ class Endpoint:
             self._path,
             extra={"request_id": request_id, "handler": self._path},
         )
+
+
+async def _answer(
+    submissions: "Submissions",
+    stored: "tuple[StoredJob, int | None]",
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Send the answer to a call that is stored as a job."""
+    reply = await submissions.answer(*stored, scope, receive)
+    await reply.send(request_id_of(scope), send)
 
 
 async def _send_all(
