@@ -98,6 +98,7 @@ class JobQueue(asyncio.Queue[Job]):
         super().__init__()
         self.capacity = capacity
         self._priorities = priorities
+        self._last_background = 0.0  # the rank of the last background job
         self._clock = clock
 
     @property
@@ -177,7 +178,6 @@ class JobQueue(asyncio.Queue[Job]):
     def _init(self, maxsize: int) -> None:  # noqa: ARG002 - the capacity is the bound
         self._queues: dict[Operation, OperationQueue] = {}
         self._admitted = 0
-        self._last_background = 0.0  # the rank of the last background job
 
     def _put(self, item: Job) -> None:
         if not item.rank:
