@@ -34,8 +34,9 @@ class FakeStore:
         self.waiting[delivery.id] = delivery
 
     async def take_due(
-        self, *, is_guarded: bool, now: float, limit: int, full: Full
+        self, *, is_guarded: bool, now: float, limit: int, full: Full, each: int = 1
     ) -> Sequence[Delivery]:
+        del each
         self._fail()
         due: dict[str, Delivery] = {}  # the next of each owner
         for delivery in self._in_turn(is_guarded, full):

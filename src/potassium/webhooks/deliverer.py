@@ -144,8 +144,15 @@ class Deliverer:
         places = self._places[is_guarded]
         now = self._clock() if self._closing_at is None else self._closing_at
         while limit := places.room_for_all():
+            hosts = self._hosts(is_guarded)
+            busiest = max((n for n in hosts.values() if n < self._per_host), default=0)
             taken = await self._store.take_due(
-                is_guarded=is_guarded, now=now, limit=limit, full=self._full(is_guarded)
+                is_guarded=is_guarded,
+                now=now,
+                limit=limit,
+                full=self._full(is_guarded),
+                # That many are free at each host and for each owner that is not full.
+                each=min(self._per_host - busiest, max(1, limit // 2)),
             )
             if not taken:
                 break
@@ -160,15 +167,16 @@ class Deliverer:
 
     def _full(self, is_guarded: bool) -> Full:  # noqa: FBT001 - one of the two sides
         """Return the hosts and owners of one side that have all that they may."""
-        hosts = Counter(
-            delivery.host
-            for delivery in self._under_way.values()
-            if delivery.is_guarded == is_guarded
-        )
+        hosts = self._hosts(is_guarded)
         return Full(
             hosts=[host for host, count in hosts.items() if count >= self._per_host],
             owners=self._places[is_guarded].full(),
         )
+
+    def _hosts(self, is_guarded: bool) -> Counter[str]:  # noqa: FBT001 - one of the two sides
+        """Return how many attempts are under way to each host of one side."""
+        under_way = (one for one in self._under_way.values() if one.is_guarded == is_guarded)
+        return Counter(delivery.host for delivery in under_way)
 
     def _begin(self, delivery: Delivery) -> None:
         self._places[delivery.is_guarded].take(delivery.owner)

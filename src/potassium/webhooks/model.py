@@ -143,9 +143,11 @@ class DeliveryStore(Protocol):
         """Store a new delivery."""
 
     async def take_due(
-        self, *, is_guarded: bool, now: float, limit: int, full: Full
+        self, *, is_guarded: bool, now: float, limit: int, full: Full, each: int = 1
     ) -> Sequence[Delivery]:
         """Take one due delivery of each of the next ``limit`` owners of one side.
+
+        If it is the turn of a single owner, up to ``each`` of its deliveries to one host are taken.
 
         Those that are ``full`` are left out. Nobody else gets the deliveries until the caller
         reports an attempt with ``tried``. If none is returned, nobody's turn has come.

@@ -28,6 +28,7 @@ INDEXES = {
     "OVERDUE": "INDEX jobs_by_expiry (expires_at<?)",
     "TURNS": "COVERING INDEX owners_by_turn (is_guarded=? AND turn_at<?)",
     "NEXT_TURNS": "COVERING INDEX owners_by_turn (is_guarded=?)",
+    "NEXT": "INDEX deliveries_in_line (is_guarded=? AND host=? AND due_at>? AND due_at<?)",
     "FIRST": "INDEX deliveries_in_line (is_guarded=? AND host=? AND due_at>? AND due_at<?)",
     "HOSTS_MOVED": "INDEX deliveries_in_line (is_guarded=? AND host=? AND due_at>?)",
     "OWNERS_MOVED": "COVERING INDEX hosts_by_turn (is_guarded=? AND owner=?)",

@@ -216,6 +216,22 @@ async def test_jobs_of_the_first_version_are_kept(tmp_path: Path) -> None:
         assert (job.id, job.is_suspect) == ("old", False)
 
 
+async def test_a_single_receiver_gets_several_deliveries_at_a_time(tmp_path: Path) -> None:
+    """In their order; where others wait too, each has one."""
+    side: dict[str, Any] = {"is_guarded": False, "now": NOW, "limit": 9, "full": Full()}
+    async with opened(tmp_path / "jobs.db") as store:
+        given = [delivery() for _ in range(4)]
+        for one in given:
+            await store.add(one)
+        assert [one.id for one in await store.take_due(**side, each=3)] == [
+            one.id for one in given[:3]
+        ]
+        await store.add(delivery(url="https://b.test/"))
+        await store.add(delivery(url="https://b.test/"))
+        hosts = sorted(one.host for one in await store.take_due(**side, each=3))
+        assert hosts == ["a.test", "b.test"]
+
+
 async def test_deliveries_of_before_wait_in_line_too(tmp_path: Path) -> None:
     """In a file from before, too, all ports of a machine that clients name are one owner's."""
     path = tmp_path / "jobs.db"

@@ -69,11 +69,13 @@ class SqliteDeliveries:
         await self._open.run(lambda db: db.execute(ADD_DELIVERY, row_of(delivery)))
 
     async def take_due(
-        self, *, is_guarded: bool, now: float, limit: int, full: Full
+        self, *, is_guarded: bool, now: float, limit: int, full: Full, each: int = 1
     ) -> Sequence[Delivery]:
-        """Take one due delivery of each of the next ``limit`` owners of one side."""
+        """Take one due delivery of each of the next ``limit`` owners; of a single one, ``each``."""
         return await self._open.run(
-            lambda db: lines.take(db, is_guarded=is_guarded, now=now, limit=limit, full=full)
+            lambda db: lines.take(
+                db, is_guarded=is_guarded, now=now, limit=limit, full=full, each=each
+            )
         )
 
     async def next_due(self, *, is_guarded: bool, full: Full) -> float | None:

@@ -6,7 +6,7 @@ and are gone with the process, so that what it had taken is due again.
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from potassium.jobs.sqlite.rows import DELIVERY, delivery_of
 from potassium.webhooks.model import Delivery, Full
@@ -18,6 +18,7 @@ __all__ = [
     "FIRST",
     "HOSTS_ENDED",
     "HOSTS_MOVED",
+    "NEXT",
     "NEXT_TURNS",
     "OWNERS_ENDED",
     "OWNERS_MOVED",
@@ -88,6 +89,15 @@ FIRST = (
     ORDER BY due_at, seq
 """
 )
+# The same for a single host, several at a time.
+NEXT = (
+    DELIVERY
+    + f"""
+    INDEXED BY deliveries_in_line
+    WHERE is_guarded = :is_guarded AND host = :host AND due_at <= :now AND {_WAITING}
+    ORDER BY due_at, seq LIMIT :each
+"""
+)
 TAKEN = "INSERT INTO taken VALUES (?)"
 
 _SIDE = "is_guarded = :is_guarded"
@@ -112,21 +122,24 @@ OWNERS_MOVED = f"""
 OWNERS_ENDED = f"DELETE FROM owners WHERE {_SIDE} AND turn_at IS NULL"
 
 
-async def take(
-    db: "Connection", *, is_guarded: bool, now: float, limit: int, full: Full
+async def take(  # noqa: PLR0913 - what the store is asked
+    db: "Connection", *, is_guarded: bool, now: float, limit: int, full: Full, each: int = 1
 ) -> Sequence[Delivery]:
-    """Take one due delivery of each of the next ``limit`` owners."""
+    """Take one due delivery of each of the next ``limit`` owners; of a single one, ``each``."""
     side = {"is_guarded": is_guarded, "now": now}
     while True:
-        turns = await db.execute_fetchall(TURNS, {**side, "limit": limit, **_lists(full)})
+        turns = [*await db.execute_fetchall(TURNS, {**side, "limit": limit, **_lists(full)})]
         if not turns:
             return ()
-        chosen = {
+        chosen: dict[str, Any] = {
             **side,
             "owners": json.dumps([row["owner"] for row in turns]),
             "hosts": json.dumps([row["host"] for row in turns]),
         }
-        due = [delivery_of(row) for row in await db.execute_fetchall(FIRST, chosen)]
+        if len(turns) == 1:
+            chosen |= {"host": turns[0]["host"], "each": each}
+        rows = await db.execute_fetchall(NEXT if len(turns) == 1 else FIRST, chosen)
+        due = [delivery_of(row) for row in rows]
         if due:
             await db.executemany(TAKEN, [(delivery.id,) for delivery in due])
         for statement in (HOSTS_MOVED, HOSTS_ENDED, OWNERS_MOVED, OWNERS_ENDED):
