@@ -99,10 +99,8 @@ class Bodies:
             if len(body) > UNCOUNTED:
                 self.hold(len(body))
             return body
-        arrived, held = (
-            bytearray(body),
-            0,
-        )  # a list of pieces could take much more
+        arrived = bytearray(body)  # a list of pieces could take much more
+        held = 0
         try:
             while len(arrived) <= self._size:
                 if len(arrived) > UNCOUNTED:
