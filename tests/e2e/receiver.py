@@ -5,6 +5,7 @@ import queue
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -71,6 +72,7 @@ class Receiver:
     body_sent: int = 0  # bytes of bodies that the operating system has accepted
     stopped: threading.Event = field(default_factory=threading.Event)
     _all: list[Received] = field(default_factory=list)
+    _counts: Counter[str | None] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -88,10 +90,10 @@ class Receiver:
 
     def record(self, path: str, headers: Mapping[str, str], content: bytes) -> Received:
         names = {name.lower(): value for name, value in headers.items()}
+        webhook_id = names.get("webhook-id")
         with self._lock:
-            webhook_id = names.get("webhook-id")
-            before = sum(one.headers.get("webhook-id") == webhook_id for one in self._all)
-            received = Received(path, names, content, time.monotonic(), before + 1)
+            self._counts[webhook_id] += 1
+            received = Received(path, names, content, time.monotonic(), self._counts[webhook_id])
             self._all.append(received)
         self.requests.put(received)
         return received

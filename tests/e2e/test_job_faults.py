@@ -84,6 +84,8 @@ def test_one_job_that_takes_the_server_down_fails_alone(
         submit(server, "/batch", {"number": n, "kills": n == 3}, prefer) | {"handler": "/batch"}
         for n in range(8)
     ]
+    for job in jobs:
+        reaches(server, job, "running")  # claimed, so that all are in one batch
     gate.touch()
     server.process.wait(10)
     others.touch()
