@@ -82,6 +82,24 @@ def test_targets_that_uvicorn_refuses_are_served(
     assert (scope["path"], scope["query_string"]) == ("/root" + path, query)
 
 
+@pytest.mark.parametrize(
+    ("field", "client", "scheme"),
+    [
+        (b"Accept: */*", "127.0.0.1", "http"),
+        (b"X-Forwarded-For: 10.1.2.3", "10.1.2.3", "http"),
+        (b"X-Forwarded-Proto: https", "127.0.0.1", "https"),
+    ],
+)
+def test_apps_see_what_a_trusted_proxy_says_of_the_client(
+    bench: MakeBench, field: bytes, client: str, scheme: str
+) -> None:
+    app = Recorder()
+    one = bench(app, forwarded_allow_ips="127.0.0.1")
+    one.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
+    ((scope, _),) = app.seen
+    assert (scope["client"][0], scope["scheme"]) == (client, scheme)
+
+
 @pytest.mark.parametrize("resets", [True, False])
 def test_context_variables_are_inherited_unless_they_are_reset(
     bench: MakeBench, *, resets: bool

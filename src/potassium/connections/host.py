@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
 from potassium.connections.turns import Turns
@@ -22,6 +23,7 @@ __all__ = ["Host"]
 class Runnable(Protocol):
     """A request that waits for its response."""
 
+    scope: Scope
     task: asyncio.Task[None] | None
 
     def run(self, app: ASGIApp, tasks: set[asyncio.Task[Any]]) -> Coroutine[Any, Any, None]:
@@ -38,6 +40,7 @@ class Host:
         self.state: Any = state  # it lists protocols; this one is our own
         self.app_state = app_state
         self._app: ASGIApp = config.loaded_app
+        self._unproxied = _without_proxy_headers(self._app)
         self._resets_context = getattr(config, "reset_contextvars", False)  # not in 0.38
         self.asgi_version = config.asgi_version
         self.loop = asyncio.get_running_loop()
@@ -102,9 +105,15 @@ class Host:
                 status,
             )
 
+    def _app_for(self, scope: Scope) -> ASGIApp:
+        for name, _ in scope["headers"]:
+            if b"forwarded" in name:  # X-Forwarded-For and its like
+                return self._app
+        return self._unproxied
+
     def run(self, exchange: Runnable) -> None:
         """Run the app for ``exchange`` in a task."""
-        app = _refuse if self._is_crowded else self._app
+        app = _refuse if self._is_crowded else self._app_for(exchange.scope)
         running = exchange.run(app, self.state.tasks)
         context = contextvars.Context() if self._resets_context else None
         task = self.loop.create_task(running, context=context)
@@ -117,6 +126,14 @@ def _address(name: Any, *, is_local: bool = False) -> tuple[str, int | None] | N
     if isinstance(name, tuple):
         return str(name[0]), int(name[1])
     return (name, None) if is_local and isinstance(name, str) and name else None
+
+
+def _without_proxy_headers(app: ASGIApp) -> ASGIApp:
+    """Return the app for requests that no proxy has forwarded.
+
+    uvicorn's middleware has nothing to do for these, and takes a twentieth of the time of a call.
+    """
+    return cast("ASGIApp", app.app) if isinstance(app, ProxyHeadersMiddleware) else app
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
