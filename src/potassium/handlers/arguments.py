@@ -2,6 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -51,9 +52,13 @@ class Binding(ABC):
     Attributes:
         cost: what it takes to parse the body; None if it is not parsed.
         at_once: the size in bytes up to which a body is quickly bound, whatever it contains.
+        adapter: validates the argument and knows its JSON schema; None if nothing is validated.
+        media_types: the content types of the bodies that it takes.
 
     """
 
+    adapter: "TypeAdapter[Any] | None" = None
+    media_types: Sequence[str] = ("application/json",)
     cost: JsonCost | None = None
     at_once: int = sys.maxsize
 
@@ -95,6 +100,8 @@ class WholeRequest(Binding):
 class RawBody(Binding):
     """Passes the body."""
 
+    media_types = ("application/octet-stream",)
+
     def __call__(self, message: Message) -> bytes:
         """Return the body."""
         message.refuse_compressed()
@@ -126,13 +133,13 @@ class Validated(Binding):
     def __init__(self, adapter: "TypeAdapter[Any]") -> None:
         import pydantic  # noqa: PLC0415 - only for apps that validate, which have imported it
 
-        self._adapter = adapter
+        self.adapter: TypeAdapter[Any] = adapter
         self._error = pydantic.ValidationError
 
     @cached_property
     def cost(self) -> JsonCost:  # type: ignore[override] # which is written once
         """What it takes to parse the body."""
-        return cost_of(self._adapter.core_schema)
+        return cost_of(self.adapter.core_schema)
 
     @cached_property
     def at_once(self) -> int:  # type: ignore[override] # which is written once
@@ -141,7 +148,7 @@ class Validated(Binding):
 
     @cached_property
     def _hashed(self) -> Hashed:
-        return hashed_in(self._adapter.core_schema)
+        return hashed_in(self.adapter.core_schema)
 
     def __call__(self, message: Message) -> Any:
         """Return the validated value."""
@@ -152,7 +159,7 @@ class Validated(Binding):
         if self._hashed:
             check_hashes(message.body, self._hashed)
         try:
-            return self._adapter.validate_json(message.body)
+            return self.adapter.validate_json(message.body)
         except self._error as error:
             raise _refusal(error) from None
 
