@@ -15,6 +15,7 @@ from potassium.handlers.intake import Intake
 from potassium.handlers.options import HandlerOptions, check_each
 from potassium.handlers.registry import Registry
 from potassium.serving.bodies import Bodies
+from potassium.serving.calls import Calls
 from potassium.serving.endpoint import Endpoint
 from potassium.serving.runtime import Runtime
 from potassium.serving.services import Plan
@@ -37,6 +38,7 @@ class Assembly:
         handlers: the handlers by path, in the order of registration.
         endpoints: the endpoint of each handler, by path.
         limits: how much work the server accepts.
+        calls: makes calls from the app's own process.
 
     """
 
@@ -66,6 +68,7 @@ class Assembly:
         self.limits = limits
         self.runtime = Runtime(self._plan)
         self.endpoints: dict[str, Endpoint] = {}
+        self.calls = Calls(self._plan, self.runtime)
 
     def load_with(self, function: Callable[[], Any]) -> None:
         """Register ``function`` to load the model when the app starts.
