@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Never, TypeVar, Unpack, overload
 
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
@@ -30,7 +29,7 @@ __all__ = ["Potassium"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Potassium(Composable, Starlette):
+class Potassium(Composable):
     """An ASGI app that serves a model over HTTP.
 
     ``@app.init`` loads the model and ``@app.handler`` runs it. Both decorate plain functions, and

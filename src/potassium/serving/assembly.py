@@ -69,6 +69,7 @@ class Assembly:
         self.runtime = Runtime(self._plan)
         self.endpoints: dict[str, Endpoint] = {}
         self.calls = Calls(self._plan, self.runtime)
+        self._closed_by: str | None = None
 
     def load_with(self, function: Callable[[], Any]) -> None:
         """Register ``function`` to load the model when the app starts.
@@ -141,8 +142,11 @@ class Assembly:
         """
         self._registry.check(has_jobs=self._plan.jobs is not None)
 
+    def close(self, reason: str) -> None:
+        """Accept no more functions; ``reason`` is what their decorators came after."""
+        self._closed_by = reason
+
     def _check_open(self, what: str) -> None:
-        if self.runtime.was_entered:
-            raise UsageError(
-                f"{what} came after the app had started; decorate functions before it starts."
-            )
+        reason = "the app had started" if self.runtime.was_entered else self._closed_by
+        if reason is not None:
+            raise UsageError(f"{what} came after {reason}; decorate functions before that.")

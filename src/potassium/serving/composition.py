@@ -1,18 +1,26 @@
 """What an app offers to other code in its process."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
 
 from potassium.serving.assembly import Assembly
 from potassium.serving.calls import CallOptions
 from potassium.serving.chunks import Chunks
 
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
 __all__ = ["Composable"]
 
 
-class Composable:
+class Composable(Starlette):
     """The part of an app that routes, other apps and scripts in the same process use."""
 
     _parts: Assembly
+    lifespan: Callable[[], AbstractAsyncContextManager[None]]
 
     async def call(
         self,
@@ -109,3 +117,32 @@ class Composable:
         """
         options = CallOptions.of(None, priority)
         return await self._parts.calls.submit(path, item, options.priority, idempotency_key)
+
+    def router_for_fastapi(self, *, dependencies: Sequence[Any] = ()) -> "APIRouter":
+        """Return a router for ``FastAPI.include_router``, with a route for each of this app.
+
+        ::
+
+            parent.include_router(model.router_for_fastapi(dependencies=[Depends(auth)]))
+
+        Unlike a mount, the routes are behind the dependencies of the parent app, of the router that
+        includes this one, and of ``include_router``; they are in the parent's documentation, and
+        the parent's lifespan starts and stops the app. Once all dependencies have run, the app
+        answers as if it were mounted at the prefix, its own middleware and API keys included.
+        Mounts, WebSocket routes and paths with ``:path`` are left out.
+
+        Decorate all handlers before.
+
+        Args:
+            dependencies: run before each route except health, readiness and warm-up. Dependencies
+                that are given to ``include_router`` or to ``FastAPI`` run before those, too.
+
+        Raises:
+            UsageError: FastAPI is not installed.
+
+        """
+        from potassium.serving.fastapi_router import router_of  # noqa: PLC0415 - only where used
+
+        router = router_of(self, self._parts, dependencies, self.lifespan)
+        self._parts.close("app.router_for_fastapi()")
+        return router
