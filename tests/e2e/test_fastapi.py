@@ -131,7 +131,7 @@ def test_a_stream_whose_client_leaves_is_closed(
         wait_until(lambda: f"session over {name}" in server.log(), "the dependency that ends")
 
 
-def test_a_call_whose_client_leaves_is_called_off() -> None:
+def test_a_call_whose_client_leaves_is_called_off(server: Server, name: str) -> None:
     """The handler sees it, as it does without a parent."""
     with server.connect() as connection:
         body = b'{"name":"%b"}' % name.encode()

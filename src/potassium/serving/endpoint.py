@@ -102,8 +102,7 @@ class Endpoint:
         if type(outcome) is not Stream:
             await outcome.send(request_id, send)
         if handler.webhook_url is not None:
-            reply = None if type(outcome) is Stream else outcome
-            post_result(services.webhooks.outbox, handler, reply, request_id)
+            post_result(services.webhooks.outbox, handler, outcome, request_id)
 
     def _options(self, scope: Scope) -> dict[str, Any]:
         """Return what decides about a call's place in the queue, apart from when it comes."""

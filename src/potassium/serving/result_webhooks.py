@@ -11,14 +11,11 @@ __all__ = ["post_result"]
 logger = logging.getLogger("potassium")
 
 
-def post_result(outbox: Outbox, handler: Handler, reply: Reply | None, request_id: str) -> None:
-    """Post the JSON of ``reply`` to the webhook of ``handler``, which has one.
-
-    Warns if there is none: ``reply`` is None for a stream.
-    """
+def post_result(outbox: Outbox, handler: Handler, sent: object, request_id: str) -> None:
+    """Post what was sent to the webhook of ``handler``, which has one; warn if it is not JSON."""
     assert handler.webhook_url is not None  # noqa: S101 - the caller has checked
-    if reply is not None and reply.is_json:
-        outbox.post(handler.webhook_url, reply.body, request_id)
+    if isinstance(sent, Reply) and sent.is_json:
+        outbox.post(handler.webhook_url, sent.body, request_id)
         return
     logger.warning(
         "%s did not return JSON: nothing is posted to its webhook",
