@@ -227,6 +227,26 @@ async def test_a_call_is_refused_while_the_app_stops(app: Potassium) -> None:
     assert isinstance(await outcome(app.call("/", {})), Draining)
 
 
+async def test_an_admitted_call_makes_its_own_calls_while_the_app_stops(app: Potassium) -> None:
+    """What was accepted finishes within the grace period, with all that it needs for that."""
+    begun, go = asyncio.Event(), asyncio.Event()
+    app.handler("/part")(lambda cache, item: "part")
+
+    @app.handler("/whole")
+    async def whole(cache: dict[str, Any], item: dict[str, Any]) -> Any:
+        begun.set()
+        await go.wait()
+        return [await app.call("/part", {}), [one async for one in app.stream("/part", {})]]
+
+    async with app.lifespan():
+        admitted = asyncio.create_task(app.call("/whole", {}))
+        await begun.wait()
+        app._runtime.drain()
+        assert isinstance(await outcome(app.call("/part", {})), Draining)
+        go.set()
+        assert await admitted == ["part", ["part"]]
+
+
 async def test_a_call_ends_at_its_deadline(app: Potassium) -> None:
     """``timeout=`` counts from the call on, and the handler's own holds where none is given."""
     gate, start = held(app)

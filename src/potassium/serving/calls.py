@@ -164,6 +164,7 @@ class _Call:
                     deadline=deadline,
                     origin=message,
                     priority=self._options.priority,
+                    caller=caller,
                 )
             finally:
                 OUTBOX.reset(token)
