@@ -14,6 +14,9 @@ from potassium.http.stream_formats import StreamFormat, WireHeaders
 
 __all__ = ["ON_THREAD", "Chunk", "InProcess", "Objects", "Value", "caller_of", "outcome_of"]
 
+PLAIN = (str, bytes, bytearray, int, float)
+UNKNOWN = 64 * 1024  # bytes that other objects count as, such as pictures: a few fill the buffer
+
 # What the GPU thread runs where there is no current request: the first job of a batch, or init.
 ON_THREAD: ContextVar[Job] = ContextVar("on_thread")
 
@@ -53,18 +56,18 @@ class Chunk(bytes):
     """
 
     value: Any
+    _size: int
 
     @classmethod
     def of(cls, value: Any) -> "Chunk":
         """Return the chunk for a value in host memory."""
         chunk = cls()
-        chunk.value = value
+        chunk.value, chunk._size = value, _size_of(value)
         return chunk
 
     def __len__(self) -> int:
         """Return about how many bytes of memory the value takes."""
-        size = getattr(self.value, "nbytes", None)  # arrays and tensors
-        return size if isinstance(size, int) else sys.getsizeof(self.value, 0)
+        return self._size
 
 
 class Objects(StreamFormat):
@@ -79,6 +82,17 @@ class Objects(StreamFormat):
     def set_by_app(self, status: int, headers: WireHeaders) -> StreamFormat:  # noqa: ARG002
         """Return this format: a call in the process has neither a status nor headers."""
         return self
+
+
+def _size_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return sys.getsizeof(value) + sum(map(_size_of, value.values()))
+    if isinstance(value, list | tuple):
+        return sys.getsizeof(value) + sum(map(_size_of, value))
+    if value is None or isinstance(value, PLAIN):
+        return sys.getsizeof(value)
+    size = getattr(value, "nbytes", None)  # of arrays and tensors
+    return size if isinstance(size, int) else UNKNOWN
 
 
 def outcome_of(job: Job, result: Any) -> Reply | Value:
