@@ -145,8 +145,8 @@ def test_routes_of_jobs_are_shown_and_those_of_health_are_not(model: Potassium) 
 def test_models_inside_of_models_are_described_in_place(model: Potassium) -> None:
     """No reference is left that would have to be valid in the parent's document."""
     tree = body_of(dump(model), "/model/tree")
-    assert "$ref" not in json.dumps(tree).replace("$text", "")
-    assert "$defs" not in tree
+    assert "$ref" not in json.dumps(tree)
+    assert "$defs" not in json.dumps(tree)
     properties = tree["properties"]
     assert properties["named"]["additionalProperties"]["description"] == "A word."
     assert properties["default"]["anyOf"][0]["title"] == "Word"
