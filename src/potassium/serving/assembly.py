@@ -100,6 +100,8 @@ class Assembly:
 
         def decorate(function: Function) -> Function:
             self._check_open(name)
+            if self._closed_by is not None:
+                raise UsageError(f"{name} came after {self._closed_by}; decorate handlers before.")
             handler = self._registry.add(function, path, options, is_background=is_background)
             endpoint = Endpoint(handler.path, self._plan, self.runtime, debug=app.debug)
             self.endpoints[handler.path] = endpoint
@@ -142,11 +144,12 @@ class Assembly:
         """
         self._registry.check(has_jobs=self._plan.jobs is not None)
 
-    def close(self, reason: str) -> None:
-        """Accept no more functions; ``reason`` is what their decorators came after."""
-        self._closed_by = reason
+    def close(self, name: str) -> None:
+        """Accept no more handlers, now that ``name`` has made something of those that there are."""
+        self._closed_by = name
 
     def _check_open(self, what: str) -> None:
-        reason = "the app had started" if self.runtime.was_entered else self._closed_by
-        if reason is not None:
-            raise UsageError(f"{what} came after {reason}; decorate functions before that.")
+        if self.runtime.was_entered:
+            raise UsageError(
+                f"{what} came after the app had started; decorate functions before it starts."
+            )

@@ -60,7 +60,7 @@ def router_of(
                     path,
                     _door(app, path.count("/")),
                     methods=[method],
-                    name=route.name,
+                    name=route.name.rpartition(".")[2],  # of a qualified name
                     dependencies=[] if is_probe else dependencies,
                     status_code=202 if is_background else None,
                     response_class=Response,
