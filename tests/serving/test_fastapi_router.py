@@ -454,7 +454,7 @@ async def test_the_first_request_starts_an_app_whose_parent_has_no_lifespan(
 def test_a_handler_that_comes_too_late_is_a_usage_error(model: Potassium) -> None:
     """It would have no route. ``init`` may still come."""
     model.router_for_fastapi()
-    model.init(lambda: {})
+    model.init(lambda: {"loaded": True})
     with pytest.raises(UsageError, match=r"came after app.router_for_fastapi\(\)"):
         model.handler("/late")(lambda cache, item: item)
 
