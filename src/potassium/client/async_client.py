@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
+from urllib.request import getproxies
 
 import httpx
 
 from potassium.client import calls, jobs
 from potassium.client.job_record import JobEvent, JobRecord, Status
 from potassium.client.options import (
+    LIMITS,
     CallOptions,
     ClientOptions,
     ClientSettings,
@@ -17,6 +19,7 @@ from potassium.client.options import (
     StreamOptions,
     SubmitOptions,
 )
+from potassium.client.pools import Pools
 from potassium.client.runs import AsyncRun, AsyncRunner
 
 if TYPE_CHECKING:
@@ -54,7 +57,12 @@ class AsyncClient:
         **options: Unpack[ClientOptions],
     ) -> None:
         given = ClientSettings(**options)
-        http = httpx.AsyncClient(transport=transport, **given.arguments(base_url))
+        # With a proxy for all, which the environment may name, there is one pool: the proxy's.
+        mounts = (
+            {"all://": Pools(LIMITS)} if transport is None and "all" not in getproxies() else {}
+        )
+        arguments = given.arguments(base_url)
+        http = httpx.AsyncClient(transport=transport, mounts=mounts, **arguments)
         self._run = AsyncRunner(http, given.settings(http.build_request))
 
     def __repr__(self) -> str:

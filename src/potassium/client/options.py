@@ -11,6 +11,7 @@ import httpx
 from potassium.client.body import Files
 
 __all__ = [
+    "LIMITS",
     "CallOptions",
     "ClientOptions",
     "ClientSettings",
