@@ -38,3 +38,6 @@ __all__ = [
     "Unauthorized",
     "UnexpectedAnswer",
 ]
+
+for _name in __all__:  # tracebacks and logs name the errors as users import them
+    globals()[_name].__module__ = __name__

@@ -13,7 +13,7 @@ from potassium.client.body import Body
 from potassium.client.formats import EventParser, LineParser
 from potassium.client.options import Options, Settings
 from potassium.client.problems import connection_failed, failure, unexpected
-from potassium.client.results import accepted, answer_as, value_as
+from potassium.client.results import accepted, answer_as, check_type, value_as
 from potassium.client.steps import Emit, Flow, Read
 
 __all__ = ["call", "reading", "stream", "submission"]
@@ -42,6 +42,7 @@ class Ask:
 
 def call(settings: Settings, path: str, item: Any, into: Any, options: Options) -> Flow[Any]:
     """Call a handler; return its result as ``into``."""
+    check_type(into)
     deadline = settings.ends_at(options.deadline)
     with Body(item, options.files, options.content_type) as body:
         headers = _headers(settings, options, body, accepted(into))
@@ -53,6 +54,7 @@ def call(settings: Settings, path: str, item: Any, into: Any, options: Options) 
 
 def stream(settings: Settings, path: str, item: Any, into: Any, options: Options) -> Flow[None]:
     """Call a handler that streams; emit each chunk as ``into``."""
+    check_type(into)
     deadline = settings.ends_at(options.deadline)
     accept = RAW if into is bytes else LINES if options.lines else EVENTS
     with Body(item, options.files, options.content_type) as body:

@@ -15,7 +15,7 @@ from potassium.client.formats import EventParser
 from potassium.client.job_record import FINAL, JobEvent, JobRecord, Status
 from potassium.client.options import Settings
 from potassium.client.problems import deadline_exceeded, problem_of, unexpected
-from potassium.client.results import answer_as, value_as
+from potassium.client.results import answer_as, check_type, value_as
 from potassium.client.steps import Emit, Flow, Sleep
 from potassium.http.codec import encode
 
@@ -91,6 +91,7 @@ def wait(settings: Settings, job: JobRecord, timeout: float | None, into: Any) -
         DeadlineExceeded: it has not ended within ``timeout`` seconds; it goes on.
 
     """
+    check_type(into)
     clock = settings.clock
     end = None if timeout is None else clock() + timeout
     while True:

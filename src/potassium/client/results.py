@@ -12,12 +12,29 @@ from potassium.http.codec import decode
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["accepted", "answer_as", "value_as"]
+__all__ = ["accepted", "answer_as", "check_type", "value_as"]
 
 
 def accepted(into: Any) -> str:
     """Return the media types to ask for."""
     return "*/*" if into is bytes or into is httpx.Response else "application/json"
+
+
+def check_type(into: Any) -> None:
+    """Raise an error before a call is sent for nothing.
+
+    Raises:
+        TypeError: pydantic does not know ``into``.
+
+    """
+    if into is None or into is bytes or into is httpx.Response:
+        return
+    from pydantic.errors import PydanticUserError  # noqa: PLC0415 - as below
+
+    try:
+        _adapter(into)
+    except PydanticUserError as error:
+        raise TypeError(f"into={into!r} is not a type for pydantic: {error.message}") from error
 
 
 def answer_as(into: Any, response: httpx.Response) -> Any:
