@@ -92,7 +92,7 @@ async def test_a_job_that_failed_raises_what_a_call_would_have(client: AsyncClie
     assert caught.value.job["id"] == job.id
 
     await job.retry()
-    assert job.status == "queued"
+    assert job.status in ("queued", "running")
     with pytest.raises(JobFailed):
         await job.wait(10)
     assert job.attempts == 2

@@ -1,6 +1,7 @@
 """Connections for many concurrent calls."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -8,6 +9,11 @@ import pytest
 
 from potassium.client import AsyncClient
 from potassium.client.pools import POOL_SIZE, Pools
+
+
+class Body(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"x"
 
 
 class Pool(httpx.AsyncBaseTransport):
@@ -25,7 +31,7 @@ class Pool(httpx.AsyncBaseTransport):
         await self.gate.wait()
         if self.fails:
             raise httpx.ConnectError("no")
-        return httpx.Response(200, content=b"x")
+        return httpx.Response(200, stream=Body())
 
     async def aclose(self) -> None:
         self.is_closed = True
