@@ -261,6 +261,21 @@ def test_a_server_with_too_many_watchers_is_not_asked_all_the_time() -> None:
     assert script.sleeps == [2, 2]
 
 
+def test_an_output_that_is_a_link_is_fetched() -> None:
+    """It is large, or not JSON; the record has the link."""
+    link: dict[str, Any] = {
+        "output_url": "/prefix/jobs/a1/output",
+        "output_type": "image/png",
+        "output_size": 3,
+    }
+    picture = httpx.Response(200, content=b"png", headers={"content-type": "image/png"})
+    script = Script(shown("succeeded", **link), httpx.ReadError("cut"), picture)
+    job = record()
+    assert script.run(wait(script.settings(), job, None, bytes)) == b"png"
+    assert script.requests[-1].url.path == "/jobs/a1/output"
+    assert job.document["output_url"] == link["output_url"]
+
+
 @pytest.mark.parametrize("status", ["cancelled", "expired"])
 def test_a_job_that_ended_without_an_error_has_failed_too(status: str) -> None:
     """Its status is the code."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from client.conftest import Connect
@@ -58,6 +59,7 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
         self.is_closed = True
 
     async def aclose(self) -> None:
+        await anyio.lowlevel.checkpoint()  # closing may take a moment
         self.is_closed = True
         self.closed.set()
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Calls a Potassium server from asyncio, or trio; the methods are those of ``Client``.
+    """Calls a Potassium server from asyncio; the methods are those of ``Client``.
 
     ::
 

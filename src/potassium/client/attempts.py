@@ -65,8 +65,7 @@ class Attempts:
                 again = is_safe and self._is_worth_it(failure)
             except (httpx.RequestError, TimeoutError) as error:
                 failure = broken(error, self.settings, self.deadline)
-                is_late = isinstance(failure, TimeoutError)
-                again = not is_late and (self.idempotent or isinstance(error, NEVER_SENT))
+                again = self.idempotent or isinstance(error, NEVER_SENT)
             wait = (failure.retry_after or 0) + self.settings.jitter() * min(
                 LONGEST_WAIT, FIRST_WAIT * 2 ** min(number, 10)
             )

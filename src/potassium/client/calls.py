@@ -82,7 +82,7 @@ def submission(settings: Settings, path: str, item: Any, options: Options) -> Fl
     """
     deadline = settings.ends_at(options.deadline)
     with Body(item, options.files, options.content_type) as body:
-        headers = _headers(settings, options, body, "application/json")
+        headers = _headers(settings, options, body, RAW)  # selects the form of the output
         headers["Prefer"] = "respond-async"
         headers["Idempotency-Key"] = options.idempotency_key or uuid4().hex
         if options.webhook_url is not None:

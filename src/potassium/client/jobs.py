@@ -102,15 +102,19 @@ def wait(settings: Settings, job: JobRecord, timeout: float | None, into: Any) -
         response = yield from _patiently(settings, latest).answer(build)
         job.document = answer_as(None, response)
         if job.has_ended:
-            return _outcome(job, into, response)
+            return (yield from _outcome(settings, job, into, response))
         if end is not None and clock() >= end:
             raise deadline_exceeded(f"The job is still {job.status}.")
         if "preference-applied" not in response.headers:  # too many wait already
             yield Sleep(PAUSE * (1 + settings.jitter()))
 
 
-def _outcome(job: JobRecord, into: Any, response: httpx.Response) -> Any:
+def _outcome(settings: Settings, job: JobRecord, into: Any, response: httpx.Response) -> Flow[Any]:
     if job.status == "succeeded":
+        if "output_url" in job.document:  # it is large, or not JSON
+            attempts = _patiently(settings, settings.clock() + PATIENCE)
+            build = partial(settings.build, "GET", f"{job.path}/output")
+            return answer_as(into, (yield from attempts.answer(build)))
         if into is httpx.Response:
             return response
         output = job.document.get("output")

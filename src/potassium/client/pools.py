@@ -98,11 +98,11 @@ class _Pool:
 
 
 class _Counted(httpx.AsyncByteStream):
-    """The body of a response; calls ``closed`` once when it is closed."""
+    """The body of a response; calls ``closed`` when it is closed, which httpx does once."""
 
     def __init__(self, body: Any, closed: Callable[[], object]) -> None:
         self._body = body
-        self._closed: Callable[[], object] | None = closed
+        self._closed = closed
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._body:
@@ -112,9 +112,7 @@ class _Counted(httpx.AsyncByteStream):
         try:
             await self._body.aclose()
         finally:
-            closed, self._closed = self._closed, None
-            if closed is not None:
-                closed()
+            self._closed()
 
 
 def _pools_of_httpx() -> Callable[[httpx.Limits], httpx.AsyncBaseTransport]:
