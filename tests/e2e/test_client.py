@@ -14,7 +14,15 @@ from e2e.server import Server, Start, wait_until
 from e2e.wire import call as held
 from e2e.wire import events
 
-from potassium.client import AsyncClient, AsyncStream, Client, ConnectionFailed, JobEvent, NotFound
+from potassium.client import (
+    AsyncClient,
+    AsyncStream,
+    Client,
+    ConnectionFailed,
+    DeadlineExceeded,
+    JobEvent,
+    NotFound,
+)
 
 MANY = 1000
 APP = (
@@ -122,6 +130,19 @@ def test_calls(client: Client, name: str) -> None:
     assert client.call("/echo", {"name": name}, into=Named) == Named(name)
     with pytest.raises(NotFound):
         client.call("/nowhere")
+
+
+def test_threads_share_a_client(client: Client, pool: ThreadPoolExecutor) -> None:
+    """Each gets its own answer."""
+    items = [{"n": n} for n in range(200)]
+    assert list(pool.map(lambda item: client.call("/echo", item), items)) == items
+
+
+def test_a_deadline_ends_the_handler_too(server: Server, client: Client, name: str) -> None:
+    """The client raises on time, and the server does not go on for nobody."""
+    with pytest.raises(DeadlineExceeded):
+        client.call("/waits", {"name": name}, deadline=0.5)
+    happens(server, f"{name} cancelled")
 
 
 def test_leaving_a_stream_stops_its_handler(server: Server, client: Client, name: str) -> None:
