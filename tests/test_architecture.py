@@ -112,6 +112,15 @@ def test_import_brings_in_nothing_that_is_not_needed_yet() -> None:
     assert not imported & {"uvicorn", "httpx", "pydantic", "torch", "numpy"}
 
 
+def test_public_names_are_found_before_they_are_imported() -> None:
+    """Completion lists them, and a name that does not exist is an error as in any module."""
+    listed = "import potassium; assert {*potassium.__all__} <= {*dir(potassium)}"
+    assert "starlette" not in imported_by(listed)
+    missing = "Potasium"
+    with pytest.raises(AttributeError, match="no attribute 'Potasium'"):
+        getattr(potassium, missing)
+
+
 def test_the_client_brings_in_nothing_of_the_server() -> None:
     """Who only calls servers imports none, nor pydantic before it is asked for a type."""
     imported = imported_by("import potassium.client")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +18,14 @@ Connect = Callable[..., Awaitable[AsyncClient]]
 @pytest.fixture
 def free_port() -> int:
     return find_free_port()
+
+
+@pytest.fixture(autouse=True)
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the waits of clients that block, in seconds; they take no time."""
+    naps: list[float] = []
+    monkeypatch.setattr("potassium.client.runs.time", SimpleNamespace(sleep=naps.append))
+    return naps
 
 
 @pytest.fixture

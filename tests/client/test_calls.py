@@ -301,6 +301,39 @@ def test_the_blocking_client_does_the_same() -> None:
         assert "app" in repr(client)
 
 
+def refusing_once() -> httpx.MockTransport:
+    answers = [httpx.Response(503, headers={"retry-after": "3"}), httpx.Response(200, json=1)]
+    return httpx.MockTransport(lambda request: answers.pop(0))
+
+
+async def test_both_clients_wait_between_attempts(
+    naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lets its thread sleep, the other its task."""
+    with Client("http://app", transport=refusing_once()) as blocking:
+        assert blocking.call("/") == 1
+    assert 3 <= naps.pop() <= 3.5
+
+    async def sleep(seconds: float) -> None:
+        naps.append(seconds)
+
+    monkeypatch.setattr("anyio.sleep", sleep)
+    async with AsyncClient("http://app", transport=refusing_once()) as client:
+        assert await client.call("/") == 1
+    assert 3 <= naps.pop() <= 3.5
+
+
+async def test_a_call_without_time_is_not_sent() -> None:
+    """Its deadline has passed when it begins."""
+    with (
+        Client("http://app", transport=answering(b"1")) as blocking,
+        pytest.raises(TimeoutError),
+    ):
+        blocking.call("/", deadline=0)
+    async with AsyncClient("http://app", transport=answering(b"1")) as client:
+        assert await client.call("/", deadline=30) == 1
+
+
 class Trickle(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body that never ends, and is never silent."""
 

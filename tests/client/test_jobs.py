@@ -240,6 +240,12 @@ def test_a_wait_without_time_asks_once() -> None:
     assert script.run(wait(script.settings(), record(), 0, int)) == 1
 
 
+def test_an_output_can_be_had_as_it_is() -> None:
+    """As the bytes of its JSON."""
+    script = Script(shown("succeeded", output=[1, 2]))
+    assert script.run(wait(script.settings(), record(), None, bytes)) == b"[1,2]"
+
+
 def test_a_server_that_is_gone_for_good_ends_a_wait_without_timeout() -> None:
     """After five minutes without an answer."""
     script = Script(*[httpx.ConnectError("refused")] * 100)
