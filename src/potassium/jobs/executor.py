@@ -133,7 +133,7 @@ class Executor:
 
     async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
         bind = handler.bind
-        if len(message.body) <= bind.at_once or bind.estimate(message.body).is_quick:
+        if message.size <= bind.at_once or bind.estimate(message).is_quick:
             argument = bind(message)
         else:
             argument = await self._intake.argument(bind, message)
