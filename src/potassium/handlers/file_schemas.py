@@ -6,10 +6,11 @@ from typing import Any
 
 from starlette.datastructures import Headers, UploadFile
 
+from potassium.errors import InvalidInput
 from potassium.handlers.schemas import Schema
 from potassium.http.file import ANY_TYPE, File, FileValidator
 
-__all__ = ["files_in", "takes_files", "upload_of", "upload_validator"]
+__all__ = ["as_upload", "files_in", "takes_files", "upload_of", "upload_validator"]
 
 
 def takes_files(node: Schema) -> bool:
@@ -46,3 +47,19 @@ def upload_of(kind: type[UploadFile], file: File) -> UploadFile:
     """Return ``file`` as Starlette's class, or one derived from it."""
     headers = Headers({"content-type": file.content_type} if file.content_type else {})
     return kind(file, size=file.size, filename=file.name, headers=headers)  # type: ignore[arg-type] # a file object
+
+
+def as_upload(validator: FileValidator | None, sent: Any, *loc: str) -> Any:
+    """Return what a client sent as the ``UploadFile`` that ``validator`` makes of it, if any.
+
+    Raises:
+        InvalidInput: it is text, but neither base64 nor a data URL.
+
+    """
+    if validator is None or not isinstance(sent, str | File):
+        return sent
+    try:
+        return validator(sent)
+    except ValueError as error:
+        fault = {"loc": [*loc], "msg": str(error), "type": "file_encoding"}
+        raise InvalidInput("This is not what this handler takes; see errors.", [fault]) from None

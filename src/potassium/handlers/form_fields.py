@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from potassium.errors import InvalidInput, MalformedJSON, UnsupportedMediaType
-from potassium.handlers.file_schemas import files_in, takes_files, upload_validator
+from potassium.handlers.file_schemas import as_upload, files_in, takes_files, upload_validator
 from potassium.handlers.schema_cost import ARRAYS, OBJECTS
 from potassium.handlers.schemas import AROUND, Schema, Schemas, outermost
 from potassium.http.codec import decode
-from potassium.http.file import File, FileValidator
+from potassium.http.file import FileValidator
 from potassium.http.form import Form, form_of, query_of
 from potassium.http.message import JSON_WANTED, MULTIPART, URLENCODED, Message
 from potassium.http.multipart import Part, can_parse
@@ -63,11 +63,12 @@ class _Value:
 
     def read(self, sent: str | Part, form: Form, name: str, check: Check) -> Any:
         """Return what was sent as pydantic takes it, or ``NOTHING`` if it is an empty input."""
-        if isinstance(sent, Part) and (self.is_file or sent.filename is not None):
+        takes_file = self.is_file and not self.is_text
+        if isinstance(sent, Part) and (takes_file or sent.filename is not None):
             file = form.file(sent)
             is_url = sent.filename is None and file.peek()[:5].lower() == b"data:"
             if not is_url:
-                return file.read() if self.is_bytes else self.as_upload(file, name)
+                return file.read() if self.is_bytes else as_upload(self.upload, file, name)
         text = form.text(sent)
         if not text and not self.is_text:
             return NOTHING
@@ -76,22 +77,7 @@ class _Value:
         for constant in self.constants:
             if text.lower() == str(constant).lower():  # true is True
                 return constant
-        return self.as_upload(text, name)
-
-    def as_upload(self, sent: Any, name: str) -> Any:
-        """Return an ``UploadFile`` of what was sent, if it is to be one.
-
-        Raises:
-            InvalidInput: it is neither base64 nor a data URL.
-
-        """
-        if self.upload is None or not isinstance(sent, str | File):
-            return sent
-        try:
-            return self.upload(sent)
-        except ValueError as error:
-            fault = {"loc": [name], "msg": str(error), "type": "file_encoding"}
-            raise InvalidInput("This is not what the handler takes; see errors.", [fault]) from None
+        return as_upload(self.upload, text, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +108,8 @@ class _Field:
     def as_upload(self, sent: Any, name: str) -> Any:
         """Return a value of JSON with its strings as ``UploadFile``, see ``_Value``."""
         if self.items is not None and isinstance(sent, list):
-            return [self.items.as_upload(one, name) for one in sent]
-        return self.value.as_upload(sent, name)
+            return [as_upload(self.items.upload, one, name) for one in sent]
+        return as_upload(self.value.upload, sent, name)
 
     def read(self, sent: Sequence[str | Part], form: Form, name: str, check: Check) -> Any:
         """Return the value of a field that was sent at least once."""
@@ -263,11 +249,11 @@ def _fields_of(node: Schema) -> Iterator[tuple[str, Schema]]:
 
 def _aliases(alias: Any) -> Iterator[tuple[str, bool]]:
     """Yield the names that an alias begins with, and whether the field is all that they name."""
-    if isinstance(alias, str):
-        yield alias, True
-    for path in [alias] if alias and isinstance(alias[0], str | int) else alias or ():
-        if not isinstance(alias, str) and isinstance(path, list) and isinstance(path[0], str):
-            yield path[0], len(path) == 1
+    if not alias:
+        return
+    is_path = isinstance(alias, list) and not isinstance(alias[0], list)
+    for path in [[alias]] if isinstance(alias, str) else [alias] if is_path else alias:
+        yield path[0], len(path) == 1
 
 
 def _items(array: Schema) -> Iterator[Schema]:

@@ -68,17 +68,13 @@ class Validated(Binding):
     @cached_property
     def media_types(self) -> Sequence[str]:  # type: ignore[override] # which is written once
         """The content types of the bodies that it takes."""
-        form = self.fields or self._file
-        return Binding.media_types if form is None else form.media_types
+        return Binding.media_types if self.form is None else self.form.media_types
 
     @cached_property
-    def fields(self) -> FormFields | None:
-        """How the fields of forms become the value; None if it is not an object."""
-        return FormFields.of(self.adapter.core_schema)
-
-    @cached_property
-    def _file(self) -> WholeFile | None:
-        return WholeFile.of(self.adapter.core_schema)
+    def form(self) -> FormFields | WholeFile | None:
+        """How what is not JSON becomes the value; None if only JSON does."""
+        schema = self.adapter.core_schema
+        return FormFields.of(schema) or WholeFile.of(schema)
 
     @cached_property
     def _hashed(self) -> Hashed:
@@ -89,7 +85,9 @@ class Validated(Binding):
         if not message.is_json:
             return Estimate(is_quick=False, memory=min(message.size, MOST_TEXT))
         estimate = super().estimate(message)
-        return estimate._replace(is_quick=False) if self.decodes_files else estimate
+        if not self.decodes_files:
+            return estimate
+        return Estimate(is_quick=False, memory=estimate.memory + message.size)
 
     def __call__(self, message: Message) -> Any:
         """Return the validated value."""
@@ -98,12 +96,12 @@ class Validated(Binding):
         except UnsupportedMediaType:
             return self._from_other_type(message)
         self._check(message.body, message.json_values)
-        if self.fields is not None and self.fields.has_uploads:
-            return self._from_python(self.fields.as_uploads(value), "body is JSON")
+        if self.form is not None and self.form.has_uploads:
+            return self._from_python(self.form.as_uploads(value), "body is JSON, but")
         try:
             return self.adapter.validate_json(message.body)
         except self._error as error:
-            raise _refusal(error, "body is JSON") from None
+            raise _refusal(error, "body is JSON, but") from None
 
     def from_query(self, message: Message) -> Any:
         """Return what pydantic makes of the query.
@@ -114,19 +112,16 @@ class Validated(Binding):
             InvalidInput: it is not what the handler takes.
 
         """
-        if self.fields is None:
+        if not isinstance(self.form, FormFields):
             raise UsageError(NO_FIELDS)
-        values = self.fields.read_query(message, partial(self._check, most=message.json_values))
-        return self._from_python(values, "query is there", strict=False)
+        values = self.form.read_query(message, partial(self._check, most=message.json_values))
+        return self._from_python(values, "query is", strict=False)
 
     def _from_other_type(self, message: Message) -> Any:
-        if self.fields is not None:
-            check = partial(self._check, most=message.json_values)
-            values = self.fields.read(message, check)
-            return self._from_python(values, "form is well-formed", strict=False)
-        if self._file is not None:
-            return self._from_python(self._file.read(message), "file was received")
-        return message.parse()  # raises
+        if self.form is None:
+            return message.parse()  # raises
+        value = self.form.read(message, partial(self._check, most=message.json_values))
+        return self._from_python(value, "form is", strict=False)
 
     def _from_python(self, value: Any, what: str, *, strict: bool | None = None) -> Any:
         try:
@@ -174,12 +169,12 @@ def _refusal(error: "ValidationError", what: str) -> InvalidInput | MalformedJSO
     count = error.error_count()
     if count > MOST_FAULTS:  # to list them would take longer than all else, and hold the loop up
         fault = {"loc": [], "msg": f"{count} faults: too many to list", "type": "too_many_faults"}
-        return InvalidInput(f"The {what}, but not what this handler takes.", [fault])
+        return InvalidInput(f"The {what} not what this handler takes.", [fault])
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     if faults[0]["type"] == "json_invalid" and not faults[0]["loc"]:  # deeper than its parser takes
         return MalformedJSON("The body is nested too deeply.")
     return InvalidInput(
-        f"The {what}, but not what this handler takes; see errors.",
+        f"The {what} not what this handler takes; see errors.",
         [
             {"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]}
             for fault in faults[:MOST_SHOWN]

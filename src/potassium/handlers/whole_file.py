@@ -1,12 +1,13 @@
 """Handlers whose whole input is a file, or a list of files."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from potassium.errors import InvalidInput, UnsupportedMediaType
-from potassium.handlers.file_schemas import files_in
+from potassium.handlers.file_schemas import as_upload, files_in, takes_files, upload_validator
 from potassium.handlers.schema_cost import ARRAYS
 from potassium.handlers.schemas import Schema, Schemas, outermost
-from potassium.http.file import ANY_TYPE, File
+from potassium.http.file import ANY_TYPE, File, FileValidator
 from potassium.http.form import form_of
 from potassium.http.message import MULTIPART, URLENCODED, Message
 from potassium.http.multipart import Part
@@ -26,7 +27,11 @@ class WholeFile:
 
     """
 
-    def __init__(self, media_types: Sequence[str], *, takes_list: bool) -> None:
+    def __init__(
+        self, media_types: Sequence[str], upload: FileValidator | None, *, takes_list: bool
+    ) -> None:
+        """Take ``upload``, which makes an ``UploadFile`` of a file, if that is wanted."""
+        self._upload = upload
         self._own = tuple(dict.fromkeys(media_types))
         self._takes_list = takes_list
         raw = () if takes_list else self._own
@@ -37,18 +42,38 @@ class WholeFile:
         """Return how files become the value of a schema; None if it takes none as a whole."""
         schemas = Schemas(schema)
         nodes = list(outermost(schema, schemas))
-        validators = list(files_in(nodes))
-        takes_list = not validators
+        takes_list = not any(map(takes_files, nodes))
         if takes_list:
             items = [node.get("items_schema") for node in nodes if node["type"] in ARRAYS]
-            found = [list(outermost(item, schemas)) for item in items if isinstance(item, dict)]
-            validators = [one for inside in found for one in files_in(inside)]
-        if not validators:
+            nodes = [
+                node
+                for item in items
+                if isinstance(item, dict)
+                for node in outermost(item, schemas)
+            ]
+        types = [one for validator in files_in(nodes) for one in validator.media_types]
+        if not types:
             return None
-        types = [one for validator in validators for one in validator.media_types]
-        return cls(types, takes_list=takes_list)
+        upload = next((made for made in map(upload_validator, nodes) if made), None)
+        return cls(types, upload, takes_list=takes_list)
 
-    def read(self, message: Message) -> File | list[File]:
+    @property
+    def has_uploads(self) -> bool:
+        """Whether it becomes an ``UploadFile``, which pydantic does not take from JSON."""
+        return self._upload is not None
+
+    def as_uploads(self, sent: Any) -> Any:
+        """Return a file, or what stands for one in JSON, as ``UploadFile``; or a list of these.
+
+        Raises:
+            InvalidInput: it is neither base64 nor a data URL.
+
+        """
+        if isinstance(sent, list):
+            return [as_upload(self._upload, one) for one in sent]
+        return as_upload(self._upload, sent)
+
+    def read(self, message: Message, check: object = None) -> Any:  # noqa: ARG002 - no JSON in it
         """Return what the client sent, as pydantic takes it.
 
         Raises:
@@ -58,13 +83,14 @@ class WholeFile:
 
         """
         if message.media_type == MULTIPART:
-            return self._of_form(message)
+            return self.as_uploads(self._of_form(message))
         sent = message.media_type.decode("latin-1")
         if self._takes_list or not self._takes(sent):
             raise UnsupportedMediaType(self._wanted(), self.media_types)
         message.refuse_compressed()
         content_type = message.content_type.decode("latin-1").strip()
-        return File(message.open(), size=message.size, content_type=content_type)
+        file = File(message.open(), size=message.size, content_type=content_type)
+        return self.as_uploads(file)
 
     def _of_form(self, message: Message) -> File | list[File]:
         form = form_of(message)

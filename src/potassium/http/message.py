@@ -15,7 +15,7 @@ from potassium.http.stream_formats import StreamFormat, WireHeaders
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-__all__ = ["JSON_WANTED", "MULTIPART", "URLENCODED", "BackgroundRun", "Message"]
+__all__ = ["JSON_WANTED", "MULTIPART", "UNKNOWN", "URLENCODED", "BackgroundRun", "Message"]
 
 JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/json."
 URLENCODED = b"application/x-www-form-urlencoded"

@@ -9,12 +9,19 @@ __all__ = ["request_line_of", "scope_of"]
 
 def request_line_of(scope: Mapping[str, Any]) -> str:
     """Return the method, path and query in an ASGI scope: ``POST /embed?dimensions=64``."""
+    if "method" not in scope:
+        return ""
     query = scope.get("query_string", b"").decode("latin-1")
     return f"{scope['method']} {quote(scope['path'])}{f'?{query}' if query else ''}"
 
 
-def scope_of(line: str) -> Mapping[str, Any]:
-    """Return the part of an ASGI scope that ``request_line_of`` has kept."""
+def scope_of(line: str, path: str) -> Mapping[str, Any]:
+    """Return the part of an ASGI scope that is in a line; if it is empty, a POST to ``path``."""
     method, _, target = line.partition(" ")
-    path, _, query = target.partition("?")
-    return {"method": method, "path": unquote(path), "query_string": query.encode("latin-1")}
+    sent, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "method": method or "POST",
+        "path": unquote(sent) or path,
+        "query_string": query.encode("latin-1"),
+    }
