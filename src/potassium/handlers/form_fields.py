@@ -135,9 +135,12 @@ class FormFields:
     not filled in, unless it may be text.
 
     Attributes:
+        kind: what it takes, for messages.
         media_types: the content types of the bodies that it takes.
 
     """
+
+    kind = "form"
 
     def __init__(self, fields: Mapping[str, Schema], schemas: Schemas) -> None:
         """Take the schemas of the fields, by the names under which they are sent."""

@@ -121,7 +121,7 @@ class Validated(Binding):
         if self.form is None:
             return message.parse()  # raises
         value = self.form.read(message, partial(self._check, most=message.json_values))
-        return self._from_python(value, "form is", strict=False)
+        return self._from_python(value, f"{self.form.kind} is", strict=False)
 
     def _from_python(self, value: Any, what: str, *, strict: bool | None = None) -> Any:
         try:

@@ -23,9 +23,12 @@ class WholeFile:
     """Takes the raw body as a file, or the one file of a form; if it takes a list, all of them.
 
     Attributes:
+        kind: what it takes, for messages.
         media_types: the content types of the bodies that it takes.
 
     """
+
+    kind = "file"
 
     def __init__(
         self, media_types: Sequence[str], upload: FileValidator | None, *, takes_list: bool
