@@ -12,6 +12,7 @@ from potassium.http.multipart import MOST_PARTS, Part, boundary_of, parts_of
 
 BOUNDARY = b"----WebKitFormBoundaryx"
 DELIMITER = b"--" + BOUNDARY
+FORM = b"multipart/form-data; boundary=" + BOUNDARY
 
 
 def part(head: bytes, content: bytes = b"") -> bytes:
@@ -23,7 +24,7 @@ def named(name: bytes, content: bytes = b"") -> bytes:
 
 
 def parts(*sent: bytes) -> list[Part]:
-    return parts_of([b"".join(sent) + DELIMITER + b"--\r\n"], BOUNDARY)
+    return parts_of([b"".join(sent) + DELIMITER + b"--\r\n"], FORM)
 
 
 # Pieces of which a parser may take one for a boundary.
@@ -45,7 +46,7 @@ def test_contents_are_found_wherever_the_body_is_cut(sent: list[bytes], cuts: li
                 yield body[begin:cut]
             begin = max(cut, begin)
 
-    found = parts_of(chunks(), BOUNDARY)
+    found = parts_of(chunks(), FORM)
     assert [body[one.offset : one.offset + one.size] if one.size else b"" for one in found] == sent
     assert [one.name for one in found] == [str(n) for n in range(len(sent))]
 
@@ -112,7 +113,7 @@ def test_a_malformed_form_is_refused_with_the_reason(
     """And not logged: it is the client's mistake."""
     caplog.set_level(logging.DEBUG)
     with pytest.raises(MalformedForm, match=reason):
-        parts_of([body] if body else [], BOUNDARY)
+        parts_of([body] if body else [], FORM)
     assert caplog.records == []
 
 
@@ -129,6 +130,6 @@ def test_a_form_says_what_separates_its_parts() -> None:
     assert boundary_of(b"multipart/form-data; charset=utf-8; Boundary=----x") == b"----x"
     for without in (b"multipart/form-data", b"multipart/form-data; boundary="):
         with pytest.raises(MalformedForm, match="no boundary"):
-            boundary_of(without)
+            parts_of([], without)
     with pytest.raises(MalformedForm, match="length 257"):
-        parts_of([b""], b"a" * 257)
+        parts_of([], b"multipart/form-data; boundary=" + b"a" * 257)

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import httpx
 import pydantic
 import pytest
+from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
+from starlette.routing import Mount
 from support.asgi import Exchange
 
-from potassium import Batch, File, FromFile, Jobs, Limits, Potassium
+from potassium import Batch, File, FromFile, Jobs, Limits, Potassium, Request
 from potassium.testing import client
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -323,6 +325,21 @@ async def test_other_methods_are_told_which_there_are(
         assert set(answer.headers["allow"].split(", ")) == allowed
 
 
+async def test_a_form_sent_again_is_the_same_job() -> None:
+    """Although its boundary is another one each time."""
+    bench = Bench(jobs=Jobs(path=None))
+    headers = {"Prefer": "respond-async", "Idempotency-Key": "k"}
+    async with client(bench.app) as http:
+        answers = [
+            await http.post("/", files={"image": ("a", PNG)}, data={"top": top}, headers=headers)
+            for top in ("1", "1", "2")
+        ]
+    first, again, other = answers
+    assert first.request.headers["content-type"] != again.request.headers["content-type"]
+    assert first.headers["location"] == again.headers["location"]
+    assert code(other) == (422, "idempotency_key_reused")
+
+
 @pytest.mark.parametrize("path", [None, "jobs.db"])
 async def test_a_background_job_has_the_query_that_was_sent(
     path: str | None, tmp_path: Any
@@ -336,3 +353,42 @@ async def test_a_background_job_has_the_query_that_was_sent(
             assert answer.json() == {"q": "a", "limit": 3, "tags": []}
         answer = await http.get("/search?q=b", headers=headers)
         assert code(answer) == (422, "idempotency_key_reused")
+
+
+class Signed:
+    """Middleware that tells who calls."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope.setdefault("state", {})["user"] = "ada"
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("path", [None, "jobs.db"])
+async def test_a_request_knows_how_it_came(path: str | None, tmp_path: Any) -> None:
+    """A background job, too, except for what only a connection has."""
+    app = Potassium("test", jobs=Jobs(path=path and str(tmp_path / path)))
+    app.add_middleware(Signed)
+
+    @app.handler("/é")
+    def handler(cache: Any, request: Request) -> Any:
+        client = request.client and request.client.host
+        user = getattr(request.state, "user", None)
+        query = request.query_params.multi_items()
+        return [request.path, query, client, user]
+
+    parent = Starlette(routes=[Mount("/model", app)], lifespan=app.lifespan)
+    async with (
+        app.lifespan(),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(parent, client=("10.0.0.1", 7)), base_url="http://a"
+        ) as http,
+    ):
+        asked = "/model/é/?a=1&a=%20&b"
+        query = [["a", "1"], ["a", " "], ["b", ""]]
+        answer = await http.post(asked, json={})
+        assert answer.json() == ["/model/é/", query, "10.0.0.1", "ada"]
+        answer = await http.post(asked, json={}, headers={"Prefer": "respond-async, wait=10"})
+        assert answer.json() == ["/model/é/", query, None, None]

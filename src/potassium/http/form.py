@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from potassium.errors import BodyTooLarge, MalformedForm
 from potassium.http.file import File
 from potassium.http.message import MULTIPART, Message
-from potassium.http.multipart import MOST_PARTS, Part, boundary_of, parts_of
+from potassium.http.multipart import MOST_PARTS, Part, parts_of
 from potassium.http.window import Shared, Window
 
 __all__ = ["MOST_TEXT", "Form", "form_of", "query_of"]
@@ -83,9 +83,8 @@ def form_of(message: Message) -> Form:
     message.refuse_compressed()
     if message.media_type != MULTIPART:
         return _urlencoded("form", message.body)
-    boundary = boundary_of(message.content_type)
     reader = message.open()
-    parts = parts_of(iter(lambda: reader.read(CHUNK), b""), boundary)
+    parts = parts_of(iter(lambda: reader.read(CHUNK), b""), message.content_type)
     given = [(part.name, part) for part in parts if part.filename != "" or part.size]
     return Form("form", given, Shared(reader))
 

@@ -55,32 +55,26 @@ def can_parse() -> bool:
 
 
 def boundary_of(content_type: bytes) -> bytes:
-    """Return the boundary that a ``Content-Type`` of ``multipart/form-data`` gives.
-
-    Raises:
-        MalformedForm: it gives none.
-
-    """
+    """Return the boundary that a ``Content-Type`` gives; empty if it gives none."""
     from python_multipart.multipart import parse_options_header  # noqa: PLC0415 - an extra
 
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    if not boundary:
-        raise MalformedForm("The Content-Type of the form has no boundary.")
-    return boundary
+    return parse_options_header(content_type)[1].get(b"boundary", b"")
 
 
-def parts_of(chunks: Iterable[bytes], boundary: bytes) -> list[Part]:
+def parts_of(chunks: Iterable[bytes], content_type: bytes) -> list[Part]:
     """Return the parts of a form whose body is cut into ``chunks``, in any way.
 
     Raises:
-        MalformedForm: it is not a form, or cut off.
+        MalformedForm: it is not a form, or cut off, or ``content_type`` gives no boundary.
         BodyTooLarge: it has more than ``MOST_PARTS``.
 
     """
     from python_multipart.exceptions import FormParserError  # noqa: PLC0415 - an extra
     from python_multipart.multipart import MultipartParser  # noqa: PLC0415
 
-    finder = _Finder()
+    boundary, finder = boundary_of(content_type), _Finder()
+    if not boundary:
+        raise MalformedForm("The Content-Type of the form has no boundary.")
     try:
         parser = MultipartParser(
             boundary,
