@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import httpx
 import pydantic
 import pytest
+import torch
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.routing import Mount
@@ -242,6 +243,23 @@ async def test_a_large_file_is_not_text() -> None:
         assert answer.json() == 3_000_000
         answer = await http.post("/", files={"file": ("a", bytes(4_000_000))})
         assert code(answer) == (413, "body_too_large")
+
+
+async def test_a_call_that_runs_again_has_its_file_from_the_beginning() -> None:
+    """After the first run has read it, and then run out of memory."""
+    app = Potassium("test")
+    contents: list[bytes] = []
+
+    @app.handler
+    def handler(cache: Any, file: File) -> str:
+        contents.append(file.read())
+        if len(contents) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return "fits"
+
+    async with client(app) as http:
+        assert (await http.post("/", content=b"abc")).json() == "fits"
+    assert contents == [b"abc", b"abc"]
 
 
 class Query(pydantic.BaseModel):
