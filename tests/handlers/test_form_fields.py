@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 import fastapi
@@ -74,6 +74,11 @@ class Box(pydantic.BaseModel):
     labels: list[str] = []
 
 
+class Range(NamedTuple):
+    low: int
+    high: int = 9
+
+
 class Item(pydantic.BaseModel):
     text: str = ""
     count: int = 1
@@ -93,6 +98,7 @@ class Item(pydantic.BaseModel):
     raw: bytes = b""
     either: dict[str, int] | str = ""
     anything: Any = None
+    span: Range = Range(0)
 
 
 @dataclass
@@ -132,6 +138,7 @@ VALUES = [
     ("rows=[[1],[2,3]]", {"rows": [[1], [2, 3]]}),
     ("raw=abc", {"raw": b"abc"}),
     ("either={}", {"either": "{}"}),
+    ("span=[1]", {"span": Range(1)}),
     ("anything=5&unknown=1", {"anything": "5"}),
 ]
 

@@ -150,9 +150,28 @@ def test_each_member_of_a_union_reads_a_file_from_its_beginning() -> None:
     assert pydantic.TypeAdapter(either).validate_python(File(b"hi")) == ord("h")
 
 
+class Picture:
+    pass
+
+
+def no_picture(file: File) -> Picture:
+    raise ValueError("no picture")
+
+
 def test_python_code_may_give_the_value_itself() -> None:
     """As a unit test does that has a picture, not a file."""
-    assert Item(image=File(b""), byte=7).byte == 7
+    picture = Picture()
+    adapter = pydantic.TypeAdapter(Annotated[Picture, FromFile(no_picture, ("image/png",))])
+    assert adapter.validate_python(picture) is picture
+
+
+@pytest.mark.parametrize("kind", [int, object, list, list[int], dict, float, bool])
+def test_clients_cannot_give_the_value_itself(kind: Any) -> None:
+    """Nothing that JSON can say goes past the decoder."""
+    adapter = pydantic.TypeAdapter(Annotated[kind, FromFile(no_picture, ("image/png",))])
+    for value in ("[1]", "1", "1.0", "true", "{}", "null"):
+        assert [kind for _, kind, _ in faults(adapter, value)] == ["file_type"]
+    assert [kind for _, kind, _ in faults(adapter, '"aQ=="')] == ["file_content"]
 
 
 def test_the_json_schema_is_that_of_encoded_content() -> None:

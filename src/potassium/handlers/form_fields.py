@@ -90,8 +90,8 @@ class _Field:
     @classmethod
     def of(cls, node: Schema, schemas: Schemas) -> "_Field":
         nodes = list(outermost(node, schemas))
-        arrays = [one for one in nodes if one["type"] in ARRAYS]
-        others = [one for one in nodes if one["type"] not in ARRAYS]
+        arrays = [one for one in nodes if one["type"] in ARRAYS - OBJECTS]
+        others = [one for one in nodes if one["type"] not in ARRAYS - OBJECTS]
         items = [
             inside
             for array in arrays
@@ -237,8 +237,6 @@ def _parsed(text: str, name: str, check: Check) -> Any:
 def _fields_of(node: Schema) -> Iterator[tuple[str, Schema]]:
     """Yield the fields of an object, by each name under which they may be sent."""
     while node["type"] in ("model", "dataclass", *AROUND):
-        if "schema" not in node:  # a union
-            return
         node = node["schema"]
     fields = node.get("fields", ())
     if node["type"] not in ("model-fields", "dataclass-args", "typed-dict"):
@@ -262,8 +260,6 @@ def _aliases(alias: Any) -> Iterator[tuple[str, bool]]:
 def _items(array: Schema) -> Iterator[Schema]:
     """Yield the schemas of what an array contains."""
     items = array.get("items_schema", {"type": "any"})
-    if array["type"] == "named-tuple":
-        items = {"type": "any"}
     yield from items if isinstance(items, list) else [items]
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ANY_TYPE", "File", "FileValidator"]
 
 ANY_TYPE = "*/*"
+FROM_JSON = (dict, list, str, int, float, bool, type(None))
 AHEAD = 8 * 1024  # bytes
 
 
@@ -157,7 +158,7 @@ class FileValidator:
                 ) from None
             value = File(data, content_type=media_type)
         elif not isinstance(value, File):
-            if self._kind is not None and isinstance(value, self._kind):
+            if self._is_decoded(value):
                 return value
             raise PydanticCustomError(
                 "file_type", "Input should be a file: in JSON, a base64 string or a data URL"
@@ -169,6 +170,11 @@ class FileValidator:
             raise PydanticCustomError(
                 "file_content", "The file cannot be read: {reason}", {"reason": str(error)}
             ) from None
+
+    def _is_decoded(self, value: Any) -> bool:
+        """Return whether the app has made ``value`` itself: no JSON has such values."""
+        kind = self._kind
+        return kind is not None and type(value) not in FROM_JSON and isinstance(value, kind)
 
     def core_schema(self) -> "CoreSchema":
         """Return the schema with which pydantic validates a value by calling this."""

@@ -19,7 +19,7 @@ class FromFile:
     """How a file becomes a value: ``Annotated[Picture, FromFile(decode, ("image/*",))]``.
 
     It takes all that ``File`` takes. Python code may also give the value itself, if the annotated
-    type is a class.
+    type is a class of which there are no values in JSON.
 
     Attributes:
         decode: returns the value; raises ValueError with a reason for clients if it cannot.
