@@ -2,6 +2,8 @@
 
 import base64
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import pydantic
@@ -69,6 +71,33 @@ def test_windows_share_a_file_object_without_disturbing_one_another() -> None:
         abc.seek(-4, io.SEEK_END)
     assert abc.readable()
     assert abc.seekable()
+
+
+def test_windows_may_be_read_on_several_threads() -> None:
+    """None moves the file object between another's move and its reading."""
+    beside = threading.Event()
+
+    class Slow(io.BytesIO):
+        inside = 0
+
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            position = super().seek(offset, whence)
+            self.inside += 1
+            if self.inside == 1:
+                beside.wait(0.05)  # until the other thread is here, too
+            else:
+                beside.set()
+            return position
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.inside -= 1
+            return super().read(size)
+
+    shared = Shared(Slow(b"abcdef"))
+    with ThreadPoolExecutor(2) as pool:
+        windows = [Window(shared, 0, 3), Window(shared, 3, 3)]
+        assert list(pool.map(Window.read, windows)) == [b"abc", b"def"]
+    assert not beside.is_set()
 
 
 @pytest.mark.parametrize(

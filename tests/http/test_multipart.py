@@ -51,6 +51,20 @@ def test_contents_are_found_wherever_the_body_is_cut(sent: list[bytes], cuts: li
     assert [one.name for one in found] == [str(n) for n in range(len(sent))]
 
 
+@pytest.mark.parametrize("content", [b"", b"\r", b"\r\n", b"a\r\n-", b"\r\n" + DELIMITER[:-1]])
+def test_contents_are_found_at_every_cut(content: bytes) -> None:
+    """Also where what looks like a boundary ends a piece, and the content."""
+    body = named(b"a", content) + named(b"b", b"x" + content) + DELIMITER + b"--\r\n"
+    for cut in range(1, len(body)):
+        for chunks in (
+            [body[:cut], body[cut:]],
+            [body[n : n + cut] for n in range(0, len(body), cut)],
+        ):
+            found = parts_of(chunks, FORM)
+            contents = [body[one.offset :][: one.size] for one in found]
+            assert contents == [content, b"x" + content]
+
+
 @pytest.mark.parametrize(
     ("disposition", "name", "filename"),
     [

@@ -90,7 +90,6 @@ class WholeFile:
         sent = message.media_type.decode("latin-1")
         if self._takes_list or not self._takes(sent):
             raise UnsupportedMediaType(self._wanted(), self.media_types)
-        message.refuse_compressed()
         content_type = message.content_type.decode("latin-1").strip()
         file = File(message.open(), size=message.size, content_type=content_type)
         return self.as_uploads(file)

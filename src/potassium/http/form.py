@@ -75,12 +75,10 @@ def form_of(message: Message) -> Form:
     File inputs of browsers in which no file was selected are left out.
 
     Raises:
-        UnsupportedEncoding: the body is compressed.
         MalformedForm: it is not such a form.
         BodyTooLarge: it has more than ``MOST_PARTS`` fields, or too much text.
 
     """
-    message.refuse_compressed()
     if message.media_type != MULTIPART:
         return _urlencoded("form", message.body)
     reader = message.open()
