@@ -77,6 +77,11 @@ class Validated(Binding):
         return FormFields.of(schema) or WholeFile.of(schema)
 
     @cached_property
+    def _uploads(self) -> FormFields | WholeFile | None:
+        """What makes files in JSON what pydantic takes; None if that takes them as they are."""
+        return self.form if self.form is not None and self.form.has_uploads else None
+
+    @cached_property
     def _hashed(self) -> Hashed:
         return hashed_in(self.adapter.core_schema)
 
@@ -96,8 +101,8 @@ class Validated(Binding):
         except UnsupportedMediaType:
             return self._from_other_type(message)
         self._check(message.body, message.json_values)
-        if self.form is not None and self.form.has_uploads:
-            return self._from_python(self.form.as_uploads(value), "body is JSON, but")
+        if self._uploads is not None:
+            return self._from_python(self._uploads.as_uploads(value), "body is JSON, but")
         try:
             return self.adapter.validate_json(message.body)
         except self._error as error:
