@@ -160,6 +160,30 @@ def test_dataclasses_and_typed_dicts_are_bound_as_models_are() -> None:
     assert bound(Typed, form({"n": "1", "box": '{"width": 2}'})) == {"n": 1, "box": Box(width=2)}
 
 
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"]
+    lives: list[int]
+    note: str = ""
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+    tricks: list[str]
+    note: list[str] = []
+
+
+Pet = Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]
+
+
+@pytest.mark.parametrize("annotation", [Pet, Cat | Dog, Pet | None])
+def test_a_union_of_models_has_the_fields_of_all(annotation: Any) -> None:
+    """A field of the same name takes what it takes in any of them."""
+    cat = bound(annotation, form({"kind": "cat", "lives": ["1", "9"]}))
+    assert cat == Cat(kind="cat", lives=[1, 9])
+    dog = bound(annotation, form({"kind": "dog", "tricks": ["sit"], "note": "good"}))
+    assert dog == Dog(kind="dog", tricks=["sit"], note=["good"])
+
+
 class Aliased(pydantic.BaseModel):
     numbers: list[int] = pydantic.Field(alias="Numbers")
     more: list[int] = pydantic.Field([], validation_alias=pydantic.AliasChoices("m", "more"))

@@ -153,11 +153,12 @@ class FormFields:
     def of(cls, schema: Schema) -> "FormFields | None":
         """Return how a form becomes the value of a schema; None if that is not an object."""
         schemas = Schemas(schema)
-        for node in outermost(schema, schemas):
-            fields = dict(_fields_of(node))
-            if fields:
-                return cls(fields, schemas)
-        return None
+        fields: dict[str, list[Schema]] = {}
+        for node in outermost(schema, schemas):  # several of a union
+            for name, field in _fields_of(node):
+                fields.setdefault(name, []).append(field)
+        unions = {name: {"type": "union", "choices": some} for name, some in fields.items()}
+        return cls(unions, schemas) if fields else None
 
     @property
     def has_uploads(self) -> bool:
@@ -236,11 +237,10 @@ def _parsed(text: str, name: str, check: Check) -> Any:
 
 def _fields_of(node: Schema) -> Iterator[tuple[str, Schema]]:
     """Yield the fields of an object, by each name under which they may be sent."""
-    while node["type"] in ("model", "dataclass", *AROUND):
+    while node["type"] in ("model", "dataclass", *AROUND) and "schema" in node:
         node = node["schema"]
-    fields = node.get("fields", ())
-    if node["type"] not in ("model-fields", "dataclass-args", "typed-dict"):
-        return
+    is_object = node["type"] in ("model-fields", "dataclass-args", "typed-dict")
+    fields = node["fields"] if is_object else ()
     named = fields.items() if isinstance(fields, dict) else [(one["name"], one) for one in fields]
     for name, field in named:
         yield name, field
