@@ -136,6 +136,9 @@ def test_a_form_may_not_have_any_number_of_parts() -> None:
     assert len(parts(named(b"a") * MOST_PARTS)) == MOST_PARTS
     with pytest.raises(BodyTooLarge, match=str(MOST_PARTS)):
         parts(named(b"a") * (MOST_PARTS + 1))
+    lines = (b"\r\n" + DELIMITER + b"-x") * (MOST_PARTS + 1)  # almost boundaries
+    with pytest.raises(BodyTooLarge, match=str(MOST_PARTS)):
+        parts(named(b"a", lines))
 
 
 def test_a_form_says_what_separates_its_parts() -> None:

@@ -83,7 +83,11 @@ def parts_of(chunks: Iterable[bytes], content_type: bytes) -> list[Part]:
             max_header_size=HEAD_FIELD,
         )
         parser.logger = SILENT
+        boundaries = 0
         for chunk in chunks:
+            boundaries += chunk.count(b"\r\n--" + boundary)
+            if boundaries > MOST_PARTS:  # to look at what follows each takes as long as a part does
+                raise BodyTooLarge(f"The form has too many parts: it may have {MOST_PARTS}.")
             finder.chunk = chunk
             parser.write(chunk)
             finder.before += len(chunk)
@@ -110,7 +114,6 @@ class _Finder:
         self.is_complete = False
         self.chunk = b""
         self.before = 0
-        self._begun = 0
         self._size = self._end = 0
         self._head: dict[bytes, bytes] = {}
         self._field = self._value = b""
@@ -128,9 +131,6 @@ class _Finder:
         }
 
     def _begin(self) -> None:
-        self._begun += 1
-        if self._begun > MOST_PARTS:
-            raise BodyTooLarge(f"The form has too many parts: it may have {MOST_PARTS}.")
         self._size = self._end = 0
         self._head = {}
         self._field = self._value = b""
