@@ -80,6 +80,8 @@ def form_of(message: Message) -> Form:
 
     """
     if message.media_type != MULTIPART:
+        if message.size > MOST_TEXT:
+            raise _too_much_text()
         return _urlencoded("form", message.body)
     reader = message.open()
     parts = parts_of(iter(lambda: reader.read(CHUNK), b""), message.content_type)
@@ -99,8 +101,6 @@ def query_of(message: Message) -> Form:
 
 
 def _urlencoded(kind: str, text: bytes) -> Form:
-    if len(text) > MOST_TEXT:
-        raise _too_much_text()
     if text.count(b"&") >= MOST_PARTS:
         raise BodyTooLarge(f"The {kind} has too many fields: it may have {MOST_PARTS}.")
     try:
