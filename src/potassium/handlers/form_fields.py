@@ -19,6 +19,8 @@ __all__ = ["FormFields"]
 # What takes any text as it is, the empty one too.
 TEXT = {"any", "bytes", "custom-error", "function-plain", "json", "str"}
 
+COMPOSED = OBJECTS | ARRAYS | {"call", "dataclass", "model"}  # a call: an older named tuple
+
 JSON = "application/json"
 OBJECT = {"type": "dict"}  # of which a field is a part
 
@@ -57,7 +59,7 @@ class _Value:
             upload=next((made for made in map(upload_validator, nodes) if made), None),
             is_bytes="bytes" in kinds,
             is_text=not kinds.isdisjoint(TEXT),
-            is_json=not kinds.isdisjoint(OBJECTS | ARRAYS | {"dataclass", "model"}),
+            is_json=not kinds.isdisjoint(COMPOSED),
             constants=[one for one in expected if not isinstance(one, str)],
         )
 
