@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from potassium.app import Potassium
     from potassium.config import Batch, Jobs, Limits, Webhooks
     from potassium.errors import InvalidInput, PotassiumError, UsageError
+    from potassium.http.file import File
     from potassium.http.request import Request, current_request
     from potassium.http.response import Response
+    from potassium.media.from_file import FromFile
     from potassium.serving.api_keys import ApiKeys
     from potassium.webhooks.send import send_webhook
 
 __all__ = [
     "ApiKeys",
     "Batch",
+    "File",
+    "FromFile",
     "HTTPException",
     "InvalidInput",
     "Jobs",
@@ -39,6 +43,8 @@ __all__ = [
 MODULES = {
     "ApiKeys": "potassium.serving.api_keys",
     "Batch": "potassium.config",
+    "File": "potassium.http.file",
+    "FromFile": "potassium.media.from_file",
     "HTTPException": "starlette.exceptions",
     "InvalidInput": "potassium.errors",
     "Jobs": "potassium.config",

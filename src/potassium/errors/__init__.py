@@ -2,7 +2,7 @@
 
 PotassiumError
 ├── UsageError: a mistake in the app's own code, raised as soon as it is made
-├── 400 MalformedJSON, MalformedRequest
+├── 400 MalformedForm, MalformedJSON, MalformedRequest
 ├── 401 Unauthorized
 ├── 404 JobNotFound
 ├── 408 BodyTimeout
@@ -41,6 +41,7 @@ from potassium.errors.requests import (
     JobCancelled,
     JobHasEnded,
     JobNotFound,
+    MalformedForm,
     MalformedJSON,
     MalformedRequest,
     Unauthorized,
@@ -76,6 +77,7 @@ __all__ = [
     "JobCancelled",
     "JobHasEnded",
     "JobNotFound",
+    "MalformedForm",
     "MalformedJSON",
     "MalformedRequest",
     "OutOfMemory",

@@ -199,6 +199,10 @@ END;
 CREATE TABLE clock (boot TEXT, ahead REAL NOT NULL, wall_ahead REAL NOT NULL);
 """
 
+_REQUEST_LINES = """
+ALTER TABLE inputs ADD COLUMN request_line TEXT NOT NULL DEFAULT '';
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES]
+MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES, _REQUEST_LINES]
