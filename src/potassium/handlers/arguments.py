@@ -54,6 +54,7 @@ class Binding(ABC):
         at_once: the size in bytes up to which a body is quickly bound, whatever it contains.
         adapter: validates the argument and knows its JSON schema; None if nothing is validated.
         media_types: the content types of the bodies that it takes.
+        spools: whether it does not need the body in memory; see ``Message.open``.
 
     """
 
@@ -61,6 +62,7 @@ class Binding(ABC):
     media_types: Sequence[str] = ("application/json",)
     cost: JsonCost | None = None
     at_once: int = sys.maxsize
+    spools: bool = False
 
     @abstractmethod
     def __call__(self, message: Message) -> Any:
@@ -68,7 +70,6 @@ class Binding(ABC):
 
         Raises:
             UnsupportedMediaType: JSON is wanted, and the request's ``Content-Type`` is not JSON.
-            UnsupportedEncoding: the body is compressed.
             MalformedJSON: JSON is wanted, and the body is not valid JSON.
             BodyTooLarge: the body contains too many JSON values.
             InvalidInput: the body is JSON, but not what the handler takes.
@@ -92,6 +93,8 @@ class Binding(ABC):
 class WholeRequest(Binding):
     """Passes the request itself."""
 
+    spools = True
+
     def __call__(self, message: Message) -> object:  # noqa: ARG002 - which the job has already
         """Return what stands for the request."""
         return WHOLE_REQUEST
@@ -104,7 +107,6 @@ class RawBody(Binding):
 
     def __call__(self, message: Message) -> bytes:
         """Return the body."""
-        message.refuse_compressed()
         return message.body
 
 

@@ -1,15 +1,20 @@
 """Binds requests to arguments: large ones on a thread of its own."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 from potassium.errors import Draining
 from potassium.handlers.arguments import Binding
 from potassium.http.message import Message
+from potassium.http.spooled import SpooledBody
 
 __all__ = ["Intake"]
+
+P = TypeVar("P")
+T = TypeVar("T")
 
 
 class Intake:
@@ -32,6 +37,18 @@ class Intake:
             PotassiumError: whatever ``bind`` raises; ``Draining`` if it was closed meanwhile.
 
         """
+        return await self._run(bind, message)
+
+    async def read(self, body: SpooledBody) -> bytes:
+        """Return a body on disk, for handlers that need it in memory.
+
+        Raises:
+            Draining: the thread was closed meanwhile.
+
+        """
+        return await self._run(SpooledBody.read, body)
+
+    async def _run(self, work: Callable[[P], T], given: P) -> T:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "potassium-intake")
             self._turn = asyncio.Semaphore()  # of this event loop
@@ -41,7 +58,7 @@ class Intake:
             turn.release()
             raise Draining("The server is stopping.")
         run = copy_context().run
-        bound = asyncio.get_running_loop().run_in_executor(thread, run, bind, message)
+        bound = asyncio.get_running_loop().run_in_executor(thread, run, work, given)
         bound.add_done_callback(lambda _: turn.release())
         try:
             return await asyncio.shield(bound)

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from math import inf
 
 from starlette.exceptions import HTTPException
 
@@ -12,6 +12,7 @@ from potassium.engine import Engine, Job, Priority, State, Stream
 from potassium.errors import (
     DeadlineExceeded,
     Draining,
+    InputLost,
     JobCancelled,
     MalformedJSON,
     OutOfMemory,
@@ -26,25 +27,17 @@ from potassium.http.codec import decode
 from potassium.http.message import Message
 from potassium.http.problem import answered, internal, problem_reply
 from potassium.http.reply import OwnReply, Reply
+from potassium.http.spooled import SpooledBody
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
+from potassium.jobs.inputs import InputOnDisk
+from potassium.jobs.lanes import lanes_of
 from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
 from potassium.jobs.room import EVENT_OVERHEAD
 
 __all__ = ["Executor"]
 
 INTERNAL = HTTPStatus.INTERNAL_SERVER_ERROR
-
-# Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take this
-# long together.
-AHEAD = 0.2  # seconds
-MOST_AHEAD = 64  # jobs
-
-# Jobs that have begun may be in the side pool, while the thread goes on to the next ones. How many
-# are claimed in all is bounded, as they are in memory.
-MOST_CLAIMED = 256  # jobs, or two batches if those are more
-SHORTEST = 1e-6  # seconds
-SLACK = 0.001  # seconds
 
 logger = logging.getLogger("potassium.jobs")
 
@@ -78,7 +71,7 @@ class Executor:
         max_output: int,
         debug: bool,
     ) -> None:
-        self.lanes: Sequence[Lane] = _lanes(handlers.values())
+        self.lanes: Sequence[Lane] = lanes_of(handlers.values())
         self._engine = engine
         self._handlers = handlers
         self._intake = intake
@@ -90,9 +83,14 @@ class Executor:
         job = attempt.job
         handler = self._handlers[job.handler]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
-        message = Message(job.request_id, headers, job.body, background=attempt, form=JsonChunks())
+        form = JsonChunks()
         try:
-            return await self._call(handler, message, attempt)
+            if isinstance(job.body, bytes):
+                message = Message(job.request_id, headers, job.body, background=attempt, form=form)
+                return await self._call(handler, message, attempt)
+            async with self._opened(handler, job.body) as body:
+                message = Message(job.request_id, headers, body, background=attempt, form=form)
+                return await self._call(handler, message, attempt)
         except PotassiumError as error:
             is_ending = self._engine.lifecycle.state is not State.READY
             if is_ending and isinstance(error, Draining | WorkerFailed):
@@ -100,6 +98,17 @@ class Executor:
             return self._failed(error, attempt)
         except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
             return self._failed(internal(error), attempt)
+
+    @asynccontextmanager
+    async def _opened(
+        self, handler: Handler, stored: InputOnDisk
+    ) -> AsyncIterator[bytes | SpooledBody]:
+        """Open an input on disk until the job is over, or read it for a handler that needs that."""
+        body = await asyncio.to_thread(stored.share)
+        try:
+            yield body if handler.bind.spools else await self._intake.read(body)
+        finally:
+            body.close()
 
     def _failed(self, error: PotassiumError, attempt: Attempt) -> Outcome:
         request_id = attempt.job.request_id
@@ -133,7 +142,9 @@ class Executor:
 
     async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
         bind = handler.bind
-        if len(message.body) <= bind.at_once or bind.estimate(message.body).is_quick:
+        content = message.content
+        is_quick = message.size <= bind.at_once
+        if is_quick or (type(content) is bytes and bind.estimate(content).is_quick):
             argument = bind(message)
         else:
             argument = await self._intake.argument(bind, message)
@@ -180,38 +191,6 @@ class Executor:
             self._engine.release(stream)
             stream.on_called_off = stream.failure = None  # it is in a cycle with its job
         return b"[%b]" % b",".join(chunks)
-
-
-class _Lane:
-    def __init__(self, *handlers: Handler) -> None:
-        self.handlers: Sequence[str] = [handler.path for handler in handlers]
-        self._operations = [handler.operation for handler in handlers]
-
-    def room(self, waiting: int, claimed: int, quiet: float) -> int:
-        """Return how many more jobs may be claimed."""
-        first = self._operations[0]
-        if first.batching is not None:
-            size = first.batching.rule.max_size
-            return min(size - waiting, max(MOST_CLAIMED, 2 * size) - claimed)
-        means = [operation.service_time.mean for operation in self._operations]
-        slowest = max((mean for mean in means if mean is not None), default=inf)
-        ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
-        # Under load, the loop may take many times as long to get here as the job takes.
-        if quiet > (2 * slowest + SLACK if claimed else AHEAD):
-            ahead = 0  # what runs is not a short job, or may not be one
-        more = min(ahead - waiting, MOST_CLAIMED - claimed)
-        return max(more, (first.concurrency or 1) - claimed)
-
-
-def _lanes(handlers: Iterable[Handler]) -> list[_Lane]:
-    plain: list[Handler] = []
-    lanes = []
-    for handler in handlers:
-        if handler.operation.batching is None and handler.operation.concurrency is None:
-            plain.append(handler)
-        else:
-            lanes.append(_Lane(handler))
-    return [*lanes, _Lane(*plain)] if plain else lanes
 
 
 def _done(reply: Reply) -> Done:
@@ -271,6 +250,6 @@ def _drop_tracebacks(error: BaseException) -> None:
 
 def _may_retry(error: PotassiumError, reply: Reply) -> bool:
     """Return whether the same call may succeed another time."""
-    if isinstance(error, UnserializableOutput):
+    if isinstance(error, InputLost | UnserializableOutput):
         return False
     return isinstance(error, OutOfMemory) or reply.status >= INTERNAL

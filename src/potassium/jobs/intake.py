@@ -1,7 +1,6 @@
 """Stores calls as new jobs."""
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,6 +9,7 @@ from potassium.engine import Priority
 from potassium.errors import InvalidInput, StoreFailed
 from potassium.handlers.handler import Handler
 from potassium.http.message import Message
+from potassium.jobs.inputs import fingerprint, is_large
 from potassium.jobs.model import NewJob, Status, StoredJob
 from potassium.jobs.store import JobStore
 from potassium.jobs.terms import Terms
@@ -68,7 +68,8 @@ class Intake:
         """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
             raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
-        new = replace(self._new(handler, message, priority, idempotency_key), owner=owner)
+        new = self._new(handler, message, priority, idempotency_key)
+        new = replace(new, owner=owner, fingerprint=await _fingerprint(message))
         if webhook_url is not None:
             known = None if idempotency_key is None else await self._store.known(new)
             if known is not None:
@@ -87,7 +88,7 @@ class Intake:
         return NewJob(
             id=secrets.token_hex(16),
             handler=handler.path,
-            body=message.body,
+            body=message.content,
             headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
             request_id=message.id,
             priority=priority.value,
@@ -95,7 +96,6 @@ class Intake:
             created_at=now,
             expires_at=self._terms.expires_at(now),
             idempotency_key=idempotency_key,
-            fingerprint=hashlib.sha256(message.body).digest(),
         )
 
     async def _add(self, new: NewJob) -> tuple[StoredJob, int]:
@@ -120,3 +120,10 @@ class Intake:
             return await self._store.position(job)
         except StoreFailed:
             return None
+
+
+async def _fingerprint(message: Message) -> bytes:
+    """Return a hash of the body; that of a large one is computed on another thread."""
+    if is_large(message.content):
+        return await asyncio.to_thread(fingerprint, message.content)
+    return fingerprint(message.content)

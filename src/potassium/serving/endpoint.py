@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +17,7 @@ from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
 from potassium.http.request_id import request_id_of
-from potassium.serving.bodies import UNCOUNTED
+from potassium.http.spooled import SpooledBody
 from potassium.serving.clients import client_of
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from potassium.serving.services import Plan, Services
 
 __all__ = ["Endpoint"]
+
+T = TypeVar("T")
+
+# A body on disk is bound off the event loop, and counts as little as a handler reads of it.
+ON_DISK = Estimate(is_quick=False, memory=0)
 
 logger = logging.getLogger("potassium")
 
@@ -45,6 +51,9 @@ class Endpoint:
         self._handlers = plan.handlers
         self._runtime = runtime
         self._bodies = plan.bodies
+        handler = plan.handlers[path]
+        size = handler.options.get("body_size")
+        self._rule = plan.bodies.rule(size, spools=handler.bind.spools)
         self._intake = plan.intake
         self._json_values = plan.limits.json_values
         self._priorities = plan.limits.priorities
@@ -57,33 +66,34 @@ class Endpoint:
         """Serve one request; call its job off if the client disconnects, or on cancellation."""
         handler = self._handlers[self._path]
         request_id = request_id_of(scope)
-        deadline = deadline_of(scope, handler.options.get("timeout"))
         sender: StreamSender | None = None
+        body: bytes | SpooledBody = b""
         held = 0
         try:
-            body = await self._bodies.read(scope, receive)
-            if body is None:
+            if (received := await self._bodies.read(scope, receive, self._rule)) is None:
                 return
-            held = len(body) if len(body) > UNCOUNTED else 0
-            message = Message(request_id, scope["headers"], body, json_values=self._json_values)
-            if len(body) <= handler.bind.at_once:
+            headers, body, held = received
+            deadline = deadline_of(scope, handler.options.get("timeout"))
+            if type(body) is SpooledBody and not handler.bind.spools:
+                body, held = await self._in_memory(body, receive, deadline)
+            message = Message(request_id, headers, body, json_values=self._json_values)
+            if message.size <= handler.bind.at_once:
                 argument = handler.bind(message)
             else:
-                estimate = handler.bind.estimate(body)
-                held += self._bodies.hold(estimate.memory, own=held)
+                estimate = handler.bind.estimate(body) if type(body) is bytes else ON_DISK
+                held += self._bodies.memory.hold(estimate.memory, own=held)
                 argument = await self._bound(handler, message, estimate, receive, deadline)
             services = self._runtime.services or await self._runtime.started(deadline)
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
                 stored = await self._submit(services.submissions, handler, message, scope)
-                del argument, body, message  # the client may wait for the result
-                held = self._bodies.let_go(held)
+                del argument, message  # the client may wait for the result
+                held, body = self._bodies.let_go(held, body), b""
                 await _answer(services.submissions, stored, scope, receive, send)
                 return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             options = self._options(scope) if self._has_options else {}
-            job = services.engine.admit(
-                handler.operation, argument, deadline=deadline, origin=message, **options
-            )
+            admit = services.engine.admit
+            job = admit(handler.operation, argument, deadline=deadline, origin=message, **options)
             del argument  # the job lets go of it as soon as it has run
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
@@ -97,12 +107,11 @@ class Endpoint:
             await self._fail(error, sender, request_id, send)
             return
         finally:
-            self._bodies.let_go(held)
+            self._bodies.let_go(held, body)
         del body, message  # the client may read its response slowly
         if type(outcome) is not Stream:
             await outcome.send(request_id, send)
-        if handler.webhook_url is not None:
-            self._post(services, handler.webhook_url, outcome, request_id)
+        self._post(services, handler.webhook_url, outcome, request_id)
 
     def _options(self, scope: Scope) -> dict[str, Any]:
         """Return what decides about a call's place in the queue, apart from when it comes."""
@@ -110,6 +119,19 @@ class Endpoint:
             "priority": priority_of(scope) if self._priorities else Priority.NORMAL,
             "client": client_of(scope) if self._fair else None,
         }
+
+    async def _in_memory(
+        self, body: SpooledBody, receive: Receive, deadline: float | None
+    ) -> tuple[bytes, int]:
+        """Read a body on disk for a handler that needs it in memory; return also what it takes."""
+        held = self._bodies.memory.hold(body.size)
+        try:
+            loaded = await _in_time(receive, deadline, self._intake.read(body))
+        except BaseException:
+            self._bodies.let_go(held, body)
+            raise
+        self._bodies.let_go(0, body)
+        return loaded, held
 
     async def _bound(
         self,
@@ -122,12 +144,7 @@ class Endpoint:
         """Bind a larger body; if it takes a while, unless the client leaves or time runs out."""
         if estimate.is_quick:
             return handler.bind(message)
-        left = None if deadline is None else max(deadline - time.monotonic(), 0)
-        try:
-            async with asyncio.timeout(left):
-                return await while_connected(receive, self._intake.argument(handler.bind, message))
-        except TimeoutError:
-            raise DeadlineExceeded from None
+        return await _in_time(receive, deadline, self._intake.argument(handler.bind, message))
 
     def _sender(self, message: Message, send: Send) -> StreamSender:
         return StreamSender(message.form, message.id, send, self._stall_timeout)
@@ -159,9 +176,11 @@ class Endpoint:
             raise StreamBroken(error.detail) from None
 
     def _post(
-        self, services: "Services", url: str, sent: "Reply | Stream[Job]", request_id: str
+        self, services: "Services", url: str | None, sent: "Reply | Stream[Job]", request_id: str
     ) -> None:
-        """Post a result to its webhook, once its caller has it."""
+        """Post a result to its webhook, if it has one, once its caller has it."""
+        if url is None:
+            return
         if not isinstance(sent, Stream) and sent.is_json:
             services.webhooks.outbox.post(url, sent.body, request_id)
             return
@@ -170,6 +189,16 @@ class Endpoint:
             self._path,
             extra={"request_id": request_id, "handler": self._path},
         )
+
+
+async def _in_time(receive: Receive, deadline: float | None, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``, unless the client leaves or time runs out."""
+    left = None if deadline is None else max(deadline - time.monotonic(), 0)
+    try:
+        async with asyncio.timeout(left):
+            return await while_connected(receive, work)
+    except TimeoutError:
+        raise DeadlineExceeded from None
 
 
 async def _answer(
