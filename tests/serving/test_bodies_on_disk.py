@@ -242,7 +242,7 @@ async def test_a_cancelled_request_does_not_close_what_a_thread_writes(
 async def test_bodies_on_disk_have_room_of_their_own() -> None:
     """It is not that in memory; the first body that does not fit is refused."""
     app = app_with(body_memory=IN_MEMORY + 500_000, body_disk=HUGE)
-    (memory, disk) = rooms_of(app)
+    (_, disk) = rooms_of(app)
     async with client(app) as http:
         disk.hold(HUGE - LARGE)
         assert (await http.post("/request", content=bytes(LARGE))).status_code == 200

@@ -133,6 +133,9 @@ class Arrival:
         """Give up what has not been handed over."""
         if work is not None and not work.cancelled():
             work.exception()  # nobody else looks at it
+        # An exception on the thread refers to all this, and this to the exception.
+        self._work = self._decoding = None
+        self._waiting, self._content = bytearray(), bytearray()
         self._held = self._desk.memory.let_go(self._held)
         file, self._file = self._file, None
         if file is not None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -112,10 +112,22 @@ class InputFiles:
         if isinstance(job.body, InputFile):
             self.doubtful.add(job.body.path.name)
 
-    async def remove(self, names: Collection[str]) -> None:
-        """Remove these files, which no row names."""
-        await asyncio.to_thread(self._remove, names)
-        self.doubtful.difference_update(names)
+    async def settle(self, unnamed: Callable[[Sequence[str]], Awaitable[Collection[str]]]) -> None:
+        """Remove the doubtful files that no row names; ``unnamed`` returns which these are.
+
+        Raises:
+            StoreFailed: the rows cannot be read; the files stay doubtful.
+
+        """
+        names = list(self.doubtful)
+        if not names:
+            return
+        self.doubtful.difference_update(names)  # before the look: a job may end meanwhile
+        try:
+            await asyncio.to_thread(self._remove, await unnamed(names))
+        except BaseException:
+            self.doubtful.update(names)
+            raise
 
     def _remove(self, names: Collection[str]) -> None:
         for name in names:

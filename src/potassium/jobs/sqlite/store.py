@@ -111,8 +111,7 @@ class SqliteStore(SqliteSubmissions):
         if self.is_failing or offset != self._kept_offset:
             await self._open.prove(lambda db: kept_clock.keep(db, self.clock))
             self._kept_offset = offset
-        if self._files.doubtful:
-            await self._files.remove(await self._unnamed(list(self._files.doubtful)))
+        await self._files.settle(self._unnamed)
         for _ in range(MOST_STEPS):
             if not await self._open.between(lambda _: self._file.shrink()):
                 return
