@@ -73,13 +73,7 @@ class Bodies:
 
         """
         headers: Headers = scope["headers"]
-        length, is_encoded = 0, False
-        for name, value in headers:
-            if name == b"content-length" and value.isdigit():
-                length = self._checked(value, scope, rule)
-            elif name == b"content-encoding":
-                is_encoded = True
-        decoding = _decoding(scope, rule) if is_encoded else None
+        length, decoding = self._announced(headers, scope, rule)
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[Any]", asyncio.current_task(loop))  # ASGI runs in tasks
         self._clock.begin(task, loop)
@@ -122,6 +116,18 @@ class Bodies:
     def close(self) -> None:
         """End the threads."""
         self._threads.close()
+
+    def _announced(
+        self, headers: Headers, scope: Scope, rule: BodyRule
+    ) -> tuple[int, Callable[[], Decoding] | None]:
+        """Return the length of the body, or 0, and what makes a decoder for it, if it needs one."""
+        length, is_encoded = 0, False
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit():
+                length = self._checked(value, scope, rule)
+            elif name == b"content-encoding":
+                is_encoded = True
+        return length, _decoding(scope, rule) if is_encoded else None
 
     def _checked(self, length: bytes, scope: Scope, rule: BodyRule) -> int:
         """Return the announced length, for which there must be room."""
