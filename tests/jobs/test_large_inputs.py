@@ -122,11 +122,11 @@ async def test_a_running_attempt_keeps_what_it_reads(store: JobStore, status: St
 def app_at(path: Path | None) -> Potassium:
     app = Potassium("test", jobs=Jobs(path=None if path is None else str(path)))
 
-    @app.background("/request", body_size=4 * IN_MEMORY)
+    @app.background("/request", body_size=4 * IN_MEMORY, attempts=3, backoff=0.01)
     def whole(cache: dict[str, Any], request: Request) -> Any:
         return [type(request._message.content).__name__, request.body == LARGE]
 
-    @app.background("/bytes")
+    @app.background("/bytes", attempts=3, backoff=0.01)
     def raw(cache: dict[str, Any], body: bytes) -> Any:
         return body == LARGE
 

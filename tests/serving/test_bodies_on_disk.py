@@ -295,20 +295,31 @@ def _small_strides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrival, "STRIDE", PIECE)
 
 
-async def slow_sender(pieces: int, size: int) -> AsyncIterator[dict[str, Any]]:
-    for number in range(pieces):
-        await asyncio.sleep(0.03)
-        more = number + 1 < pieces
-        yield {"type": "http.request", "body": bytes(size), "more_body": more}
+class SlowSender:
+    """Sends ten pieces, each 20 s after the one before, by the clock of ``bodies``."""
+
+    def __init__(self, bodies: Bodies, size: int) -> None:
+        self._clock = bodies._clock
+        self._size = size
+        self._left = 10
+
+    async def receive(self) -> dict[str, Any]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clock._under_way[task] -= 20
+        self._clock._look(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        self._left -= 1
+        return {"type": "http.request", "body": bytes(self._size), "more_body": self._left > 0}
 
 
 @pytest.mark.usefixtures("_small_strides")
 @pytest.mark.parametrize(("size", "is_accepted"), [(PIECE, True), (PIECE // 10, False)])
 async def test_a_body_may_take_long_if_it_arrives_steadily(size: int, *, is_accepted: bool) -> None:
     """The time limit is for each part of it, not for gigabytes over a slow line."""
-    bodies = Bodies(Limits(body_timeout=0.1))
-    receive = slow_sender(10, size).__anext__
-    reading = bodies.read(scope(), receive, bodies.rule(None, spools=False))
+    bodies = Bodies(Limits(body_timeout=30))
+    sender = SlowSender(bodies, size)
+    reading = bodies.read(scope(), sender.receive, bodies.rule(None, spools=False))
     if is_accepted:
         received = await reading
         assert received is not None
