@@ -329,17 +329,27 @@ async def test_a_body_may_take_long_if_it_arrives_steadily(size: int, *, is_acce
             await reading
 
 
-async def test_a_slow_disk_is_not_the_clients_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_disk_is_not_the_clients_fault(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The time that the server takes to write does not count."""
-    app = app_with(body_timeout=0.03)
+    clock, loop = app._parts._plan.bodies._clock, asyncio.get_running_loop()
     write = SpooledBody.write
 
     def slow(body: SpooledBody, data: bytes) -> None:
-        threading.Event().wait(0.04)
+        looked = threading.Event()
+
+        def look_later() -> None:
+            for task in clock._under_way:
+                clock._under_way[task] -= 100
+            clock._look(loop)
+            looked.set()
+
+        loop.call_soon_threadsafe(look_later)
+        assert looked.wait(10)
         write(body, data)
 
     monkeypatch.setattr(SpooledBody, "write", slow)
     async with client(app) as http:
         answer = await http.post("/request", content=sent_in_parts(bytes(LARGE), size=300_000))
         assert answer.status_code == 200
-    await nothing_is_left(app)
