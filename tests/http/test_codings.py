@@ -11,12 +11,12 @@ import pytest
 import zstandard
 
 from potassium.errors import BodyTooLarge, MalformedEncoding, UnsupportedEncoding
-from potassium.http import codings
+from potassium.http import decoders
 from potassium.http.codings import Decoding, codings_of
 
 MIB = 2**20
 NOISE = os.urandom(300_000)
-CONTENTS = [b"", b"a", bytes(codings.STEP), bytes(5 * codings.STEP), NOISE, b"abc" * 100_000]
+CONTENTS = [b"", b"a", bytes(decoders.STEP), bytes(5 * decoders.STEP), NOISE, b"abc" * 100_000]
 
 
 def raw_deflate(content: bytes) -> bytes:
@@ -65,7 +65,7 @@ def test_no_more_than_a_step_comes_at_a_time(coder: str) -> None:
     body = CODERS[coder](bytes(20 * MIB))
     content, largest = decoded([name_of(coder)], body, step=MIB)
     assert len(content) == 20 * MIB
-    assert largest <= 4 * codings.STEP
+    assert largest <= 4 * decoders.STEP
 
 
 @pytest.mark.parametrize("coder", CODERS)
@@ -95,7 +95,7 @@ def test_several_members_are_one_body(coder: str) -> None:
 
 def test_no_number_of_empty_members_keeps_a_thread_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes microseconds and has no content that would count."""
-    monkeypatch.setattr(codings, "MOST_MEMBERS", 10)
+    monkeypatch.setattr(decoders, "MOST_MEMBERS", 10)
     assert decoded(["gzip"], gzip.compress(b"a") * 10)[0] == b"a" * 10
     with pytest.raises(MalformedEncoding):
         decoded(["gzip"], gzip.compress(b"") * 11)
@@ -144,9 +144,9 @@ def test_what_cannot_be_undone_is_refused_with_what_can(value: bytes) -> None:
 def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("brotli", "compression.zstd", "zstandard"):
         monkeypatch.setitem(sys.modules, name, None)
-    codings._codings.cache_clear()
+    decoders.decoders.cache_clear()
     yield
-    codings._codings.cache_clear()
+    decoders.decoders.cache_clear()
 
 
 @pytest.mark.usefixtures("_nothing_installed")
