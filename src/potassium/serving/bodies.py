@@ -73,7 +73,12 @@ class Bodies:
 
         """
         headers: Headers = scope["headers"]
-        length, decoding = self._announced(headers, scope, rule)
+        length, decoding = 0, None
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit():
+                length = self._checked(value, scope, rule)
+            elif name == b"content-encoding" and decoding is None:
+                decoding = _decoding(scope, rule)
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[Any]", asyncio.current_task(loop))  # ASGI runs in tasks
         self._clock.begin(task, loop)
@@ -87,7 +92,7 @@ class Bodies:
             ):
                 return headers, whole, self.memory.hold(len(whole)) if len(whole) > UNCOUNTED else 0
             arrival = Arrival(self._desk, rule, decoding, length)
-            body = await arrival.collect(message, receive, task)
+            return _handed_over(headers, await arrival.collect(message, receive, task), decoding)
         except asyncio.CancelledError:
             if not self._clock.gave_up(task):
                 raise
@@ -96,11 +101,6 @@ class Bodies:
             ) from None
         finally:
             self._clock.end(task)
-        if body is None:
-            return None
-        if decoding is not None:
-            headers = _decoded(headers, body)
-        return headers, body, len(body) if type(body) is bytes and len(body) > UNCOUNTED else 0
 
     def let_go(self, held: int, body: Body) -> int:
         """Count ``held`` bytes of memory no longer, and close ``body`` if it is on disk; return 0.
@@ -116,18 +116,6 @@ class Bodies:
     def close(self) -> None:
         """End the threads."""
         self._threads.close()
-
-    def _announced(
-        self, headers: Headers, scope: Scope, rule: BodyRule
-    ) -> tuple[int, Callable[[], Decoding] | None]:
-        """Return the length of the body, or 0, and what makes a decoder for it, if it needs one."""
-        length, is_encoded = 0, False
-        for name, value in headers:
-            if name == b"content-length" and value.isdigit():
-                length = self._checked(value, scope, rule)
-            elif name == b"content-encoding":
-                is_encoded = True
-        return length, _decoding(scope, rule) if is_encoded else None
 
     def _checked(self, length: bytes, scope: Scope, rule: BodyRule) -> int:
         """Return the announced length, for which there must be room."""
@@ -152,6 +140,17 @@ def _decoding(scope: Scope, rule: BodyRule) -> Callable[[], Decoding] | None:
     except UnsupportedEncoding as error:
         raise _unread(error, scope) from None
     return partial(Decoding, codings, rule.size, rule.too_large) if codings else None
+
+
+def _handed_over(
+    headers: Headers, body: Body | None, decoding: object
+) -> tuple[Headers, Body, int] | None:
+    """Return what ``read`` returns for a body that was collected."""
+    if body is None:
+        return None
+    if decoding is not None:
+        headers = _decoded(headers, body)
+    return headers, body, len(body) if type(body) is bytes and len(body) > UNCOUNTED else 0
 
 
 def _decoded(headers: Headers, body: Body) -> Headers:

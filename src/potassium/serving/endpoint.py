@@ -77,7 +77,7 @@ class Endpoint:
             if type(body) is SpooledBody and not handler.bind.spools:
                 body, held = await self._in_memory(body, receive, deadline)
             message = Message(request_id, headers, body, json_values=self._json_values)
-            if message.size <= handler.bind.at_once:
+            if (len(body) if isinstance(body, bytes) else body.size) <= handler.bind.at_once:
                 argument = handler.bind(message)
             else:
                 estimate = handler.bind.estimate(body) if type(body) is bytes else ON_DISK
