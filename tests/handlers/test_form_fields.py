@@ -21,7 +21,6 @@ from potassium.errors import (
     BodyTooLarge,
     InvalidInput,
     MalformedForm,
-    UnsupportedEncoding,
     UnsupportedMediaType,
 )
 from potassium.handlers.binding import binding_of
@@ -481,15 +480,6 @@ def test_other_types_are_told_what_is_taken(annotation: Any, reason: str) -> Non
     with pytest.raises(UnsupportedMediaType, match=reason) as caught:
         bound(annotation, raw(b"a", b"text/plain"))
     assert "multipart/form-data" in caught.value.headers["Accept"]
-
-
-def test_a_compressed_form_is_not_read() -> None:
-    """As no other body is."""
-    for message in (form({"text": "a"}), form(files={"image": PNG}), raw(b"a", b"image/png")):
-        message.raw_headers.append((b"content-encoding", b"gzip"))
-        for annotation in (Item, Upload, First):
-            with pytest.raises(UnsupportedEncoding):
-                bound(annotation, message)
 
 
 @pytest.mark.parametrize("files", [None, {"image": PNG}])

@@ -19,7 +19,7 @@ from support.job_bench import Bench, ended, submit
 from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response
 from potassium.errors import DeadlineExceeded, InvalidInput, StoreFailed
 from potassium.http.message import Message
-from potassium.jobs import executor
+from potassium.jobs import lanes
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import NewJob, StoredJob
@@ -717,7 +717,7 @@ async def test_jobs_whose_results_pile_up_are_claimed_no_further(options: Any) -
             finished.release()
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.3)
-        assert len(begun) <= executor.MOST_CLAIMED + 20
+        assert len(begun) <= lanes.MOST_CLAIMED + 20
         finished.release(400)
         for job in jobs:
             assert (await ended(http, job))["status"] == "succeeded"

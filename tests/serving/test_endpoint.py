@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import gzip
 import logging
 import threading
 import weakref
@@ -324,36 +323,3 @@ async def test_a_detail_of_another_kind_arrives_as_its_text(app: Potassium) -> N
 
     async with client(app) as http:
         assert (await http.post("/", json={})).json()["detail"] == "taken"
-
-
-def as_dict(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
-    return json_in
-
-
-def as_bytes(cache: dict[str, Any], body: bytes) -> int:
-    return len(body)
-
-
-def as_request(cache: dict[str, Any], request: Request) -> int:
-    return len(request.body)
-
-
-@pytest.mark.parametrize(
-    ("function", "coding", "status"),
-    [
-        (as_dict, "gzip", 415),
-        (as_dict, "identity", 400),  # it is not what it says
-        (as_bytes, "br", 415),
-        (as_request, "gzip", 200),
-    ],
-)
-async def test_a_compressed_body_is_called_by_its_name(
-    app: Potassium, function: Any, coding: str, status: int
-) -> None:
-    """It is not said to be bad JSON; a handler that sees the headers may decompress it itself."""
-    app.handler(function)
-    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
-    async with client(app) as http:
-        answer = await http.post("/", content=gzip.compress(b"{}"), headers=headers)
-    assert answer.status_code == status
-    assert (answer.headers.get("accept-encoding") == "identity") == (status == 415)

@@ -98,7 +98,7 @@ async def test_a_refused_body_counts_no_longer(prefer: dict[str, str], body: byt
             answer = await http.post("/", content=body, headers={**JSON, **prefer})
             assert answer.status_code in (400, 422)
         (endpoint,) = app._parts.endpoints.values()
-        assert endpoint._bodies._held == 0
+        assert endpoint._bodies.memory.held == 0
 
 
 async def test_bodies_for_background_jobs_count_too(held: Held) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from potassium.errors import StoreFailed
 from potassium.jobs.attempt import Attempt
+from potassium.jobs.inputs import size_of
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Event, StoredJob
 from potassium.jobs.outcome import Lane, Outcome
@@ -21,6 +22,9 @@ class FakeLane:
         self.handlers: Sequence[str] = handlers
         self.places = places
         self.asked: list[tuple[int, int, float]] = []
+
+    def memory(self, job: StoredJob) -> int:
+        return size_of(job.body)
 
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
         self.asked.append((waiting, claimed, quiet))

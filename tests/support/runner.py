@@ -7,6 +7,7 @@ from typing import Any
 
 from potassium.errors import StoreFailed
 from potassium.jobs.attempt import Attempt
+from potassium.jobs.inputs import size_of
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Status, StoredJob
 from potassium.jobs.outcome import Done, Lane, Outcome
@@ -46,6 +47,9 @@ class OneByOne:
     """A lane of one job at a time."""
 
     handlers: Sequence[str] = ("/train",)
+
+    def memory(self, job: StoredJob) -> int:
+        return size_of(job.body)
 
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
         del waiting, quiet

@@ -16,8 +16,9 @@ class Jobs:
 
     Attributes:
         path: the SQLite file, relative to the working directory; a missing folder is created. Only
-            one process at a time may have it open. None keeps jobs in memory, where they are lost
-            when the process ends.
+            one process at a time may have it open. Inputs of more than 1 MiB are files of their own
+            in a folder beside it, whose name ends in ``-files``. None keeps jobs in memory, where
+            they are lost when the process ends.
         keep_for: seconds for which ended jobs are kept.
         expire_after: seconds after which a job that has not begun expires; None for never.
         attempts: maximum number of attempts at a job that fails, including the first.

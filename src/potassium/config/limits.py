@@ -22,17 +22,22 @@ class Limits:
             with 431.
         head_timeout: maximum seconds for a request head to arrive, and for a new connection to
             send nothing; after that, the connection is closed.
-        body_size: maximum bytes in a request body; a larger one is refused with 413.
+        body_size: maximum bytes in a request body, as it is sent and once it is decompressed; a
+            larger one is refused with 413. ``@app.handler(body_size=...)`` overrides it.
         body_memory: maximum bytes of memory for all request bodies together, including the values
             parsed from them, from a body's first byte to the end of its call; beyond it, bodies are
             refused with 503 ``overloaded``. A body of up to 8 KiB is always accepted, and so is one
             that is alone.
+        body_disk: maximum bytes on disk for all request bodies together, in the same way. A body
+            goes to disk if it is larger than 1 MiB and its handler does not need it in memory, or
+            if it is larger than ``body_size`` and its handler allows that. ``TMPDIR`` names the
+            folder.
         json_values: maximum number of values in a JSON body, an estimate of the work of parsing it:
             an array or an object counts as four values. If pydantic validates the body, a number or
             a string counts as two, and an array or an object as six plus three for each field of
             the model. A body with more is refused with 413.
-        body_timeout: maximum seconds from a request's headers to the end of its body; a slower
-            one is refused with 408.
+        body_timeout: seconds within which a body must arrive, or another 1 MiB of it; a slower one
+            is refused with 408.
         timeout: maximum seconds for waiting in the queue and running together, after which the
             caller gets 504; None for no limit. ``@app.handler(timeout=...)`` overrides it.
         grace_period: seconds that open calls have to finish once the server is asked to stop; the
@@ -67,6 +72,7 @@ class Limits:
     head_timeout: float = 10.0
     body_size: int = 10 * 1024 * 1024
     body_memory: int = 192 * 1024 * 1024
+    body_disk: int = 16 * 1024 * 1024 * 1024
     json_values: int = 1_000_000
     body_timeout: float = 30.0
     timeout: float | None = None
@@ -90,6 +96,7 @@ class Limits:
         check_count("responses_size", self.responses_size)
         check_count("body_size", self.body_size)
         check_count("body_memory", self.body_memory)
+        check_count("body_disk", self.body_disk)
         check_count("json_values", self.json_values)
         check_seconds("body_timeout", self.body_timeout)
         check_seconds("grace_period", self.grace_period)

@@ -2,7 +2,7 @@
 
 PotassiumError
 ├── UsageError: a mistake in the app's own code, raised as soon as it is made
-├── 400 MalformedForm, MalformedJSON, MalformedRequest
+├── 400 MalformedEncoding, MalformedForm, MalformedJSON, MalformedRequest
 ├── 401 Unauthorized
 ├── 404 JobNotFound
 ├── 408 BodyTimeout
@@ -12,12 +12,12 @@ PotassiumError
 ├── 422 InvalidInput, IdempotencyKeyReused, WebhookUrlRefused
 ├── 431 HeadTooLarge
 ├── 499 JobCancelled (in the job's document), ClientLeft (sent to nobody)
-├── 500 HandlerError, Interrupted, UnserializableOutput
+├── 500 HandlerError, InputLost, Interrupted, UnserializableOutput
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
-    └── QueueFull, Overloaded, Starting, Draining, WorkerFailed, StoreFailed (StoreFull),
-        OutOfMemory, TooManyConnections, TooManyWatchers
+    └── QueueFull, Overloaded, DiskFailed, Starting, Draining, WorkerFailed, StoreFailed
+        (StoreFull), OutOfMemory, TooManyConnections, TooManyWatchers
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -27,6 +27,7 @@ from potassium.errors.base import PotassiumError, UsageError
 from potassium.errors.failures import (
     DeadlineExceeded,
     HandlerError,
+    InputLost,
     Interrupted,
     StreamBroken,
     UnserializableOutput,
@@ -41,6 +42,7 @@ from potassium.errors.requests import (
     JobCancelled,
     JobHasEnded,
     JobNotFound,
+    MalformedEncoding,
     MalformedForm,
     MalformedJSON,
     MalformedRequest,
@@ -50,6 +52,7 @@ from potassium.errors.requests import (
     WebhookUrlRefused,
 )
 from potassium.errors.unavailable import (
+    DiskFailed,
     Draining,
     OutOfMemory,
     Overloaded,
@@ -68,15 +71,18 @@ __all__ = [
     "BodyTooLarge",
     "ClientLeft",
     "DeadlineExceeded",
+    "DiskFailed",
     "Draining",
     "HandlerError",
     "HeadTooLarge",
     "IdempotencyKeyReused",
+    "InputLost",
     "Interrupted",
     "InvalidInput",
     "JobCancelled",
     "JobHasEnded",
     "JobNotFound",
+    "MalformedEncoding",
     "MalformedForm",
     "MalformedJSON",
     "MalformedRequest",

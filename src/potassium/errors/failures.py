@@ -5,6 +5,7 @@ from potassium.errors.base import PotassiumError
 __all__ = [
     "DeadlineExceeded",
     "HandlerError",
+    "InputLost",
     "Interrupted",
     "StreamBroken",
     "UnserializableOutput",
@@ -16,6 +17,14 @@ class HandlerError(PotassiumError):
 
     status = 500
     code = "handler_error"
+
+
+class InputLost(PotassiumError):
+    """The file with the input of this background job is missing, or cannot be read."""
+
+    status = 500
+    code = "input_lost"
+    default_detail = "The input of the job is lost. Submit it again."
 
 
 class Interrupted(PotassiumError):

@@ -16,6 +16,7 @@ __all__ = [
     "JobCancelled",
     "JobHasEnded",
     "JobNotFound",
+    "MalformedEncoding",
     "MalformedForm",
     "MalformedJSON",
     "MalformedRequest",
@@ -48,6 +49,13 @@ class MalformedForm(PotassiumError):
     code = "malformed_form"
 
 
+class MalformedEncoding(PotassiumError):
+    """The body is not what its ``Content-Encoding`` says: it is damaged, or it ends too early."""
+
+    status = 400
+    code = "malformed_encoding"
+
+
 class Unauthorized(PotassiumError):
     """API keys are configured, and the request has none or a wrong one."""
 
@@ -71,7 +79,7 @@ class JobHasEnded(PotassiumError):
 
 
 class BodyTimeout(PotassiumError):
-    """The body did not arrive within ``Limits.body_timeout``."""
+    """The body arrives too slowly, see ``Limits.body_timeout``."""
 
     status = 408
     code = "body_timeout"
@@ -79,7 +87,7 @@ class BodyTimeout(PotassiumError):
 
 
 class BodyTooLarge(PotassiumError):
-    """The body exceeds ``Limits.body_size``, or has more values than ``Limits.json_values``."""
+    """The body exceeds the handler's ``body_size``, or ``Limits.json_values``."""
 
     status = 413
     code = "body_too_large"
@@ -103,11 +111,20 @@ class UnsupportedMediaType(PotassiumError):
 
 
 class UnsupportedEncoding(PotassiumError):
-    """The handler does not accept a compressed body (RFC 9110, section 15.5.16)."""
+    """The body has a content coding that cannot be undone (RFC 9110, section 15.5.16)."""
 
     status = 415
     code = "unsupported_encoding"
-    extra_headers = MappingProxyType({"Accept-Encoding": "identity"})
+
+    def __init__(self, detail: str, accepted: Sequence[str] = ("identity",)) -> None:
+        """Take the content codings that are ``accepted``, for ``Accept-Encoding`` (RFC 7694)."""
+        super().__init__(detail)
+        self.accepted = accepted
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Accept-Encoding``: what to send instead."""
+        return {**super().headers, "Accept-Encoding": ", ".join(self.accepted)}
 
 
 class HeadTooLarge(PotassiumError):

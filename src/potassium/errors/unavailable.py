@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from potassium.errors.base import PotassiumError
 
 __all__ = [
+    "DiskFailed",
     "Draining",
     "OutOfMemory",
     "Overloaded",
@@ -44,10 +45,17 @@ class QueueFull(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """The bodies of other requests take up all of ``Limits.body_memory``."""
+    """The bodies of other requests take up ``Limits.body_memory`` or ``Limits.body_disk``."""
 
     code = "overloaded"
-    default_detail = "The bodies of other requests take up all the memory that is allowed for them."
+    default_detail = "The bodies of other requests take up all the room that is allowed for them."
+
+
+class DiskFailed(Unavailable):
+    """A large body cannot be kept on disk now, for example because the disk is full."""
+
+    code = "disk_failed"
+    default_detail = "Large bodies cannot be received at the moment."
 
 
 class Starting(Unavailable):

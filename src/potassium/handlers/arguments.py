@@ -59,6 +59,7 @@ class Binding(ABC):
         decodes_files: whether it decodes files, which takes a while and does not hold the GIL.
         adapter: validates the argument and knows its JSON schema; None if nothing is validated.
         media_types: the content types of the bodies that it takes.
+        spools: whether it does not need the body in memory; see ``Message.open``.
 
     """
 
@@ -67,6 +68,7 @@ class Binding(ABC):
     cost: JsonCost | None = None
     at_once: int = sys.maxsize
     decodes_files: bool = False
+    spools: bool = False
 
     @abstractmethod
     def __call__(self, message: Message) -> Any:
@@ -74,13 +76,16 @@ class Binding(ABC):
 
         Raises:
             UnsupportedMediaType: the request's ``Content-Type`` is none that the handler takes.
-            UnsupportedEncoding: the body is compressed.
             MalformedJSON: JSON is wanted, and the body is not valid JSON.
             MalformedForm: the body is not the form that it is said to be.
             BodyTooLarge: the body contains too many JSON values, or fields of a form.
             InvalidInput: the body is JSON, or a form, but not what the handler takes.
 
         """
+
+    def needs_memory(self, message: Message) -> bool:
+        """Return whether the body must be in memory for this to bind it."""
+        return not self.spools or message.is_json
 
     def estimate(self, message: Message) -> Estimate:
         """Return what it takes to bind the body of ``message``."""
@@ -100,6 +105,8 @@ class Binding(ABC):
 class WholeRequest(Binding):
     """Passes the request itself."""
 
+    spools = True
+
     def __call__(self, message: Message) -> object:  # noqa: ARG002 - which the job has already
         """Return what stands for the request."""
         return WHOLE_REQUEST
@@ -112,7 +119,6 @@ class RawBody(Binding):
 
     def __call__(self, message: Message) -> bytes:
         """Return the body."""
-        message.refuse_compressed()
         return message.body
 
 

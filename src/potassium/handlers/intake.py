@@ -2,17 +2,22 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 from potassium.errors import Draining
 from potassium.handlers.arguments import Binding
 from potassium.http.message import Message
+from potassium.http.spooled import SpooledBody
 
 __all__ = ["Intake"]
 
 DECODERS = min(8, max(2, os.cpu_count() or 1))  # threads
+
+P = TypeVar("P")
+T = TypeVar("T")
 
 
 class Intake:
@@ -37,7 +42,16 @@ class Intake:
 
         """
         line = self._decoding if bind.decodes_files else self._parsing
-        return await line.argument(bind, message)
+        return await line.run(bind, message)
+
+    async def read(self, body: SpooledBody) -> bytes:
+        """Return a body on disk, for handlers that need it in memory.
+
+        Raises:
+            Draining: the thread was closed meanwhile.
+
+        """
+        return await self._parsing.run(SpooledBody.read, body)
 
     def close(self) -> None:
         """End the threads once they have bound what they were given."""
@@ -54,7 +68,7 @@ class _Line:
         self._threads: ThreadPoolExecutor | None = None  # none until they are needed
         self._turns = asyncio.Semaphore()
 
-    async def argument(self, bind: Binding, message: Message) -> Any:
+    async def run(self, work: Callable[[P], T], given: P) -> T:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._size, self._name)
             self._turns = asyncio.Semaphore(self._size)  # of this event loop
@@ -64,7 +78,7 @@ class _Line:
             turns.release()
             raise Draining("The server is stopping.")
         run = copy_context().run
-        bound = asyncio.get_running_loop().run_in_executor(threads, run, bind, message)
+        bound = asyncio.get_running_loop().run_in_executor(threads, run, work, given)
         bound.add_done_callback(lambda done: _end(turns, done))
         try:
             return await asyncio.shield(bound)

@@ -40,6 +40,7 @@ class HandlerOptions(TypedDict, total=False):
         timeout: maximum seconds for waiting in the queue and running together, after which the
             caller gets 504; defaults to ``Limits.timeout``. For a background job, maximum seconds
             for each attempt, from its start; no limit by default.
+        body_size: maximum bytes in a request body; defaults to ``Limits.body_size``.
         concurrency: for ``async def`` only: how many calls run at a time; 1 by default.
         streams: how many streams of this handler take turns on the GPU thread, one step each. Up to
             twice as many are open, if the clients of some do not read. 1 by default.
@@ -60,6 +61,7 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     timeout: Annotated[float | None, check_seconds]
+    body_size: Annotated[int | None, check_count]
     concurrency: Annotated[int | None, check_count]
     streams: Annotated[int, check_count, 1]
     batch: Annotated[Batch | None, _batch]

@@ -65,6 +65,11 @@ class Validated(Binding):
         """Whether the value has files in it."""
         return any(files_in(Schemas(self.adapter.core_schema)))
 
+    @property
+    def spools(self) -> bool:  # type: ignore[override] # which is written once
+        """Whether files are read from where the body is."""
+        return self.decodes_files
+
     @cached_property
     def media_types(self) -> Sequence[str]:  # type: ignore[override] # which is written once
         """The content types of the bodies that it takes."""

@@ -1,15 +1,16 @@
 """A request as it was received."""
 
-import io
 from collections.abc import Mapping
+from io import BytesIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from potassium.errors import BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType
+from potassium.errors import BodyTooLarge, UnsupportedMediaType
 from potassium.http.codec import decode
 from potassium.http.json_cost import PLAIN
 from potassium.http.negotiation import stream_format
 from potassium.http.response import NOT_GIVEN
+from potassium.http.spooled import SpooledBody
 from potassium.http.stream_formats import StreamFormat, WireHeaders
 
 if TYPE_CHECKING:
@@ -36,13 +37,15 @@ class BackgroundRun(Protocol):
 class Message:
     """One request, read completely, and the format in which it wants a stream.
 
+    Its body is in memory or on disk; whoever has made the message closes one that is on disk.
+
     A job is admitted for a message. Its handler sees both of them as a ``Request``. Without
     ``form``, the request's ``Accept`` header determines the stream format.
 
     Attributes:
         id: the request's id.
         raw_headers: the ASGI list, names in lower case.
-        body: the raw body.
+        content: the body, in memory or on disk.
         background: the background job of which the call is one attempt; None for a direct call.
         json_values: how many values a JSON body may have, see ``Limits``; None for any number.
         scope: the ASGI scope; of a background job, or in a test, what is known of it.
@@ -53,7 +56,7 @@ class Message:
         "_form",
         "_json",
         "background",
-        "body",
+        "content",
         "id",
         "json_values",
         "raw_headers",
@@ -64,7 +67,7 @@ class Message:
         self,
         request_id: str,
         headers: list[tuple[bytes, bytes]],
-        body: bytes,
+        content: bytes | SpooledBody,
         scope: Mapping[str, Any] = UNKNOWN,
         *,
         background: BackgroundRun | None = None,
@@ -73,7 +76,7 @@ class Message:
     ) -> None:
         self.id = request_id
         self.raw_headers = headers
-        self.body = body
+        self.content = content
         self.background = background
         self.json_values = json_values
         self.scope = scope
@@ -88,13 +91,21 @@ class Message:
         return Headers(raw=self.raw_headers)
 
     @property
+    def body(self) -> bytes:
+        """The whole body; it is read anew each time if it is on disk."""
+        content = self.content
+        return content if isinstance(content, bytes) else content.read()
+
+    @property
     def size(self) -> int:
-        """How many bytes the body has."""
-        return len(self.body)
+        """The size of the body in bytes."""
+        content = self.content
+        return len(content) if isinstance(content, bytes) else content.size
 
     def open(self) -> BinaryIO:
-        """Return a new reader of the body, at its beginning."""
-        return io.BytesIO(self.body)
+        """Return a new reader of the body, at position 0."""
+        content = self.content
+        return BytesIO(content) if isinstance(content, bytes) else content.open()
 
     @property
     def method(self) -> str:
@@ -122,7 +133,6 @@ class Message:
         """Return the body's JSON value, and keep nothing of it.
 
         Raises:
-            UnsupportedEncoding: the body is compressed.
             UnsupportedMediaType: the request's ``Content-Type`` is not JSON.
             BodyTooLarge: the body contains more than ``json_values``.
             MalformedJSON: the body is not valid JSON.
@@ -130,9 +140,10 @@ class Message:
         """
         if not self.is_json:
             raise UnsupportedMediaType(self._json_wanted())
-        if self.json_values is not None and PLAIN.exceeds(self.body, self.json_values):
+        body = self.body
+        if self.json_values is not None and PLAIN.exceeds(body, self.json_values):
             raise BodyTooLarge(f"The body may contain at most {self.json_values} JSON values.")
-        return decode(self.body)
+        return decode(body)
 
     @property
     def form(self) -> StreamFormat:
@@ -146,32 +157,13 @@ class Message:
         self._form = self.form.set_by_app(status, headers)
         return self._form
 
-    def refuse_compressed(self) -> None:
-        """Refuse a body that is not what it stands for, for code that does not see the headers.
-
-        Raises:
-            UnsupportedEncoding: the body has a content coding.
-
-        """
-        for name, value in self.raw_headers:
-            if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise UnsupportedEncoding("Send the body without Content-Encoding, uncompressed.")
-
     @property
     def is_json(self) -> bool:
-        """Whether the body is JSON, by its ``Content-Type``.
-
-        Raises:
-            UnsupportedEncoding: the body is compressed.
-
-        """
-        is_json: bool | None = None
+        """Whether the body is JSON, by its ``Content-Type``."""
         for name, value in self.raw_headers:
-            if name == b"content-type" and is_json is None:
-                is_json = value == b"application/json" or _is_json_type(value)
-            elif name == b"content-encoding":
-                self.refuse_compressed()
-        return bool(is_json)
+            if name == b"content-type":
+                return value == b"application/json" or _is_json_type(value)
+        return False
 
     def _json_wanted(self) -> str:
         is_form = self.media_type in (URLENCODED, MULTIPART)

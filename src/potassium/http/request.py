@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from potassium.engine import Job
 from potassium.engine.stream import NOT_RUNNING
@@ -69,6 +69,10 @@ class Request:
     def body(self) -> bytes:
         """The raw body."""
         return self._message.body
+
+    def open(self) -> BinaryIO:
+        """Return a new reader of the raw body, which may be on disk; valid until the call ends."""
+        return self._message.open()
 
     @property
     def json(self) -> Any:

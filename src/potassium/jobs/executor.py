@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from math import inf
 
 from starlette.exceptions import HTTPException
 
@@ -12,6 +12,7 @@ from potassium.engine import Engine, Job, Priority, State, Stream
 from potassium.errors import (
     DeadlineExceeded,
     Draining,
+    InputLost,
     JobCancelled,
     MalformedJSON,
     OutOfMemory,
@@ -27,25 +28,16 @@ from potassium.http.message import Message
 from potassium.http.problem import answered, internal, problem_reply
 from potassium.http.reply import OwnReply, Reply
 from potassium.http.request_line import scope_of
+from potassium.http.spooled import SpooledBody
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
+from potassium.jobs.lanes import lanes_of
 from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
 from potassium.jobs.room import EVENT_OVERHEAD
 
 __all__ = ["Executor"]
 
 INTERNAL = HTTPStatus.INTERNAL_SERVER_ERROR
-
-# Short jobs are claimed ahead, so that the thread does not wait for the store: as many as take this
-# long together.
-AHEAD = 0.2  # seconds
-MOST_AHEAD = 64  # jobs
-
-# Jobs that have begun may be in the side pool, while the thread goes on to the next ones. How many
-# are claimed in all is bounded, as they are in memory.
-MOST_CLAIMED = 256  # jobs, or two batches if those are more
-SHORTEST = 1e-6  # seconds
-SLACK = 0.001  # seconds
 
 logger = logging.getLogger("potassium.jobs")
 
@@ -79,7 +71,7 @@ class Executor:
         max_output: int,
         debug: bool,
     ) -> None:
-        self.lanes: Sequence[Lane] = _lanes(handlers.values())
+        self.lanes: Sequence[Lane] = lanes_of(handlers.values())
         self._engine = engine
         self._handlers = handlers
         self._intake = intake
@@ -90,13 +82,9 @@ class Executor:
         """Run a job and return its outcome; never raise because of the handler."""
         job = attempt.job
         handler = self._handlers[job.handler]
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
-        scope = scope_of(job.request_line, job.handler)
-        message = Message(
-            job.request_id, headers, job.body, scope, background=attempt, form=JsonChunks()
-        )
         try:
-            return await self._call(handler, message, attempt)
+            async with self._message(attempt, handler) as message:
+                return await self._call(handler, message, attempt)
         except PotassiumError as error:
             is_ending = self._engine.lifecycle.state is not State.READY
             if is_ending and isinstance(error, Draining | WorkerFailed):
@@ -104,6 +92,25 @@ class Executor:
             return self._failed(error, attempt)
         except Exception as error:  # noqa: BLE001 - of a validator of the app's, or our own
             return self._failed(internal(error), attempt)
+
+    @asynccontextmanager
+    async def _message(self, attempt: Attempt, handler: Handler) -> AsyncIterator[Message]:
+        """Return the call as a message. A body on disk is open until the job is over."""
+        job = attempt.job
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
+        scope = scope_of(job.request_line, job.handler)
+        stored = job.body
+        body = stored if isinstance(stored, bytes) else await asyncio.to_thread(stored.share)
+        message = Message(
+            job.request_id, headers, body, scope, background=attempt, form=JsonChunks()
+        )
+        try:
+            if isinstance(body, SpooledBody) and handler.bind.needs_memory(message):
+                message.content = await self._intake.read(body)
+            yield message
+        finally:
+            if isinstance(body, SpooledBody):
+                body.close()
 
     def _failed(self, error: PotassiumError, attempt: Attempt) -> Outcome:
         request_id = attempt.job.request_id
@@ -186,38 +193,6 @@ class Executor:
         return b"[%b]" % b",".join(chunks)
 
 
-class _Lane:
-    def __init__(self, *handlers: Handler) -> None:
-        self.handlers: Sequence[str] = [handler.path for handler in handlers]
-        self._operations = [handler.operation for handler in handlers]
-
-    def room(self, waiting: int, claimed: int, quiet: float) -> int:
-        """Return how many more jobs may be claimed."""
-        first = self._operations[0]
-        if first.batching is not None:
-            size = first.batching.rule.max_size
-            return min(size - waiting, max(MOST_CLAIMED, 2 * size) - claimed)
-        means = [operation.service_time.mean for operation in self._operations]
-        slowest = max((mean for mean in means if mean is not None), default=inf)
-        ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
-        # Under load, the loop may take many times as long to get here as the job takes.
-        if quiet > (2 * slowest + SLACK if claimed else AHEAD):
-            ahead = 0  # what runs is not a short job, or may not be one
-        more = min(ahead - waiting, MOST_CLAIMED - claimed)
-        return max(more, (first.concurrency or 1) - claimed)
-
-
-def _lanes(handlers: Iterable[Handler]) -> list[_Lane]:
-    plain: list[Handler] = []
-    lanes = []
-    for handler in handlers:
-        if handler.operation.batching is None and handler.operation.concurrency is None:
-            plain.append(handler)
-        else:
-            lanes.append(_Lane(handler))
-    return [*lanes, _Lane(*plain)] if plain else lanes
-
-
 def _done(reply: Reply) -> Done:
     if reply.status >= HTTPStatus.BAD_REQUEST:
         error = internal(
@@ -275,6 +250,6 @@ def _drop_tracebacks(error: BaseException) -> None:
 
 def _may_retry(error: PotassiumError, reply: Reply) -> bool:
     """Return whether the same call may succeed another time."""
-    if isinstance(error, UnserializableOutput):
+    if isinstance(error, InputLost | UnserializableOutput):
         return False
     return isinstance(error, OutOfMemory) or reply.status >= INTERNAL

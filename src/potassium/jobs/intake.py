@@ -12,6 +12,7 @@ from potassium.handlers.handler import Handler
 from potassium.http.message import MULTIPART, Message
 from potassium.http.multipart import boundary_of, can_parse
 from potassium.http.request_line import request_line_of
+from potassium.jobs.inputs import fingerprint, is_large
 from potassium.jobs.model import NewJob, Status, StoredJob
 from potassium.jobs.store import JobStore
 from potassium.jobs.terms import Terms
@@ -70,7 +71,8 @@ class Intake:
         """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
             raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
-        new = replace(self._new(handler, message, priority, idempotency_key), owner=owner)
+        new = self._new(handler, message, priority, idempotency_key)
+        new = replace(new, owner=owner, fingerprint=await _fingerprint(message))
         if webhook_url is not None:
             known = None if idempotency_key is None else await self._store.known(new)
             if known is not None:
@@ -89,7 +91,7 @@ class Intake:
         return NewJob(
             id=secrets.token_hex(16),
             handler=handler.path,
-            body=message.body,
+            body=message.content,
             headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
             request_line=request_line_of(message.scope),
             request_id=message.id,
@@ -98,7 +100,6 @@ class Intake:
             created_at=now,
             expires_at=self._terms.expires_at(now),
             idempotency_key=idempotency_key,
-            fingerprint=_fingerprint(message),
         )
 
     async def _add(self, new: NewJob) -> tuple[StoredJob, int]:
@@ -125,11 +126,17 @@ class Intake:
             return None
 
 
-def _fingerprint(message: Message) -> bytes:
-    """Return a hash of what a client sent: of the body, and of the query if there is one."""
-    body = message.body
-    if message.media_type == MULTIPART and can_parse():  # with another boundary at each attempt
-        body = body.replace(boundary_of(message.content_type), b"")
-    fingerprint = hashlib.sha256(body).digest()
+async def _fingerprint(message: Message) -> bytes:
+    """Return a hash of what a client sent: of the body, and of the query if there is one.
+
+    That of a large body is computed on another thread.
+    """
+    boundary = b""
+    if message.media_type == MULTIPART and can_parse():
+        boundary = boundary_of(message.content_type)  # another one at each attempt
+    if is_large(message.content):
+        found = await asyncio.to_thread(fingerprint, message.content, without=boundary)
+    else:
+        found = fingerprint(message.content, without=boundary)
     query: bytes = message.scope.get("query_string", b"")
-    return hashlib.sha256(fingerprint + query).digest() if query else fingerprint
+    return hashlib.sha256(found + query).digest() if query else found

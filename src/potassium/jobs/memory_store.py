@@ -1,10 +1,14 @@
 """A job store in memory, which ends with the process."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from potassium.config import Jobs, Webhooks
+from potassium.errors import StoreFailed
+from potassium.http.spooled import SpooledBody
+from potassium.jobs.inputs import Input, is_large
 from potassium.jobs.memory_queries import MemoryQueries
 from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued
 from potassium.jobs.order import rank
@@ -34,7 +38,9 @@ class MemoryStore(MemoryQueries):
         """Do nothing: the store is always ready."""
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to release."""
+        """Release the inputs that are on disk."""
+        for job in self._jobs.values():
+            _release(job)
 
     async def submit(self, job: NewJob) -> StoredJob:
         """Queue a new job and return it, or return the job that has its idempotency key already."""
@@ -42,6 +48,27 @@ class MemoryStore(MemoryQueries):
         if known is not None:
             return known
         self._room.check(input_bytes(job) + OVERHEAD)
+        if is_large(job.body):
+            return await self._submit_large(job)
+        return self._queue(job)
+
+    async def _submit_large(self, job: NewJob) -> StoredJob:
+        """Store a job whose input is kept on disk."""
+        try:
+            own = replace(job, body=await asyncio.to_thread(_on_disk, job.body))
+        except OSError as error:
+            raise StoreFailed("Background jobs with large inputs cannot be stored now.") from error
+        try:
+            known = await self.known(job)  # which may have come meanwhile
+        except BaseException:
+            _release(own)
+            raise
+        if known is not None:
+            _release(own)
+            return known
+        return self._queue(own)
+
+    def _queue(self, job: NewJob) -> StoredJob:
         if job.idempotency_key is not None:
             self._keys[job.owner, job.handler, job.idempotency_key] = job.id
         self._submitted += 1
@@ -92,6 +119,7 @@ class MemoryStore(MemoryQueries):
         if current is None:
             return False
         if status is not Status.FAILED:
+            _release(current)
             current = current.without_input
         self._set(
             replace(
@@ -237,6 +265,7 @@ class MemoryStore(MemoryQueries):
 
     def _delete(self, job: StoredJob) -> None:
         self._leave(job)
+        _release(job)
         del self._jobs[job.id]
         self._room.bytes -= event_bytes(self._events.pop(job.id, ()))
         self._forget_deliveries(job.id)
@@ -246,3 +275,22 @@ class MemoryStore(MemoryQueries):
 
 def _order(job: StoredJob) -> tuple[int, int]:
     return rank(job), job.seq
+
+
+def _on_disk(body: Input) -> SpooledBody:
+    """Return a copy of an input in a temporary file; on another thread."""
+    if not isinstance(body, bytes):
+        return body.share()
+    copy = SpooledBody.new()
+    try:
+        copy.write(body)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _release(job: NewJob) -> None:
+    """Close the input of a job, if it is on disk."""
+    if isinstance(job.body, SpooledBody):
+        job.body.close()

@@ -24,6 +24,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from potassium.errors import IdempotencyKeyReused
+from potassium.jobs.inputs import Input
 
 __all__ = ["Event", "NewJob", "Status", "StoredJob", "queued", "same_or_refused"]
 
@@ -61,7 +62,7 @@ class NewJob:
     Attributes:
         id: unguessable; whoever knows it may read and cancel the job.
         handler: the path of the handler.
-        body: the request body, unchanged.
+        body: the request body, unchanged; on disk if it is large.
         headers: the request headers, names in lower case, without those that hold credentials.
         request_line: the method, path and query of the request, see ``http.request_line``.
         request_id: the ID of the request that submitted the job.
@@ -80,7 +81,7 @@ class NewJob:
 
     id: str
     handler: str
-    body: bytes
+    body: Input
     headers: Sequence[tuple[str, str]] = ()
     request_line: str = ""
     request_id: str

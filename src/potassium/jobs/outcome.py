@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from potassium.jobs.attempt import Attempt
+    from potassium.jobs.model import StoredJob
 
 __all__ = ["Cancelled", "Done", "Failed", "Lane", "NotDone", "Outcome", "Work"]
 
@@ -59,6 +60,9 @@ class Lane(Protocol):
             quiet: seconds since a job last began or had its outcome.
 
         """
+
+    def memory(self, job: "StoredJob") -> int:
+        """Return how many bytes the input of a claimed job takes in memory."""
 
 
 class Work(Protocol):

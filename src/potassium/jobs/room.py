@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from potassium.config import Jobs
 from potassium.errors import StoreFull
+from potassium.jobs.inputs import size_of
 from potassium.jobs.model import Event, NewJob, StoredJob
 
 __all__ = [
@@ -57,24 +58,32 @@ class Room:
         self._max_bytes = options.max_bytes
         self._coming = 0
         self._coming_bytes = 0
+        self._coming_memory = 0
         self._logged_at: float | None = None
 
     @contextmanager
-    def entering(self, size: int) -> Iterator[None]:
+    def entering(self, size: int, *, on_disk: bool = False) -> Iterator[None]:
         """Count a job of ``size`` bytes while it is being stored.
+
+        ``on_disk`` is whether most of them are not in memory.
 
         Raises:
             StoreFull: there is no room for it.
 
         """
         self.check(size)
+        memory = 0 if on_disk else size
+        if self._coming_memory and self._coming_memory + memory > MOST_COMING:
+            raise StoreFull("Too many jobs are being stored at the moment.", RETRY_COMING)
         self._coming += 1
         self._coming_bytes += size
+        self._coming_memory += memory
         try:
             yield
         finally:
             self._coming -= 1
             self._coming_bytes -= size
+            self._coming_memory -= memory
 
     def check(self, size: int, *, jobs: int = 1) -> None:
         """Check that there is room for that many more queued jobs, and for ``size`` bytes.
@@ -87,8 +96,6 @@ class Room:
             raise self._full(f"{self._max_queued} jobs are queued (max_queued)")
         if self.bytes + self._coming_bytes + size > self._max_bytes:
             raise self._full(f"it may take {self._max_bytes} bytes (max_bytes)")
-        if self._coming and self._coming_bytes + size > MOST_COMING:
-            raise StoreFull("Too many jobs are being stored at the moment.", RETRY_COMING)
 
     def check_begin(self) -> None:
         """Check that there is room for the results of more jobs.
@@ -121,7 +128,7 @@ class Room:
 def input_bytes(job: NewJob) -> int:
     """Return what the input of a job takes in a store."""
     headers = sum(len(name) + len(value) for name, value in job.headers)
-    return len(job.body) + len(job.request_line) + headers
+    return size_of(job.body) + len(job.request_line) + headers
 
 
 def job_bytes(job: StoredJob) -> int:

@@ -192,7 +192,7 @@ class Runner:
         task = asyncio.create_task(self._run(job, lane), name=f"potassium-job-{job.id}")
         self._waiting[lane] += 1
         self._claimed[lane] += 1
-        self._held += len(job.body)
+        self._held += lane.memory(job)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -217,7 +217,7 @@ class Runner:
                 runs = False
                 begin()
                 self._claimed[lane] -= 1
-                self._held -= len(job.body)
+                self._held -= lane.memory(job)
                 self._moved(lane)
 
         try:

@@ -48,6 +48,8 @@ class JobStore(DeliveryStore, Protocol):
     async def submit(self, job: NewJob) -> StoredJob:
         """Queue a new job and return it, or return the job that has its idempotency key already.
 
+        A large input is kept on disk. The store makes a copy of one that is there already.
+
         Raises:
             IdempotencyKeyReused: that job has another fingerprint.
             StoreFull: the store has no room for a new job.

@@ -1,145 +1,166 @@
-"""Reads request bodies, within limits on size, time, and the memory for all of them."""
+"""Reads request bodies, within limits on size, time, and the room for all of them."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from starlette.types import Receive, Scope
 
 from potassium.config import Limits
-from potassium.errors import BodyTimeout, BodyTooLarge, Overloaded, PotassiumError
+from potassium.errors import BodyTimeout, PotassiumError, UnsupportedEncoding
+from potassium.http.codings import Decoding, codings_of
+from potassium.http.spooled import IN_MEMORY, SpooledBody
+from potassium.serving.arrival import UNCOUNTED, Arrival, BodyRule, Desk
+from potassium.serving.body_clock import BodyClock
+from potassium.serving.body_room import BodyRoom
+from potassium.serving.body_threads import BodyThreads
 
-__all__ = ["UNCOUNTED", "Bodies"]
+__all__ = ["Bodies", "BodyRule"]
 
-# How long past the time limit a body may be given up, as a fraction of the limit.
-SLACK = 0.05
+Headers = list[tuple[bytes, bytes]]
+Body = bytes | SpooledBody
+
 LONGEST_LENGTH = 18  # digits of a Content-Length: an exabyte
-
-# Bodies up to this size are not counted: a server buffers more than that for each connection.
-UNCOUNTED = 8 * 1024  # bytes
 
 
 class Bodies:
     """Reads bodies, and gives up those that take too long.
 
-    A timer for each request would cost a tenth of a short call, so all reads in progress share
-    one timer, and a body is given up at most 5 % later than ``Limits.body_timeout``.
-
     Bodies count from their first byte until they are let go. What counts is what has arrived, not
-    what was announced: a client that sends nothing keeps nobody out.
+    what was announced: a client that sends nothing keeps nobody out. The time that the server
+    itself takes, to write them to disk for example, does not count against a client.
+
+    Attributes:
+        memory: counts the bodies in memory, and what is parsed from them.
+        disk: counts the bodies on disk.
+
     """
 
     def __init__(self, limits: Limits) -> None:
+        self.memory = BodyRoom(limits.body_memory)
+        self.disk = BodyRoom(limits.body_disk)
         self._size = limits.body_size
-        self._most_held = limits.body_memory
-        self._held = 0
         self._time = limits.body_timeout
-        self._under_way: dict[asyncio.Task[Any], float] = {}  # when each began; oldest first
-        self._late: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clock = BodyClock(limits.body_timeout)
+        self._threads = BodyThreads()
+        self._desk = Desk(self.memory, self.disk, self._clock, self._threads)
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Return the whole body, or None if the client disconnected before sending all of it.
+    def rule(self, size: int | None, *, spools: bool) -> BodyRule:
+        """Return the rule for a handler with this ``body_size``.
 
-        The caller must ``let_go`` of its bytes if they are more than ``UNCOUNTED``.
+        ``spools`` is whether it does not need its bodies in memory.
+        """
+        size = size or self._size
+        return BodyRule(size, min(size, IN_MEMORY if spools else self._size))
+
+    async def read(
+        self, scope: Scope, receive: Receive, rule: BodyRule
+    ) -> tuple[Headers, Body, int] | None:
+        """Return the headers and the body, without content codings, once it is complete.
+
+        Also return how many bytes of memory are counted for it. The caller must ``let_go`` of all.
+        Return None if the client disconnects before.
 
         Raises:
-            BodyTooLarge: the body is larger than ``Limits.body_size``, by its ``Content-Length``
-                before anything is read, or by the bytes that have arrived.
-            Overloaded: it does not fit into ``Limits.body_memory``, determined in the same way.
-            BodyTimeout: the body did not arrive within ``Limits.body_timeout``.
+            BodyTooLarge: the body is larger than ``rule`` allows, by its ``Content-Length`` before
+                anything is read, or by the bytes that have arrived or were decoded.
+            Overloaded: there is no room for it, determined in the same way.
+            DiskFailed: it cannot be kept on disk.
+            UnsupportedEncoding: it has a content coding that cannot be undone.
+            MalformedEncoding: it is not what its content coding says.
+            BodyTimeout: it arrives too slowly for ``Limits.body_timeout``.
 
         """
-        for name, value in scope["headers"]:
+        headers: Headers = scope["headers"]
+        length, decoding = 0, None
+        for name, value in headers:
             if name == b"content-length" and value.isdigit():
-                self._check_length(value, scope)
+                length = self._checked(value, scope, rule)
+            elif name == b"content-encoding" and decoding is None:
+                decoding = _decoding(scope, rule)
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[Any]", asyncio.current_task(loop))  # ASGI runs in tasks
-        self._under_way[task] = loop.time()
-        if self._timer is None or self._loop is not loop:
-            self._loop = loop
-            self._timer = loop.call_later(self._time * SLACK, self._look, loop)
+        self._clock.begin(task, loop)
         try:
-            return await self._read(receive)
+            message = await receive()
+            if (
+                decoding is None
+                and message["type"] == "http.request"
+                and not message.get("more_body", False)
+                and len(whole := message.get("body", b"")) <= rule.in_memory
+            ):
+                return headers, whole, self.memory.hold(len(whole)) if len(whole) > UNCOUNTED else 0
+            arrival = Arrival(self._desk, rule, decoding, length)
+            return _handed_over(headers, await arrival.collect(message, receive, task), decoding)
         except asyncio.CancelledError:
-            if task not in self._late or task.uncancel():
+            if not self._clock.gave_up(task):
                 raise
-            raise BodyTimeout(f"The body did not arrive within {self._time:g} s.") from None
+            raise BodyTimeout(
+                f"Neither the rest of the body nor a MiB of it arrived within {self._time:g} s."
+            ) from None
         finally:
-            del self._under_way[task]
-            self._late.discard(task)
+            self._clock.end(task)
 
-    def hold(self, size: int, own: int = 0) -> int:
-        """Count ``size`` more bytes for a request that has ``own`` already; return ``size``.
+    def let_go(self, held: int, body: Body) -> int:
+        """Count ``held`` bytes of memory no longer, and close ``body`` if it is on disk; return 0.
 
-        A single request may have any number.
-
-        Raises:
-            Overloaded: together with those of other requests, they are too many.
-
+        To close it once more does nothing.
         """
-        if self._held > own and self._held + size > self._most_held:
-            raise Overloaded(retry_after=1)
-        self._held += size
-        return size
-
-    def let_go(self, size: int) -> int:
-        """Count ``size`` bytes no longer; return 0, as many as the request has then."""
-        self._held -= size
+        if held:
+            self.memory.let_go(held)
+        if type(body) is SpooledBody:
+            self._threads.do(body.close)  # to free gigabytes takes a while
         return 0
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            if len(body) > self._size:
-                raise self._too_large()
-            if len(body) > UNCOUNTED:
-                self.hold(len(body))
-            return body
-        arrived = bytearray(body)  # a list of pieces could take much more
-        held = 0
-        try:
-            while len(arrived) <= self._size:
-                if len(arrived) > UNCOUNTED:
-                    held += self.hold(len(arrived) - held, own=held)
-                if not message.get("more_body", False):
-                    body = bytes(arrived)
-                    held = 0
-                    return body
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                arrived += message.get("body", b"")
-            raise self._too_large()
-        finally:
-            self.let_go(held)
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.close()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Interrupt the reads that are late, and look again while any are in progress."""
-        self._timer = None
-        late = loop.time() - self._time
-        for task, since in self._under_way.items():
-            if since > late:
-                break
-            if task not in self._late:
-                self._late.add(task)
-                task.cancel()
-        if self._under_way:
-            self._timer = loop.call_later(self._time * SLACK, self._look, loop)
-
-    def _check_length(self, length: bytes, scope: Scope) -> None:
+    def _checked(self, length: bytes, scope: Scope, rule: BodyRule) -> int:
+        """Return the announced length, for which there must be room."""
         # int() refuses thousands of digits, and not every server refuses them first.
-        if len(length) > LONGEST_LENGTH or int(length) > self._size:
-            raise _unread(self._too_large(), scope)
+        if len(length) > LONGEST_LENGTH or int(length) > rule.size:
+            raise _unread(rule.too_large(), scope)
         size = int(length)
-        if size > UNCOUNTED and self._held and self._held + size > self._most_held:
-            raise _unread(Overloaded(retry_after=1), scope)
+        room = self.memory if size <= rule.in_memory else self.disk
+        if size > UNCOUNTED:
+            try:
+                room.check(size)
+            except PotassiumError as error:
+                raise _unread(error, scope) from None
+        return size
 
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body may have at most {self._size} bytes.")
+
+def _decoding(scope: Scope, rule: BodyRule) -> Callable[[], Decoding] | None:
+    """Return what makes a decoder for the content codings of a request; None if it has none."""
+    values = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    try:
+        codings = codings_of(values)
+    except UnsupportedEncoding as error:
+        raise _unread(error, scope) from None
+    return partial(Decoding, codings, rule.size, rule.too_large) if codings else None
+
+
+def _handed_over(
+    headers: Headers, body: Body | None, decoding: object
+) -> tuple[Headers, Body, int] | None:
+    """Return what ``read`` returns for a body that was collected."""
+    if body is None:
+        return None
+    if decoding is not None:
+        headers = _decoded(headers, body)
+    return headers, body, len(body) if type(body) is bytes and len(body) > UNCOUNTED else 0
+
+
+def _decoded(headers: Headers, body: Body) -> Headers:
+    """Return the headers that describe the decoded body."""
+    size = len(body) if isinstance(body, bytes) else body.size
+    return [
+        (name, b"%d" % size if name == b"content-length" else value)
+        for name, value in headers
+        if name != b"content-encoding"
+    ]
 
 
 def _unread(error: PotassiumError, scope: Scope) -> PotassiumError:

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +18,8 @@ from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
 from potassium.http.request_id import request_id_of
-from potassium.serving.bodies import UNCOUNTED
+from potassium.http.spooled import SpooledBody
+from potassium.serving.bodies import BodyRule
 from potassium.serving.clients import client_of
 from potassium.serving.result_webhooks import post_result
 from potassium.serving.runtime import Runtime
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from potassium.serving.services import Plan, Services
 
 __all__ = ["Endpoint"]
+
+T = TypeVar("T")
+
 
 logger = logging.getLogger("potassium")
 
@@ -53,51 +59,56 @@ class Endpoint:
         self._stall_timeout = plan.limits.stream_stall_timeout
         self._debug = debug
 
+    @cached_property
+    def _rule(self) -> BodyRule:
+        handler = self._handlers[self._path]
+        return self._bodies.rule(handler.options.get("body_size"), spools=handler.bind.spools)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; call its job off if the client disconnects, or on cancellation."""
         handler = self._handlers[self._path]
         request_id = request_id_of(scope)
-        deadline = deadline_of(scope, handler.options.get("timeout"))
         sender: StreamSender | None = None
+        body: bytes | SpooledBody = b""
         held = 0
         try:
-            body = await self._bodies.read(scope, receive)
-            if body is None:
+            if (received := await self._bodies.read(scope, receive, self._rule)) is None:
                 return
-            held = len(body) if len(body) > UNCOUNTED else 0
-            message = Message(request_id, scope["headers"], body, scope, json_values=self._values)
-            if len(body) <= handler.bind.at_once:
+            headers, body, held = received
+            deadline = deadline_of(scope, handler.options.get("timeout"))
+            message = Message(request_id, headers, body, scope, json_values=self._values)
+            if type(body) is SpooledBody and handler.bind.needs_memory(message):
+                message.content, held = await self._in_memory(body, receive, deadline)
+            if (len(body) if type(body) is bytes else message.size) <= handler.bind.at_once:
                 argument = handler.bind(message)
             else:
                 estimate = handler.bind.estimate(message)
-                held += self._bodies.hold(estimate.memory, own=held)
+                held += self._bodies.memory.hold(estimate.memory, own=held)
                 argument = await self._bound(handler, message, estimate, receive, deadline)
             services = self._runtime.services or await self._runtime.started(deadline)
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
                 stored = await self._submit(services.submissions, handler, message, scope)
-                del argument, body, message  # the client may wait for the result
-                held = self._bodies.let_go(held)
+                del argument, message  # the client may wait for the result
+                held, body = self._bodies.let_go(held, body), b""
                 await _answer(services.submissions, stored, scope, receive, send)
                 return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             options = self._options(scope) if self._has_options else {}
-            job = services.engine.admit(
-                handler.operation, argument, deadline=deadline, origin=message, **options
-            )
+            admit = services.engine.admit
+            job = admit(handler.operation, argument, deadline=deadline, origin=message, **options)
             del argument  # the job lets go of it as soon as it has run
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
                 sender = self._sender(message, send)
                 await _keep_alive(sender, services.engine, job)
-            outcome = await services.engine.outcome(job)
-            if type(outcome) is Stream:
+            if type(outcome := await services.engine.outcome(job)) is Stream:
                 sender = sender or self._sender(message, send)
                 await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
             await self._fail(error, sender, request_id, send)
             return
         finally:
-            self._bodies.let_go(held)
+            self._bodies.let_go(held, body)
         del body, message  # the client may read its response slowly
         if type(outcome) is not Stream:
             await outcome.send(request_id, send)
@@ -111,6 +122,19 @@ class Endpoint:
             "client": client_of(scope) if self._fair else None,
         }
 
+    async def _in_memory(
+        self, body: SpooledBody, receive: Receive, deadline: float | None
+    ) -> tuple[bytes, int]:
+        """Read a body on disk for a handler that needs it in memory; return also what it takes."""
+        held = self._bodies.memory.hold(body.size)
+        try:
+            loaded = await _in_time(receive, deadline, self._intake.read(body))
+        except BaseException:
+            self._bodies.let_go(held, body)
+            raise
+        self._bodies.let_go(0, body)
+        return loaded, held
+
     async def _bound(
         self,
         handler: Handler,
@@ -122,12 +146,7 @@ class Endpoint:
         """Bind a larger body; if it takes a while, unless the client leaves or time runs out."""
         if estimate.is_quick:
             return handler.bind(message)
-        left = None if deadline is None else max(deadline - time.monotonic(), 0)
-        try:
-            async with asyncio.timeout(left):
-                return await while_connected(receive, self._intake.argument(handler.bind, message))
-        except TimeoutError:
-            raise DeadlineExceeded from None
+        return await _in_time(receive, deadline, self._intake.argument(handler.bind, message))
 
     def _sender(self, message: Message, send: Send) -> StreamSender:
         return StreamSender(message.form, message.id, send, self._stall_timeout)
@@ -157,6 +176,16 @@ class Endpoint:
                 extra={"request_id": request_id, "handler": self._path},
             )
             raise StreamBroken(error.detail) from None
+
+
+async def _in_time(receive: Receive, deadline: float | None, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``, unless the client leaves or time runs out."""
+    left = None if deadline is None else max(deadline - time.monotonic(), 0)
+    try:
+        async with asyncio.timeout(left):
+            return await while_connected(receive, work)
+    except TimeoutError:
+        raise DeadlineExceeded from None
 
 
 async def _answer(

@@ -123,6 +123,7 @@ class Services:
                 rest.push_async_callback(self._store.close)
             rest.push_async_callback(self.webhooks.close)
             rest.callback(self._plan.intake.close)
+            rest.callback(self._plan.bodies.close)
             if self.jobs is not None:
                 rest.push_async_callback(self.jobs.close)
             await self.engine.stop()

@@ -13,6 +13,7 @@ from support.jobs import NOW, delivery, new_job
 
 from potassium import Jobs
 from potassium.errors import StoreFailed, StoreFull, UsageError
+from potassium.jobs.inputs import size_of
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.sqlite import file, group_commit, schema
 from potassium.jobs.sqlite.connection import LARGEST_LOG
@@ -113,9 +114,11 @@ async def test_others_take_turns_with_the_steps(
 
 
 async def test_the_log_is_cut_after_something_large(sqlite: SqliteStore) -> None:
-    """One large job does not keep its size of the disk twice, even if nothing follows it."""
+    """One large result does not keep its size of the disk twice, even if nothing follows it."""
     await sqlite.upkeep()
-    await sqlite.submit(new_job(body=bytes(2 * LARGEST_LOG)))
+    await sqlite.submit(new_job())
+    output = bytes(2 * LARGEST_LOG)
+    await sqlite.end(await run(sqlite), Status.SUCCEEDED, now=NOW, output=output)
     log = sqlite._path.with_name("jobs.db-wal")
     assert log.stat().st_size > LARGEST_LOG
     await sqlite.upkeep()
@@ -124,7 +127,12 @@ async def test_the_log_is_cut_after_something_large(sqlite: SqliteStore) -> None
 
 async def test_a_crowd_of_large_jobs_is_not_one_transaction(sqlite: SqliteStore) -> None:
     """The log would be as large as all of them together."""
-    await asyncio.gather(*(sqlite.submit(new_job(body=bytes(8 * MIB))) for _ in range(6)))
+    for _ in range(6):
+        await sqlite.submit(new_job())
+    jobs = await sqlite.claim(handlers=HANDLERS, limit=6, now=NOW)
+    output = bytes(8 * MIB)
+    ends = (sqlite.end(job, Status.SUCCEEDED, now=NOW, output=output) for job in jobs)
+    await asyncio.gather(*ends)
     assert sqlite._path.with_name("jobs.db-wal").stat().st_size < 2 * LARGEST_LOG
 
 
@@ -141,7 +149,7 @@ async def test_an_old_file_can_shrink_and_is_counted(tmp_path: Path) -> None:
         with pytest.raises(StoreFull):
             await store.submit(new_job())
         job = await run(store)
-        assert (job.id, len(job.body)) == ("queued", 1_000_000)
+        assert (job.id, size_of(job.body)) == ("queued", 1_000_000)
         failed = await store.get("failed")
         assert failed is not None
         assert await store.retry(failed, attempts_limit=2, now=NOW)
@@ -268,7 +276,7 @@ async def test_a_new_file_that_cannot_be_opened_is_tried_again(
         assert (await run(store)).id == before.id
 
 
-async def _no_connection(path: Path) -> None:
+async def _no_connection(path: Path, drop: object) -> None:
     raise UsageError("It is in use by another process.")
 
 
@@ -331,7 +339,7 @@ async def test_large_inputs_are_not_claimed_all_at_once(sqlite: SqliteStore) -> 
     assert len(await sqlite.claim(handlers=HANDLERS, limit=9, now=NOW)) == 2
     await sqlite.submit(new_job(body=bytes(20 * MIB), priority=2))
     (first,) = await sqlite.claim(handlers=HANDLERS, limit=1, now=NOW)
-    assert len(first.body) >= 10 * MIB
+    assert size_of(first.body) >= 10 * MIB
 
 
 async def test_large_events_are_read_a_few_at_a_time(sqlite: SqliteStore) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +43,17 @@ PRAGMA temp_store = MEMORY;
 CREATE TEMP TABLE left_behind AS SELECT seq, attempts FROM jobs WHERE status = 'running';
 """
 
+DROPPED = """
+CREATE TEMP TRIGGER input_dropped AFTER DELETE ON main.inputs WHEN old.file IS NOT NULL
+BEGIN SELECT drop_input_file(old.file); END;
+"""
 
-async def connect(path: Path) -> "Connection":
+
+async def connect(path: Path, drop: Callable[[str], object]) -> "Connection":
     """Return a connection to the database at ``path``, with all tables, in autocommit mode.
 
-    Creates the file and its folder if they are missing.
+    Creates the file and its folder if they are missing. ``drop`` is called on the thread of the
+    connection with the name of each file whose row is deleted, also if that is rolled back later.
 
     Raises:
         UsageError: aiosqlite is not installed; or the file is in use, cannot be opened, holds
@@ -70,7 +77,8 @@ async def connect(path: Path) -> "Connection":
         await connection.executescript(SETTINGS)
         await _migrate(connection, path)
         await _make_shrinkable(connection)
-        await connection.executescript(LEFT_BEHIND + lines.TEMPORARY)
+        await connection.create_function("drop_input_file", 1, drop)
+        await connection.executescript(LEFT_BEHIND + lines.TEMPORARY + DROPPED)
     except BaseException as error:
         await connection.close()
         if isinstance(error, sqlite3.Error):

@@ -5,6 +5,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,10 @@ class StoreFile:
 
     """
 
-    def __init__(self, path: Path, connection: "Connection") -> None:
+    def __init__(self, path: Path, connection: "Connection", drop: Callable[[str], object]) -> None:
+        """Take what ``connect`` was given, and what it returned."""
         self.connection = connection
+        self._drop = drop
         self._path = path
         self._log = path.with_name(f"{path.name}-wal")
         self._copy = path.with_name(f"{path.name}-copy")
@@ -107,7 +110,7 @@ class StoreFile:
 
     async def _reopen(self) -> None:
         try:
-            connection = await connect(self._path)
+            connection = await connect(self._path, self._drop)
         except UsageError as error:
             raise sqlite3.OperationalError(error.detail) from error
         await connection.executemany("INSERT INTO taken VALUES (?)", self._taken)

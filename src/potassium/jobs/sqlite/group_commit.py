@@ -94,7 +94,7 @@ class GroupCommit:
             StoreFailed: the job was not stored.
 
         """
-        await self._queue(_Work(job, len(job.body)))
+        await self._queue(_Work(job, len(job.body) if isinstance(job.body, bytes) else 0))
 
     async def share(self, name: str, operation: Operation[T]) -> T:
         """Run ``operation`` after all others that wait, once for all callers with this ``name``.

@@ -9,6 +9,7 @@ from typing import Any
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.order import rank
 from potassium.jobs.room import OVERHEAD, input_bytes
+from potassium.jobs.sqlite.input_files import InputFile, InputFiles
 from potassium.webhooks.model import Delivery, DeliveryAttempt
 
 __all__ = [
@@ -54,13 +55,13 @@ def _insert(table: str, columns: Iterable[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES (:{', :'.join(names)})"
 
 
-JOB = _select(_ALL, "jobs JOIN inputs ON inputs.job = jobs.seq ")
+JOB = _select([*_ALL, "file", "file_bytes"], "jobs JOIN inputs ON inputs.job = jobs.seq ")
 LIGHT_JOB = _select((_HEAVY.get(name, name) for name in _ALL), "jobs ")
 DELIVERY = _select(_DELIVERY, "deliveries ")
 ATTEMPT = _select((f"attempts.{name}" for name in _ATTEMPT), "attempts ")
 
 ADD_JOB = _insert("jobs", [*_STATE, "rank", "is_due", "bytes", "input_bytes"])
-ADD_INPUT = _insert("inputs", ["job", *_INPUT])
+ADD_INPUT = _insert("inputs", ["job", *_INPUT, "file", "file_bytes"])
 ADD_EVENT = _insert("events", ["job", "id", "kind", "data"])
 ADD_DELIVERY = _insert("deliveries", [*_DELIVERY, "host", "owner"])
 ADD_ATTEMPT = _insert("attempts", _ATTEMPT)
@@ -81,12 +82,15 @@ def claim_row(job: StoredJob) -> Mapping[str, Any]:
 
 def input_row(job: StoredJob) -> Mapping[str, Any]:
     """Return the row of what a job was submitted with."""
-    return {
+    body = job.body
+    row = {
         "job": job.seq,
         "headers": json.dumps(job.headers),
-        "body": job.body,
         "request_line": job.request_line,
     }
+    if isinstance(body, InputFile):
+        return {**row, "body": b"", "file": body.path.name, "file_bytes": body.size}
+    return {**row, "body": body, "file": None, "file_bytes": 0}
 
 
 def event_rows(job: StoredJob, events: Iterable[Event]) -> list[Mapping[str, Any]]:
@@ -102,9 +106,12 @@ def row_of(item: Delivery | DeliveryAttempt) -> Mapping[str, Any]:
     return row
 
 
-def job_of(row: Row) -> StoredJob:
-    """Return the job in a row of ``JOB``."""
+def job_of(row: Row, files: InputFiles | None = None) -> StoredJob:
+    """Return the job in a row of ``LIGHT_JOB``, or of ``JOB``, with its input in ``files``."""
     values = dict(row)
+    if files is not None:
+        file, size = values.pop("file"), values.pop("file_bytes")
+        values["body"] = values["body"] if file is None else files.at(file, size)
     values["status"] = Status(values["status"])
     values["is_suspect"] = bool(values["is_suspect"])
     values["headers"] = tuple((name, value) for name, value in json.loads(values["headers"]))

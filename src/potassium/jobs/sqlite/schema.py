@@ -203,6 +203,13 @@ _REQUEST_LINES = """
 ALTER TABLE inputs ADD COLUMN request_line TEXT NOT NULL DEFAULT '';
 """
 
+# A large input is in a file beside the database, which has this name and size.
+_FILES = """
+ALTER TABLE inputs ADD COLUMN file TEXT;
+ALTER TABLE inputs ADD COLUMN file_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX inputs_by_file ON inputs (file) WHERE file IS NOT NULL;
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES, _REQUEST_LINES]
+MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES, _REQUEST_LINES, _FILES]

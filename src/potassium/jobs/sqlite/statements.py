@@ -17,6 +17,7 @@ __all__ = [
     "END",
     "ENDED",
     "EVENTS",
+    "FILES",
     "FIND",
     "FIND_OWN",
     "FIND_OWN_STATUS",
@@ -37,6 +38,10 @@ __all__ = [
 ]
 
 BY_ID = LIGHT_JOB + "WHERE id = ?"
+FILES = """
+    SELECT value FROM json_each(?) AS named
+    WHERE NOT EXISTS (SELECT 1 FROM inputs WHERE file = named.value)
+"""
 OUTPUT = "SELECT output FROM jobs WHERE id = ?"
 BY_KEY = LIGHT_JOB + "WHERE owner = ? AND handler = ? AND idempotency_key = ?"
 COUNT = """

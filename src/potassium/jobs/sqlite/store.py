@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potassium.config import Jobs
-from potassium.errors import StoreFull
-from potassium.jobs.model import Event, NewJob, Status, StoredJob, queued
-from potassium.jobs.room import OVERHEAD, Room, event_bytes, input_bytes
+from potassium.jobs.model import Event, Status, StoredJob
+from potassium.jobs.room import Room, event_bytes
 from potassium.jobs.sqlite import kept_clock, statements
 from potassium.jobs.sqlite.connection import connect
 from potassium.jobs.sqlite.file import StoreFile
 from potassium.jobs.sqlite.group_commit import GroupCommit
-from potassium.jobs.sqlite.queries import SqliteQueries, known_job
+from potassium.jobs.sqlite.input_files import InputFiles
 from potassium.jobs.sqlite.rows import (
     ADD_DELIVERY,
     ADD_EVENT,
-    ADD_INPUT,
-    ADD_JOB,
     claim_row,
     event_rows,
-    input_row,
     job_of,
-    job_row,
     row_of,
 )
+from potassium.jobs.sqlite.submissions import SqliteSubmissions
 from potassium.webhooks.model import Delivery
 from potassium.webhooks.steady_clock import SteadyClock
 
@@ -42,7 +38,7 @@ MOST_CLAIMED = 16 * 1024 * 1024  # bytes of input read at a time
 MOST_DELETED = 32 * 1024 * 1024  # bytes of jobs deleted at a time
 
 
-class SqliteStore(SqliteQueries):
+class SqliteStore(SqliteSubmissions):
     """A ``JobStore`` in a file, used by one process at a time.
 
     What a method has written is on the disk when it returns. See ``GroupCommit`` for how
@@ -64,8 +60,8 @@ class SqliteStore(SqliteQueries):
     ) -> None:
         self.clock = clock or SteadyClock()
         self._path = Path(path).absolute()  # the app may change the working directory
+        self._files = InputFiles(self._path.with_name(f"{self._path.name}-files"))
         self._room = Room(options or Jobs())
-        self._submitted = 0
         self._file: StoreFile
         self._kept_offset: float | None = None
 
@@ -77,13 +73,15 @@ class SqliteStore(SqliteQueries):
                 aiosqlite is not installed.
 
         """
-        connection = await connect(self._path)
+        drop = self._files.doubtful.add
+        connection = await connect(self._path, drop)
         try:
             await self._take_over(connection)
         except BaseException:
             await connection.close()  # its thread would keep the process from ending
             raise
-        self._file = StoreFile(self._path, connection)
+        self._files.find()
+        self._file = StoreFile(self._path, connection, drop)
         self._commits = GroupCommit(self._file, self._room)
 
     async def _take_over(self, connection: "Connection") -> None:
@@ -103,6 +101,8 @@ class SqliteStore(SqliteQueries):
     async def upkeep(self) -> None:
         """Keep the clock, see whether a disk that failed is back, and give back unused space.
 
+        Also remove the files of inputs that no job needs any more.
+
         Raises:
             StoreFailed: the file cannot be written.
 
@@ -111,6 +111,7 @@ class SqliteStore(SqliteQueries):
         if self.is_failing or offset != self._kept_offset:
             await self._open.prove(lambda db: kept_clock.keep(db, self.clock))
             self._kept_offset = offset
+        await self._files.settle(self._unnamed)
         for _ in range(MOST_STEPS):
             if not await self._open.between(lambda _: self._file.shrink()):
                 return
@@ -119,31 +120,6 @@ class SqliteStore(SqliteQueries):
         """Finish the writes under way, then close the file; cancellation does not stop this."""
         if self._commits is not None:
             await self._commits.close()
-
-    async def submit(self, job: NewJob) -> StoredJob:
-        """Queue a new job and return it, or return the job that has its idempotency key already."""
-        size = input_bytes(job) + OVERHEAD
-        try:
-            with self._room.entering(size):
-                if job.idempotency_key is not None:
-                    return await self._open.run(lambda db: self._submit(db, job), size=size)
-                stored = self._number(job)
-                await self._open.add(stored)
-                return stored
-        except StoreFull:
-            known = None if job.idempotency_key is None else await self.known(job)
-            if known is None:
-                raise
-            return known
-
-    async def _submit(self, db: "Connection", job: NewJob) -> StoredJob:
-        known = await known_job(db, job)
-        if known is not None:
-            return known
-        stored = self._number(job)
-        await db.execute(ADD_JOB, job_row(stored))
-        await db.execute(ADD_INPUT, input_row(stored))
-        return stored
 
     async def claim(
         self, *, handlers: Collection[str], limit: int, now: float
@@ -161,7 +137,7 @@ class SqliteStore(SqliteQueries):
         async def claim(db: "Connection") -> Sequence[StoredJob]:
             await db.execute(statements.NOW_DUE, wanted)
             rows = await db.execute_fetchall(statements.NEXT_IN_LINE, wanted)
-            jobs = [job_of(row).claimed(now) for row in rows]
+            jobs = [job_of(row, self._files).claimed(now) for row in rows]
             if jobs:
                 await db.executemany(statements.CLAIM, [claim_row(job) for job in jobs])
             return jobs
@@ -175,7 +151,7 @@ class SqliteStore(SqliteQueries):
         async def claim(db: "Connection") -> StoredJob | None:
             for row in await db.execute_fetchall(statements.NEXT_SUSPECT, wanted):
                 self._room.check_begin()
-                job = job_of(row).claimed(now)
+                job = job_of(row, self._files).claimed(now)
                 await db.execute(statements.CLAIM, claim_row(job))
                 return job
             return None
@@ -252,10 +228,6 @@ class SqliteStore(SqliteQueries):
             return len(ended)
 
         return await self._open.run(delete)
-
-    def _number(self, job: NewJob) -> StoredJob:
-        self._submitted += 1
-        return queued(job, self._submitted)
 
     async def _change(
         self,
