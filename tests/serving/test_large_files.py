@@ -26,7 +26,7 @@ class Item(pydantic.BaseModel):
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Potassium]:
-    path = None if request.param == "memory" else str(tmp_path / "jobs.db")
+    path = None if request.param == "memory" else tmp_path / "jobs.db"
     app = Potassium("test", jobs=Jobs(path=path))
 
     @app.handler

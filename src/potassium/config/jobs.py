@@ -1,6 +1,7 @@
 """Where background jobs are stored, for how long and how many, and how often they are attempted."""
 
 from dataclasses import dataclass
+from os import PathLike
 
 from potassium.config.checks import check_count, check_seconds
 from potassium.errors import UsageError
@@ -40,7 +41,7 @@ class Jobs:
 
     """
 
-    path: str | None = ".potassium/jobs.db"
+    path: str | PathLike[str] | None = ".potassium/jobs.db"
     keep_for: float = 24 * 60 * 60.0
     expire_after: float | None = None
     attempts: int = 1
@@ -52,7 +53,7 @@ class Jobs:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if self.path is not None and (not isinstance(self.path, str) or not self.path):
+        if not isinstance(self.path, str | PathLike | None) or self.path == "":
             raise UsageError(f"path={self.path!r} must be the name of a file, or None.")
         check_seconds("keep_for", self.keep_for)
         if self.expire_after is not None:
