@@ -18,6 +18,8 @@ __all__ = [
     "JobNotFound",
     "MalformedJSON",
     "MalformedRequest",
+    "NotAcceptable",
+    "RangeNotSatisfiable",
     "Unauthorized",
     "UnsupportedEncoding",
     "UnsupportedMediaType",
@@ -53,6 +55,13 @@ class JobNotFound(PotassiumError):
 
     status = 404
     code = "not_found"
+
+
+class NotAcceptable(PotassiumError):
+    """The result has no form that the request's ``Accept`` allows (RFC 9110, section 15.5.7)."""
+
+    status = 406
+    code = "not_acceptable"
 
 
 class JobHasEnded(PotassiumError):
@@ -91,6 +100,23 @@ class UnsupportedEncoding(PotassiumError):
     status = 415
     code = "unsupported_encoding"
     extra_headers = MappingProxyType({"Accept-Encoding": "identity"})
+
+
+class RangeNotSatisfiable(PotassiumError):
+    """The range is not within the content (RFC 9110, section 15.5.17)."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        """Take the ``size`` of the content, in bytes."""
+        super().__init__(f"The content has {size} bytes.")
+        self.size = size
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Content-Range``, with the size."""
+        return {**super().headers, "Content-Range": f"bytes */{self.size}"}
 
 
 class HeadTooLarge(PotassiumError):

@@ -1,5 +1,6 @@
 """Makes a handler an operation, which the engine runs on the GPU thread or the event loop."""
 
+import asyncio
 import inspect
 import time
 import traceback
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import CoroutineType
 from typing import Any
 
-from potassium.engine import Batching, Failure, Job, Operation
+from potassium.engine import Batching, Failure, Job, Operation, Unfinished
 from potassium.errors import OutOfMemory, UsageError
 from potassium.handlers.accelerator import free_memory, is_out_of_memory, to_host
 from potassium.handlers.arguments import argument_of
@@ -17,14 +18,18 @@ from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
 from potassium.handlers.options import HandlerOptions
 from potassium.handlers.parameters import UnusableError, parameters_of
-from potassium.http.reply import Reply, reply_to, wire_headers
+from potassium.handlers.returns import Presenter, presenter_of
+from potassium.http.message import Message
+from potassium.http.reply import Reply, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
+from potassium.http.results import reply_to, set_aside, takes_a_while
 
 __all__ = ["operation_of"]
 
 NO_STREAM = "batch=: a batched handler must return its results; it cannot stream."
 
+Answer = Callable[[Job, Any], Any]  # makes of a result what the engine takes
 Function = Callable[[Any], Any]  # a handler or one of its steps, already given the cache
 
 
@@ -43,15 +48,20 @@ def operation_of(
     def handle(argument: Any) -> Any:
         return function(cache.contents, argument)
 
-    if is_async(function):
-        return Operation(name, _run_on_loop(handle), concurrency=options.get("concurrency") or 1)
     prepare, finish, batch = options.get("prepare"), options.get("finish"), options.get("batch")
+    is_list = batch is not None and finish is None
+    present = presenter_of(function if finish is None else finish, batched=is_list)
+    if is_async(function):
+        run = _run_on_loop(handle, present)
+        return Operation(name, run, concurrency=options.get("concurrency") or 1)
     batching = None if batch is None else Batching(batch)
-    answer = _keep if finish is not None or batching is not None else _answer
+    answer: Answer = _keep if finish is not None or batching is not None else _answer
     finished: Function | None = None
     if finish is not None:
-        finished = _step("finish", finish, cache)
-    elif batching is not None:
+        finished = _presenting(_step("finish", finish, cache), present)
+    elif present is not None:
+        answer = _presented(answer, present)
+    if finished is None and batching is not None:
         finished = _as_it_is  # encoding a batch's results need not hold up the GPU
     return Operation(
         name,
@@ -65,7 +75,7 @@ def operation_of(
     )
 
 
-def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job], Any]:
+def _run(handle: Function, answer: Answer) -> Callable[[Job], Any]:
     def run(job: Job) -> Any:
         request = request_of(job)
         token = CURRENT.set(request)
@@ -93,7 +103,7 @@ def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job],
     return run
 
 
-def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
+def _run_on_loop(handle: Function, present: Presenter | None) -> Callable[[Job], Any]:
     async def run(job: Job) -> Any:
         request = request_of(job)
         CURRENT.set(request)  # each call has its own task, and so its own context
@@ -101,9 +111,14 @@ def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
         result = handle(argument_of(job, request))
         if inspect.isawaitable(result):
             result = await result
+        if present is not None:
+            result = present(result)
         body = _open_body(job, result)
         if body is None:
-            return reply_to(result)
+            if not takes_a_while(result):
+                return _reply(job.origin, result)
+            aside = set_aside(result)
+            return await asyncio.to_thread(_reply, job.origin, result if aside is None else aside)
         if not hasattr(type(body), "__anext__"):
             raise UsageError("An async handler streams from an async generator, not a plain one.")
         return AsyncGeneratorSteps(body, job.origin.form)
@@ -112,7 +127,7 @@ def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
 
 
 def _run_batch(
-    handle: Function, answer: Callable[[Job, Any], Any], batching: Batching
+    handle: Function, answer: Answer, batching: Batching
 ) -> Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]:
     def run(jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
         for job in jobs:
@@ -151,10 +166,26 @@ def _answer(job: Job, result: Any) -> Any:
             raise UsageError("A plain handler streams from a plain generator, not an async one.")
         return GeneratorSteps(body, job.origin.form)
     if not was_sent_to:
-        return reply_to(result)
+        aside, message = set_aside(result), job.origin
+        return (
+            _reply(message, result) if aside is None else Unfinished(lambda: _reply(message, aside))
+        )
     if result is not None:
         request_of(job).send(result)
     return None
+
+
+def _reply(message: Message, result: Any) -> Reply:
+    """Return the reply to a request; a background job is not refused for what it accepts."""
+    return reply_to(result, message.raw_headers, is_strict=message.background is None)
+
+
+def _presented(answer: Answer, present: Presenter) -> Answer:
+    return lambda job, result: answer(job, present(result))
+
+
+def _presenting(step: Function, present: Presenter | None) -> Function:
+    return step if present is None else lambda value: present(step(value))
 
 
 def _keep(job: Job, result: Any) -> Any:
@@ -203,7 +234,7 @@ def _finish(step: Function) -> Callable[[Job, Any], Reply]:
             finished = step(result)
             if _open_body(job, finished) is not None:
                 raise UsageError("finish= must return the answer; it cannot stream.")
-            return reply_to(finished)
+            return _reply(job.origin, finished)
         finally:
             CURRENT.reset(token)
 

@@ -12,6 +12,7 @@ from potassium.errors import DeadlineExceeded, PotassiumError, StreamBroken
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
+from potassium.http.foreign_reply import ForeignReply, ForeignSender
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from potassium.serving.services import Plan, Services
 
 __all__ = ["Endpoint"]
+
+SENT_AS_THEY_COME = (Stream, ForeignReply)
 
 logger = logging.getLogger("potassium")
 
@@ -58,7 +61,7 @@ class Endpoint:
         handler = self._handlers[self._path]
         request_id = request_id_of(scope)
         deadline = deadline_of(scope, handler.options.get("timeout"))
-        sender: StreamSender | None = None
+        sender: StreamSender | ForeignSender | None = None
         held = 0
         try:
             body = await self._bodies.read(scope, receive)
@@ -87,11 +90,11 @@ class Endpoint:
             del argument  # the job lets go of it as soon as it has run
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
-                sender = self._sender(message, send)
+                sender = StreamSender(message.form, message.id, send, self._stall_timeout)
                 await _keep_alive(sender, services.engine, job)
             outcome = await services.engine.outcome(job)
-            if type(outcome) is Stream:
-                sender = sender or self._sender(message, send)
+            if type(outcome) in SENT_AS_THEY_COME:
+                sender = sender or self._sender(message, send, outcome)
                 await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
             await self._fail(error, sender, request_id, send)
@@ -99,7 +102,7 @@ class Endpoint:
         finally:
             self._bodies.let_go(held)
         del body, message  # the client may read its response slowly
-        if type(outcome) is not Stream:
+        if sender is None:
             await outcome.send(request_id, send)
         if handler.webhook_url is not None:
             self._post(services, handler.webhook_url, outcome, request_id)
@@ -129,7 +132,11 @@ class Endpoint:
         except TimeoutError:
             raise DeadlineExceeded from None
 
-    def _sender(self, message: Message, send: Send) -> StreamSender:
+    def _sender(
+        self, message: Message, send: Send, outcome: object = None
+    ) -> StreamSender | ForeignSender:
+        if isinstance(outcome, ForeignReply):
+            return ForeignSender(outcome, message.id, send)
         return StreamSender(message.form, message.id, send, self._stall_timeout)
 
     async def _submit(
@@ -141,7 +148,11 @@ class Endpoint:
         return await submissions.submit(handler, message, scope, priority_of(scope))
 
     async def _fail(
-        self, raised: Exception, sender: StreamSender | None, request_id: str, send: Send
+        self,
+        raised: Exception,
+        sender: StreamSender | ForeignSender | None,
+        request_id: str,
+        send: Send,
     ) -> None:
         """Answer a failed call; if its stream has begun, report the failure in the stream."""
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
@@ -185,9 +196,15 @@ async def _answer(
 
 
 async def _send_all(
-    stream: Stream[Job], sender: StreamSender, services: "Services", receive: Receive
+    stream: Stream[Job],
+    sender: StreamSender | ForeignSender,
+    services: "Services",
+    receive: Receive,
 ) -> None:
     """Send a stream to its end, unless the client disconnects."""
+    if isinstance(sender, ForeignSender):
+        await sender.send_all(receive)
+        return
     try:
         with services.disconnects.watching(stream.job, receive):
             await sender.send_all(stream)
