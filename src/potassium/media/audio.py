@@ -53,24 +53,14 @@ def decode(file: File) -> Audio:
 
 
 def _samples(sound: Any) -> "np.ndarray[Any, Any]":
-    """Return all samples; what the head of the file says of their number need not be true."""
-    blocks: list[np.ndarray[Any, Any]] = []
-    count = 0
-    frames = max(1, BLOCK // sound.channels)
+    """Return all samples; there may be fewer than the head of the file says, but not more."""
     if sound.frames * sound.channels > MOST_SAMPLES:
-        raise _too_long()
-    while len(block := sound.read(frames, dtype="float32")):
-        count += block.size
-        if count > MOST_SAMPLES:
-            raise _too_long()
-        blocks.append(block)
-    if not blocks:
-        return np.empty(0, "float32")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _too_long() -> ValueError:
-    return ValueError(f"The sound has more than {MOST_SAMPLES} samples")
+        raise ValueError(f"The sound has more than {MOST_SAMPLES} samples")
+    frames = max(1, BLOCK // sound.channels)
+    blocks = [sound.read(frames, dtype="float32")]
+    while len(blocks[-1]):
+        blocks.append(sound.read(frames, dtype="float32"))
+    return np.concatenate(blocks)
 
 
 FromAudioFile = Annotated[Audio, FromFile(decode, ("audio/*",))]

@@ -42,11 +42,12 @@ def decode(file: File) -> PIL.Image.Image:
         raise _too_large()
     try:
         image.load()
-        return PIL.ImageOps.exif_transpose(image)
+        PIL.ImageOps.exif_transpose(image, in_place=True)
     except PIL.Image.DecompressionBombError:
         raise _too_large() from None
     except Exception as error:  # noqa: BLE001 - as above
         raise _damaged(error) from None
+    return image
 
 
 def picture_of(result: Any) -> Any:
