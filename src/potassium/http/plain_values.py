@@ -8,7 +8,7 @@ import dataclasses
 import enum
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime
 from typing import Any
@@ -31,6 +31,9 @@ SCALARS = [
     ("decimal", "Decimal"),
     ("ipaddress", "IPv4Address"),
     ("ipaddress", "IPv6Address"),
+    ("ipaddress", "IPv4Network"),
+    ("ipaddress", "IPv6Network"),
+    ("pandas", "Period"),
     ("pathlib", "PurePath"),
 ]
 
@@ -41,6 +44,9 @@ INSTEAD = {
     ("potassium.http.response", "Response"): "return it alone, not inside another value",
     ("types", "CoroutineType"): "write async def, and await it",
     ("builtins", "bytes"): "decode them, or return them alone",
+    ("builtins", "bytearray"): "decode them, or return them alone",
+    ("builtins", "memoryview"): "decode them, or return them alone",
+    ("builtins", "complex"): "return [z.real, z.imag]",
     ("collections.abc", "Iterable"): "make it a list",
 }
 
@@ -74,7 +80,7 @@ def plain(value: Any) -> Any:  # noqa: C901, PLR0911 - one answer for each kind 
         return _of_pandas(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, AbstractSet | tuple) or _is_sequence(value):
+    if isinstance(value, AbstractSet | ValuesView | tuple) or _is_sequence(value):
         return list(value)
     if any(_is(value, *where) for where in SCALARS):
         return _scalar(value)

@@ -199,6 +199,11 @@ END;
 CREATE TABLE clock (boot TEXT, ahead REAL NOT NULL, wall_ahead REAL NOT NULL);
 """
 
+# The content type of an output that is not JSON.
+_OUTPUT_TYPES = """
+ALTER TABLE jobs ADD COLUMN output_type TEXT;
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES]
+MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES, _OUTPUT_TYPES]
