@@ -374,6 +374,31 @@ async def test_a_picture_is_encoded_beside_the_gpu_thread(
     assert names == ["potassium-pool"]
 
 
+async def test_the_gpu_thread_goes_on_while_a_picture_is_encoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call that comes later is answered first."""
+    encoding, may_end = threading.Event(), threading.Event()
+    save = PIL.Image.Image.save
+
+    def held(image: PIL.Image.Image, *args: Any, **options: Any) -> None:
+        encoding.set()
+        assert may_end.wait(10)
+        save(image, *args, **options)
+
+    monkeypatch.setattr(PIL.Image.Image, "save", held)
+    app = Potassium("test")
+    app.handler("/picture")(returning(RED))
+    app.handler("/short")(returning({}))
+    async with client(app) as http:
+        picture = asyncio.ensure_future(http.post("/picture", json={}))
+        assert await asyncio.to_thread(encoding.wait, 10)
+        assert (await http.post("/short", json={})).status_code == 200
+        assert not picture.done()
+        may_end.set()
+        assert (await picture).headers["content-type"] == PNG
+
+
 async def test_an_async_handler_does_not_encode_on_the_event_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
