@@ -10,6 +10,7 @@ import pytest
 from potassium.http.file import File
 from potassium.media.image import FORMATS, decode
 
+WARNING = "PIL.Image.DecompressionBombWarning"
 RED = PIL.Image.new("RGB", (6, 4), (200, 0, 0))
 
 
@@ -58,14 +59,26 @@ def test_the_frames_of_an_animation_can_be_sought() -> None:
     assert image.convert("L").getpixel((0, 0)) == 255
 
 
+# Where Pillow only warns, as in a server, and where warnings are errors.
+warns = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("warning", marks=pytest.mark.filterwarnings(f"ignore::{WARNING}")),
+        "error",
+    ],
+)
+
+
+@warns
 @pytest.mark.parametrize("size", [(9461, 9461), (20000, 20000), (2**31 - 1, 2**31 - 1)])
-def test_a_picture_of_too_many_pixels_is_refused(size: tuple[int, int]) -> None:
+def test_a_picture_of_too_many_pixels_is_refused(size: tuple[int, int], kind: str) -> None:
     """Already beyond the limit at which Pillow only warns, and before any pixel is decoded."""
     with pytest.raises(ValueError, match=r"more than 89478485 pixels"):
         decode(file(png_of(*size)))
 
 
-def test_an_app_may_set_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+@warns
+def test_an_app_may_set_the_limit(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """As for Pillow itself."""
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 23)
     with pytest.raises(ValueError, match=r"more than 23 pixels"):
@@ -94,7 +107,8 @@ def test_a_damaged_picture_is_refused(kind: str) -> None:
             assert "picture" in str(error)  # noqa: PT017 - some formats are complete earlier
 
 
-def test_a_damaged_picture_is_called_so() -> None:
-    """The reason names no path and no object."""
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_a_damaged_picture_is_called_so(kind: str) -> None:
+    """Before the handler gets it; the reason names no path and no object."""
     with pytest.raises(ValueError, match=r"^The picture is damaged or incomplete \(\w+\)$"):
-        decode(file(saved(PIL.Image.effect_noise((64, 64), 50), "PNG")[:900]))
+        decode(file(saved(PIL.Image.effect_noise((64, 64), 50), kind)[:900]))

@@ -258,6 +258,16 @@ async def test_tables_come_back_as_they_were() -> None:
     assert (await answer(returning(table), CSV)).text == '"a"\n1\n2\n'
 
 
+async def test_a_table_of_polars_is_a_table() -> None:
+    """As one of pandas."""
+    polars = pytest.importorskip("polars")
+    table = polars.DataFrame({"a": [1, None]})
+    assert (await answer(returning(table))).json() == [{"a": 1}, {"a": None}]
+    assert (await answer(returning(table), CSV)).text == "a\n1\n\n"
+    arrow = pa.ipc.open_stream((await answer(returning(table), ARROW)).content).read_all()
+    assert arrow.to_pylist() == [{"a": 1}, {"a": None}]
+
+
 @pytest.mark.parametrize("shape", [(80,), (40, 2)])
 @pytest.mark.parametrize("accept", ["audio/wav", "audio/flac"])
 async def test_sound_comes_back_as_it_was(accept: str, shape: tuple[int, ...]) -> None:
@@ -319,6 +329,16 @@ async def test_the_annotation_of_finish_decides_if_there_is_one() -> None:
         return np.zeros((2, 2))  # type: ignore[return-value]  # what is tested
 
     got = await answer(returning({}), finish=finish)
+    assert got.headers["content-type"] == PNG
+
+
+async def test_the_annotation_of_a_batched_handler_is_that_of_its_items() -> None:
+    """As its results are those of the calls."""
+
+    def handler(cache: Any, items: list[Any]) -> list[PIL.Image.Image]:
+        return [np.zeros((2, 2)) for _ in items]  # type: ignore[misc]  # what is tested
+
+    got = await answer(handler, batch=Batch())
     assert got.headers["content-type"] == PNG
 
 
@@ -515,7 +535,12 @@ async def test_the_app_may_say_that_its_pictures_replace_one_another() -> None:
         (PlainTextResponse("hi", 201), 201, ("content-type", "text/plain; charset=utf-8"), b"hi"),
         (JSONResponse({"a": 1}, headers={"X-A": "b"}), 200, ("x-a", "b"), b'{"a":1}'),
         (RedirectResponse("/other"), 307, ("location", "/other"), b""),
-        (StreamingResponse(iter(["a", "b"]), 202), 202, ("x-request-id", "id"), b"ab"),
+        (
+            StreamingResponse(iter(["a", "b"]), 202, {"X-Request-Id": "own"}),
+            202,
+            ("x-request-id", "id"),
+            b"ab",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

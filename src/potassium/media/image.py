@@ -41,8 +41,7 @@ def decode(file: File) -> PIL.Image.Image:
     if most is not None and image.width * image.height > most:
         raise _too_large()
     try:
-        image.load()
-        PIL.ImageOps.exif_transpose(image, in_place=True)
+        PIL.ImageOps.exif_transpose(image, in_place=True)  # loads it first
     except PIL.Image.DecompressionBombError:
         raise _too_large() from None
     except Exception as error:  # noqa: BLE001 - as above
