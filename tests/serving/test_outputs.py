@@ -467,6 +467,32 @@ async def test_a_picture_that_fails_in_the_pool_fails_its_call_alone() -> None:
     assert (bad.status_code, good.status_code) == (500, 200)
 
 
+async def test_a_call_in_the_process_gets_the_value_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is encoded, copied, or made what the annotation says."""
+    names = threads_that_encode(monkeypatch)
+    app = Potassium("test")
+    app.handler("/picture")(returning(RED))
+
+    @app.handler("/annotated", finish=lambda result: result)
+    def annotated(cache: Any, json_in: Any) -> PIL.Image.Image:
+        return ROWS  # type: ignore[return-value]  # what is tested
+
+    @app.handler("/arrays")
+    def arrays(cache: Any, json_in: Any) -> dict[str, np.ndarray]:
+        return {"a": ROWS}
+
+    @app.handler("/async")
+    async def on_loop(cache: Any, json_in: Any) -> np.ndarray:
+        return [1]  # type: ignore[return-value]  # what is tested
+
+    async with app.lifespan():
+        assert await app.call("/picture", {}) is RED
+        assert await app.call("/annotated", {}) is ROWS
+        assert await app.call("/arrays", {}) == {"a": ROWS}
+        assert await app.call("/async", {}) == [1]
+    assert names == []
+
+
 # Streams.
 
 

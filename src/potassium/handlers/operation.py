@@ -16,14 +16,14 @@ from potassium.handlers.batch_run import BatchRun
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
+from potassium.handlers.in_process import ON_THREAD, InProcess, Value, outcome_of
 from potassium.handlers.options import HandlerOptions
 from potassium.handlers.parameters import UnusableError, parameters_of
 from potassium.handlers.returns import Presenter, presenter_of
-from potassium.http.message import Message
 from potassium.http.reply import Reply, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
-from potassium.http.results import reply_to, set_aside, takes_a_while
+from potassium.http.results import set_aside, takes_a_while
 
 __all__ = ["operation_of"]
 
@@ -56,12 +56,12 @@ def operation_of(
         return Operation(name, run, concurrency=options.get("concurrency") or 1)
     batching = None if batch is None else Batching(batch)
     answer: Answer = _keep if finish is not None or batching is not None else _answer
+    if present is not None and answer is _answer:
+        answer = _presenting(present)
     finished: Function | None = None
     if finish is not None:
-        finished = _presenting(_step("finish", finish, cache), present)
-    elif present is not None:
-        answer = _presented(answer, present)
-    if finished is None and batching is not None:
+        finished = _step("finish", finish, cache)
+    elif batching is not None:
         finished = _as_it_is  # encoding a batch's results need not hold up the GPU
     return Operation(
         name,
@@ -71,7 +71,7 @@ def operation_of(
         batching=batching,
         prepare=None if prepare is None else _prepare(_step("prepare", prepare, cache)),
         cost=None if batching is None or batching.rule.cost is None else _cost(batching),
-        finish=None if finished is None else _finish(finished),
+        finish=None if finished is None else _finish(finished, present),
     )
 
 
@@ -111,14 +111,13 @@ def _run_on_loop(handle: Function, present: Presenter | None) -> Callable[[Job],
         result = handle(argument_of(job, request))
         if inspect.isawaitable(result):
             result = await result
-        if present is not None:
-            result = present(result)
+        result = _presented(job, result, present)
         body = _open_body(job, result)
         if body is None:
-            if not takes_a_while(result):
-                return _reply(job.origin, result)
+            if type(job.origin) is InProcess or not takes_a_while(result):
+                return outcome_of(job, result)
             aside = set_aside(result)
-            return await asyncio.to_thread(_reply, job.origin, result if aside is None else aside)
+            return await asyncio.to_thread(outcome_of, job, result if aside is None else aside)
         if not hasattr(type(body), "__anext__"):
             raise UsageError("An async handler streams from an async generator, not a plain one.")
         return AsyncGeneratorSteps(body, job.origin.form)
@@ -130,6 +129,7 @@ def _run_batch(
     handle: Function, answer: Answer, batching: Batching
 ) -> Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]:
     def run(jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+        token = ON_THREAD.set(jobs[0])
         for job in jobs:
             _tell_begun(job)
         batch = BatchRun(
@@ -139,25 +139,31 @@ def _run_batch(
             ceiling=batching.ceiling,
             is_wanted=lambda index: not jobs[index].is_unwanted(time.monotonic()),
         )
-        for index, result in batch.outcomes():
-            outcome = result
-            if not isinstance(result, Failure):
-                try:
-                    if _open_body(jobs[index], result) is not None:
-                        raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
-                    outcome = answer(jobs[index], result)
-                except Exception as error:  # noqa: BLE001 - it cannot be sent
-                    outcome = Failure(error)
-            yield index, outcome
+        try:
+            for index, result in batch.outcomes():
+                yield index, _outcome_in_batch(jobs[index], result, answer)
+        finally:
+            ON_THREAD.reset(token)
 
     return run
+
+
+def _outcome_in_batch(job: Job, result: Any, answer: Answer) -> Any:
+    if isinstance(result, Failure):
+        return result
+    try:
+        if _open_body(job, result) is not None:
+            raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
+        return answer(job, result)
+    except Exception as error:  # noqa: BLE001 - it cannot be sent
+        return Failure(error)
 
 
 def _answer(job: Job, result: Any) -> Any:
     """Return a handler's result as the engine takes it: a reply, a stream's steps, or None."""
     was_sent_to = job.stream is not None
     if type(result) is dict and not was_sent_to:
-        return reply_to(result)
+        return outcome_of(job, result)
     if was_sent_to and type(result) is Response:
         raise UsageError("A Response after request.send() is too late: the headers are sent.")
     body = _open_body(job, result)
@@ -166,26 +172,22 @@ def _answer(job: Job, result: Any) -> Any:
             raise UsageError("A plain handler streams from a plain generator, not an async one.")
         return GeneratorSteps(body, job.origin.form)
     if not was_sent_to:
-        aside, message = set_aside(result), job.origin
+        aside = None if type(job.origin) is InProcess else set_aside(result)
         return (
-            _reply(message, result) if aside is None else Unfinished(lambda: _reply(message, aside))
+            outcome_of(job, result) if aside is None else Unfinished(lambda: outcome_of(job, aside))
         )
     if result is not None:
         request_of(job).send(result)
     return None
 
 
-def _reply(message: Message, result: Any) -> Reply:
-    """Return the reply to a request; a background job is not refused for what it accepts."""
-    return reply_to(result, message.raw_headers, is_strict=message.background is None)
+def _presented(job: Job, result: Any, present: Presenter | None) -> Any:
+    """Return a result as its annotation says; a caller in the process gets it as it is."""
+    return result if present is None or type(job.origin) is InProcess else present(result)
 
 
-def _presented(answer: Answer, present: Presenter) -> Answer:
-    return lambda job, result: answer(job, present(result))
-
-
-def _presenting(step: Function, present: Presenter | None) -> Function:
-    return step if present is None else lambda value: present(step(value))
+def _presenting(present: Presenter) -> Answer:
+    return lambda job, result: _answer(job, _presented(job, result, present))
 
 
 def _keep(job: Job, result: Any) -> Any:
@@ -227,14 +229,14 @@ def _cost(batching: Batching) -> Callable[[Job], float]:
     return lambda job: batching.cost_of(argument_of(job, request_of(job)))
 
 
-def _finish(step: Function) -> Callable[[Job, Any], Reply]:
-    def finish(job: Job, result: Any) -> Reply:
+def _finish(step: Function, present: Presenter | None) -> Callable[[Job, Any], Reply | Value]:
+    def finish(job: Job, result: Any) -> Reply | Value:
         token = CURRENT.set(request_of(job))
         try:
-            finished = step(result)
+            finished = _presented(job, step(result), present)
             if _open_body(job, finished) is not None:
                 raise UsageError("finish= must return the answer; it cannot stream.")
-            return _reply(job.origin, finished)
+            return outcome_of(job, finished)
         finally:
             CURRENT.reset(token)
 
