@@ -1,25 +1,26 @@
 """An asyncio-native ASGI framework that puts an AI model behind HTTP.
 
-This module and ``potassium.testing`` are the public API. All other modules are private, and may
-change in any release.
+This module, ``potassium.client`` and ``potassium.testing`` are the public API. All other modules
+are private, and may change in any release. Each name is imported when it is first used, so a
+program that needs only ``potassium.client`` imports nothing of the server.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from starlette.exceptions import HTTPException
-
-from potassium.app import Potassium
-from potassium.config import Batch, Jobs, Limits, Webhooks
-from potassium.errors import InvalidInput, PotassiumError, UsageError
-from potassium.http.request import Request, current_request
-from potassium.http.response import Response
-from potassium.serving.api_keys import ApiKeys
-from potassium.webhooks.send import send_webhook
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from starlette.exceptions import HTTPException
+
+    from potassium.app import Potassium
+    from potassium.config import Batch, Jobs, Limits, Webhooks
+    from potassium.errors import InvalidInput, PotassiumError, UsageError
+    from potassium.http.request import Request, current_request
+    from potassium.http.response import Response
     from potassium.media.array import Array as Array
     from potassium.media.audio import Audio as Audio
     from potassium.media.image import Image as Image
+    from potassium.serving.api_keys import ApiKeys
+    from potassium.webhooks.send import send_webhook
 
 __all__ = [
     "ApiKeys",
@@ -38,26 +39,45 @@ __all__ = [
     "send_webhook",
 ]
 
-# Imported when they are used, as their libraries are large and may not be there: not in __all__, so
-# that ``import *`` does without them.
-_FILES = {
+MODULES = {
+    "ApiKeys": "potassium.serving.api_keys",
+    "Batch": "potassium.config",
+    "HTTPException": "starlette.exceptions",
+    "InvalidInput": "potassium.errors",
+    "Jobs": "potassium.config",
+    "Limits": "potassium.config",
+    "Potassium": "potassium.app",
+    "PotassiumError": "potassium.errors",
+    "Request": "potassium.http.request",
+    "Response": "potassium.http.response",
+    "UsageError": "potassium.errors",
+    "Webhooks": "potassium.config",
+    "current_request": "potassium.http.request",
+    "send_webhook": "potassium.webhooks.send",
+}
+
+# Not in __all__: ``import *`` does without the libraries that they need.
+FILES = {
     "Array": ("potassium.media.array", "Array"),
     "Audio": ("potassium.media.audio", "FromAudioFile"),
     "Image": ("potassium.media.image", "Image"),
 }
 
+if not TYPE_CHECKING:  # type checkers would take any name to exist
 
-def __getattr__(name: str) -> Any:
-    """Return an annotation for files.
+    def __getattr__(name: str) -> object:
+        """Import a public name.
 
-    Raises:
-        ModuleNotFoundError: its library is not installed.
+        Raises:
+            ModuleNotFoundError: it is an annotation for files, and its library is not installed.
 
-    """
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - for few names
+        """
+        module, attribute = FILES.get(name) or (MODULES.get(name), name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(module), attribute)
+        return value
 
-    module, attribute = _FILES[name]
-    globals()[name] = value = getattr(import_module(module), attribute)
-    return value
+    def __dir__() -> list[str]:
+        """List the public names, imported or not."""
+        return sorted({*globals(), *__all__})
