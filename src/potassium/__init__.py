@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from potassium.app import Potassium
     from potassium.config import Batch, Jobs, Limits, Webhooks
     from potassium.errors import InvalidInput, PotassiumError, UsageError
+    from potassium.http.file import File
     from potassium.http.request import Request, current_request
     from potassium.http.response import Response
     from potassium.media.array import Array as Array
     from potassium.media.audio import Audio as Audio
+    from potassium.media.from_file import FromFile
     from potassium.media.image import Image as Image
     from potassium.serving.api_keys import ApiKeys
     from potassium.webhooks.send import send_webhook
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKeys",
     "Batch",
+    "File",
+    "FromFile",
     "HTTPException",
     "InvalidInput",
     "Jobs",
@@ -42,6 +46,8 @@ __all__ = [
 MODULES = {
     "ApiKeys": "potassium.serving.api_keys",
     "Batch": "potassium.config",
+    "File": "potassium.http.file",
+    "FromFile": "potassium.media.from_file",
     "HTTPException": "starlette.exceptions",
     "InvalidInput": "potassium.errors",
     "Jobs": "potassium.config",

@@ -1,19 +1,24 @@
 """Running a batch through a handler: results in order, and each failure its own item's."""
 
 from collections import deque
+from dataclasses import dataclass
 from math import log2
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pydantic
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import UploadFile
 from support.batches import Model, failed, outcomes
 
+from potassium import File
 from potassium.engine import Ceiling, Failure
 from potassium.handlers.batch_run import BatchRun, WrongCountError
+from potassium.handlers.rewind import rewind
 
 
 @pytest.mark.parametrize(
@@ -208,3 +213,40 @@ def test_what_is_not_a_list_of_results_is_refused_whatever_its_length(results: A
 def test_results_may_come_in_any_kind_of_list(results: Any) -> None:
     """Also as the first dimension of an array or a tensor."""
     assert [int(one) for one in outcomes(lambda _: results, range(2)).values()] == [1, 2]
+
+
+def test_an_item_that_runs_again_has_its_files_from_the_beginning() -> None:
+    """Although the first run has read them."""
+
+    class Item(pydantic.BaseModel):
+        files: list[File]
+
+    def run(items: list[Item]) -> list[bytes]:
+        contents = [file.read() for item in items for file in item.files]
+        if b"bad" in contents:
+            raise ValueError
+        return contents
+
+    items = [Item(files=[File(data)]) for data in (b"a", b"bad", b"b", b"c")]
+    outcomes = dict(BatchRun(run, items, weight=len, ceiling=Ceiling()).outcomes())
+    assert isinstance(outcomes.pop(1), Failure)
+    assert outcomes == {0: b"a", 2: b"b", 3: b"c"}
+
+
+def test_files_are_rewound_wherever_they_are() -> None:
+    """In dicts, dataclasses, tuples and ``UploadFile``; one that is closed stays closed."""
+
+    @dataclass
+    class Pair:
+        one: File
+        other: Any
+
+    files = [File(b"abc") for _ in range(4)]
+    cycle: list[Any] = [Pair(files[0], {"a": (files[1],)}), UploadFile(files[2]), files[3]]  # type: ignore[arg-type] # a file object
+    cycle.append(cycle)
+    for file in files:
+        file.read()
+    files[3].close()
+    rewind(cycle)
+    assert [file.tell() for file in files[:3]] == [0, 0, 0]
+    assert files[3].closed

@@ -1,6 +1,7 @@
 """Large bodies are bound off the event loop, one at a time."""
 
 import asyncio
+import gc
 import threading
 import weakref
 from contextvars import ContextVar
@@ -24,12 +25,16 @@ class Slow(Binding):
         self.go = threading.Semaphore(0)
         self.bound: list[bytes] = []
         self.threads: set[str] = set()
+        self.fails = False
 
     def __call__(self, message: Message) -> int:
         self.bound.append(message.body)
         self.threads.add(threading.current_thread().name)
         self.begun.release()
+        fails = self.fails
         assert self.go.acquire(timeout=10)
+        if fails:
+            raise MalformedJSON
         return ONE.get(0)
 
 
@@ -96,6 +101,26 @@ async def test_what_nobody_waits_for_is_freed_at_once() -> None:
     intake.close()
 
 
+async def test_what_fails_with_nobody_left_is_no_mistake() -> None:
+    """A client that leaves while its input is found to be invalid leaves nothing in the log."""
+    intake, slow = Intake(), Slow()
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    slow.fails = True
+    call = asyncio.create_task(intake.argument(slow, message(b"0")))
+    await begun(slow)
+    call.cancel()
+    await asyncio.wait({call})
+    del call
+    slow.go.release()
+    slow.fails = False
+    slow.go.release()
+    assert await intake.argument(slow, message(b"1")) == 0
+    gc.collect()
+    assert told == []
+    intake.close()
+
+
 async def test_what_waits_when_it_is_closed_is_refused() -> None:
     """The server is stopping: the call would be refused after that anyway."""
     intake, slow = Intake(), Slow()
@@ -105,6 +130,24 @@ async def test_what_waits_when_it_is_closed_is_refused() -> None:
     slow.go.release()
     first, *others = await asyncio.gather(*calls, return_exceptions=True)
     assert (first, [type(one) for one in others]) == (0, [Draining, Draining])
+
+
+async def test_files_are_decoded_several_at_a_time() -> None:
+    """Beside large bodies, on threads of their own: decoders release the GIL."""
+    intake, slow, parsing = Intake(), Slow(), Slow()
+    slow.decodes_files = True
+    calls = [asyncio.create_task(intake.argument(slow, message(b"%d" % n))) for n in range(2)]
+    calls.append(asyncio.create_task(intake.argument(parsing, message(b"2"))))
+    await begun(slow)
+    await begun(slow)
+    await begun(parsing)
+    for _ in calls:
+        slow.go.release()
+        parsing.go.release()
+    await asyncio.gather(*calls)
+    assert slow.threads == {"potassium-files_0", "potassium-files_1"}
+    assert parsing.threads == {"potassium-intake_0"}
+    intake.close()
 
 
 async def test_a_body_that_is_invalid_is_refused_as_on_the_loop() -> None:

@@ -12,6 +12,7 @@ from potassium.engine import Job
 from potassium.errors import MalformedJSON, UnserializableOutput, UnsupportedMediaType
 from potassium.http.message import Message
 from potassium.http.request import request_of
+from potassium.http.request_line import request_line_of, scope_of
 from potassium.http.results import reply_to
 
 JSON = [(b"content-type", b"application/json")]
@@ -198,3 +199,23 @@ def test_progress_that_cannot_be_is_the_handlers_mistake(share: Any, message: An
 def test_the_progress_of_a_direct_call_is_told_to_nobody() -> None:
     """Progress of a direct call is dropped, so that the same handler serves calls and jobs."""
     Request("r-1", [], b"").progress(0.5, "half")
+
+
+@pytest.mark.parametrize(
+    ("scope", "line"),
+    [
+        ({"method": "GET", "path": "/a/b", "query_string": b"q=a%20b&x"}, "GET /a/b?q=a%20b&x"),
+        ({"method": "POST", "path": "/é ?", "query_string": b""}, "POST /%C3%A9%20%3F"),
+    ],
+)
+def test_a_request_line_is_kept_whole(scope: dict[str, Any], line: str) -> None:
+    """Method, path and query come back as they were."""
+    assert request_line_of(scope) == line
+    assert scope_of(line, "/other") == {"type": "http", **scope}
+
+
+def test_a_job_from_before_was_a_post_to_its_handler() -> None:
+    """Nothing is known of its query."""
+    assert request_line_of({}) == ""
+    kept = scope_of("", "/train")
+    assert kept == {"type": "http", "method": "POST", "path": "/train", "query_string": b""}

@@ -33,6 +33,7 @@ async def test_a_job_is_kept_as_it_was_submitted(store: JobStore) -> None:
     job = new_job(
         body=b"\x00\xff",
         headers=[("accept", "*/*"), ("x-a", "\xe9")],
+        request_line="GET /train?a=1",
         priority=2,
         attempts_limit=3,
         expires_at=NOW + 5.5,

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import PIL.Image
+import pydantic
 import pytest
 
 from potassium import Array, Audio, Image
@@ -25,6 +26,13 @@ def test_the_annotations_are_the_types_of_their_values() -> None:
     assert picture(PIL.Image.new("L", (4, 2))).size == (4, 2)
     assert louder(Audio(np.ones(1, "float32"), 8000)).samples.tolist() == [2.0]
     assert more(np.ones(1)).tolist() == [2.0]
+
+
+def test_an_array_is_a_string_or_a_list_in_json() -> None:
+    """So says its schema; a picture is a string."""
+    kinds = pydantic.TypeAdapter(Array).json_schema()["anyOf"]
+    assert [kind["type"] for kind in kinds] == ["string", "array"]
+    assert pydantic.TypeAdapter(Image).json_schema()["type"] == "string"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 PotassiumError
 ├── UsageError: a mistake in the app's own code, raised as soon as it is made
-├── 400 MalformedJSON, MalformedRequest
+├── 400 MalformedForm, MalformedJSON, MalformedRequest
 ├── 401 Unauthorized
 ├── 404 JobNotFound
 ├── 406 NotAcceptable
@@ -43,6 +43,7 @@ from potassium.errors.requests import (
     JobCancelled,
     JobHasEnded,
     JobNotFound,
+    MalformedForm,
     MalformedJSON,
     MalformedRequest,
     NotAcceptable,
@@ -80,6 +81,7 @@ __all__ = [
     "JobCancelled",
     "JobHasEnded",
     "JobNotFound",
+    "MalformedForm",
     "MalformedJSON",
     "MalformedRequest",
     "NotAcceptable",

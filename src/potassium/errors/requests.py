@@ -16,6 +16,7 @@ __all__ = [
     "JobCancelled",
     "JobHasEnded",
     "JobNotFound",
+    "MalformedForm",
     "MalformedJSON",
     "MalformedRequest",
     "NotAcceptable",
@@ -40,6 +41,13 @@ class MalformedJSON(PotassiumError):
 
     status = 400
     code = "malformed_json"
+
+
+class MalformedForm(PotassiumError):
+    """The body is not the form that its ``Content-Type`` says (RFC 7578), or is not UTF-8."""
+
+    status = 400
+    code = "malformed_form"
 
 
 class Unauthorized(PotassiumError):
@@ -87,11 +95,20 @@ class BodyTooLarge(PotassiumError):
 
 
 class UnsupportedMediaType(PotassiumError):
-    """The handler takes JSON, but the body has another media type."""
+    """The body has a media type that the handler does not take."""
 
     status = 415
     code = "unsupported_media_type"
-    extra_headers = MappingProxyType({"Accept": "application/json"})  # RFC 9110, section 15.5.16
+
+    def __init__(self, detail: str, media_types: Sequence[str] = ("application/json",)) -> None:
+        """Take ``media_types``, those that the handler takes."""
+        super().__init__(detail)
+        self._media_types = media_types
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the handler takes (RFC 9110, section 15.5.16)."""
+        return {**super().headers, "Accept": ", ".join(self._media_types)}
 
 
 class UnsupportedEncoding(PotassiumError):

@@ -8,6 +8,7 @@ from typing import Any
 from potassium.engine import Ceiling, Failure
 from potassium.errors import OutOfMemory, WorkerFailed
 from potassium.handlers.accelerator import free_memory, is_fatal, is_out_of_memory, to_host
+from potassium.handlers.rewind import rewind
 
 __all__ = ["BatchRun", "WrongCountError"]
 
@@ -53,6 +54,7 @@ class BatchRun:
         self._ceiling = ceiling
         self._is_wanted = is_wanted
         self._fatal: Failure | None = None  # for items after one that has poisoned the device
+        self._has_run = False
         self._fits = 0.0  # the largest weight that fitted
         self._overflows = inf  # the smallest weight that did not
 
@@ -110,7 +112,11 @@ class BatchRun:
         return failure
 
     def _run(self, part: list[int]) -> list[Outcome]:
-        results = self._function([self._items[index] for index in part])
+        items = [self._items[index] for index in part]
+        if self._has_run:
+            rewind(items)
+        self._has_run = True
+        results = self._function(items)
         if hasattr(type(results), "__next__"):
             results = list(results)
         if not _is_list(results):

@@ -3,12 +3,24 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args, get_origin
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+from starlette.datastructures import UploadFile
 
 from potassium.errors import UsageError
-from potassium.handlers.arguments import Binding, JsonObject, RawBody, Validated, WholeRequest
+from potassium.handlers.arguments import Binding, JsonObject, RawBody, WholeRequest
+from potassium.handlers.file_schemas import upload_of
+from potassium.handlers.form_fields import FormFields
 from potassium.handlers.parameters import UnusableError, parameters_of
+from potassium.handlers.validated import NO_FIELDS, FromQuery, Validated
+from potassium.http.file import ANY_TYPE
+from potassium.http.multipart import can_parse
 from potassium.http.request import Request
+from potassium.media.from_file import FromFile
+
+if TYPE_CHECKING:
+    from pydantic import ConfigDict
 
 __all__ = ["binding_of", "check_prepared"]
 
@@ -18,6 +30,7 @@ Write it with two parameters, the cache and the input:
     def handler(cache: dict, json_in: dict) -> dict: ...        # the JSON object
     def handler(context: dict, request: Request) -> Response: ...  # the whole request
     def handler(cache: dict, body: bytes): ...                  # the raw body
+    def handler(cache: dict, file: File): ...                   # one file
     def handler(cache: dict, item: Item): ...                   # what pydantic validates"""
 
 
@@ -27,6 +40,13 @@ Write it with two parameters, the cache and a list of inputs, and return as many
     def handler(cache: dict, items: list[Item]) -> list: ...    # each validated by pydantic
     def handler(cache: dict, items: list[dict]) -> list: ...    # JSON objects"""
 
+ARBITRARY: "ConfigDict" = {"arbitrary_types_allowed": True}  # Starlette's ``list[UploadFile]``
+
+NO_PARSER = (
+    'it takes files, which are sent as forms: pip install "potassium[files]", which brings '
+    "python-multipart"
+)
+
 STEP_FORM = """\
 Write it with one parameter, or with the cache before it:
 
@@ -35,17 +55,22 @@ Write it with one parameter, or with the cache before it:
 
 
 def binding_of(
-    function: Callable[..., Any], *, batched: bool = False, is_step: bool = False
+    function: Callable[..., Any],
+    *,
+    batched: bool = False,
+    is_step: bool = False,
+    reads_query: bool = False,
 ) -> Binding:
     """Return what turns a request into the second argument of ``function``.
 
     The argument's annotation decides: none or ``dict`` takes the JSON object, ``Request`` the
-    whole request, ``bytes`` the raw body, anything else the JSON value validated by pydantic.
+    whole request, ``bytes`` the raw body, anything else the value validated by pydantic.
 
     Args:
         function: a handler, or a step that prepares its input.
         batched: whether the argument is a list of inputs, one for each request in the batch.
         is_step: whether to bind the last argument instead, with or without the cache before it.
+        reads_query: whether there are GET requests, of which the query is bound.
 
     Raises:
         UsageError: the signature has none of these forms; the message shows the right one.
@@ -53,7 +78,7 @@ def binding_of(
     """
     with _right_form(function, batched=batched, is_step=is_step):
         annotation = parameters_of(function, least=1 if is_step else 2)[-1].annotation
-        return _binding(_of_items(annotation) if batched else annotation)
+        return _binding(_of_items(annotation) if batched else annotation, reads_query=reads_query)
 
 
 def check_prepared(function: Callable[..., Any], *, batched: bool) -> None:
@@ -85,26 +110,40 @@ def _right_form(
         raise UsageError(f"{name} cannot be {kind}: {error}.\n{form}") from error.__cause__
 
 
-def _binding(annotation: Any) -> Binding:
+def _binding(annotation: Any, *, reads_query: bool) -> Binding:
     if annotation is Request:
         return WholeRequest()
-    if annotation is bytes:
-        return RawBody()
-    if annotation in (inspect.Parameter.empty, dict, dict[str, Any]):
-        return JsonObject()
-    return _validated(annotation)
+    if annotation is bytes or annotation in (inspect.Parameter.empty, dict, dict[str, Any]):
+        if reads_query:
+            raise UnusableError(NO_FIELDS)
+        return RawBody() if annotation is bytes else JsonObject()
+    if _is_upload(annotation):
+        annotation = Annotated[annotation, FromFile(partial(upload_of, annotation), (ANY_TYPE,))]
+    return _validated(annotation, reads_query=reads_query)
 
 
-def _validated(annotation: Any) -> Validated:
+def _is_upload(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, UploadFile)
+
+
+def _validated(annotation: Any, *, reads_query: bool) -> Validated:
     import pydantic  # noqa: PLC0415 - costs half as much to import as everything else
 
+    has_upload = any(_is_upload(one) for one in get_args(annotation))
     try:
-        return Validated(pydantic.TypeAdapter(annotation))
+        adapter = pydantic.TypeAdapter(annotation, config=ARBITRARY if has_upload else None)
     except pydantic.errors.PydanticUserError as error:
         hint = ""
         if getattr(annotation, "__name__", "") == Request.__name__:  # that of another framework
             hint = "; write: from potassium import Request"
         raise UnusableError(f"pydantic cannot validate {annotation!r}{hint}") from error
+    binding = FromQuery(adapter) if reads_query else Validated(adapter)
+    if adapter.pydantic_complete:  # or it refers to classes that are defined below the handler
+        if reads_query and not isinstance(binding.form, FormFields):
+            raise UnusableError(NO_FIELDS)
+        if binding.decodes_files and not can_parse():
+            raise UnusableError(NO_PARSER)
+    return binding
 
 
 def _of_items(annotation: Any) -> Any:

@@ -1,6 +1,6 @@
 """One registered function: its path, how its argument is bound, and what runs it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A user's function that answers ``POST path``.
+    """A user's function that answers calls of ``path``.
 
     Attributes:
         path: the path in its normal form, see ``normal_path``.
@@ -46,6 +46,11 @@ class Handler:
     is_background: bool = False
     webhook_url: str | None = None
 
+    @property
+    def methods(self) -> Collection[str]:
+        """The methods that it answers."""
+        return self.options.get("methods", ("POST",))
+
     @classmethod
     def of(  # noqa: PLR0913 - what a registration knows
         cls,
@@ -66,11 +71,12 @@ class Handler:
         path = normal_path(path)
         check_together(function, options)
         prepare, batched = options.get("prepare"), options.get("batch") is not None
+        reads_query = "GET" in options.get("methods", ())
         if prepare is None:
-            bind = binding_of(function, batched=batched)
+            bind = binding_of(function, batched=batched, reads_query=reads_query)
         else:
             check_prepared(function, batched=batched)
-            bind = binding_of(prepare, is_step=True)
+            bind = binding_of(prepare, is_step=True, reads_query=reads_query)
         operation = alone = operation_of(path, function, options, cache)
         if batched:
             one_by_one: HandlerOptions = {**options, "batch": Batch(max_size=1, max_delay=0)}

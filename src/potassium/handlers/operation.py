@@ -20,6 +20,7 @@ from potassium.handlers.in_process import ON_THREAD, InProcess, Value, outcome_o
 from potassium.handlers.options import HandlerOptions
 from potassium.handlers.parameters import UnusableError, parameters_of
 from potassium.handlers.returns import Presenter, presenter_of
+from potassium.handlers.rewind import rewind
 from potassium.http.reply import Reply, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
@@ -91,6 +92,7 @@ def _run(handle: Function, answer: Answer) -> Callable[[Job], Any]:
                     raise _out_of_memory() from error
                 traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             free_memory()
+            rewind(argument)
             try:
                 return answer(job, handle(argument))
             except Exception as error:

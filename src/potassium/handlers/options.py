@@ -1,15 +1,17 @@
 """The options of a handler: the one list from which checks and documentation are derived."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import NoneType
-from typing import Annotated, Any, TypedDict, get_args, get_type_hints
+from typing import Annotated, Any, TypedDict, cast, get_args, get_type_hints
 
 from potassium.config import Batch, check_count, check_options, check_seconds
 from potassium.errors import UsageError
 from potassium.handlers.functions import is_async
 
 __all__ = ["HandlerOptions", "check_each", "check_together", "documented"]
+
+METHODS = ("GET", "POST", "PUT", "PATCH")
 
 
 def _batch(name: str, value: object) -> None:
@@ -20,6 +22,12 @@ def _batch(name: str, value: object) -> None:
 def _function(name: str, value: object) -> None:
     if not callable(value):
         raise UsageError(f"{name}={value!r} must be a function.")
+
+
+def _methods(name: str, value: object) -> None:
+    is_list = isinstance(value, list | tuple | set | frozenset)
+    if not is_list or not value or any(one not in METHODS for one in cast("list[Any]", value)):
+        raise UsageError(f'{name}={value!r}: write {name}=["GET", "POST"]; there are {METHODS}.')
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -46,6 +54,8 @@ class HandlerOptions(TypedDict, total=False):
             clients request with ``Prefer: respond-async``; defaults to ``Jobs.attempts``.
         backoff: seconds from the first failure to the next attempt; doubled for each further one.
             Defaults to ``Jobs.backoff``.
+        methods: the methods that the handler answers: ``["GET", "POST"]``; POST only by default. Of
+            a GET, the query is bound instead of the body. GET includes HEAD.
 
     """
 
@@ -57,6 +67,7 @@ class HandlerOptions(TypedDict, total=False):
     finish: Annotated[Callable[..., Any] | None, _function]
     attempts: Annotated[int | None, check_count]
     backoff: Annotated[float | None, check_seconds]
+    methods: Annotated[Collection[str], _methods, ("POST",)]
 
 
 PLACEHOLDER = "    options: those of ``HandlerOptions``."  # in a decorator's docstring

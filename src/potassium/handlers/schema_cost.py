@@ -7,7 +7,7 @@ from typing import Any
 from potassium.handlers.schemas import Schema, Schemas, inner
 from potassium.http.json_cost import JsonCost
 
-__all__ = ["cost_of"]
+__all__ = ["ARRAYS", "OBJECTS", "cost_of"]
 
 Own = Callable[[Schema], int | None]
 

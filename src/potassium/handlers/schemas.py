@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["Schema", "Schemas", "inner"]
+__all__ = ["AROUND", "Schema", "Schemas", "inner", "outermost"]
 
 Schema = Any  # a pydantic_core.CoreSchema
 
 # What is not validated, or not for JSON.
 ASIDE = {"computed_fields", "config", "default", "definitions", "expected", "members", "metadata"}
 ASIDE |= {"python_schema", "serialization"}
+
+# What passes a value on to the schemas within it.
+AROUND = {"chain", "dataclass-field", "default", "definitions", "function-after", "function-before"}
+AROUND |= {"function-wrap", "json-or-python", "lax-or-strict", "model-field", "nullable"}
+AROUND |= {"tagged-union", "typed-dict-field", "union"}
 
 
 class Schemas:
@@ -55,3 +60,16 @@ def _all_in(schema: Schema) -> Iterator[Schema]:
             seen.add(id(node))
             yield node
             left += [*inner(node), *_schemas(node.get("definitions", ()))]
+
+
+def outermost(node: Schema, schemas: Schemas) -> Iterator[Schema]:
+    """Yield the schemas of which one applies to a value first, without those around them."""
+    left, seen = [node], set()
+    while left:
+        node = schemas.resolved(left.pop())
+        if id(node) not in seen:
+            seen.add(id(node))
+            if node["type"] in AROUND or node.get("root_model"):
+                left += inner(node)
+            else:
+                yield node

@@ -1,6 +1,9 @@
 """A request as it was received."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+import io
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from potassium.errors import BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType
 from potassium.http.codec import decode
@@ -12,10 +15,12 @@ from potassium.http.stream_formats import StreamFormat, WireHeaders
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-__all__ = ["BackgroundRun", "Message"]
+__all__ = ["JSON_WANTED", "MULTIPART", "UNKNOWN", "URLENCODED", "BackgroundRun", "Message"]
 
 JSON_WANTED = "Send the body as JSON, with the header Content-Type: application/json."
-FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
+URLENCODED = b"application/x-www-form-urlencoded"
+MULTIPART = b"multipart/form-data"
+UNKNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
 class BackgroundRun(Protocol):
@@ -40,16 +45,27 @@ class Message:
         body: the raw body.
         background: the background job of which the call is one attempt; None for a direct call.
         json_values: how many values a JSON body may have, see ``Limits``; None for any number.
+        scope: the ASGI scope; of a background job, or in a test, what is known of it.
 
     """
 
-    __slots__ = ("_form", "_json", "background", "body", "id", "json_values", "raw_headers")
+    __slots__ = (
+        "_form",
+        "_json",
+        "background",
+        "body",
+        "id",
+        "json_values",
+        "raw_headers",
+        "scope",
+    )
 
     def __init__(  # noqa: PLR0913 - a record
         self,
         request_id: str,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
+        scope: Mapping[str, Any] = UNKNOWN,
         *,
         background: BackgroundRun | None = None,
         form: StreamFormat | None = None,
@@ -60,6 +76,7 @@ class Message:
         self.body = body
         self.background = background
         self.json_values = json_values
+        self.scope = scope
         self._form = form
         self._json: Any = NOT_GIVEN
 
@@ -69,6 +86,30 @@ class Message:
         from starlette.datastructures import Headers  # noqa: PLC0415 - the hot path needs none
 
         return Headers(raw=self.raw_headers)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the body has."""
+        return len(self.body)
+
+    def open(self) -> BinaryIO:
+        """Return a new reader of the body, at its beginning."""
+        return io.BytesIO(self.body)
+
+    @property
+    def method(self) -> str:
+        """The method, such as ``POST``."""
+        return str(self.scope.get("method", "POST"))
+
+    @property
+    def content_type(self) -> bytes:
+        """The value of ``Content-Type``; empty if there is none."""
+        return next((value for name, value in self.raw_headers if name == b"content-type"), b"")
+
+    @property
+    def media_type(self) -> bytes:
+        """The media type of the body, in lower case; empty if it is not given."""
+        return _media_type(self.content_type)
 
     @property
     def json(self) -> Any:
@@ -87,7 +128,7 @@ class Message:
             MalformedJSON: the body is not valid JSON.
 
         """
-        if not self._is_json():
+        if not self.is_json:
             raise UnsupportedMediaType(self._json_wanted())
         if self.json_values is not None and PLAIN.exceeds(self.body, self.json_values):
             raise BodyTooLarge(f"The body may contain at most {self.json_values} JSON values.")
@@ -116,7 +157,14 @@ class Message:
             if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 raise UnsupportedEncoding("Send the body without Content-Encoding, uncompressed.")
 
-    def _is_json(self) -> bool:
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is JSON, by its ``Content-Type``.
+
+        Raises:
+            UnsupportedEncoding: the body is compressed.
+
+        """
         is_json: bool | None = None
         for name, value in self.raw_headers:
             if name == b"content-type" and is_json is None:
@@ -126,11 +174,15 @@ class Message:
         return bool(is_json)
 
     def _json_wanted(self) -> str:
-        kinds = {value.partition(b";")[0].strip().lower() for name, value in self.raw_headers}
-        return f"This handler takes no forms. {JSON_WANTED}" if kinds & FORMS else JSON_WANTED
+        is_form = self.media_type in (URLENCODED, MULTIPART)
+        return f"This handler takes no forms. {JSON_WANTED}" if is_form else JSON_WANTED
+
+
+def _media_type(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
 
 
 def _is_json_type(content_type: bytes) -> bool:
     """Return whether a media type is ``application/json`` or any ``+json`` type (RFC 6839)."""
-    media_type = content_type.partition(b";")[0].strip().lower()
+    media_type = _media_type(content_type)
     return media_type == b"application/json" or media_type.endswith(b"+json")

@@ -1,16 +1,17 @@
 """A handler's view of a request, and of the call that serves it."""
 
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from potassium.engine import Job
 from potassium.engine.stream import NOT_RUNNING
 from potassium.errors import DeadlineExceeded, UsageError
-from potassium.http.message import Message
+from potassium.http.message import UNKNOWN, Message
 
 if TYPE_CHECKING:
-    from starlette.datastructures import Headers
+    from starlette.datastructures import Address, Headers, QueryParams, State
 
     from potassium.engine import Stream
 
@@ -22,20 +23,28 @@ CURRENT: ContextVar["Request"] = ContextVar("current_request")
 class Request:
     """One call of a handler: what the client sent, and whether it still waits for the response.
 
-    A ``Request("id", [], b"{}")`` that you construct yourself, as in a unit test, does not belong
-    to a call: it has no deadline, is never cancelled, and cannot send.
+    A ``Request("id", [], b"{}")`` that you construct yourself does not belong to a call: it has no
+    deadline, is never cancelled, and cannot send. ``potassium.testing.request`` makes one for unit
+    tests.
 
     Args:
         request_id: the request's id.
         headers: the ASGI list of headers, names in lower case.
         body: the raw body.
+        scope: the ASGI scope, or the parts of it that are known.
 
     """
 
     __slots__ = ("__weakref__", "_job", "_message")
 
-    def __init__(self, request_id: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self._message = Message(request_id, headers, body)
+    def __init__(
+        self,
+        request_id: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        scope: Mapping[str, Any] = UNKNOWN,
+    ) -> None:
+        self._message = Message(request_id, headers, body, scope)
         self._job: Job | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -71,6 +80,39 @@ class Request:
 
         """
         return self._message.json
+
+    @property
+    def path(self) -> str:
+        """The path that the client called, with the prefix where the app is mounted.
+
+        Background jobs have the path under which they were submitted.
+        """
+        return str(self._message.scope.get("path", "/"))
+
+    @property
+    def query_params(self) -> "QueryParams":
+        """The query, a mapping; of several values of one name, it has the last, see ``getlist``.
+
+        Background jobs have the query with which they were submitted.
+        """
+        from starlette.datastructures import QueryParams  # noqa: PLC0415 - few handlers need one
+
+        return QueryParams(self._message.scope.get("query_string", b""))
+
+    @property
+    def client(self) -> "Address | None":
+        """The client's address, as far as the server knows; None in a background job."""
+        from starlette.datastructures import Address  # noqa: PLC0415 - few handlers need one
+
+        client = self._message.scope.get("client")
+        return None if client is None else Address(*client)
+
+    @property
+    def state(self) -> "State":
+        """What middleware has kept for this request, as ``scope["state"]``; empty in a job."""
+        from starlette.datastructures import State  # noqa: PLC0415 - few handlers need one
+
+        return State(self._message.scope.get("state"))
 
     @property
     def deadline(self) -> float | None:

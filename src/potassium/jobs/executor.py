@@ -27,6 +27,7 @@ from potassium.http.foreign_reply import ForeignReply
 from potassium.http.message import Message
 from potassium.http.problem import answered, internal, problem_reply
 from potassium.http.reply import OwnReply, Reply
+from potassium.http.request_line import scope_of
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
@@ -91,7 +92,10 @@ class Executor:
         job = attempt.job
         handler = self._handlers[job.handler]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
-        message = Message(job.request_id, headers, job.body, background=attempt, form=JsonChunks())
+        scope = scope_of(job.request_line, job.handler)
+        message = Message(
+            job.request_id, headers, job.body, scope, background=attempt, form=JsonChunks()
+        )
         try:
             return await self._call(handler, message, attempt)
         except PotassiumError as error:
@@ -136,7 +140,7 @@ class Executor:
 
     async def _admit(self, handler: Handler, message: Message, attempt: Attempt) -> Job:
         bind = handler.bind
-        if len(message.body) <= bind.at_once or bind.estimate(message.body).is_quick:
+        if message.size <= bind.at_once or bind.estimate(message).is_quick:
             argument = bind(message)
         else:
             argument = await self._intake.argument(bind, message)

@@ -9,7 +9,9 @@ from dataclasses import replace
 from potassium.engine import Priority
 from potassium.errors import InvalidInput, StoreFailed
 from potassium.handlers.handler import Handler
-from potassium.http.message import Message
+from potassium.http.message import MULTIPART, Message
+from potassium.http.multipart import boundary_of, can_parse
+from potassium.http.request_line import request_line_of
 from potassium.jobs.model import NewJob, Status, StoredJob
 from potassium.jobs.store import JobStore
 from potassium.jobs.terms import Terms
@@ -89,13 +91,14 @@ class Intake:
             handler=handler.path,
             body=message.body,
             headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
+            request_line=request_line_of(message.scope),
             request_id=message.id,
             priority=priority.value,
             attempts_limit=self._terms.attempts(handler.path),
             created_at=now,
             expires_at=self._terms.expires_at(now),
             idempotency_key=idempotency_key,
-            fingerprint=hashlib.sha256(message.body).digest(),
+            fingerprint=_fingerprint(message),
         )
 
     async def _add(self, new: NewJob) -> tuple[StoredJob, int]:
@@ -120,3 +123,13 @@ class Intake:
             return await self._store.position(job)
         except StoreFailed:
             return None
+
+
+def _fingerprint(message: Message) -> bytes:
+    """Return a hash of what a client sent: of the body, and of the query if there is one."""
+    body = message.body
+    if message.media_type == MULTIPART and can_parse():  # with another boundary at each attempt
+        body = body.replace(boundary_of(message.content_type), b"")
+    fingerprint = hashlib.sha256(body).digest()
+    query: bytes = message.scope.get("query_string", b"")
+    return hashlib.sha256(fingerprint + query).digest() if query else fingerprint

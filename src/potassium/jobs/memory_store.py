@@ -93,7 +93,7 @@ class MemoryStore(MemoryQueries):
         if current is None:
             return False
         if status is not Status.FAILED:
-            current = replace(current, body=b"", headers=())
+            current = current.without_input
         self._set(
             replace(
                 current,

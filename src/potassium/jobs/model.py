@@ -65,6 +65,7 @@ class NewJob:
         handler: the path of the handler.
         body: the request body, unchanged.
         headers: the request headers, names in lower case, without those that hold credentials.
+        request_line: the method, path and query of the request, see ``http.request_line``.
         request_id: the ID of the request that submitted the job.
         priority: 0 low, 1 normal, 2 high.
         attempts_limit: the maximum number of attempts.
@@ -83,6 +84,7 @@ class NewJob:
     handler: str
     body: bytes
     headers: Sequence[tuple[str, str]] = ()
+    request_line: str = ""
     request_id: str
     priority: int = 1
     attempts_limit: int = 1
@@ -142,7 +144,12 @@ class StoredJob(NewJob):
     @property
     def light(self) -> "StoredJob":
         """The job without its input and output, which may be large."""
-        return replace(self, body=b"", headers=(), output=None)
+        return replace(self.without_input, output=None)
+
+    @property
+    def without_input(self) -> "StoredJob":
+        """The job without its input, which is not kept once nothing can run it again."""
+        return replace(self, body=b"", headers=(), request_line="")
 
     def is_due(self, now: float) -> bool:
         """Return whether a queued job may be claimed at ``now`` like any other."""

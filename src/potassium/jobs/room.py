@@ -120,7 +120,8 @@ class Room:
 
 def input_bytes(job: NewJob) -> int:
     """Return what the input of a job takes in a store."""
-    return len(job.body) + sum(len(name) + len(value) for name, value in job.headers)
+    headers = sum(len(name) + len(value) for name, value in job.headers)
+    return len(job.body) + len(job.request_line) + headers
 
 
 def job_bytes(job: StoredJob) -> int:

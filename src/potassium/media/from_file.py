@@ -2,9 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_origin
 
-from potassium.http.file import File
+from potassium.http.file import File, FileValidator
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 __all__ = ["FromFile"]
 
@@ -12,6 +17,9 @@ __all__ = ["FromFile"]
 @dataclass(frozen=True, slots=True)
 class FromFile:
     """How a file becomes a value: ``Annotated[Picture, FromFile(decode, ("image/*",))]``.
+
+    It takes all that ``File`` takes. Python code may also give the value itself, if the annotated
+    type is a class of which there are no values in JSON.
 
     Attributes:
         decode: returns the value; raises ValueError with a reason for clients if it cannot.
@@ -24,3 +32,21 @@ class FromFile:
     decode: Callable[[File], Any]
     media_types: Sequence[str]
     from_json: Callable[[Any], Any] | None = None
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,
+        handler: "GetCoreSchemaHandler",
+    ) -> "CoreSchema":
+        """Tell pydantic how a file becomes a value."""
+        kind = get_origin(source) or source
+        known = kind if isinstance(kind, type) else None
+        return FileValidator(self.decode, self.media_types, known, self.from_json).core_schema()
+
+    def __get_pydantic_json_schema__(
+        self,
+        schema: "CoreSchema",
+        handler: "GetJsonSchemaHandler",
+    ) -> "JsonSchemaValue":
+        """Return the schema of the file in JSON."""
+        return FileValidator(self.decode, self.media_types, None, self.from_json).json_schema()

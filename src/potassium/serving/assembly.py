@@ -36,7 +36,7 @@ class Assembly:
         cache: holds what ``init`` loads.
         runtime: starts and stops what serves the handlers.
         handlers: the handlers by path, in the order of registration.
-        endpoints: the endpoint of each handler, by path.
+        endpoints: the endpoint of each handler that answers POST, by path.
         limits: how much work the server accepts.
         calls: makes calls from the app's own process.
 
@@ -104,10 +104,11 @@ class Assembly:
                 raise UsageError(f"{name} came after {self._closed_by}; decorate handlers before.")
             handler = self._registry.add(function, path, options, is_background=is_background)
             endpoint = Endpoint(handler.path, self._plan, self.runtime, debug=app.debug)
-            self.endpoints[handler.path] = endpoint
+            if "POST" in handler.methods:
+                self.endpoints[handler.path] = endpoint
             if is_background and self._plan.jobs is None:
                 self.keep_jobs(Jobs(), app)
-            route = HandlerRoute(handler.path, endpoint, name_of(function))
+            route = HandlerRoute(handler.path, endpoint, name_of(function), handler.methods)
             app.router.routes.insert(len(self.handlers) - 1, route)
             return function
 

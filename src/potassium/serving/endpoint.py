@@ -49,7 +49,7 @@ class Endpoint:
         self._runtime = runtime
         self._bodies = plan.bodies
         self._intake = plan.intake
-        self._json_values = plan.limits.json_values
+        self._values = plan.limits.json_values
         self._priorities = plan.limits.priorities
         self._fair = plan.limits.fair
         self._has_options = self._priorities or self._fair
@@ -68,11 +68,11 @@ class Endpoint:
             if body is None:
                 return
             held = len(body) if len(body) > UNCOUNTED else 0
-            message = Message(request_id, scope["headers"], body, json_values=self._json_values)
+            message = Message(request_id, scope["headers"], body, scope, json_values=self._values)
             if len(body) <= handler.bind.at_once:
                 argument = handler.bind(message)
             else:
-                estimate = handler.bind.estimate(body)
+                estimate = handler.bind.estimate(message)
                 held += self._bodies.hold(estimate.memory, own=held)
                 argument = await self._bound(handler, message, estimate, receive, deadline)
             services = self._runtime.services or await self._runtime.started(deadline)

@@ -1,6 +1,7 @@
 """Paths with and without a slash at the end."""
 
 import re
+from collections.abc import Collection
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse
@@ -21,8 +22,8 @@ class HandlerRoute(Route):
     A redirect of a POST would cost the client a second upload of its body, if it follows it at all.
     """
 
-    def __init__(self, path: str, endpoint: object, name: str) -> None:
-        super().__init__(path, endpoint, methods=["POST"], name=name)  # type: ignore[arg-type] # ASGI
+    def __init__(self, path: str, endpoint: object, name: str, methods: Collection[str]) -> None:
+        super().__init__(path, endpoint, methods=methods, name=name)  # type: ignore[arg-type] # ASGI
         self.path_regex = re.compile(f"^{re.escape(path.rstrip('/'))}/?$")
 
 

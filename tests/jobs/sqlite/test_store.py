@@ -213,7 +213,7 @@ async def test_jobs_of_the_first_version_are_kept(tmp_path: Path) -> None:
         assert (known.id, known.owner) == ("old", "")
         assert await store.find(owner="a", limit=9) == []
         (job,) = await store.claim(handlers=["/train"], limit=9, now=NOW)
-        assert (job.id, job.is_suspect) == ("old", False)
+        assert (job.id, job.is_suspect, job.request_line) == ("old", False, "")
 
 
 async def test_a_single_receiver_gets_several_deliveries_at_a_time(tmp_path: Path) -> None:

@@ -31,9 +31,14 @@ __all__ = [
     "row_of",
 ]
 
-_INPUT = ("headers", "body")
+_INPUT = ("headers", "body", "request_line")
 _COMPUTED = {"output_size": "length(output) AS output_size"}
-_HEAVY = {"headers": "'[]' AS headers", "body": "x'' AS body", "output": "NULL AS output"}
+_HEAVY = {
+    "headers": "'[]' AS headers",
+    "body": "x'' AS body",
+    "request_line": "'' AS request_line",
+    "output": "NULL AS output",
+}
 
 _ALL = [field.name for field in fields(StoredJob)]
 _STATE = [name for name in _ALL if name not in (*_INPUT, *_COMPUTED)]
@@ -78,8 +83,13 @@ def claim_row(job: StoredJob) -> Mapping[str, Any]:
 
 
 def input_row(job: StoredJob) -> Mapping[str, Any]:
-    """Return the row of the headers and body that a job was submitted with."""
-    return {"job": job.seq, "headers": json.dumps(job.headers), "body": job.body}
+    """Return the row of what a job was submitted with."""
+    return {
+        "job": job.seq,
+        "headers": json.dumps(job.headers),
+        "body": job.body,
+        "request_line": job.request_line,
+    }
 
 
 def event_rows(job: StoredJob, events: Iterable[Event]) -> list[Mapping[str, Any]]:

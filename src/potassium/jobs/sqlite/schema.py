@@ -199,6 +199,10 @@ END;
 CREATE TABLE clock (boot TEXT, ahead REAL NOT NULL, wall_ahead REAL NOT NULL);
 """
 
+_REQUEST_LINES = """
+ALTER TABLE inputs ADD COLUMN request_line TEXT NOT NULL DEFAULT '';
+"""
+
 # The content type of an output that is not JSON.
 _OUTPUT_TYPES = """
 ALTER TABLE jobs ADD COLUMN output_type TEXT;
@@ -206,4 +210,4 @@ ALTER TABLE jobs ADD COLUMN output_type TEXT;
 
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES, _OUTPUT_TYPES]
+MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES, _REQUEST_LINES, _OUTPUT_TYPES]

@@ -1,0 +1,47 @@
+"""Files as text: base64 (RFC 4648, section 4) and data URLs (RFC 2397)."""
+
+import binascii
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+__all__ = ["Content", "decoded"]
+
+SCHEME = "data:"
+BASE64 = ";base64"
+PLAIN_TEXT = "text/plain;charset=US-ASCII"  # of a URL that names no media type
+
+
+class Content(NamedTuple):
+    """The content of a file, and its media type, which is empty if it is not given."""
+
+    data: bytes
+    media_type: str = ""
+
+
+def decoded(text: str) -> Content:
+    """Return what a base64 string or a data URL contains.
+
+    Raises:
+        ValueError: it is neither; the message is meant for clients.
+
+    """
+    if text[: len(SCHEME)].lower() != SCHEME:
+        return Content(_from_base64(text))
+    head, comma, data = text[len(SCHEME) :].partition(",")
+    if not comma:
+        raise ValueError("a data URL has a comma before its data")
+    if head[-len(BASE64) :].lower() == BASE64:
+        content = _from_base64(unquote_to_bytes(data) if "%" in data else data)
+        head = head[: -len(BASE64)]
+    else:
+        content = unquote_to_bytes(data)
+    return Content(content, f"text/plain{head}" if head[:1] == ";" else head or PLAIN_TEXT)
+
+
+def _from_base64(text: str | bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error as error:
+        raise ValueError(f"it is neither base64 nor a data URL: {error}") from None
+    except ValueError:  # of characters outside ASCII
+        raise ValueError("it is neither base64 nor a data URL") from None
