@@ -139,6 +139,13 @@ def batching(session: nox.Session) -> None:
 
 
 @nox.session
+def binary(session: nox.Session) -> None:
+    """Measure an array that goes to a server and back, in each of its forms."""
+    install(session, "bench")
+    session.run("python", "benchmarks/binary.py", *session.posargs)
+
+
+@nox.session
 def jobs(session: nox.Session) -> None:
     """Compare background jobs with direct calls and the disk; print ratios."""
     install(session, "bench")

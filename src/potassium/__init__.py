@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from potassium.http.file import File
     from potassium.http.request import Request, current_request
     from potassium.http.response import Response
+    from potassium.media.array import Array as Array
+    from potassium.media.audio import Audio as Audio
     from potassium.media.from_file import FromFile
+    from potassium.media.image import Image as Image
     from potassium.serving.api_keys import ApiKeys
     from potassium.webhooks.send import send_webhook
 
@@ -59,13 +62,26 @@ MODULES = {
     "send_webhook": "potassium.webhooks.send",
 }
 
+# Not in __all__: ``import *`` does without the libraries that they need.
+FILES = {
+    "Array": ("potassium.media.array", "Array"),
+    "Audio": ("potassium.media.audio", "FromAudioFile"),
+    "Image": ("potassium.media.image", "Image"),
+}
+
 if not TYPE_CHECKING:  # type checkers would take any name to exist
 
     def __getattr__(name: str) -> object:
-        """Import a public name."""
-        if name not in MODULES:
+        """Import a public name.
+
+        Raises:
+            ModuleNotFoundError: it is an annotation for files, and its library is not installed.
+
+        """
+        module, attribute = FILES.get(name) or (MODULES.get(name), name)
+        if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(MODULES[name]), name)
+        value = globals()[name] = getattr(import_module(module), attribute)
         return value
 
     def __dir__() -> list[str]:

@@ -11,7 +11,7 @@ from support.engine import Gate, running
 from support.operations import operation_on
 
 from potassium.config import Batch
-from potassium.engine import Failure, Job, Operation, Priority
+from potassium.engine import Failure, Job, Operation, Priority, Unfinished
 from potassium.engine.side_pool import SidePool
 from potassium.errors import ClientLeft, Draining, HandlerError, InvalidInput, QueueFull, UsageError
 
@@ -228,3 +228,45 @@ async def test_an_idle_pool_holds_on_to_no_job() -> None:
                 break
             await asyncio.sleep(0.01)
         assert alive() is None
+
+
+def pool_threads() -> int:
+    return sum(one.name == "potassium-pool" for one in threading.enumerate())
+
+
+async def test_a_result_that_is_unfinished_is_finished_in_the_pool() -> None:
+    """Though its operation has no step for that; the threads start when one is needed."""
+
+    def run(number: int) -> Any:
+        if not number:
+            return threading.current_thread().name
+        return Unfinished(lambda: f"{number} on {threading.current_thread().name}")
+
+    operation = operation_on("x", run)
+    async with running(operation) as engine:
+        assert await engine.call(operation, 0) == "potassium-gpu"
+        assert pool_threads() == 0
+        calls = [engine.call(operation, number) for number in range(1, 20)]
+        assert await asyncio.gather(*calls) == [f"{n} on potassium-pool" for n in range(1, 20)]
+        assert 0 < pool_threads() <= 4
+    assert pool_threads() == 0
+
+
+async def test_what_finishes_a_result_may_fail() -> None:
+    """The caller gets the error, and the job's place is free again."""
+    operation = operation_on("x", lambda _: Unfinished(lambda: fail(InvalidInput("no"))))
+    async with running(operation) as engine:
+        with pytest.raises(InvalidInput):
+            await engine.call(operation, None)
+        assert engine.capacity.waiting == 0
+
+
+async def test_a_result_that_nobody_wants_stays_unfinished(bench: Bench) -> None:
+    """Nothing is done for a caller that has left."""
+    ran: list[Any] = []
+    one = job(operation_on("x", lambda _: None))
+    one.outcome = Unfinished(lambda: ran.append(1))
+    bench.pool.finish(one)
+    one.call_off(ClientLeft())
+    bench.run()
+    assert ran == []

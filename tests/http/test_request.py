@@ -11,9 +11,9 @@ from potassium import Request, Response, UsageError
 from potassium.engine import Job
 from potassium.errors import MalformedJSON, UnserializableOutput, UnsupportedMediaType
 from potassium.http.message import Message
-from potassium.http.reply import reply_to
 from potassium.http.request import request_of
 from potassium.http.request_line import request_line_of, scope_of
+from potassium.http.results import reply_to
 
 JSON = [(b"content-type", b"application/json")]
 

@@ -230,7 +230,7 @@ def app() -> Potassium:
         (HTTPException(503, "later"), 2, "service_unavailable"),
         (HTTPException(503, headers={"Retry-After": 5}), 2, "service_unavailable"),  # type: ignore[dict-item]
         (HTTPException(404, "never"), 1, "not_found"),
-        (b"bytes", 1, "unserializable_output"),
+        ({"a": object()}, 1, "unserializable_output"),
         (Response(status=409, json={}), 1, "conflict"),
         (
             Response(body=b"{", headers={"Content-Type": "application/json"}),
@@ -381,7 +381,7 @@ async def test_the_progress_of_a_success_is_1(app: Potassium) -> None:
         (Response(status=409, json={}), "conflict", True),
         (InvalidInput("not this"), "invalid_input: not this", False),
         (DeadlineExceeded(), "deadline_exceeded: The call did not finish in time.", False),
-        (b"bytes", "unserializable_output", True),
+        ({"a": object()}, "unserializable_output", True),
     ],
 )
 async def test_every_failed_attempt_is_logged_with_the_id_of_its_job(

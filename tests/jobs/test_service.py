@@ -190,8 +190,8 @@ async def test_the_document_of_a_waiting_job_tells_its_place() -> None:
     async with bench.running() as service:
         first, second = await bench.submit(), await bench.submit()
         await bench.begun()
-        assert "position" not in await service.document(await service.get(first.id))
-        assert (await service.document(second))["position"] == 1
+        assert "position" not in await service.document(await service.get(first.id), "")
+        assert (await service.document(second, ""))["position"] == 1
 
 
 async def test_a_waiting_job_is_cancelled_at_once() -> None:

@@ -177,7 +177,13 @@ class Stores(RuleBasedStateMachine):
         ]
         ended = self.do(
             self.store.end(
-                job, status, now=self.now, output=b"1", events=[event], deliveries=posted
+                job,
+                status,
+                now=self.now,
+                output=b"12",
+                output_type="text/csv",
+                events=[event],
+                deliveries=posted,
             )
         )
         assert ended == is_kept
@@ -191,7 +197,9 @@ class Stores(RuleBasedStateMachine):
                     current,
                     status=status,
                     finished_at=self.now,
-                    output=b"1",
+                    output=b"12",
+                    output_type="text/csv",
+                    output_size=2,
                     error=None,
                     crashes=job.crashes,
                     is_suspect=job.is_suspect,

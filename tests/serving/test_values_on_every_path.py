@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import ip_address, ip_network
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pydantic
 import pytest
 import torch
@@ -91,6 +93,9 @@ SCALARS: dict[str, tuple[Any, Any]] = {
     "Timedelta": (pd.Timedelta(days=1), "P1D"),
     "decimal": (Decimal("1.10"), "1.10"),
     "path": (PurePosixPath("/a"), "/a"),
+    "address": (ip_address("10.0.0.1"), "10.0.0.1"),
+    "network": (ip_network("10.0.0.0/8"), "10.0.0.0/8"),
+    "period": (pd.Period("2024-01"), "2024-01"),
     "uuid": (uuid.UUID(int=1), str(uuid.UUID(int=1))),
     "enum": (Color.RED, "red"),
     "long enum": (Color.LONG, LONG),
@@ -126,6 +131,23 @@ VALUES: dict[str, tuple[Any, Any]] = {
     ),
     "named tuple": (Pair(LONG, DATES), [LONG, [FIRST, None]]),
     "deque": (deque([LONG]), [LONG]),
+    "range": (range(3), [0, 1, 2]),
+    "views": (
+        [{"a": LONG}.keys(), {"a": LONG}.values(), {"a": LONG}.items()],
+        [["a"], [LONG], [["a", LONG]]],
+    ),
+    "sets": ([{LONG}, frozenset({1})], [[LONG], [1]]),
+    "table": (
+        pd.DataFrame(
+            {
+                "a": np.array([0.1], "float32"),
+                "b": pd.to_datetime([None]),
+                "c": pd.array([None], "Int64"),
+            }
+        ),
+        [{"a": 0.1, "b": None, "c": None}],
+    ),
+    "arrow": (pa.table({"a": [LONG % 2**63], "b": [None]}), [{"a": LONG % 2**63, "b": None}]),
     "dataclass": (Box(Box(LONG)), {"inner": {"inner": LONG}}),
     "aliased": ([Aliased(Box(DATES))], [{"isIn": {"inner": [FIRST, None]}}]),
     "model": (in_model(LONG), out_of_model(LONG)),

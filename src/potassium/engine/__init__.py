@@ -6,7 +6,7 @@ from potassium.engine.failure import Failure
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
 from potassium.engine.open_calls import Counts
-from potassium.engine.operation import Operation
+from potassium.engine.operation import Operation, Unfinished
 from potassium.engine.stream import AsyncSteps, Steps, Stream
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "State",
     "Steps",
     "Stream",
+    "Unfinished",
     "refusal",
 ]

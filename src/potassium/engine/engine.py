@@ -59,15 +59,15 @@ class Engine:
     ) -> None:
         self.lifecycle = lifecycle
         self.started_at: float | None = None
+        self._threads = Threads(self._tell_loop, begin_thread, lost=self.fail)
         self._pipeline = Pipeline(
-            operations, limits, self._tell_loop, broke=self._give_up, is_fatal=is_fatal, clock=clock
+            operations, limits, self._threads, broke=self._give_up, is_fatal=is_fatal, clock=clock
         )
         self.worker = self._pipeline.worker
         self._open_stream = self.worker.open_stream
         self.capacity = self._pipeline.jobs.capacity
         self.lanes = self._pipeline.lanes
         self.is_full = self._pipeline.is_full
-        self._threads = Threads(self._tell_loop, begin_thread, lost=self.fail)
         self._tasks: list[asyncio.Task[None]] = []
         self.calls = OpenCalls(self._pipeline.discard, clock)
         self._limits = limits
@@ -100,17 +100,16 @@ class Engine:
         if isinstance(outcome, Failure):
             await self._wind_up(State.FAILED)
             raise outcome.error
-        pool = self._pipeline.pool
-        for number in range(pool.threads):
-            self._threads.start(f"potassium-pool-{number}", pool.run, pool.stop)
+        self._pipeline.begin_pool()
         self._tasks = [
             asyncio.create_task(run, name=name) for name, run in self._pipeline.lane_runs()
         ]
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
-        if self._limits.hang_timeout is not None:
+        hang_timeout, pool = self._limits.hang_timeout, self._pipeline.pool
+        if hang_timeout is not None:
             self._hang_watch = HangWatch(
-                self.worker, pool, self._limits.hang_timeout, self.fail, clock=self._clock
+                self.worker, pool, hang_timeout, self.fail, clock=self._clock
             )
 
     async def call(self, operation: Operation, argument: Any, **options: Any) -> Any:

@@ -6,11 +6,25 @@ from typing import Any
 from potassium.engine.batching import Batching
 from potassium.engine.service_time import ServiceTime
 
-__all__ = ["Operation"]
+__all__ = ["Operation", "Unfinished"]
 
 # A stream whose reader does not keep up leaves its turns to another one, but keeps its memory. So
 # it may be replaced, but the one that replaces it may not.
 MOST_OPEN = 2  # times ``Operation.streams``
+
+
+class Unfinished:
+    """What ``Operation.run`` returns for a job whose outcome is to be made in the side pool.
+
+    Attributes:
+        finish: returns the outcome; called on a thread of the side pool.
+
+    """
+
+    __slots__ = ("finish",)
+
+    def __init__(self, finish: Callable[[], Any]) -> None:
+        self.finish = finish
 
 
 class Operation:
@@ -18,10 +32,10 @@ class Operation:
 
     Attributes:
         name: its name in log lines and on the status page.
-        run: called with the job; returns the job's outcome, or ``Steps`` to open a stream. A
-            coroutine function if ``concurrency`` is given, a plain function otherwise. If the
-            operation is batched, it is called with a list of jobs and yields pairs of a job's
-            index and its outcome.
+        run: called with the job; returns the job's outcome, ``Unfinished`` to have that made in
+            the side pool, or ``Steps`` to open a stream. A coroutine function if ``concurrency`` is
+            given, a plain function otherwise. If the operation is batched, it is called with a list
+            of jobs and yields pairs of a job's index and its outcome.
         concurrency: None for work of the GPU thread; otherwise how many of its jobs run on the
             event loop at a time.
         streams: how many of its streams may take turns on the GPU thread; twice as many may be

@@ -11,11 +11,12 @@ from potassium.engine.dispatcher import Dispatcher
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
 from potassium.engine.loop_worker import LoopWorker
-from potassium.engine.operation import Operation
+from potassium.engine.operation import Operation, Unfinished
 from potassium.engine.push_room import PushRoom
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.side_pool import SidePool
 from potassium.engine.stream import Stream
+from potassium.engine.threads import Threads
 from potassium.engine.worker import Worker
 
 __all__ = ["Pipeline"]
@@ -29,7 +30,7 @@ class Pipeline:
     Belongs to one event loop, except for what its threads do.
 
     Args:
-        tell_loop: schedules a callback on the loop, from any thread.
+        threads: hosts those of the pool.
         broke: called on the loop with an error that leaves the GPU thread unusable.
         is_fatal: returns whether an error does that.
 
@@ -45,20 +46,22 @@ class Pipeline:
         self,
         operations: Iterable[Operation],
         limits: Limits,
-        tell_loop: Callable[..., None],
+        threads: Threads,
         *,
         broke: Callable[[BaseException], object],
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         operations = list(operations)
+        tell_loop = threads.tell_loop
         streams = Bridge(tell_loop, _receive)
         self.worker = Worker(
             self._report_from_thread, streams, PushRoom(limits), is_fatal=is_fatal, clock=clock
         )
-        needs_pool = any(one.is_prepared or one.finish for one in operations)
+        self._needs_pool = any(one.is_prepared or one.finish for one in operations)
+        self._threads = threads
         self.pool = SidePool(
-            POOL_THREADS if needs_pool else 0,
+            POOL_THREADS,
             tell_loop,
             prepared=self._put_in_line,
             finished=self._settle_finished,
@@ -78,6 +81,12 @@ class Pipeline:
         self._tell_loop = tell_loop
         self._clock = clock
         self._broke = broke
+
+    def begin_pool(self) -> None:
+        """Start the threads of the pool, if something is known to need them."""
+        if self._needs_pool:
+            for number in range(self.pool.threads):
+                self._threads.start(f"potassium-pool-{number}", self.pool.run, self.pool.stop)
 
     def lane_runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Yield a name and a coroutine for each place in a lane, to be run as a task."""
@@ -158,9 +167,13 @@ class Pipeline:
         at: float,
     ) -> None:
         for job in done:
-            if job.operation.finish is None or type(job.outcome) is Failure:
+            kind = type(job.outcome)
+            if kind is Failure or (job.operation.finish is None and kind is not Unfinished):
                 job.settle()
             else:
+                if not self._needs_pool:
+                    self._needs_pool = True
+                    self.begin_pool()
                 self.jobs.capacity.enter(job)
                 job.in_pool = True
                 self.pool.finish(job)

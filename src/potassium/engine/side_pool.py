@@ -8,6 +8,7 @@ from collections.abc import Callable
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
+from potassium.engine.operation import Unfinished
 
 __all__ = ["SidePool"]
 
@@ -88,11 +89,13 @@ class SidePool:
         self._prepared.send(job)
 
     def _finish(self, job: Job) -> None:
-        finish = job.operation.finish
-        assert finish is not None  # noqa: S101 - otherwise the job would not be here
+        outcome, finish = job.outcome, job.operation.finish
         if job.called_off is None:
             try:
-                job.outcome = job.context.run(finish, job, job.outcome)
+                if type(outcome) is Unfinished:
+                    job.outcome = job.context.run(outcome.finish)
+                elif finish is not None:
+                    job.outcome = job.context.run(finish, job, outcome)
             except BaseException as error:  # noqa: BLE001 - as above
                 job.outcome = Failure(error)
         self._finished.send(job)

@@ -21,16 +21,19 @@ class Threads:
         lost: called on the loop if a thread ends that was not to, with why: what it was given
             never comes back.
 
+    Attributes:
+        tell_loop: as it was given.
+
     """
 
     def __init__(
         self,
-        tell_loop: Callable[[Callable[[], object]], None],
+        tell_loop: Callable[..., None],
         begin: Callable[[], object],
         *,
         lost: Callable[[str], object],
     ) -> None:
-        self._tell_loop = tell_loop
+        self.tell_loop = tell_loop
         self._begin = begin
         self._lost = lost
         self._may_end = False
@@ -77,7 +80,7 @@ class Threads:
                 self._begin()
                 run()
             finally:
-                self._tell_loop(over.set)
+                self.tell_loop(over.set)
 
         try:
             await anyio.to_thread.run_sync(live, limiter=anyio.CapacityLimiter(1))

@@ -5,10 +5,12 @@ PotassiumError
 ├── 400 MalformedEncoding, MalformedForm, MalformedJSON, MalformedRequest
 ├── 401 Unauthorized
 ├── 404 JobNotFound
+├── 406 NotAcceptable
 ├── 408 BodyTimeout
 ├── 409 JobHasEnded
 ├── 413 BodyTooLarge
 ├── 415 UnsupportedMediaType, UnsupportedEncoding
+├── 416 RangeNotSatisfiable
 ├── 422 InvalidInput, IdempotencyKeyReused, WebhookUrlRefused
 ├── 431 HeadTooLarge
 ├── 499 JobCancelled (in the job's document), ClientLeft (sent to nobody)
@@ -46,6 +48,8 @@ from potassium.errors.requests import (
     MalformedForm,
     MalformedJSON,
     MalformedRequest,
+    NotAcceptable,
+    RangeNotSatisfiable,
     Unauthorized,
     UnsupportedEncoding,
     UnsupportedMediaType,
@@ -86,10 +90,12 @@ __all__ = [
     "MalformedForm",
     "MalformedJSON",
     "MalformedRequest",
+    "NotAcceptable",
     "OutOfMemory",
     "Overloaded",
     "PotassiumError",
     "QueueFull",
+    "RangeNotSatisfiable",
     "Starting",
     "StoreFailed",
     "StoreFull",

@@ -20,6 +20,8 @@ __all__ = [
     "MalformedForm",
     "MalformedJSON",
     "MalformedRequest",
+    "NotAcceptable",
+    "RangeNotSatisfiable",
     "Unauthorized",
     "UnsupportedEncoding",
     "UnsupportedMediaType",
@@ -69,6 +71,13 @@ class JobNotFound(PotassiumError):
 
     status = 404
     code = "not_found"
+
+
+class NotAcceptable(PotassiumError):
+    """The result has no form that the request's ``Accept`` allows (RFC 9110, section 15.5.7)."""
+
+    status = 406
+    code = "not_acceptable"
 
 
 class JobHasEnded(PotassiumError):
@@ -125,6 +134,23 @@ class UnsupportedEncoding(PotassiumError):
     def headers(self) -> Mapping[str, str]:
         """``Accept-Encoding``: what to send instead."""
         return {**super().headers, "Accept-Encoding": ", ".join(self.accepted)}
+
+
+class RangeNotSatisfiable(PotassiumError):
+    """The range is not within the content (RFC 9110, section 15.5.17)."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        """Take the ``size`` of the content, in bytes."""
+        super().__init__(f"The content has {size} bytes.")
+        self.size = size
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Content-Range``, with the size."""
+        return {**super().headers, "Content-Range": f"bytes */{self.size}"}
 
 
 class HeadTooLarge(PotassiumError):

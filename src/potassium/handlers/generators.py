@@ -1,5 +1,6 @@
 """Runs a handler's generator step by step."""
 
+import asyncio
 import contextvars
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 from potassium.engine import AsyncSteps, Steps
 from potassium.errors import OutOfMemory
 from potassium.handlers.accelerator import Modes, free_memory, is_out_of_memory
+from potassium.http.results import takes_a_while
 from potassium.http.stream_formats import StreamFormat
 
 __all__ = ["AsyncGeneratorSteps", "GeneratorSteps"]
@@ -63,7 +65,10 @@ class AsyncGeneratorSteps(AsyncSteps):
 
     async def next(self) -> bytes:
         """Return the next chunk, encoded."""
-        return self._form.encode(await anext(self._iterator))
+        chunk = await anext(self._iterator)
+        if takes_a_while(chunk):
+            return await asyncio.to_thread(self._form.encode, chunk)
+        return self._form.encode(chunk)
 
     async def close(self) -> None:
         """Close the generator."""

@@ -7,9 +7,10 @@ from typing import Any
 from potassium.engine import Job
 from potassium.handlers.accelerator import to_host
 from potassium.http.message import Message
-from potassium.http.reply import Reply, reply_to
+from potassium.http.reply import Reply
 from potassium.http.request import CURRENT, job_of
 from potassium.http.response import NOT_GIVEN, Response
+from potassium.http.results import reply_to
 from potassium.http.stream_formats import StreamFormat, WireHeaders
 
 __all__ = ["ON_THREAD", "Chunk", "InProcess", "Objects", "Value", "caller_of", "outcome_of"]
@@ -102,8 +103,9 @@ def outcome_of(job: Job, result: Any) -> Reply | Value:
         UnserializableOutput: it must be encoded, and cannot be.
 
     """
-    if type(job.origin) is not InProcess:
-        return reply_to(result)
+    message = job.origin
+    if type(message) is not InProcess:  # a background job is not refused for what it accepts
+        return reply_to(result, message.raw_headers, is_strict=message.background is None)
     if type(result) is Response and result.json is not NOT_GIVEN:
         result.json = to_host(result.json)
     return Value(to_host(result))

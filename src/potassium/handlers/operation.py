@@ -1,5 +1,6 @@
 """Makes a handler an operation, which the engine runs on the GPU thread or the event loop."""
 
+import asyncio
 import inspect
 import time
 import traceback
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import CoroutineType
 from typing import Any
 
-from potassium.engine import Batching, Failure, Job, Operation
+from potassium.engine import Batching, Failure, Job, Operation, Unfinished
 from potassium.errors import OutOfMemory, UsageError
 from potassium.handlers.accelerator import free_memory, is_out_of_memory, to_host
 from potassium.handlers.arguments import argument_of
@@ -15,18 +16,21 @@ from potassium.handlers.batch_run import BatchRun
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
-from potassium.handlers.in_process import ON_THREAD, Value, outcome_of
+from potassium.handlers.in_process import ON_THREAD, InProcess, Value, outcome_of
 from potassium.handlers.options import HandlerOptions
 from potassium.handlers.parameters import UnusableError, parameters_of
+from potassium.handlers.returns import Presenter, presenter_of
 from potassium.handlers.rewind import rewind
 from potassium.http.reply import Reply, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
+from potassium.http.results import set_aside, takes_a_while
 
 __all__ = ["operation_of"]
 
 NO_STREAM = "batch=: a batched handler must return its results; it cannot stream."
 
+Answer = Callable[[Job, Any], Any]  # makes of a result what the engine takes
 Function = Callable[[Any], Any]  # a handler or one of its steps, already given the cache
 
 
@@ -45,11 +49,16 @@ def operation_of(
     def handle(argument: Any) -> Any:
         return function(cache.contents, argument)
 
-    if is_async(function):
-        return Operation(name, _run_on_loop(handle), concurrency=options.get("concurrency") or 1)
     prepare, finish, batch = options.get("prepare"), options.get("finish"), options.get("batch")
+    is_list = batch is not None and finish is None
+    present = presenter_of(function if finish is None else finish, batched=is_list)
+    if is_async(function):
+        run = _run_on_loop(handle, present)
+        return Operation(name, run, concurrency=options.get("concurrency") or 1)
     batching = None if batch is None else Batching(batch)
-    answer = _keep if finish is not None or batching is not None else _answer
+    answer: Answer = _keep if finish is not None or batching is not None else _answer
+    if present is not None and answer is _answer:
+        answer = _presenting(present)
     finished: Function | None = None
     if finish is not None:
         finished = _step("finish", finish, cache)
@@ -63,11 +72,11 @@ def operation_of(
         batching=batching,
         prepare=None if prepare is None else _prepare(_step("prepare", prepare, cache)),
         cost=None if batching is None or batching.rule.cost is None else _cost(batching),
-        finish=None if finished is None else _finish(finished),
+        finish=None if finished is None else _finish(finished, present),
     )
 
 
-def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job], Any]:
+def _run(handle: Function, answer: Answer) -> Callable[[Job], Any]:
     def run(job: Job) -> Any:
         request = request_of(job)
         token = CURRENT.set(request)
@@ -96,7 +105,7 @@ def _run(handle: Function, answer: Callable[[Job, Any], Any]) -> Callable[[Job],
     return run
 
 
-def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
+def _run_on_loop(handle: Function, present: Presenter | None) -> Callable[[Job], Any]:
     async def run(job: Job) -> Any:
         request = request_of(job)
         CURRENT.set(request)  # each call has its own task, and so its own context
@@ -104,9 +113,13 @@ def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
         result = handle(argument_of(job, request))
         if inspect.isawaitable(result):
             result = await result
+        result = _presented(job, result, present)
         body = _open_body(job, result)
         if body is None:
-            return outcome_of(job, result)
+            if type(job.origin) is InProcess or not takes_a_while(result):
+                return outcome_of(job, result)
+            aside = set_aside(result)
+            return await asyncio.to_thread(outcome_of, job, result if aside is None else aside)
         if not hasattr(type(body), "__anext__"):
             raise UsageError("An async handler streams from an async generator, not a plain one.")
         return AsyncGeneratorSteps(body, job.origin.form)
@@ -115,7 +128,7 @@ def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
 
 
 def _run_batch(
-    handle: Function, answer: Callable[[Job, Any], Any], batching: Batching
+    handle: Function, answer: Answer, batching: Batching
 ) -> Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]:
     def run(jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
         token = ON_THREAD.set(jobs[0])
@@ -137,7 +150,7 @@ def _run_batch(
     return run
 
 
-def _outcome_in_batch(job: Job, result: Any, answer: Callable[[Job, Any], Any]) -> Any:
+def _outcome_in_batch(job: Job, result: Any, answer: Answer) -> Any:
     if isinstance(result, Failure):
         return result
     try:
@@ -161,10 +174,22 @@ def _answer(job: Job, result: Any) -> Any:
             raise UsageError("A plain handler streams from a plain generator, not an async one.")
         return GeneratorSteps(body, job.origin.form)
     if not was_sent_to:
-        return outcome_of(job, result)
+        aside = None if type(job.origin) is InProcess else set_aside(result)
+        return (
+            outcome_of(job, result) if aside is None else Unfinished(lambda: outcome_of(job, aside))
+        )
     if result is not None:
         request_of(job).send(result)
     return None
+
+
+def _presented(job: Job, result: Any, present: Presenter | None) -> Any:
+    """Return a result as its annotation says; a caller in the process gets it as it is."""
+    return result if present is None or type(job.origin) is InProcess else present(result)
+
+
+def _presenting(present: Presenter) -> Answer:
+    return lambda job, result: _answer(job, _presented(job, result, present))
 
 
 def _keep(job: Job, result: Any) -> Any:
@@ -206,11 +231,11 @@ def _cost(batching: Batching) -> Callable[[Job], float]:
     return lambda job: batching.cost_of(argument_of(job, request_of(job)))
 
 
-def _finish(step: Function) -> Callable[[Job, Any], Reply | Value]:
+def _finish(step: Function, present: Presenter | None) -> Callable[[Job, Any], Reply | Value]:
     def finish(job: Job, result: Any) -> Reply | Value:
         token = CURRENT.set(request_of(job))
         try:
-            finished = step(result)
+            finished = _presented(job, step(result), present)
             if _open_body(job, finished) is not None:
                 raise UsageError("finish= must return the answer; it cannot stream.")
             return outcome_of(job, finished)

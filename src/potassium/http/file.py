@@ -134,11 +134,13 @@ class FileValidator:
         decode: Callable[[File], Any],
         media_types: Sequence[str],
         kind: type | None = None,
+        from_json: Callable[[Any], Any] | None = None,
     ) -> None:
         """Leave values of ``kind`` as they are: the app itself has made them."""
         self.decode = decode
         self.media_types = media_types
         self._kind = kind
+        self._from_json = from_json
 
     def __call__(self, value: Any) -> Any:
         """Return what ``value`` is decoded to.
@@ -160,15 +162,22 @@ class FileValidator:
         elif not isinstance(value, File):
             if self._is_decoded(value):
                 return value
+            if self._from_json is not None:
+                return self._made_by(self._from_json, value, "json_content")
             raise PydanticCustomError(
                 "file_type", "Input should be a file: in JSON, a base64 string or a data URL"
             )
         value.seek(0)  # another member of a union may have read it
+        return self._made_by(self.decode, value, "file_content")
+
+    def _made_by(self, make: Callable[[Any], Any], value: Any, kind: str) -> Any:
+        from pydantic_core import PydanticCustomError  # noqa: PLC0415 - as above
+
         try:
-            return self.decode(value)
+            return make(value)
         except ValueError as error:
             raise PydanticCustomError(
-                "file_content", "The file cannot be read: {reason}", {"reason": str(error)}
+                kind, "The file cannot be read: {reason}", {"reason": str(error)}
             ) from None
 
     def _is_decoded(self, value: Any) -> bool:
@@ -186,7 +195,8 @@ class FileValidator:
         """Return the schema of the value in JSON (JSON Schema 2020-12, validation, section 8)."""
         known = [name for name in self.media_types if "*" not in name]
         schema = {"type": "string", "contentEncoding": "base64"}
-        return {**schema, "contentMediaType": known[0]} if known else schema
+        schema = {**schema, "contentMediaType": known[0]} if known else schema
+        return schema if self._from_json is None else {"anyOf": [schema, {"type": "array"}]}
 
 
 def _as_it_is(file: File) -> File:

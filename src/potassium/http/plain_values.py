@@ -8,12 +8,14 @@ import dataclasses
 import enum
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime
 from typing import Any
 
 import orjson
+
+from potassium.http.representations.files import data_url
 
 __all__ = ["FORM", "exact", "plain"]
 
@@ -29,19 +31,22 @@ SCALARS = [
     ("decimal", "Decimal"),
     ("ipaddress", "IPv4Address"),
     ("ipaddress", "IPv6Address"),
+    ("ipaddress", "IPv4Network"),
+    ("ipaddress", "IPv6Network"),
+    ("pandas", "Period"),
     ("pathlib", "PurePath"),
 ]
 
 # What results of these classes could mean is for the handler to say. The name of the module and of
 # the class, and what to do instead.
 INSTEAD = {
-    ("pandas", "DataFrame"): 'return frame.to_dict("records"), or another form of it',
-    ("PIL.Image", "Image"): "save it into an io.BytesIO and return the bytes",
-    ("starlette.responses", "Response"): "return a potassium.Response, such as "
-    "Response(status=201, json={...})",
+    ("starlette.responses", "Response"): "return it alone, not inside another value",
     ("potassium.http.response", "Response"): "return it alone, not inside another value",
     ("types", "CoroutineType"): "write async def, and await it",
     ("builtins", "bytes"): "decode them, or return them alone",
+    ("builtins", "bytearray"): "decode them, or return them alone",
+    ("builtins", "memoryview"): "decode them, or return them alone",
+    ("builtins", "complex"): "return [z.real, z.imag]",
     ("collections.abc", "Iterable"): "make it a list",
 }
 
@@ -75,10 +80,16 @@ def plain(value: Any) -> Any:  # noqa: C901, PLR0911 - one answer for each kind 
         return _of_pandas(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, AbstractSet | tuple) or _is_sequence(value):
+    if isinstance(value, AbstractSet | ValuesView | tuple) or _is_sequence(value):
         return list(value)
     if any(_is(value, *where) for where in SCALARS):
         return _scalar(value)
+    records = _records(value)
+    if records is not None:
+        return records
+    url = data_url(value)
+    if url is not None:
+        return url
     name = type(value).__name__
     hint = next((text for where, text in INSTEAD.items() if _is(value, *where)), "")
     raise TypeError(f"{name} is not JSON serializable" + (f"; {hint}" if hint else ""))
@@ -162,6 +173,29 @@ def _of_pandas(value: Any) -> Any:
         return None  # NA
     is_numeric = hasattr(value.dtype, "newbyteorder") and value.dtype.kind in "biuf"
     return value.to_numpy() if is_numeric else value.tolist()
+
+
+def _records(value: Any) -> list[dict[Any, Any]] | None:
+    """Return the rows of a table, by the names of its columns; None if it is not one."""
+    if _is(value, "pandas", "DataFrame"):
+        if not value.columns.is_unique:
+            raise TypeError(
+                "DataFrame is not JSON serializable; its columns need names of their own"
+            )
+        columns = [_exact_numbers(column) for _, column in value.items()]
+        return [dict(zip(value.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+    if _is(value, "pyarrow", "Table"):
+        return list(value.to_pylist())
+    return list(value.to_dicts()) if _is(value, "polars", "DataFrame") else None
+
+
+def _exact_numbers(column: Any) -> list[Any]:
+    """Return a column as a list, in which short numbers are as long as in a column alone."""
+    values = _of_pandas(column)
+    if isinstance(values, list):
+        return values
+    is_short = values.dtype.kind == "f" and values.itemsize < LARGEST_FLOAT
+    return list(values) if is_short else values.tolist()
 
 
 def _of_pydantic(value: Any) -> Any:

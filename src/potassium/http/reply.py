@@ -1,19 +1,13 @@
 """A response ready for the wire, and how it is sent."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.types import Send
 
-from potassium.http.codec import encode
-from potassium.http.response import EMPTY, FIELD_VALUE, NOT_GIVEN, TOKEN, Response
+from potassium.http.response import EMPTY, FIELD_VALUE, TOKEN, Headers, pairs_of
 
-__all__ = ["JSON", "OwnReply", "Reply", "reply_to", "wire_headers"]
+__all__ = ["JSON", "OURS", "OwnReply", "Reply", "wire_headers"]
 
 JSON = (b"content-type", b"application/json")
-BYTES = (b"content-type", b"application/octet-stream")
-OURS = ("content-length", "transfer-encoding", "x-request-id")
-TEXT = (b"content-type", b"text/plain; charset=utf-8")
+OURS = ("content-length", "transfer-encoding", "x-request-id")  # headers that the server sets
 
 
 class Reply:
@@ -37,6 +31,11 @@ class Reply:
         """Whether the body is a JSON document."""
         return JSON in self.headers
 
+    @property
+    def media_type(self) -> str:
+        """The content type."""
+        return dict(self.headers).get(b"content-type", b"").decode("latin-1")
+
     async def send(self, request_id: str, send: Send) -> None:
         """Send the response over ASGI, with the request's id."""
         await send(
@@ -55,46 +54,13 @@ class OwnReply(Reply):
     __slots__ = ()
 
 
-def reply_to(result: Any) -> Reply:
-    """Return the response for a handler's ``result``.
-
-    ``bytes`` (and ``bytearray`` and ``memoryview``) are sent unchanged, a ``Response`` as it
-    specifies, anything else as JSON.
-
-    Raises:
-        UnserializableOutput: the result cannot be encoded.
-
-    """
-    kind = type(result)
-    if kind is bytes:
-        return Reply(200, result, BYTES)
-    if kind is Response:
-        return _reply_to_response(result)
-    if kind in (bytearray, memoryview):
-        return Reply(200, bytes(result), BYTES)
-    return Reply(200, encode(result), JSON)
-
-
-def _reply_to_response(response: Response) -> Reply:
-    if response.json is not NOT_GIVEN:
-        kind, body, media_type = Reply, encode(response.json), JSON
-    elif isinstance(response.body, str):
-        kind, body, media_type = OwnReply, response.body.encode(), TEXT
-    else:
-        kind, body, media_type = OwnReply, bytes(response.body or b""), BYTES  # type: ignore[arg-type] # no iterator
-    headers = wire_headers(response.headers)
-    if not any(name == b"content-type" for name, _ in headers) and body:
-        headers.append(media_type)
-    return kind(response.status, body, *headers)
-
-
-def wire_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def wire_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return the app's headers as ASGI sends them.
 
     Headers that the server sets itself and invalid headers are left out.
     """
     return [
         (name.lower().encode("ascii"), value.encode("latin-1"))
-        for name, value in headers.items()
+        for name, value in pairs_of(headers)
         if TOKEN.fullmatch(name) and FIELD_VALUE.fullmatch(value) and name.lower() not in OURS
     ]

@@ -2,16 +2,19 @@
 
 import codecs
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from potassium.errors import UnserializableOutput
 from potassium.http.codec import encode
+from potassium.http.representations.choice import file_form
 
 __all__ = [
     "BUFFERS",
     "JSON_LINES",
     "JsonChunks",
     "JsonLines",
+    "MixedReplace",
     "RawChunks",
     "StreamFormat",
     "TextFormat",
@@ -22,6 +25,9 @@ __all__ = [
 WireHeaders = list[tuple[bytes, bytes]]
 
 JSON_LINES = b"application/x-ndjson"
+
+MIXED_REPLACE = b"multipart/x-mixed-replace; boundary=frame"
+JPEG_AT_LAST = (b"accept", b"image/jpeg;q=0.001")  # rather than PNG, which takes longer
 
 BUFFERS = (bytes, bytearray, memoryview)
 
@@ -70,9 +76,10 @@ class StreamFormat(ABC):
     def set_by_app(self, status: int, headers: WireHeaders) -> "StreamFormat":
         """Return the format for a response whose status and headers the app has set.
 
-        If the headers set a content type, the chunks are sent raw.
+        If the headers set a content type, the chunks are sent raw, and pictures in that type.
         """
-        form = RawChunks() if any(name == b"content-type" for name, _ in headers) else self
+        content_type = dict(headers).get(b"content-type")
+        form = self if content_type is None else _raw(content_type)
         form.status = status
         form.headers = headers
         return form
@@ -89,28 +96,71 @@ class StreamFormat(ABC):
 
 
 class RawChunks(StreamFormat):
-    """Sends ``str`` in UTF-8, ``bytes`` unchanged, anything else as a line of JSON.
+    """Sends ``str`` in UTF-8, ``bytes`` unchanged, pictures and sound as files.
 
-    The first chunk determines the content type, unless the app has set one.
+    Anything else is sent as a line of JSON. The first chunk determines the content type, unless the
+    app has set one.
+
+    Args:
+        asked: the headers of the request, whose ``Accept`` says in which form a picture is sent.
+
     """
 
     media_type = b""
 
+    def __init__(self, asked: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__()
+        self._asked = asked
+
     def encode(self, chunk: Any) -> bytes:
         """Return ``chunk`` encoded."""
-        if isinstance(chunk, str):
-            data, media_type = utf8(chunk), b"text/plain; charset=utf-8"
-        elif isinstance(chunk, BUFFERS):
-            data, media_type = bytes(chunk), b"application/octet-stream"
-        else:
-            data, media_type = encode(chunk) + b"\n", JSON_LINES
+        data, media_type = self._encoded(chunk)
+        if media_type == JSON_LINES:
+            data += b"\n"
         self.media_type = self.media_type or media_type
         return data
+
+    def _encoded(self, chunk: Any) -> tuple[bytes, bytes]:
+        """Return the content of a chunk, and its content type."""
+        if isinstance(chunk, str):
+            return utf8(chunk), b"text/plain; charset=utf-8"
+        if isinstance(chunk, BUFFERS):
+            return bytes(chunk), b"application/octet-stream"
+        form = file_form(chunk, self._asked)
+        if form is not None:
+            return form.encode(chunk), form.media_type.encode()
+        return encode(chunk), JSON_LINES
 
     def head(self) -> WireHeaders:
         """Return the headers to send."""
         self.media_type = self.media_type or b"application/octet-stream"
         return super().head()
+
+
+class MixedReplace(RawChunks):
+    """Sends each chunk as a part that replaces the one before: pictures that a browser shows.
+
+    See https://html.spec.whatwg.org/multipage/browsing-the-web.html#read-multipart-x-mixed-replace.
+
+    Args:
+        content_type: that of the stream, with its boundary.
+
+    """
+
+    def __init__(
+        self, asked: Iterable[tuple[bytes, bytes]] = (), content_type: bytes = MIXED_REPLACE
+    ) -> None:
+        super().__init__([*asked, JPEG_AT_LAST])
+        self.media_type = content_type
+        self._boundary = _boundary(content_type)
+        self.end = b"--%b--\r\n" % self._boundary
+
+    def encode(self, chunk: Any) -> bytes:
+        """Return ``chunk`` as a part."""
+        data, media_type = self._encoded(chunk)
+        media_type = b"application/json" if media_type == JSON_LINES else media_type
+        head = (self._boundary, media_type, len(data))
+        return b"--%b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b\r\n" % (*head, data)
 
 
 class TextFormat(StreamFormat):
@@ -163,6 +213,28 @@ class JsonChunks(JsonLines):
     def set_by_app(self, status: int, headers: WireHeaders) -> StreamFormat:  # noqa: ARG002
         """Return this format: nobody sees the status and headers of a job's response."""
         return self
+
+
+def _raw(content_type: bytes) -> StreamFormat:
+    """Return the format for raw chunks whose content type the app has set."""
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if media_type == MIXED_REPLACE.partition(b";")[0]:
+        return MixedReplace(content_type=content_type)
+    return RawChunks([(b"accept", media_type)])
+
+
+def _boundary(content_type: bytes) -> bytes:
+    """Return the boundary between the parts (RFC 2046, section 5.1.1).
+
+    Raises:
+        UnserializableOutput: the content type has none.
+
+    """
+    for parameter in content_type.split(b";")[1:]:
+        name, _, value = parameter.partition(b"=")
+        if name.strip().lower() == b"boundary" and value.strip(b' "'):
+            return value.strip(b' "')
+    raise UnserializableOutput("multipart/x-mixed-replace needs a boundary: ; boundary=frame")
 
 
 def utf8(text: str) -> bytes:

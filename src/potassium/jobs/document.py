@@ -8,13 +8,23 @@ import orjson
 from potassium.jobs.model import Status, StoredJob
 from potassium.webhooks.steady_clock import SteadyClock
 
-__all__ = ["document", "rfc3339"]
+__all__ = ["content_type_of", "document", "rfc3339"]
 
 
-def document(job: StoredJob, clock: SteadyClock, *, position: int | None = None) -> dict[str, Any]:
+def document(
+    job: StoredJob, clock: SteadyClock, *, position: int | None = None, root_path: str = ""
+) -> dict[str, Any]:
     """Return the job document, ready to be encoded as JSON.
 
-    ``clock`` is that of the store. The output is left out where ``job`` was read without it.
+    An output that is large or not JSON is a link. Any other is left out where ``job`` was read
+    without it.
+
+    Args:
+        job: the job.
+        clock: that of the store.
+        position: its position in its handler's queue.
+        root_path: where clients find the app.
+
     """
     shown: dict[str, Any] = {
         "id": job.id,
@@ -29,11 +39,20 @@ def document(job: StoredJob, clock: SteadyClock, *, position: int | None = None)
     }
     if job.status is Status.QUEUED and position is not None:
         shown["position"] = position
-    if job.output is not None:
+    if job.is_linked:
+        shown["output_url"] = f"{root_path}/jobs/{job.id}/output"
+        shown["output_type"] = job.output_type or "application/json"
+        shown["output_size"] = job.output_size
+    elif job.output is not None:
         shown["output"] = orjson.Fragment(job.output)
     if job.error is not None:
         shown["error"] = orjson.Fragment(job.error)
     return shown
+
+
+def content_type_of(job: StoredJob) -> tuple[bytes, bytes]:
+    """Return the header with the content type of a job's output."""
+    return b"content-type", (job.output_type or "application/json").encode("latin-1")
 
 
 def rfc3339(seconds: float | None, clock: SteadyClock) -> str | None:

@@ -24,6 +24,7 @@ from potassium.errors import (
 from potassium.handlers.handler import Handler
 from potassium.handlers.intake import Intake
 from potassium.http.codec import decode
+from potassium.http.foreign_reply import ForeignReply
 from potassium.http.message import Message
 from potassium.http.problem import answered, internal, problem_reply
 from potassium.http.reply import OwnReply, Reply
@@ -132,6 +133,8 @@ class Executor:
             done = Done(await self._collect(outcome, attempt))
             message.form.check_complete()
         else:
+            if isinstance(outcome, ForeignReply):
+                outcome = await outcome.collected(self._max_output)
             done = _done(outcome)
         self._check_size(len(done.output))
         return done
@@ -202,7 +205,7 @@ def _done(reply: Reply) -> Done:
     if not reply.body:
         return Done(b"null")
     if not reply.is_json:
-        raise UnserializableOutput("The result of a background job must be JSON.")
+        return Done(reply.body, reply.media_type or "application/octet-stream")
     if isinstance(reply, OwnReply):
         try:
             decode(reply.body)

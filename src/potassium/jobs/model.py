@@ -26,7 +26,9 @@ from enum import StrEnum
 from potassium.errors import IdempotencyKeyReused
 from potassium.jobs.inputs import Input
 
-__all__ = ["Event", "NewJob", "Status", "StoredJob", "queued", "same_or_refused"]
+__all__ = ["LARGEST_SHOWN", "Event", "NewJob", "Status", "StoredJob", "queued", "same_or_refused"]
+
+LARGEST_SHOWN = 1024 * 1024  # bytes of an output that is part of the job's document
 
 
 class Status(StrEnum):
@@ -112,7 +114,9 @@ class StoredJob(NewJob):
         is_suspect: whether the process died while it ran the job, which has had no outcome since.
         progress: 0 to 1, as last reported by the handler.
         message: the text last reported by the handler, along with the progress.
-        output: the result as JSON, if it succeeded.
+        output: the result, if it succeeded.
+        output_type: the content type of the output; None for JSON.
+        output_size: the size of the output in bytes, also where the output is left out.
         error: a problem document (RFC 9457) as JSON, if it did not succeed; while it is queued
             again, the error of its last attempt.
 
@@ -129,7 +133,14 @@ class StoredJob(NewJob):
     progress: float | None = None
     message: str | None = None
     output: bytes | None = None
+    output_type: str | None = None
+    output_size: int | None = None
     error: bytes | None = None
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the job's document has a link to the output in its place."""
+        return self.output_type is not None or (self.output_size or 0) > LARGEST_SHOWN
 
     @property
     def light(self) -> "StoredJob":

@@ -13,9 +13,10 @@ __all__ = ["Cancelled", "Done", "Failed", "Lane", "NotDone", "Outcome", "Work"]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The attempt succeeded, with this JSON."""
+    """The attempt succeeded, with this output; ``media_type`` is its type, None for JSON."""
 
     output: bytes
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from potassium.errors import ClientLeft, InvalidInput, TooManyWatchers
+from potassium.errors import ClientLeft, InvalidInput, JobNotFound, TooManyWatchers
 from potassium.http.codec import encode
 from potassium.http.connection import while_connected
 from potassium.http.owner import owner_of
 from potassium.http.preferences import wait_of
 from potassium.jobs.document import document, rfc3339
+from potassium.jobs.download import Download, Part
 from potassium.jobs.event_stream import following
 from potassium.jobs.model import Status, StoredJob
 from potassium.jobs.outputs import Output
@@ -49,6 +50,9 @@ class JobRoutes:
             Route("/jobs", self.find, methods=["GET"], name="jobs"),
             Route("/jobs/{id}", self._owned(self.get), methods=["GET"], name="job"),
             Route("/jobs/{id}", self._owned(self.cancel), methods=["DELETE"], name="cancel_job"),
+            Route(
+                "/jobs/{id}/output", self._owned(self.output), methods=["GET"], name="job_output"
+            ),
             Route("/jobs/{id}/retry", self._owned(self.retry), methods=["POST"], name="retry_job"),
             Route(
                 "/jobs/{id}/events", self._owned(self.events), methods=["GET"], name="job_events"
@@ -81,8 +85,9 @@ class JobRoutes:
         )
         shown = jobs[:limit]
         more = shown[-1].id if len(jobs) > limit else None
-        clock = service.store.clock
-        return _json({"jobs": [document(job, clock) for job in shown], "next": more})
+        clock, root_path = service.store.clock, _root(request)
+        documents = [document(job, clock, root_path=root_path) for job in shown]
+        return _json({"jobs": documents, "next": more})
 
     def _owned(self, endpoint: Endpoint) -> Endpoint:
         """Return an endpoint that answers only about jobs of the request's owner, if it has one."""
@@ -104,7 +109,7 @@ class JobRoutes:
         service = await self._service()
         wait, job_id = wait_of(request.scope), request.path_params["id"]
         if wait is None:
-            return await _shown(service, await service.get(job_id))
+            return await _shown(service, request, await service.get(job_id))
         try:
             await request.body()
         except ClientDisconnect:
@@ -113,19 +118,37 @@ class JobRoutes:
         try:
             job = await while_connected(request.receive, service.wait(job_id, wait))
         except TooManyWatchers:  # the wait is a preference, not a condition
-            return await _shown(service, await service.get(job_id))
-        return await _shown(service, job, {"Preference-Applied": f"wait={wait:g}"})
+            return await _shown(service, request, await service.get(job_id))
+        return await _shown(service, request, job, {"Preference-Applied": f"wait={wait:g}"})
+
+    async def output(self, request: Request) -> Response:
+        """Send the output of a job that has succeeded, or the part that ``Range`` asks for.
+
+        Raises:
+            JobNotFound: the job has no output.
+            RangeNotSatisfiable: the range begins behind the end of the output.
+
+        """
+        service = await self._service()
+        job = await service.get(request.path_params["id"])
+        if job.output_size is None:
+            raise JobNotFound(f"The job has no output: it is {job.status}.")
+        part = Part.asked_by(request, job)
+        output = await service.outputs.of(job) if part.is_sent else None
+        return Download(part, job, output)
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a job: at once if it is queued, or as soon as its handler notices if it runs."""
         service = await self._service()
         job = await service.cancel(request.path_params["id"])
-        return _json(await service.document(job), 200 if job.status.is_final else 202)
+        shown = await service.document(job, _root(request))
+        return _json(shown, 200 if job.status.is_final else 202)
 
     async def retry(self, request: Request) -> Response:
         """Queue a failed job again."""
         service = await self._service()
-        return _json(await service.document(await service.retry(request.path_params["id"])), 202)
+        job = await service.retry(request.path_params["id"])
+        return _json(await service.document(job, _root(request)), 202)
 
     async def events(self, request: Request) -> Response:
         """Stream the events of a job (WHATWG HTML, section 9.2) that follow ``Last-Event-ID``.
@@ -212,13 +235,18 @@ class _WithOutput(Response):
 
 
 async def _shown(
-    service: JobService, job: StoredJob, headers: dict[str, str] | None = None
+    service: JobService, request: Request, job: StoredJob, headers: dict[str, str] | None = None
 ) -> Response:
-    shown = await service.document(job)
-    output = await service.outputs.of(job)
+    shown = await service.document(job, _root(request))
+    output = None if job.is_linked else await service.outputs.of(job)
     if output is None:
         return _json(shown, headers=headers)
     return _WithOutput(encode(shown), output, headers)
+
+
+def _root(request: Request) -> str:
+    """Return the path at which a parent has mounted the app."""
+    return str(request.scope.get("root_path", ""))
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

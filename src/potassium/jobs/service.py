@@ -154,9 +154,10 @@ class JobService:
                 if self._has_rest(job) or not await change.wait(max(0.0, left)):
                     return job
 
-    async def document(self, job: StoredJob) -> dict[str, Any]:
+    async def document(self, job: StoredJob, root_path: str) -> dict[str, Any]:
         """Return the job document, without the output, but with the job's position in the queue."""
-        return document(job, self.store.clock, position=await self.position(job))
+        position = await self.position(job)
+        return document(job, self.store.clock, position=position, root_path=root_path)
 
     async def cancel(self, job_id: str) -> StoredJob:
         """End a queued job, or ask a running one to end.

@@ -64,7 +64,9 @@ class Settlement:
         """
         job = attempt.job
         if isinstance(outcome, Done):
-            await self._end(attempt, Status.SUCCEEDED, output=outcome.output)
+            await self._end(
+                attempt, Status.SUCCEEDED, output=outcome.output, output_type=outcome.media_type
+            )
             return False
         if isinstance(outcome, Cancelled) or attempt.is_cancelled:
             await self._end(attempt, Status.CANCELLED, error=_cancelled(attempt, outcome))
@@ -79,12 +81,13 @@ class Settlement:
             return False
         return True
 
-    async def end(
+    async def end(  # noqa: PLR0913 - as in the store
         self,
         job: StoredJob,
         status: Status,
         *,
         output: bytes | None = None,
+        output_type: str | None = None,
         error: bytes | None = None,
         events: Sequence[Event] | None = None,
     ) -> bool:
@@ -97,7 +100,15 @@ class Settlement:
         now = self._clock()
         if events is None:
             events = [await self._status_event(job, status)]
-        ended = replace(job, status=status, finished_at=now, output=output, error=error)
+        ended = replace(
+            job,
+            status=status,
+            finished_at=now,
+            output=output,
+            output_type=output_type,
+            output_size=None if output is None else len(output),
+            error=error,
+        )
         deliveries = self._terms.deliveries(ended, now)
         is_kept_here = self._webhooks.is_kept_by(self._store)
         did = await self._store.end(
@@ -105,6 +116,7 @@ class Settlement:
             status,
             now=now,
             output=output,
+            output_type=output_type,
             error=error,
             events=events,
             deliveries=deliveries if is_kept_here else (),
@@ -169,13 +181,18 @@ class Settlement:
         status: Status,
         *,
         output: bytes | None = None,
+        output_type: str | None = None,
         error: bytes | None = None,
     ) -> None:
         events = await attempt.finish({"status": status.value, "attempts": attempt.job.attempts})
         job = attempt.told.cleared()
         if status is Status.SUCCEEDED:
             job = replace(job, progress=1.0)
-        await self._insist(lambda: self.end(job, status, output=output, error=error, events=events))
+        await self._insist(
+            lambda: self.end(
+                job, status, output=output, output_type=output_type, error=error, events=events
+            )
+        )
 
     async def _put_back(
         self,

@@ -136,6 +136,7 @@ class JobStore(DeliveryStore, Protocol):
         *,
         now: float,
         output: bytes | None = None,
+        output_type: str | None = None,
         error: bytes | None = None,
         events: Iterable[Event] = (),
         deliveries: Iterable[Delivery] = (),

@@ -16,7 +16,7 @@ from potassium.http.owner import owner_of
 from potassium.http.preferences import wait_of, wants_job
 from potassium.http.problem import PROBLEM
 from potassium.http.reply import JSON, Reply
-from potassium.jobs.document import document
+from potassium.jobs.document import content_type_of, document
 from potassium.jobs.model import StoredJob
 from potassium.jobs.outputs import Output
 from potassium.jobs.service import LONGEST_WAIT, JobService
@@ -88,7 +88,8 @@ class Submissions:
                 wait = None  # a preference, not a condition
             except (StoreFailed, JobNotFound):
                 pass  # the job is stored, and that is what matters
-        location = f"{scope.get('root_path', '')}/jobs/{job.id}"
+        root_path = scope.get("root_path", "")
+        location = f"{root_path}/jobs/{job.id}"
         headers = [(b"location", location.encode())]
         if wants_job(scope) or wait is not None:
             applied = [b"respond-async"] if wants_job(scope) else []
@@ -96,7 +97,8 @@ class Submissions:
             headers.append((b"preference-applied", b", ".join(applied)))
         if wait is not None and job.status.is_final and (output or job.error):
             return _ended(job, output, headers)
-        shown = document(job, self._service.store.clock, position=position)
+        clock = self._service.store.clock
+        shown = document(job, clock, position=position, root_path=root_path)
         return Reply(ACCEPTED, encode(shown), JSON, *headers)
 
     def _webhook_url(self, scope: Scope) -> Callable[[], Awaitable[str]] | None:
@@ -112,7 +114,7 @@ class Submissions:
 def _ended(job: StoredJob, output: Output | None, headers: list[tuple[bytes, bytes]]) -> Reply:
     """Return the reply that a direct call of the handler would have received."""
     if output is not None:
-        return Reply(200, output.data, JSON, *headers)
+        return Reply(200, output.data, content_type_of(job), *headers)
     error = job.error or b"{}"
     return Reply(orjson.loads(error).get("status", 500), error, PROBLEM, *headers)
 

@@ -1,5 +1,6 @@
 """The terms for jobs of each handler: attempts, back-off, and webhook deliveries."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from potassium.config import Jobs
@@ -14,6 +15,8 @@ from potassium.webhooks.steady_clock import SteadyClock
 __all__ = ["Terms"]
 
 MOST_DOUBLINGS = 20  # of the back-off
+
+logger = logging.getLogger("potassium.jobs")
 
 
 class Terms:
@@ -52,7 +55,15 @@ class Terms:
             posts.append((job.webhook_url, encode(document(job, self._clock)), True))
         handler = self._handlers.get(job.handler)
         if handler is not None and handler.webhook_url is not None and job.output is not None:
-            posts.append((handler.webhook_url, job.output, False))
+            if job.output_type is None:
+                posts.append((handler.webhook_url, job.output, False))
+            else:
+                logger.warning(
+                    "%s did not return JSON: nothing is posted to its webhook (job %s)",
+                    job.handler,
+                    job.id,
+                    extra={"request_id": job.request_id, "handler": job.handler, "job_id": job.id},
+                )
         return [
             Delivery(
                 id=new_id(),

@@ -1,3 +1,3 @@
-"""Values that come and go as files: pictures, sound, arrays."""
+"""Values that come as files: pictures, sound, arrays."""
 
 __all__: list[str] = []

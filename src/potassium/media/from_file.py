@@ -24,11 +24,14 @@ class FromFile:
     Attributes:
         decode: returns the value; raises ValueError with a reason for clients if it cannot.
         media_types: those that it takes, such as ``image/png`` or ``image/*``.
+        from_json: returns the value for one that JSON has, other than a string; raises ValueError
+            as ``decode`` does. None if only a string may stand for the file.
 
     """
 
     decode: Callable[[File], Any]
     media_types: Sequence[str]
+    from_json: Callable[[Any], Any] | None = None
 
     def __get_pydantic_core_schema__(
         self,
@@ -38,7 +41,7 @@ class FromFile:
         """Tell pydantic how a file becomes a value."""
         kind = get_origin(source) or source
         known = kind if isinstance(kind, type) else None
-        return FileValidator(self.decode, self.media_types, known).core_schema()
+        return FileValidator(self.decode, self.media_types, known, self.from_json).core_schema()
 
     def __get_pydantic_json_schema__(
         self,
@@ -46,4 +49,4 @@ class FromFile:
         handler: "GetJsonSchemaHandler",
     ) -> "JsonSchemaValue":
         """Return the schema of the file in JSON."""
-        return FileValidator(self.decode, self.media_types).json_schema()
+        return FileValidator(self.decode, self.media_types, None, self.from_json).json_schema()

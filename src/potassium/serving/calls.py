@@ -14,9 +14,10 @@ from potassium.handlers.items import as_body, bound
 from potassium.http.codec import decode, encode
 from potassium.http.message import Message
 from potassium.http.problem import answered, internal, log_failure
-from potassium.http.reply import reply_to
+from potassium.http.representations.choice import file_form
 from potassium.http.request import CURRENT
 from potassium.http.request_id import new_request_id
+from potassium.http.results import reply_to
 from potassium.serving.chunks import Chunks
 from potassium.serving.deadlocks import check_no_deadlock
 from potassium.serving.result_webhooks import post_result
@@ -193,7 +194,7 @@ class _Call:
         if self._handler.webhook_url is None:
             return
         reply = None
-        if isinstance(outcome, Value):
+        if isinstance(outcome, Value) and file_form(outcome.value, ()) is None:
             with suppress(UnserializableOutput):
                 reply = reply_to(outcome.value)
         post_result(services.webhooks.outbox, self._handler, reply, self._id)

@@ -14,6 +14,7 @@ from potassium.errors import DeadlineExceeded, PotassiumError, StreamBroken
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
+from potassium.http.foreign_reply import ForeignReply, ForeignSender
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
@@ -35,6 +36,7 @@ __all__ = ["Endpoint"]
 
 T = TypeVar("T")
 
+SENT_AS_THEY_COME = (Stream, ForeignReply)
 
 logger = logging.getLogger("potassium")
 
@@ -68,7 +70,7 @@ class Endpoint:
         """Serve one request; call its job off if the client disconnects, or on cancellation."""
         handler = self._handlers[self._path]
         request_id = request_id_of(scope)
-        sender: StreamSender | None = None
+        sender: StreamSender | ForeignSender | None = None
         body: bytes | SpooledBody = b""
         held = 0
         try:
@@ -99,10 +101,10 @@ class Endpoint:
             del argument  # the job lets go of it as soon as it has run
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
-                sender = self._sender(message, send)
+                sender = StreamSender(message.form, message.id, send, self._stall_timeout)
                 await _keep_alive(sender, services.engine, job)
-            if type(outcome := await services.engine.outcome(job)) is Stream:
-                sender = sender or self._sender(message, send)
+            if type(outcome := await services.engine.outcome(job)) in SENT_AS_THEY_COME:
+                sender = sender or self._sender(message, send, outcome)
                 await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
             await self._fail(error, sender, request_id, send)
@@ -110,7 +112,7 @@ class Endpoint:
         finally:
             self._bodies.let_go(held, body)
         del body, message  # the client may read its response slowly
-        if type(outcome) is not Stream:
+        if sender is None:
             await outcome.send(request_id, send)
         if handler.webhook_url is not None:
             post_result(services.webhooks.outbox, handler, outcome, request_id)
@@ -148,7 +150,11 @@ class Endpoint:
             return handler.bind(message)
         return await _in_time(receive, deadline, self._intake.argument(handler.bind, message))
 
-    def _sender(self, message: Message, send: Send) -> StreamSender:
+    def _sender(
+        self, message: Message, send: Send, outcome: object = None
+    ) -> StreamSender | ForeignSender:
+        if isinstance(outcome, ForeignReply):
+            return ForeignSender(outcome, message.id, send)
         return StreamSender(message.form, message.id, send, self._stall_timeout)
 
     async def _submit(
@@ -160,7 +166,11 @@ class Endpoint:
         return await submissions.submit(handler, message, scope, priority_of(scope))
 
     async def _fail(
-        self, raised: Exception, sender: StreamSender | None, request_id: str, send: Send
+        self,
+        raised: Exception,
+        sender: StreamSender | ForeignSender | None,
+        request_id: str,
+        send: Send,
     ) -> None:
         """Answer a failed call; if its stream has begun, report the failure in the stream."""
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
@@ -201,9 +211,15 @@ async def _answer(
 
 
 async def _send_all(
-    stream: Stream[Job], sender: StreamSender, services: "Services", receive: Receive
+    stream: Stream[Job],
+    sender: StreamSender | ForeignSender,
+    services: "Services",
+    receive: Receive,
 ) -> None:
     """Send a stream to its end, unless the client disconnects."""
+    if isinstance(sender, ForeignSender):
+        await sender.send_all(receive)
+        return
     try:
         with services.disconnects.watching(stream.job, receive):
             await sender.send_all(stream)

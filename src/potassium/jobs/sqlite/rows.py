@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _INPUT = ("headers", "body", "request_line")
+_COMPUTED = {"output_size": "length(output) AS output_size"}
 _HEAVY = {
     "headers": "'[]' AS headers",
     "body": "x'' AS body",
@@ -41,7 +42,7 @@ _HEAVY = {
 }
 
 _ALL = [field.name for field in fields(StoredJob)]
-_STATE = [name for name in _ALL if name not in _INPUT]
+_STATE = [name for name in _ALL if name not in (*_INPUT, *_COMPUTED)]
 _DELIVERY = [field.name for field in fields(Delivery)]
 _ATTEMPT = [field.name for field in fields(DeliveryAttempt)]
 
@@ -55,8 +56,11 @@ def _insert(table: str, columns: Iterable[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES (:{', :'.join(names)})"
 
 
-JOB = _select([*_ALL, "file", "file_bytes"], "jobs JOIN inputs ON inputs.job = jobs.seq ")
-LIGHT_JOB = _select((_HEAVY.get(name, name) for name in _ALL), "jobs ")
+JOB = _select(
+    [*(_COMPUTED.get(name, name) for name in _ALL), "file", "file_bytes"],
+    "jobs JOIN inputs ON inputs.job = jobs.seq ",
+)
+LIGHT_JOB = _select(({**_COMPUTED, **_HEAVY}.get(name, name) for name in _ALL), "jobs ")
 DELIVERY = _select(_DELIVERY, "deliveries ")
 ATTEMPT = _select((f"attempts.{name}" for name in _ATTEMPT), "attempts ")
 

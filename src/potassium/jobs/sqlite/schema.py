@@ -210,6 +210,20 @@ ALTER TABLE inputs ADD COLUMN file_bytes INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX inputs_by_file ON inputs (file) WHERE file IS NOT NULL;
 """
 
+# The content type of an output that is not JSON.
+_OUTPUT_TYPES = """
+ALTER TABLE jobs ADD COLUMN output_type TEXT;
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
-MIGRATIONS = [_FIRST, _OWNERS, _SUSPECTS, _LINES, _BYTES, _REQUEST_LINES, _FILES]
+MIGRATIONS = [
+    _FIRST,
+    _OWNERS,
+    _SUSPECTS,
+    _LINES,
+    _BYTES,
+    _REQUEST_LINES,
+    _FILES,
+    _OUTPUT_TYPES,
+]

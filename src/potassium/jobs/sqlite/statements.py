@@ -149,7 +149,8 @@ _SAME = "WHERE seq = :seq AND id = :id AND status = :was AND attempts = :attempt
 
 END = (
     "UPDATE jobs SET status = :status, is_due = NULL, finished_at = :now, "
-    "output = :output, error = :error, crashes = :crashes, is_suspect = :is_suspect, "
+    "output = :output, output_type = :output_type, error = :error, "
+    "crashes = :crashes, is_suspect = :is_suspect, "
     "bytes = bytes + :added - coalesce(length(error), 0) "
     "- CASE :status WHEN 'failed' THEN 0 ELSE input_bytes END, "
     "progress = coalesce(:progress, progress), message = coalesce(:message, message) "

@@ -169,13 +169,15 @@ class SqliteStore(SqliteSubmissions):
         *,
         now: float,
         output: bytes | None = None,
+        output_type: str | None = None,
         error: bytes | None = None,
         events: Iterable[Event] = (),
         deliveries: Iterable[Delivery] = (),
     ) -> bool:
         """End a job; return False if its status or attempts are no longer those of ``job``."""
         told = {"progress": job.progress, "message": job.message}
-        end = {"status": status.value, "now": now, "output": output, "error": error, **told}
+        result = {"output": output, "output_type": output_type, "error": error}
+        end = {"status": status.value, "now": now, **result, **told}
         return await self._change(job, statements.END, end, events, deliveries)
 
     async def put_back(
