@@ -67,6 +67,11 @@ class Assembly:
         self.runtime = Runtime(self._plan)
         self.endpoints: dict[str, Endpoint] = {}
 
+    @property
+    def plan(self) -> Plan:
+        """The parts of the app, complete once it has started."""
+        return self._plan
+
     def load_with(self, function: Callable[[], Any]) -> None:
         """Register ``function`` to load the model when the app starts.
 
@@ -97,6 +102,7 @@ class Assembly:
         def decorate(function: Function) -> Function:
             self._check_open(name)
             handler = self._registry.add(function, path, options, is_background=is_background)
+            self._plan.schema.clear()
             endpoint = Endpoint(handler.path, self._plan, self.runtime, debug=app.debug)
             self.endpoints[handler.path] = endpoint
             if is_background and self._plan.jobs is None:

@@ -1,0 +1,121 @@
+"""The operation of a handler: ``POST`` on its path."""
+
+from dataclasses import dataclass
+
+from potassium.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    DeadlineExceeded,
+    Draining,
+    HandlerError,
+    IdempotencyKeyReused,
+    Interrupted,
+    InvalidInput,
+    JobCancelled,
+    MalformedJSON,
+    OutOfMemory,
+    Overloaded,
+    QueueFull,
+    Starting,
+    StoreFailed,
+    StoreFull,
+    UnserializableOutput,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+    WebhookUrlRefused,
+    WorkerFailed,
+)
+from potassium.handlers.arguments import RawBody
+from potassium.handlers.handler import Handler
+from potassium.schema.annotations import ANYTHING, Json
+from potassium.schema.answers import answers
+from potassium.schema.components import Components
+from potassium.schema.headers import Features, parameters
+from potassium.schema.inputs import request_body
+from potassium.schema.names import description_of
+from potassium.schema.outputs import Kind, Output
+from potassium.schema.problems import COMMON, Errors, Problems
+
+__all__ = ["Call", "call_operation"]
+
+ALL: Errors = (
+    *COMMON,
+    BodyTimeout,
+    BodyTooLarge,
+    DeadlineExceeded,
+    Draining,
+    HandlerError,
+    InvalidInput,
+    OutOfMemory,
+    Overloaded,
+    Starting,
+    UnserializableOutput,
+    UnsupportedEncoding,
+    WorkerFailed,
+)
+OF_JSON: Errors = (MalformedJSON, UnsupportedMediaType)
+OF_JOBS: Errors = (
+    IdempotencyKeyReused,
+    Interrupted,
+    JobCancelled,
+    StoreFailed,
+    StoreFull,
+    WebhookUrlRefused,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A handler, and what is known of its types.
+
+    Attributes:
+        handler: the handler.
+        output: what it returns.
+        takes: the schema of what is validated; None if it is not known.
+        returns: the schema of what it returns; None if it is not known.
+
+    """
+
+    handler: Handler
+    output: Output
+    takes: Json | None
+    returns: Json | None
+
+
+def call_operation(
+    call: Call, features: Features, components: Components, problems: Problems
+) -> Json:
+    """Return the operation that calls a handler, without its id and security."""
+    handler, options = call.handler, call.handler.options
+    failures = problems.responses(_errors(handler, features), may_raise=True)
+    succeeds = answers(
+        call.output,
+        ANYTHING if call.returns is None else call.returns,
+        features=features,
+        is_background=handler.is_background,
+        components=components,
+        problems=problems,
+    )
+    other = problems.other()
+    if call.output.kind is Kind.UNKNOWN and not call.output.is_stream:  # perhaps a Response
+        other["description"] = "What the handler returns, with a status of its choice."
+        other["content"]["*/*"] = {"schema": ANYTHING}
+    shown: Json = {
+        **description_of(handler.function),
+        "parameters": parameters(features, is_background=handler.is_background),
+        "requestBody": request_body(handler, call.takes),
+        "responses": {**succeeds, **failures, "default": other},
+    }
+    shown["tags"] = list(options.get("tags") or ["handlers"])
+    if options.get("deprecated"):
+        shown["deprecated"] = True
+    return shown
+
+
+def _errors(handler: Handler, features: Features) -> Errors:
+    return (
+        *ALL,
+        *(() if isinstance(handler.bind, RawBody) else OF_JSON),
+        *(OF_JOBS if features.has_jobs else ()),
+        *(() if handler.is_background else (QueueFull,)),
+    )
