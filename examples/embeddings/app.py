@@ -26,6 +26,10 @@ class Texts(BaseModel):
     texts: list[Annotated[str, Field(max_length=10_000)]] = Field(min_length=1, max_length=64)
 
 
+class Embeddings(BaseModel):
+    embeddings: list[list[float]]
+
+
 def model_folder() -> Path:
     """Find the model without importing its package, which would need more packages."""
     spec = find_spec(PACKAGE.replace("-", "_"))
@@ -53,7 +57,10 @@ def padded(call: Tokens) -> int:
     return len(call) * max(map(len, call))  # all its texts, each padded to the longest
 
 
-@app.handler(prepare=tokenise, batch=Batch(max_size=64, cost=padded, max_cost=MAX_COST))
+BATCH = Batch(max_size=64, cost=padded, max_cost=MAX_COST)
+
+
+@app.handler(prepare=tokenise, batch=BATCH, output=Embeddings)
 def embed(cache: dict[str, Any], calls: list[Tokens]) -> list[dict[str, Any]]:
     rows = [torch.tensor(text) for call in calls for text in call]
     tokens = pad_sequence(rows, batch_first=True).to(DEVICE)

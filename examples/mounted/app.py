@@ -42,9 +42,9 @@ def count() -> dict[str, Any]:
 
 
 @model.handler("/detect")
-def detect(cache: dict[str, Any], item: Text) -> dict[str, Any]:
+def detect(cache: dict[str, Any], item: Text) -> dict[str, float]:
     scores = cache["log_frequencies"][:, trigrams(item.text)].sum(dim=1)  # naive Bayes
-    return dict(zip(TEXTS, scores.softmax(dim=0), strict=True))
+    return dict(zip(TEXTS, scores.softmax(dim=0).tolist(), strict=True))
 
 
 @app.get("/languages")

@@ -60,4 +60,8 @@ def schemas_of(
     found, shared = TypeAdapter.json_schemas(
         usable, ref_template=REFERENCE, schema_generator=_Lenient
     )
-    return dict(found), shared.get("$defs", {})
+    definitions = shared.get("$defs", {})
+    for name, schema in definitions.items():
+        if name.endswith(("-Input", "-Output")):  # two views of one type, which are not one title
+            schema.pop("title", None)
+    return dict(found), definitions

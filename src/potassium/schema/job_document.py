@@ -75,7 +75,7 @@ def deliveries(components: Components) -> Json:
     delivery = components.add("Delivery", _object(properties, list(properties), "A webhook."))
     properties = {"deliveries": {"type": "array", "items": delivery}}
     text = "Webhooks about a job."
-    return components.add("Deliveries", _object(properties, list(properties), text))
+    return components.add("DeliveryList", _object(properties, list(properties), text))
 
 
 def _optional(kind: str, **more: Any) -> Json:

@@ -1,0 +1,186 @@
+"""The schema of each example, as its server shows it, and what programs make of it.
+
+The chat takes minutes: see ``nox -s schemathesis``.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+from support.generated import python_client, run, typescript_program
+from support.schemathesis import CASES, LAX, TIME, check_with_schemathesis
+
+START_TIME = 120.0  # seconds; of the chat
+
+IN_PYTHON = """
+import sys
+
+from client import Client
+from client.models import Readiness
+from client.api.server import get_readiness
+
+client = Client(base_url=sys.argv[1], timeout=60)
+ready = get_readiness.sync(client=client)
+assert isinstance(ready, Readiness)
+assert ready.ready
+"""
+
+IN_TYPESCRIPT = """
+import type { components, paths } from "./schema.d.ts";
+
+declare const process: { argv: string[]; exit(status: number): never };
+
+async function call<Path extends keyof paths, Body>(path: Path, body: Body): Promise<any> {
+  const headers = { "Content-Type": "application/json" };
+  const options = { method: "POST", headers, body: JSON.stringify(body) };
+  return (await fetch(process.argv[2] + path, options)).json();
+}
+
+function expect(is: boolean): void {
+  if (!is) process.exit(1);
+}
+"""
+
+# What each program does with the handlers of its example.
+CALLS_IN_PYTHON = {
+    "background": """
+from client.api.handlers import train
+from client.api.jobs import get_job
+from client.models import Job, JobStatus, Line, Problem422
+
+line = Line(x=[1.0, 2.0, 3.0], y=[3.0, 5.0, 7.0], epochs=10)
+job = train.sync(client=client, body=line)
+assert isinstance(job, Job)
+done = get_job.sync(job.id, client=client, prefer="wait=30")
+assert isinstance(done, Job)
+assert done.status is JobStatus.SUCCEEDED
+refused = train.sync(client=client, body=Line(x=[1.0, 2.0], y=[3.0, 5.0, 7.0]))
+assert isinstance(refused, Problem422)
+""",
+    "bert": """
+from client.api.handlers import guess
+from client.models import GuessBody, GuessResponse200, Problem422
+
+body = GuessBody.from_dict({"prompt": "Hello I am a [MASK] model."})
+guesses = guess.sync(client=client, body=body)
+assert isinstance(guesses, GuessResponse200)
+assert guesses["outputs"][0]["token_str"] == "fashion"
+assert isinstance(guess.sync(client=client, body=GuessBody()), Problem422)
+""",
+    "chat": """
+from client.api.handlers import chat
+from client.models import Chat, Message
+
+said = chat.sync(client=client, body=Chat(messages=[Message(content="Hello")], max_tokens=2))
+assert isinstance(said, str)
+assert said
+""",
+    "embeddings": """
+from client.api.handlers import embed
+from client.models import Embeddings, Texts
+
+vectors = embed.sync(client=client, body=Texts(texts=["a cat", "a dog"]))
+assert isinstance(vectors, Embeddings)
+assert [len(vector) for vector in vectors.embeddings] == [384, 384]
+""",
+    "mounted": """
+from client.api.handlers import detect
+from client.models import DetectResponse200, Text
+
+scores = detect.sync(client=client, body=Text(text="Where is the station?"))
+assert isinstance(scores, DetectResponse200)
+assert scores["English"] > 0.5
+""",
+}
+CALLS_IN_TYPESCRIPT = {
+    "background": """
+const line: components["schemas"]["Line"] = { x: [1, 2, 3], y: [3, 5, 7], epochs: 10 };
+const job: components["schemas"]["Job"] = await call("/train", line);
+expect(job.handler === "/train" && job.finished_at === null);
+""",
+    "bert": """
+type Guesses = paths["/"]["post"]["responses"][200]["content"]["application/json"];
+const guesses: Guesses = await call("/", { prompt: "Hello I am a [MASK] model." });
+expect(Array.isArray(guesses["outputs"]));
+""",
+    "chat": """
+type Chat = components["schemas"]["Chat"];
+const chat: Chat = { messages: [{ role: "user", content: "" }], max_tokens: 2 };
+const refused: components["schemas"]["Problem422"] = await call("/", chat);
+expect(refused.code === "invalid_input");
+""",
+    "embeddings": """
+const texts: components["schemas"]["Texts"] = { texts: ["a cat"] };
+const vectors: components["schemas"]["Embeddings"] = await call("/", texts);
+expect(vectors.embeddings[0].length === 384);
+""",
+    "mounted": """
+type Scores = paths["/detect"]["post"]["responses"][200]["content"]["application/json"];
+const scores: Scores = await call("/detect", { text: "Where is the station?" });
+expect(scores["English"] > 0.5);
+""",
+}
+EXAMPLES = [name for name in CALLS_IN_PYTHON if name != "chat" or CASES > 1]
+
+pytestmark = pytest.mark.timeout(100 * TIME)
+
+
+class Example:
+    """An example's server, and its schema."""
+
+    def __init__(self, name: str, http: httpx.Client) -> None:
+        self.name = name
+        root = "/model" if name == "mounted" else ""
+        self.url = f"{str(http.base_url).rstrip('/')}{root}"
+        self.schema = http.get(f"{root}/openapi.json").content
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def example(
+    request: pytest.FixtureRequest,
+    run_example: Callable[..., httpx.Client],
+    examples: Path,
+    bert_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Example:
+    name: str = request.param
+    folder = bert_folder if name == "bert" else tmp_path_factory.mktemp("server")
+    ready = "/model/readyz" if name == "mounted" else "/readyz"
+    file = examples / name / "app.py"
+    return Example(name, run_example(file, cwd=folder, ready=ready, start_time=START_TIME))
+
+
+def test_the_schema_of_an_example_is_valid(example: Example) -> None:
+    """It is an OpenAPI document, which leads to where the app is mounted."""
+    import orjson  # noqa: PLC0415 - as the server does
+
+    document: Any = orjson.loads(example.schema)
+    validate(document)
+    mounted = [{"url": "/model"}] if example.name == "mounted" else None
+    assert document.get("servers") == mounted
+
+
+def test_no_response_of_an_example_contradicts_its_schema(example: Example) -> None:
+    """Whatever is sent, each response has a status, headers and a body that the schema allows."""
+    check_with_schemathesis(f"{example.url}/openapi.json", "--exclude-checks", LAX)
+
+
+def test_a_python_client_of_an_example_is_typed_and_calls_it(
+    example: Example, tmp_path: Path
+) -> None:
+    """openapi-python-client makes one that type checkers accept."""
+    program = python_client(example.schema, tmp_path, IN_PYTHON + CALLS_IN_PYTHON[example.name])
+    run([sys.executable, program.name, example.url], tmp_path)
+
+
+def test_types_for_typescript_fit_what_an_example_takes_and_sends(
+    example: Example, tmp_path: Path
+) -> None:
+    """A program with the types of openapi-typescript compiles, and calls the server."""
+    text = IN_TYPESCRIPT + CALLS_IN_TYPESCRIPT[example.name]
+    program = typescript_program(example.schema, tmp_path, text)
+    run(["node", program.name, example.url], tmp_path)
