@@ -22,11 +22,11 @@ app = Potassium("embeddings")
 Tokens = list[list[int]]  # of each text of a call
 
 
-class Texts(BaseModel):
+class Item(BaseModel):
     texts: list[Annotated[str, Field(max_length=10_000)]] = Field(min_length=1, max_length=64)
 
 
-class Embeddings(BaseModel):
+class Vectors(BaseModel):
     embeddings: list[list[float]]
 
 
@@ -49,7 +49,7 @@ def load() -> dict[str, Any]:
     return {"model": model, "tokenizer": tokenizer}
 
 
-def tokenise(cache: dict[str, Any], item: Texts) -> Tokens:
+def tokenise(cache: dict[str, Any], item: Item) -> Tokens:
     return [text.ids for text in cache["tokenizer"].encode_batch(item.texts)]
 
 
@@ -60,7 +60,7 @@ def padded(call: Tokens) -> int:
 BATCH = Batch(max_size=64, cost=padded, max_cost=MAX_COST)
 
 
-@app.handler(prepare=tokenise, batch=BATCH, output=Embeddings)
+@app.handler(prepare=tokenise, batch=BATCH, output=Vectors)
 def embed(cache: dict[str, Any], calls: list[Tokens]) -> list[dict[str, Any]]:
     rows = [torch.tensor(text) for call in calls for text in call]
     tokens = pad_sequence(rows, batch_first=True).to(DEVICE)

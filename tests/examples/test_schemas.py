@@ -19,11 +19,12 @@ START_TIME = 120.0  # seconds; of the chat
 IN_PYTHON = """
 import sys
 
+import httpx
 from client import Client
 from client.models import Readiness
 from client.api.server import get_readiness
 
-client = Client(base_url=sys.argv[1], timeout=60)
+client = Client(base_url=sys.argv[1], timeout=httpx.Timeout(60))
 ready = get_readiness.sync(client=client)
 assert isinstance(ready, Readiness)
 assert ready.ready
@@ -81,10 +82,10 @@ assert said
 """,
     "embeddings": """
 from client.api.handlers import embed
-from client.models import Embeddings, Texts
+from client.models import Item, Vectors
 
-vectors = embed.sync(client=client, body=Texts(texts=["a cat", "a dog"]))
-assert isinstance(vectors, Embeddings)
+vectors = embed.sync(client=client, body=Item(texts=["a cat", "a dog"]))
+assert isinstance(vectors, Vectors)
 assert [len(vector) for vector in vectors.embeddings] == [384, 384]
 """,
     "mounted": """
@@ -114,8 +115,8 @@ const refused: components["schemas"]["Problem422"] = await call("/", chat);
 expect(refused.code === "invalid_input");
 """,
     "embeddings": """
-const texts: components["schemas"]["Texts"] = { texts: ["a cat"] };
-const vectors: components["schemas"]["Embeddings"] = await call("/", texts);
+const texts: components["schemas"]["Item"] = { texts: ["a cat"] };
+const vectors: components["schemas"]["Vectors"] = await call("/", texts);
 expect(vectors.embeddings[0].length === 384);
 """,
     "mounted": """

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,7 +14,7 @@ HERE = Path(__file__).parent
 CASES = int(os.environ.get("SCHEMATHESIS_CASES", "1"))
 PER_OPERATION = int(os.environ.get("SCHEMATHESIS_PER_OPERATION", "2"))
 TIME = int(os.environ.get("SCHEMATHESIS_TIME", "55"))  # seconds for one run
-COMMAND = shutil.which("schemathesis", path=os.pathsep.join([str(Path(sys.executable).parent)]))
+COMMAND = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
 
 # Pydantic takes "1" and true for numbers, unless types are strict, and refuses what JSON Schema
 # cannot tell it about: two lists of different lengths.
@@ -43,9 +44,10 @@ def _amount() -> list[str]:
 def _run(command: list[str]) -> int:
     """Run schemathesis; return the number of its test cases."""
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=TIME, check=False, env=env, cwd=HERE
-    )
+    with TemporaryDirectory() as folder:  # it remembers failures of earlier runs in files
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIME, check=False, env=env, cwd=folder
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"(\d+) generated", done.stdout)
     assert found is not None, done.stdout

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
-from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
 
 __all__ = ["ANYTHING", "REFERENCE", "Json", "Use", "adapter_of", "schemas_of"]
@@ -37,7 +36,7 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
     for config in (None, ConfigDict(arbitrary_types_allowed=True)):
         try:
             return TypeAdapter(annotation, config=config)
-        except (PydanticUserError, NameError):
+        except Exception:  # noqa: BLE001, S112 - the app's types may raise anything
             continue
     return None
 

@@ -88,7 +88,7 @@ def _output(annotation: Any, *, is_stream: bool) -> Output:
                 media_types=tuple(one.media_types),
             )
     kind = _kind(annotation)
-    adapter = adapter_of(annotation) if kind is Kind.JSON else None
+    adapter = adapter_of(annotation) if kind in (Kind.JSON, Kind.TEXT) else None
     return Output(kind=kind, is_stream=is_stream, adapter=adapter)
 
 
@@ -114,10 +114,9 @@ def _kind(annotation: Any) -> Kind:
 
 def _returned(function: Callable[..., Any]) -> Any:
     try:
-        annotation = inspect.signature(function, eval_str=True).return_annotation
-    except (NameError, TypeError, ValueError):
+        return inspect.signature(function, eval_str=True).return_annotation
+    except Exception:  # noqa: BLE001 - it may be text that only type checkers can read
         return MISSING
-    return annotation
 
 
 def _origin(annotation: Any) -> Any:
