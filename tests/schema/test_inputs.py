@@ -119,3 +119,22 @@ def test_examples_that_are_valid_are_accepted(app: Potassium) -> None:
     app.handler("/c", example=[1, 2])(of_request)
     app.handler("/d", prepare=lambda item: item, example={"any": 1})(of_object)
     valid(app)
+
+
+def test_a_query_has_the_fields_of_what_it_is_bound_to(app: Potassium) -> None:
+    """Only a GET has one; each further method of a handler has an id of its own."""
+    app.handler("/search")(of_item)
+    handler = app._parts.handlers["/search"]
+
+    class Reading(type(handler)):  # type: ignore[misc] # a handler of other methods
+        methods = ("GET", "POST")
+
+    fields = {name: getattr(handler, name) for name in handler.__dataclass_fields__}
+    app._parts.handlers["/search"] = Reading(**fields)  # type: ignore[index] # which is a dict
+    get, post = operation(app, "/search", "get"), operation(app, "/search")
+    assert [post["operationId"], get["operationId"]] == ["of_item", "get_of_item"]
+    [text] = [one for one in get["parameters"] if one["in"] == "query"]
+    assert (text["name"], text["required"], text["schema"]["minLength"]) == ("text", True, 1)
+    assert "requestBody" not in get
+    assert not [one for one in post["parameters"] if one["in"] == "query"]
+    valid(app)

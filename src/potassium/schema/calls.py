@@ -1,4 +1,4 @@
-"""The operation of a handler: ``POST`` on its path."""
+"""The operations of a handler, one for each method that it answers."""
 
 from dataclasses import dataclass
 
@@ -31,12 +31,12 @@ from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.answers import answers
 from potassium.schema.components import Components
 from potassium.schema.headers import Features, parameters
-from potassium.schema.inputs import request_body
+from potassium.schema.inputs import query_parameters, request_body
 from potassium.schema.names import description_of
 from potassium.schema.outputs import Kind, Output
 from potassium.schema.problems import COMMON, Errors, Problems
 
-__all__ = ["Call", "call_operation"]
+__all__ = ["Call", "call_operations"]
 
 ALL: Errors = (
     *COMMON,
@@ -82,10 +82,28 @@ class Call:
     returns: Json | None
 
 
-def call_operation(
+READING = "get"  # the method that has a query instead of a body
+
+
+def call_operations(
     call: Call, features: Features, components: Components, problems: Problems
-) -> Json:
-    """Return the operation that calls a handler, without its id and security."""
+) -> dict[str, Json]:
+    """Return the operations that call a handler by their methods, without their ids."""
+    methods = (method.lower() for method in getattr(call.handler, "methods", ("POST",)))
+    shared = _operation(call, features, components, problems)
+    query = query_parameters(call.takes, components)
+    found = {}
+    for method in sorted(methods, key=lambda method: method != "post"):
+        operation = dict(shared)
+        if method == READING:
+            operation["parameters"] = [*query, *shared["parameters"]]
+        else:
+            operation["requestBody"] = request_body(call.handler, call.takes)
+        found[method] = operation
+    return found
+
+
+def _operation(call: Call, features: Features, components: Components, problems: Problems) -> Json:
     handler, options = call.handler, call.handler.options
     failures = problems.responses(_errors(handler, features), may_raise=True)
     succeeds = answers(
@@ -103,7 +121,6 @@ def call_operation(
     shown: Json = {
         **description_of(handler.function),
         "parameters": parameters(features, is_background=handler.is_background),
-        "requestBody": request_body(handler, call.takes),
         "responses": {**succeeds, **failures, "default": other},
     }
     shown["tags"] = list(options.get("tags") or ["handlers"])

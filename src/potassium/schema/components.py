@@ -32,3 +32,8 @@ class Components:
     def added(self, name: str) -> Json:
         """Return the schema that was added as ``name``."""
         return self.schemas[self._ours[name]]
+
+    def resolved(self, schema: Json) -> Json:
+        """Return a schema, or the one that it refers to."""
+        name = schema.get("$ref", "").removeprefix(REFERENCE.format(model=""))
+        return self.schemas[name] if name else schema

@@ -6,7 +6,7 @@ from typing import Any
 from potassium.errors import Unauthorized
 from potassium.handlers.handler import Handler
 from potassium.schema.annotations import Json, Use, schemas_of
-from potassium.schema.calls import Call, call_operation
+from potassium.schema.calls import Call, call_operations
 from potassium.schema.components import Components
 from potassium.schema.headers import RESPONSE_HEADERS, Features
 from potassium.schema.health import OPEN, health_operations
@@ -47,12 +47,11 @@ def openapi_document(name: str, plan: Plan, keys: ApiKeys | None) -> Json:
     ids = OperationIds()
     paths: dict[str, dict[str, Json]] = {}
     for call in calls:
-        path, function = call.handler.path, call.handler.function
-        operation = {
-            "operationId": ids.of(name_of(function), path),
-            **call_operation(call, features, components, problems),
-        }
-        paths[path] = {"post": operation}
+        path, function = call.handler.path, name_of(call.handler.function)
+        paths[path] = {}
+        for method, operation in call_operations(call, features, components, problems).items():
+            named = f"{method}_{function}" if paths[path] else function
+            paths[path][method] = {"operationId": ids.of(named, path), **operation}
     ours = job_operations(components, problems) if features.has_jobs else {}
     for path, methods in {**ours, **health_operations(components, problems)}.items():
         for method, operation in methods.items():

@@ -3,8 +3,9 @@
 from potassium.handlers.arguments import JsonObject, RawBody, WholeRequest
 from potassium.handlers.handler import Handler
 from potassium.schema.annotations import ANYTHING, Json
+from potassium.schema.components import Components
 
-__all__ = ["BINARY", "is_parsed", "request_body"]
+__all__ = ["BINARY", "is_parsed", "query_parameters", "request_body"]
 
 BINARY: Json = {"type": "string", "format": "binary"}
 OBJECT: Json = {"type": "object", "additionalProperties": True}
@@ -27,6 +28,16 @@ def request_body(handler: Handler, schema: Json | None) -> Json:
     for content in contents.values():
         content.update(_examples(handler))
     return {"required": not isinstance(bind, RawBody | WholeRequest), "content": contents}
+
+
+def query_parameters(schema: Json | None, components: Components) -> list[Json]:
+    """Return the fields of what is validated, if it has any, as parameters of a query."""
+    found = components.resolved(schema or ANYTHING)
+    required = found.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": field}
+        for name, field in found.get("properties", {}).items()
+    ]
 
 
 def is_parsed(media_type: str) -> bool:
