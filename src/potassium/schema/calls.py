@@ -2,29 +2,7 @@
 
 from dataclasses import dataclass
 
-from potassium.errors import (
-    BodyTimeout,
-    BodyTooLarge,
-    DeadlineExceeded,
-    Draining,
-    HandlerError,
-    IdempotencyKeyReused,
-    Interrupted,
-    InvalidInput,
-    JobCancelled,
-    MalformedJSON,
-    OutOfMemory,
-    Overloaded,
-    QueueFull,
-    Starting,
-    StoreFailed,
-    StoreFull,
-    UnserializableOutput,
-    UnsupportedEncoding,
-    UnsupportedMediaType,
-    WebhookUrlRefused,
-    WorkerFailed,
-)
+from potassium import errors
 from potassium.handlers.arguments import RawBody
 from potassium.handlers.handler import Handler
 from potassium.schema.annotations import ANYTHING, Json
@@ -34,33 +12,29 @@ from potassium.schema.headers import Features, parameters
 from potassium.schema.inputs import query_parameters, request_body
 from potassium.schema.names import description_of
 from potassium.schema.outputs import Kind, Output
-from potassium.schema.problems import COMMON, Errors, Problems
+from potassium.schema.problems import Errors, Problems
 
 __all__ = ["Call", "call_operations"]
 
-ALL: Errors = (
-    *COMMON,
-    BodyTimeout,
-    BodyTooLarge,
-    DeadlineExceeded,
-    Draining,
-    HandlerError,
-    InvalidInput,
-    OutOfMemory,
-    Overloaded,
-    Starting,
-    UnserializableOutput,
-    UnsupportedEncoding,
-    WorkerFailed,
+# Whatever is not here, any call may be answered with.
+OF_OTHERS: Errors = (
+    errors.ClientLeft,  # nobody is left to get it
+    errors.JobHasEnded,
+    errors.JobNotFound,
+    errors.StreamBroken,
+    errors.TooManyWatchers,
+    errors.Unauthorized,
+    errors.Unavailable,
+    errors.UsageError,
 )
-OF_JSON: Errors = (MalformedJSON, UnsupportedMediaType)
+OF_JSON: Errors = (errors.MalformedJSON, errors.UnsupportedMediaType)
 OF_JOBS: Errors = (
-    IdempotencyKeyReused,
-    Interrupted,
-    JobCancelled,
-    StoreFailed,
-    StoreFull,
-    WebhookUrlRefused,
+    errors.IdempotencyKeyReused,
+    errors.Interrupted,
+    errors.JobCancelled,
+    errors.StoreFailed,
+    errors.StoreFull,
+    errors.WebhookUrlRefused,
 )
 
 
@@ -130,9 +104,11 @@ def _operation(call: Call, features: Features, components: Components, problems:
 
 
 def _errors(handler: Handler, features: Features) -> Errors:
-    return (
-        *ALL,
-        *(() if isinstance(handler.bind, RawBody) else OF_JSON),
-        *(OF_JOBS if features.has_jobs else ()),
-        *(() if handler.is_background else (QueueFull,)),
-    )
+    """Return what a call may be answered with, if it fails."""
+    others = {
+        *OF_OTHERS,
+        *(OF_JSON if isinstance(handler.bind, RawBody) else ()),
+        *(() if features.has_jobs else OF_JOBS),
+        *((errors.QueueFull,) if handler.is_background else ()),
+    }
+    return {getattr(errors, name) for name in errors.__all__} - others
