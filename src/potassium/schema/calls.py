@@ -72,7 +72,7 @@ def call_operations(
         if method == READING:
             operation["parameters"] = [*query, *shared["parameters"]]
         else:
-            operation["requestBody"] = request_body(call.handler, call.takes)
+            operation["requestBody"] = request_body(call.handler, call.takes, components)
         found[method] = operation
     return found
 
