@@ -1,12 +1,14 @@
 """What a handler takes, as the schema shows it."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 from support.schemas import JSON, body, operation, valid
 
 from potassium import Batch, Potassium, Request, UsageError
+
+FORM, FIELDS = "multipart/form-data", "application/x-www-form-urlencoded"
 
 
 class Item(BaseModel):
@@ -17,6 +19,13 @@ class Job(BaseModel):
     """A name that the schema has, too."""
 
     title: str
+
+
+Base64 = Annotated[str, WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+
+
+class WithFile(BaseModel):
+    file: Base64
 
 
 def of_item(cache: dict[str, Any], item: Item) -> None: ...
@@ -75,6 +84,40 @@ def test_a_whole_request_has_any_body(app: Potassium) -> None:
     app.handler(of_request)
     assert body(app) == {JSON: {}, "*/*": {}}
     assert not operation(app)["requestBody"]["required"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "shown"), [((FORM, FIELDS, JSON), FORM), ((JSON, FIELDS, FORM), FIELDS)]
+)
+def test_forms_have_types_of_their_own(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], shown: str
+) -> None:
+    """Those with files are multipart, with files that are not encoded as text; others are not."""
+
+    @app.handler
+    def take(cache: dict[str, Any], item: WithFile) -> None: ...
+
+    monkeypatch.setattr(app._parts.handlers["/"].bind, "media_types", kinds)
+    contents = operation(app)["requestBody"]["content"]
+    assert set(contents) == {shown, JSON}
+    assert contents[shown]["schema"] == {"$ref": "#/components/schemas/WithFileForm"}
+    assert body(app)[shown]["properties"]["file"] == {"type": "string", "format": "binary"}
+    assert body(app)[JSON]["properties"]["file"]["contentEncoding"] == "base64"
+    valid(app)
+
+
+def test_a_body_that_is_a_file_has_its_types(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a form, its field may have any name."""
+
+    @app.handler
+    def take(cache: dict[str, Any], file: Base64) -> None: ...
+
+    monkeypatch.setattr(app._parts.handlers["/"].bind, "media_types", ("image/*", FORM, JSON))
+    binary = {"type": "string", "format": "binary"}
+    assert body(app)["image/*"] == binary
+    assert body(app)[FORM] == {"type": "object", "additionalProperties": binary}
 
 
 def test_names_of_the_apps_types_come_first(app: Potassium) -> None:

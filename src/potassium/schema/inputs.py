@@ -38,7 +38,7 @@ def request_body(handler: Handler, schema: Json | None, components: Components) 
     for kind, content in contents.items():
         if is_parsed(kind):
             content.update(_examples(handler))
-    return {"required": not isinstance(bind, RawBody | WholeRequest), "content": contents}
+    return {"required": ANY_TYPE not in contents, "content": contents}
 
 
 def _media_types(bind: Binding) -> Iterable[str]:
