@@ -49,6 +49,14 @@ def test_the_document_is_valid(app: Potassium) -> None:
     assert valid(app)["openapi"].startswith("3.1")
 
 
+def test_two_views_of_a_type_have_no_common_title() -> None:
+    """Generators name classes by titles, and refuse two of one name."""
+    schemas = kitchen.openapi()["components"]["schemas"]
+    views = [name for name in schemas if name.startswith("Tree")]
+    assert views == ["Tree-Input", "Tree-Output"]
+    assert not [name for name in views if "title" in schemas[name]]
+
+
 async def test_the_document_is_served(app: Potassium) -> None:
     """``GET /openapi.json`` shows what ``app.openapi()`` returns."""
     app.handler(echo)
