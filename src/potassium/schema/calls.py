@@ -16,6 +16,8 @@ from potassium.schema.problems import Errors, Problems
 
 __all__ = ["Call", "call_operations"]
 
+READING = "get"  # the method that has a query instead of a body
+
 # Whatever is not here, any call may be answered with.
 OF_OTHERS: Errors = (
     errors.ClientLeft,  # nobody is left to get it
@@ -56,9 +58,6 @@ class Call:
     returns: Json | None
 
 
-READING = "get"  # the method that has a query instead of a body
-
-
 def call_operations(
     call: Call, features: Features, components: Components, problems: Problems
 ) -> dict[str, Json]:
@@ -67,7 +66,7 @@ def call_operations(
     shared = _operation(call, features, components, problems)
     query = query_parameters(call.takes, components)
     found = {}
-    for method in sorted(methods, key=lambda method: method != "post"):
+    for method in sorted(methods, key=lambda method: (method != "post", method)):
         operation = dict(shared)
         if method == READING:
             operation["parameters"] = [*query, *shared["parameters"]]
