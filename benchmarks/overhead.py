@@ -89,7 +89,7 @@ def against(python: str, connections: list[int], rounds: int, seconds: float) ->
             ):
                 medians = [form.format(statistics.median(map(of, some))) for some in measured]
                 row(str(count), figure, ratio(measured[0], measured[1], of), *medians)
-    code = "import potassium"
+    code = "from potassium import Potassium"
     times: list[list[float]] = [[], []]
     for round_ in range(8 * rounds + 1):
         for some, interpreter in zip(times, (sys.executable, python), strict=True):
@@ -118,11 +118,13 @@ def busy_share(seconds: float) -> None:
 
 def import_time(rounds: int) -> None:
     """Print the time to import the package, beside the time to import Starlette."""
-    times: dict[str, list[float]] = {"potassium": [], "starlette.applications": []}
+    names = {"potassium": "Potassium", "starlette.applications": "Starlette"}
+    times: dict[str, list[float]] = {module: [] for module in names}
     for round_ in range(rounds + 1):
         for module, taken in times.items():
+            code = f"from {module} import {names[module]}"
             started = time.perf_counter()
-            subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+            subprocess.run([sys.executable, "-c", code], check=True)
             if round_:
                 taken.append(time.perf_counter() - started)
     pairs = zip(times["potassium"], times["starlette.applications"], strict=True)

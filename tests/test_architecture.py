@@ -23,7 +23,7 @@ LAYERS = [
     {"config"},
     {"engine"},
     {"http"},
-    {"media"},
+    {"media", "client"},
     {"handlers", "webhooks", "connections"},
     {"jobs"},
     {"serving"},
@@ -107,11 +107,43 @@ def test_model_libraries_are_never_imported(file: str) -> None:
 
 def test_import_brings_in_nothing_that_is_not_needed_yet() -> None:
     """Importing the package imports no server, no client and no validation library."""
-    code = "import sys, potassium; print(*{name.split('.')[0] for name in sys.modules})"
+    imported = imported_by("from potassium import *")
+    assert "starlette" in imported
+    assert not imported & {"fastapi", "uvicorn", "httpx", "pydantic", "torch", "numpy"}
+
+
+def test_public_names_are_found_before_they_are_imported() -> None:
+    """Completion lists them, and a name that does not exist is an error as in any module."""
+    listed = "import potassium; assert {*potassium.__all__} <= {*dir(potassium)}"
+    assert "starlette" not in imported_by(listed)
+    missing = "Potasium"
+    with pytest.raises(AttributeError, match="no attribute 'Potasium'"):
+        getattr(potassium, missing)
+
+
+def test_the_client_brings_in_nothing_of_the_server() -> None:
+    """Who only calls servers imports none, nor pydantic before it is asked for a type."""
+    imported = imported_by("import potassium.client")
+    assert "httpx" in imported
+    assert not imported & {"starlette", "uvicorn", "pydantic", "numpy"}
+    call = "from potassium.client.results import value_as; assert value_as(list[int], b'[1]', None)"
+    assert "pydantic" in imported_by(call)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("client/")])
+def test_the_client_shares_only_json_with_the_server(file: str) -> None:
+    """Of the server's packages, the client imports the errors and the codec of JSON alone."""
+    shared = {name for name in imported_files(file) if not name.startswith("client/")}
+    assert shared <= {"errors/__init__.py", "http/codec.py"}
+
+
+def imported_by(code: str) -> set[str]:
+    """Return the top-level packages that a new process has imported once it has run ``code``."""
+    code += "; import sys; print(*{name.split('.')[0] for name in sys.modules})"
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert not set(output.stdout.split()) & {"uvicorn", "httpx", "pydantic", "torch", "numpy"}
+    return set(output.stdout.split())
 
 
 def test_stores_need_no_client() -> None:

@@ -1,6 +1,7 @@
 """Handlers of all kinds, for clients of all kinds: soak.py runs this for minutes."""
 
 import asyncio
+import gc
 import sys
 import time
 from typing import Any
@@ -23,8 +24,10 @@ class Bias(BaseModel):
     values: list[int] = []
 
 
-async def tasks(_: Request) -> JSONResponse:
-    return JSONResponse({"tasks": len(asyncio.all_tasks())})
+async def held(request: Request) -> JSONResponse:
+    if request.url.query == "collect":
+        gc.collect()
+    return JSONResponse({"tasks": len(asyncio.all_tasks()), "blocks": sys.getallocatedblocks()})
 
 
 app = Potassium(
@@ -36,7 +39,7 @@ app = Potassium(
         head_timeout=2,
         stream_stall_timeout=2,
     ),
-    routes=[Route("/tasks", tasks, methods=["GET"])],
+    routes=[Route("/held", held, methods=["GET"])],
 )
 
 

@@ -1,4 +1,4 @@
-"""Detect languages, inside a FastAPI app with its own routes. Run it with ``python app.py``."""
+"""Detect languages, inside a FastAPI app with a route of its own. Run it: ``python app.py``."""
 
 import os
 from typing import Any
@@ -22,8 +22,7 @@ TEXTS = {  # the Universal Declaration of Human Rights, article 1
 }
 
 model = Potassium("languages")
-app = FastAPI(lifespan=model.lifespan)
-app.mount("/model", model)
+app = FastAPI()
 
 
 class Text(BaseModel):
@@ -47,10 +46,14 @@ def detect(cache: dict[str, Any], item: Text) -> dict[str, float]:
     return dict(zip(TEXTS, scores.softmax(dim=0).tolist(), strict=True))
 
 
-@app.get("/languages")
-def languages() -> list[str]:
-    return list(TEXTS)
+@app.get("/language")
+async def language(text: str) -> str:
+    scores: dict[str, Any] = await model.call("/detect", {"text": text})
+    return max(scores, key=lambda name: scores[name])
 
+
+# Everything under /model is in /docs, and dependencies=[Depends(...)] would protect it.
+app.include_router(model.router_for_fastapi(), prefix="/model")
 
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("POTASSIUM_PORT", "8000")))

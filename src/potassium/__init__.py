@@ -1,18 +1,23 @@
 """An asyncio-native ASGI framework that puts an AI model behind HTTP.
 
-This module and ``potassium.testing`` are the public API. All other modules are private, and may
-change in any release.
+This module, ``potassium.client`` and ``potassium.testing`` are the public API. All other modules
+are private, and may change in any release. Each name is imported when it is first used, so a
+program that needs only ``potassium.client`` imports nothing of the server.
 """
 
-from starlette.exceptions import HTTPException
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from potassium.app import Potassium
-from potassium.config import Batch, Jobs, Limits, Webhooks
-from potassium.errors import InvalidInput, PotassiumError, UsageError
-from potassium.http.request import Request, current_request
-from potassium.http.response import Response
-from potassium.serving.api_keys import ApiKeys
-from potassium.webhooks.send import send_webhook
+if TYPE_CHECKING:
+    from starlette.exceptions import HTTPException
+
+    from potassium.app import Potassium
+    from potassium.config import Batch, Jobs, Limits, Webhooks
+    from potassium.errors import InvalidInput, PotassiumError, UsageError
+    from potassium.http.request import Request, current_request
+    from potassium.http.response import Response
+    from potassium.serving.api_keys import ApiKeys
+    from potassium.webhooks.send import send_webhook
 
 __all__ = [
     "ApiKeys",
@@ -30,3 +35,33 @@ __all__ = [
     "current_request",
     "send_webhook",
 ]
+
+MODULES = {
+    "ApiKeys": "potassium.serving.api_keys",
+    "Batch": "potassium.config",
+    "HTTPException": "starlette.exceptions",
+    "InvalidInput": "potassium.errors",
+    "Jobs": "potassium.config",
+    "Limits": "potassium.config",
+    "Potassium": "potassium.app",
+    "PotassiumError": "potassium.errors",
+    "Request": "potassium.http.request",
+    "Response": "potassium.http.response",
+    "UsageError": "potassium.errors",
+    "Webhooks": "potassium.config",
+    "current_request": "potassium.http.request",
+    "send_webhook": "potassium.webhooks.send",
+}
+
+if not TYPE_CHECKING:  # type checkers would take any name to exist
+
+    def __getattr__(name: str) -> object:
+        """Import a public name."""
+        if name not in MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(MODULES[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        """List the public names, imported or not."""
+        return sorted({*globals(), *__all__})

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Never, TypeVar, Unpack, overload
 
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
@@ -16,6 +15,7 @@ from potassium.handlers.torch_modules import module_of
 from potassium.serving.api_keys import ApiKeys, keys_of
 from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
+from potassium.serving.composition import Composable
 from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
 from potassium.serving.middleware import middleware_stack
@@ -29,7 +29,7 @@ __all__ = ["Potassium"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Potassium(Starlette):
+class Potassium(Composable):
     """An ASGI app that serves a model over HTTP.
 
     ``@app.init`` loads the model and ``@app.handler`` runs it. Both decorate plain functions, and

@@ -95,13 +95,24 @@ def test_an_app_that_waits_for_its_reader_is_released(bench: MakeBench) -> None:
     assert ended == [True]
 
 
-def test_a_client_that_has_left_leaves_nothing(bench: MakeBench) -> None:
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [POST + b"abcd" + GET[:-5]],
+        [b"GET /" + b"a" * 200_000],
+        [GET[:-2] + b"X-A: a\r\n" * 20_000],
+        [b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"],
+        [b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"x\r\n"],
+    ],
+    ids=["in the next head", "endless target", "too many fields", "malformed", "malformed chunk"],
+)
+def test_a_client_that_has_left_leaves_nothing(bench: MakeBench, segments: list[bytes]) -> None:
     """No garbage collection is needed for what its connection had."""
     one = bench(echo)
     gc.collect()
     gc.disable()
     try:
-        client = one.connect().send(POST + b"abcd" + GET[:-5])
+        client = one.connect().send(*segments)
         kept = weakref.ref(client.wire.protocol)
         client.leave()
         client.wire.protocol = None  # type: ignore[assignment]

@@ -82,6 +82,7 @@ class Connection(asyncio.Protocol):
             self._behind = self._reader.feed(data)
         except PotassiumError as error:
             self._fault = error
+            error.__traceback__ = error.__context__ = None  # its frames refer to this connection
         if self._due is not None and (self._fault is None or self._due.is_received):
             due, self._due = self._due, None
             self.host.run(due)

@@ -16,13 +16,7 @@ from potassium.engine.operation import Operation
 from potassium.engine.pipeline import Pipeline
 from potassium.engine.stream import Stream
 from potassium.engine.threads import Threads
-from potassium.errors import (
-    ClientLeft,
-    DeadlineExceeded,
-    Draining,
-    PotassiumError,
-    WorkerFailed,
-)
+from potassium.errors import ClientLeft, DeadlineExceeded, Draining, PotassiumError, WorkerFailed
 
 __all__ = ["Engine"]
 
@@ -133,12 +127,13 @@ class Engine:
         origin: Any = None,
         client: Hashable | None = None,
         is_background: bool = False,
+        caller: Job | None = None,
     ) -> Job:
         """Put a new job into the queue, or refuse it at once.
 
-        At ``deadline``, in monotonic seconds, the job is called off with ``DeadlineExceeded``.
-        ``origin`` is what the job is admitted for, which is opaque to the engine. A ``client`` may
-        hold only a share of the queue, so that others find a place in it.
+        At ``deadline``, in monotonic seconds, the job is called off with ``DeadlineExceeded``. Its
+        ``origin`` is opaque to the engine. A ``client`` may hold only a share of the queue, so that
+        others find a place. While the engine drains, only an admitted ``caller`` gets more jobs.
 
         Raises:
             DeadlineExceeded: the deadline has already passed.
@@ -146,8 +141,9 @@ class Engine:
             Unavailable: the engine is not READY.
 
         """
-        if self.lifecycle.state is not State.READY:
-            raise self.calls.refused(refusal(self.lifecycle.state))
+        state = self.lifecycle.state
+        if state is not State.READY and (state is not State.DRAINING or caller not in self.calls):
+            raise self.calls.refused(refusal(state))
         job = Job(
             operation,
             argument,
@@ -168,8 +164,7 @@ class Engine:
         except asyncio.QueueFull:
             if job.timer is not None:
                 job.timer.cancel()
-            full = self._pipeline.queue_of(operation).refusal(job)
-            raise self.calls.refused(full) from None
+            raise self.calls.refused(self._pipeline.queue_of(operation).refusal(job)) from None
         self.calls.open(job)
         return job
 

@@ -54,6 +54,10 @@ class OpenCalls:
         """Return whether anybody waits for a result."""
         return bool(self._jobs)
 
+    def __contains__(self, job: object) -> bool:
+        """Return whether ``job`` was admitted, and its caller still waits."""
+        return job in self._jobs
+
     def refused(self, error: PotassiumError) -> PotassiumError:
         """Count a call that is not admitted; return ``error``, for the caller to raise."""
         self.counts.refused += 1

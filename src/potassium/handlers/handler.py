@@ -15,7 +15,7 @@ from potassium.handlers.functions import yields
 from potassium.handlers.operation import operation_of
 from potassium.handlers.options import HandlerOptions, check_together
 
-__all__ = ["Handler", "normal_path"]
+__all__ = ["RESERVED_PATHS", "Handler", "normal_path"]
 
 RESERVED_PATHS = ("/healthz", "/readyz", "/_k/status", "/__status__", "/_k/warmup")
 

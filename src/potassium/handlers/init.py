@@ -5,8 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from potassium.engine import Job
 from potassium.errors import UsageError
 from potassium.handlers.cache import Cache
+from potassium.handlers.in_process import ON_THREAD
 
 __all__ = ["Init"]
 
@@ -42,8 +44,8 @@ class Init:
             ) from None
         self._function = function
 
-    def run(self, _: object = None) -> None:
-        """Load the model, on the calling thread.
+    def run(self, job: Job) -> None:
+        """Load the model, on the calling thread, which runs ``job``.
 
         Raises:
             TypeError: the function returned something other than a dict or None.
@@ -52,6 +54,7 @@ class Init:
         """
         if self._function is None:
             return
+        ON_THREAD.set(job)
         before = self._cache.contents
         contents = self._function()
         if contents is not None:

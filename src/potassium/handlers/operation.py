@@ -15,9 +15,10 @@ from potassium.handlers.batch_run import BatchRun
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
+from potassium.handlers.in_process import ON_THREAD, Value, outcome_of
 from potassium.handlers.options import HandlerOptions
 from potassium.handlers.parameters import UnusableError, parameters_of
-from potassium.http.reply import Reply, reply_to, wire_headers
+from potassium.http.reply import Reply, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
 
@@ -103,7 +104,7 @@ def _run_on_loop(handle: Function) -> Callable[[Job], Any]:
             result = await result
         body = _open_body(job, result)
         if body is None:
-            return reply_to(result)
+            return outcome_of(job, result)
         if not hasattr(type(body), "__anext__"):
             raise UsageError("An async handler streams from an async generator, not a plain one.")
         return AsyncGeneratorSteps(body, job.origin.form)
@@ -115,6 +116,7 @@ def _run_batch(
     handle: Function, answer: Callable[[Job, Any], Any], batching: Batching
 ) -> Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]:
     def run(jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+        token = ON_THREAD.set(jobs[0])
         for job in jobs:
             _tell_begun(job)
         batch = BatchRun(
@@ -124,25 +126,31 @@ def _run_batch(
             ceiling=batching.ceiling,
             is_wanted=lambda index: not jobs[index].is_unwanted(time.monotonic()),
         )
-        for index, result in batch.outcomes():
-            outcome = result
-            if not isinstance(result, Failure):
-                try:
-                    if _open_body(jobs[index], result) is not None:
-                        raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
-                    outcome = answer(jobs[index], result)
-                except Exception as error:  # noqa: BLE001 - it cannot be sent
-                    outcome = Failure(error)
-            yield index, outcome
+        try:
+            for index, result in batch.outcomes():
+                yield index, _outcome_in_batch(jobs[index], result, answer)
+        finally:
+            ON_THREAD.reset(token)
 
     return run
+
+
+def _outcome_in_batch(job: Job, result: Any, answer: Callable[[Job, Any], Any]) -> Any:
+    if isinstance(result, Failure):
+        return result
+    try:
+        if _open_body(job, result) is not None:
+            raise UsageError(NO_STREAM)  # noqa: TRY301 - one more that cannot be sent
+        return answer(job, result)
+    except Exception as error:  # noqa: BLE001 - it cannot be sent
+        return Failure(error)
 
 
 def _answer(job: Job, result: Any) -> Any:
     """Return a handler's result as the engine takes it: a reply, a stream's steps, or None."""
     was_sent_to = job.stream is not None
     if type(result) is dict and not was_sent_to:
-        return reply_to(result)
+        return outcome_of(job, result)
     if was_sent_to and type(result) is Response:
         raise UsageError("A Response after request.send() is too late: the headers are sent.")
     body = _open_body(job, result)
@@ -151,7 +159,7 @@ def _answer(job: Job, result: Any) -> Any:
             raise UsageError("A plain handler streams from a plain generator, not an async one.")
         return GeneratorSteps(body, job.origin.form)
     if not was_sent_to:
-        return reply_to(result)
+        return outcome_of(job, result)
     if result is not None:
         request_of(job).send(result)
     return None
@@ -196,14 +204,14 @@ def _cost(batching: Batching) -> Callable[[Job], float]:
     return lambda job: batching.cost_of(argument_of(job, request_of(job)))
 
 
-def _finish(step: Function) -> Callable[[Job, Any], Reply]:
-    def finish(job: Job, result: Any) -> Reply:
+def _finish(step: Function) -> Callable[[Job, Any], Reply | Value]:
+    def finish(job: Job, result: Any) -> Reply | Value:
         token = CURRENT.set(request_of(job))
         try:
             finished = step(result)
             if _open_body(job, finished) is not None:
                 raise UsageError("finish= must return the answer; it cannot stream.")
-            return reply_to(finished)
+            return outcome_of(job, finished)
         finally:
             CURRENT.reset(token)
 

@@ -28,6 +28,7 @@ __all__ = [
     "explained",
     "failure_reply",
     "internal",
+    "log_failure",
     "problem_document",
     "problem_reply",
 ]
@@ -133,6 +134,12 @@ def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: b
     """
     if answered(error) is not error:
         return problem_reply(answered(error), request_id, debug=debug)
+    log_failure(error, path, request_id)
+    return problem_reply(error, request_id, debug=debug)
+
+
+def log_failure(error: PotassiumError, path: str, request_id: str) -> None:
+    """Log a failed call of the handler at ``path``, if it is the app's fault or ours."""
     expected = isinstance(error, Unavailable | DeadlineExceeded | StreamBroken)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not expected:
         logger.error(
@@ -143,7 +150,6 @@ def failure_reply(error: PotassiumError, path: str, request_id: str, *, debug: b
             exc_info=error.__cause__ or error,
             extra={"request_id": request_id, "handler": path},
         )
-    return problem_reply(error, request_id, debug=debug)
 
 
 def answered(error: PotassiumError) -> Exception:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from potassium.engine import Stream
 
-__all__ = ["CURRENT", "Request", "current_request", "request_of"]
+__all__ = ["CURRENT", "Request", "current_request", "job_of", "request_of"]
 
 CURRENT: ContextVar["Request"] = ContextVar("current_request")
 
@@ -164,6 +164,11 @@ def request_of(job: Job) -> Request:
     request = Request.__new__(Request)
     request._message, request._job = job.origin, job  # noqa: SLF001 - it is being built
     return request
+
+
+def job_of(request: Request) -> Job | None:
+    """Return the job that serves ``request``; None for one that the app's author constructed."""
+    return request._job  # noqa: SLF001 - not for handlers
 
 
 def current_request() -> Request:

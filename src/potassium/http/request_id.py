@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from starlette.types import Scope
 
-__all__ = ["request_id_of"]
+__all__ = ["new_request_id", "request_id_of"]
 
 VISIBLE = re.compile(rb"[\x21-\x7e]{1,128}")
 # Ids need not be unguessable, and uuid.uuid4() asks the kernel for each: the GIL changes hands,
@@ -28,7 +28,7 @@ def request_id_of(scope: Scope) -> str:
     known: str | None = scope.get(SCOPE_KEY)
     if known is not None:
         return known
-    request_id = scope[SCOPE_KEY] = _sent_by_client(scope["headers"]) or _new_id()
+    request_id = scope[SCOPE_KEY] = _sent_by_client(scope["headers"]) or new_request_id()
     return request_id
 
 
@@ -40,7 +40,8 @@ def _sent_by_client(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return sent.decode("ascii") if sent is not None and VISIBLE.fullmatch(sent) else None
 
 
-def _new_id() -> str:
+def new_request_id() -> str:
+    """Return a new UUID (RFC 9562, version 4)."""
     # As uuid.UUID(int=..., version=4) does it, in a third of the time.
     digits = f"{RANDOM.getrandbits(128) & ~(0xF << 76 | 0x3 << 62) | (0x4 << 76 | 0x2 << 62):032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -15,6 +15,7 @@ from potassium.handlers.intake import Intake
 from potassium.handlers.options import HandlerOptions, check_each
 from potassium.handlers.registry import Registry
 from potassium.serving.bodies import Bodies
+from potassium.serving.calls import Calls
 from potassium.serving.endpoint import Endpoint
 from potassium.serving.runtime import Runtime
 from potassium.serving.services import Plan
@@ -37,6 +38,7 @@ class Assembly:
         handlers: the handlers by path, in the order of registration.
         endpoints: the endpoint of each handler, by path.
         limits: how much work the server accepts.
+        calls: makes calls from the app's own process.
 
     """
 
@@ -66,6 +68,8 @@ class Assembly:
         self.limits = limits
         self.runtime = Runtime(self._plan)
         self.endpoints: dict[str, Endpoint] = {}
+        self.calls = Calls(self._plan, self.runtime)
+        self._closed_by: str | None = None
 
     @property
     def plan(self) -> Plan:
@@ -101,6 +105,8 @@ class Assembly:
 
         def decorate(function: Function) -> Function:
             self._check_open(name)
+            if self._closed_by is not None:
+                raise UsageError(f"{name} came after {self._closed_by}; decorate handlers before.")
             handler = self._registry.add(function, path, options, is_background=is_background)
             self._plan.schema.clear()
             endpoint = Endpoint(handler.path, self._plan, self.runtime, debug=app.debug)
@@ -143,6 +149,10 @@ class Assembly:
 
         """
         self._registry.check(has_jobs=self._plan.jobs is not None)
+
+    def close(self, name: str) -> None:
+        """Accept no more handlers, now that ``name`` has made something of those that there are."""
+        self._closed_by = name
 
     def _check_open(self, what: str) -> None:
         if self.runtime.was_entered:

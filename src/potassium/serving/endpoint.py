@@ -18,12 +18,12 @@ from potassium.http.problem import failure_reply, internal
 from potassium.http.request_id import request_id_of
 from potassium.serving.bodies import UNCOUNTED
 from potassium.serving.clients import client_of
+from potassium.serving.result_webhooks import post_result
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
 from potassium.webhooks.outbox import OUTBOX
 
 if TYPE_CHECKING:
-    from potassium.http.reply import Reply
     from potassium.jobs.model import StoredJob
     from potassium.jobs.submit import Submissions
     from potassium.serving.services import Plan, Services
@@ -102,7 +102,7 @@ class Endpoint:
         if type(outcome) is not Stream:
             await outcome.send(request_id, send)
         if handler.webhook_url is not None:
-            self._post(services, handler.webhook_url, outcome, request_id)
+            post_result(services.webhooks.outbox, handler, outcome, request_id)
 
     def _options(self, scope: Scope) -> dict[str, Any]:
         """Return what decides about a call's place in the queue, apart from when it comes."""
@@ -157,19 +157,6 @@ class Endpoint:
                 extra={"request_id": request_id, "handler": self._path},
             )
             raise StreamBroken(error.detail) from None
-
-    def _post(
-        self, services: "Services", url: str, sent: "Reply | Stream[Job]", request_id: str
-    ) -> None:
-        """Post a result to its webhook, once its caller has it."""
-        if not isinstance(sent, Stream) and sent.is_json:
-            services.webhooks.outbox.post(url, sent.body, request_id)
-            return
-        logger.warning(
-            "%s did not return JSON: nothing is posted to its webhook",
-            self._path,
-            extra={"request_id": request_id, "handler": self._path},
-        )
 
 
 async def _answer(

@@ -47,6 +47,16 @@ class Runtime:
         """Whether the app has ever been started."""
         return self._loop is not None
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the app runs on another event loop than the current one."""
+        return self._entered and self._loop is not asyncio.get_running_loop()
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether the app is starting or running."""
+        return self._entered
+
     def operations(self) -> list[Operation]:
         """Return the operation of every handler."""
         return [handler.operation for handler in self._plan.handlers.values()]

@@ -1,0 +1,215 @@
+"""Calls of handlers by Python code in the same process."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from potassium.config import check_seconds
+from potassium.engine import Engine, Job, Priority, State, Stream, refusal
+from potassium.errors import PotassiumError, UnserializableOutput, UsageError
+from potassium.handlers.handler import Handler
+from potassium.handlers.in_process import Value, caller_of
+from potassium.handlers.items import as_body, bound
+from potassium.http.codec import decode, encode
+from potassium.http.message import Message
+from potassium.http.problem import answered, internal, log_failure
+from potassium.http.reply import reply_to
+from potassium.http.request import CURRENT
+from potassium.http.request_id import new_request_id
+from potassium.serving.chunks import Chunks
+from potassium.serving.deadlocks import check_no_deadlock
+from potassium.serving.result_webhooks import post_result
+from potassium.serving.runtime import Runtime
+from potassium.serving.services import Plan, Services
+from potassium.webhooks.outbox import OUTBOX
+
+__all__ = ["CallOptions", "Calls"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallOptions:
+    """How to make a call.
+
+    Attributes:
+        timeout: maximum seconds for waiting in the queue and running; None for the handler's.
+        priority: its place in the queue, if the app has ``Limits(priorities=True)``.
+
+    """
+
+    timeout: float | None = None
+    priority: Priority = Priority.NORMAL
+
+    @classmethod
+    def of(cls, timeout: float | None, priority: str) -> "CallOptions":
+        """Return the options that an app's code has given.
+
+        Raises:
+            UsageError: one of them is invalid.
+
+        """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        known = [one.name.lower() for one in Priority]
+        if priority not in known:
+            raise UsageError(f'priority={priority!r}: write "low", "normal" or "high".')
+        return cls(timeout=timeout, priority=Priority(known.index(priority)))
+
+
+class Calls:
+    """Makes calls that take the same way as those over HTTP, apart from sockets and encoding."""
+
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+        self._plan = plan
+        self._runtime = runtime
+
+    async def call(self, path: str, item: Any, options: CallOptions) -> Any:
+        """Run the handler at ``path``; return its result, or a list of the chunks that it streams.
+
+        Raises:
+            UsageError: the call cannot be made, or not from here.
+            PotassiumError: the call was refused or called off, or has failed.
+            HTTPException: the handler raised it.
+
+        """
+        chunks = await self.stream(path, item, options)
+        return [one async for one in chunks] if chunks.is_stream else await anext(chunks)
+
+    def stream(self, path: str, item: Any, options: CallOptions) -> Chunks:
+        """Return the chunks of a call that is made once they are asked for.
+
+        Raises:
+            UsageError: there is no such handler, or it runs in the background.
+
+        """
+        handler = self._handler(path)
+        if handler.is_background:
+            raise UsageError(
+                f"{handler.path} runs in the background: await app.submit({handler.path!r}, item)."
+            )
+        call = _Call(self._plan, self._runtime, handler, options)
+        return Chunks(lambda: call.outcome(item), call.failure)
+
+    async def submit(
+        self, path: str, item: Any, priority: Priority, idempotency_key: str | None
+    ) -> dict[str, Any]:
+        """Store a call of the handler at ``path`` as a background job; return the job document.
+
+        Raises:
+            UsageError: there is no such handler, or the app has no jobs.
+            PotassiumError: the call was refused.
+
+        """
+        handler = self._handler(path)
+        if self._plan.jobs is None:
+            raise UsageError("app.submit() needs jobs: write Potassium(jobs=Jobs()).")
+        body, headers = as_body(item)
+        message = Message(_request_id(), headers, body)
+        handler.bind(message)
+        services = await _services(self._runtime, None)
+        assert services.jobs is not None  # noqa: S101 - the plan has them
+        if self._runtime.lifecycle.state is not State.READY:
+            raise refusal(self._runtime.lifecycle.state)
+        job, position = await services.jobs.intake.submit(
+            handler,
+            message,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            webhook_url=None,
+        )
+        from potassium.jobs.document import document  # noqa: PLC0415 - only for apps with jobs
+
+        shown = document(job.light, services.jobs.store.clock, position=position)
+        result: dict[str, Any] = decode(encode(shown))
+        return result
+
+    def _handler(self, path: str) -> Handler:
+        handler = self._plan.handlers.get("/" + path.strip("/"))
+        if handler is None:
+            known = ", ".join(self._plan.handlers) or "none"
+            raise UsageError(f"There is no handler at {path!r}; those of this app are: {known}.")
+        return handler
+
+
+class _Call:
+    """One call of a handler."""
+
+    def __init__(
+        self, plan: Plan, runtime: Runtime, handler: Handler, options: CallOptions
+    ) -> None:
+        self._plan = plan
+        self._runtime = runtime
+        self._handler = handler
+        self._options = options
+        self._id = _request_id()
+
+    async def outcome(self, item: Any) -> tuple[Engine, Stream[Job] | Value]:
+        """Make the call, and wait for its result or the first chunk of its stream."""
+        caller = caller_of()
+        if caller is not None and caller.operation is self._plan.init and not caller.is_over:
+            raise UsageError("init cannot call a handler, which runs once init is done.")
+        timeout = self._options.timeout
+        if timeout is None:
+            timeout = self._handler.options.get("timeout")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            argument, message = bound(self._handler.bind, item, self._id, caller)
+            services = await _services(self._runtime, deadline)
+            check_no_deadlock(self._handler.operation, caller, services.engine)
+            token = OUTBOX.set(services.webhooks.outbox)  # for the handler, which gets a copy
+            try:
+                job = services.engine.admit(
+                    self._handler.operation,
+                    argument,
+                    deadline=deadline,
+                    origin=message,
+                    priority=self._options.priority,
+                    caller=caller,
+                )
+            finally:
+                OUTBOX.reset(token)
+            del argument, message, item  # the job lets go of them as soon as it has run
+            outcome = await services.engine.outcome(job)
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
+            failed = self.failure(error)
+        else:
+            self._post(services, outcome)
+            return services.engine, outcome
+        try:
+            raise failed
+        finally:
+            del failed  # it refers to this frame
+
+    def failure(self, raised: Exception) -> Exception:
+        """Return what the caller gets for an error, and log it as that of a call over HTTP."""
+        error = raised if isinstance(raised, PotassiumError) else internal(raised)
+        if answered(error) is error:
+            log_failure(error, self._handler.path, self._id)
+        return answered(error)
+
+    def _post(self, services: Services, outcome: Stream[Job] | Value) -> None:
+        if self._handler.webhook_url is None:
+            return
+        reply = None
+        if isinstance(outcome, Value):
+            with suppress(UnserializableOutput):
+                reply = reply_to(outcome.value)
+        post_result(services.webhooks.outbox, self._handler, reply, self._id)
+
+
+async def _services(runtime: Runtime, deadline: float | None) -> Services:
+    """Return the running services; start them first if nothing has."""
+    if runtime.is_elsewhere:
+        raise UsageError(
+            "The app runs on another event loop. From a thread, call it with "
+            "anyio.from_thread.run(app.call, path, item)."
+        )
+    return runtime.services or await runtime.started(deadline)
+
+
+def _request_id() -> str:
+    """Return the id of the request that this code serves, or a new one."""
+    request = CURRENT.get(None)
+    return new_request_id() if request is None else request.id

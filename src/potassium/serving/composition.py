@@ -1,0 +1,148 @@
+"""What an app offers to other code in its process."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+
+from potassium.serving.assembly import Assembly
+from potassium.serving.calls import CallOptions
+from potassium.serving.chunks import Chunks
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+__all__ = ["Composable"]
+
+
+class Composable(Starlette):
+    """The part of an app that routes, other apps and scripts in the same process use."""
+
+    _parts: Assembly
+    lifespan: Callable[[], AbstractAsyncContextManager[None]]
+
+    async def call(
+        self,
+        path: str,
+        item: Any,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the time in the queue counts, too
+        priority: str = "normal",
+    ) -> Any:
+        """Run the handler at ``path`` in this process, and return what it returns.
+
+        The call waits in the same queue as calls over HTTP, is batched with them and refused like
+        them, but needs no API key, and nothing is encoded. The result is the handler's own object;
+        tensors, also in lists, tuples and dicts, are moved to host memory first. A handler that
+        streams gives a list of its chunks; see ``stream``. If nothing has started the app, its
+        first call does.
+
+        Cancelling this calls the call off, as a client does that disconnects. From a worker thread,
+        write ``anyio.from_thread.run(app.call, path, item)``.
+
+        Args:
+            path: the path of the handler.
+            item: the handler's input: what its annotation validates, such as a dict or an instance
+                of a model; the dict itself for a handler that takes a dict; ``bytes`` for one that
+                takes those. A handler that takes the ``Request`` gets the item as its JSON, or as
+                its body if it is ``bytes``.
+            timeout: maximum seconds for waiting in the queue and running; defaults to the
+                handler's.
+            priority: ``"low"``, ``"normal"`` or ``"high"``; see ``Limits(priorities=True)``.
+
+        Raises:
+            UsageError: there is no such handler, it runs in the background, or waiting for it from
+                here would never end, as on the GPU thread for another handler of it.
+            InvalidInput: the item is not what the handler takes.
+            Unavailable: the call was refused: ``QueueFull``, ``Draining`` and so on.
+            DeadlineExceeded: the call did not finish in time.
+            HandlerError: the handler raised the exception that is the ``__cause__``.
+            HTTPException: the handler raised it.
+
+        """
+        return await self._parts.calls.call(path, item, CallOptions.of(timeout, priority))
+
+    def stream(
+        self, path: str, item: Any, *, timeout: float | None = None, priority: str = "normal"
+    ) -> Chunks:
+        """Run the handler at ``path`` in this process, and return the chunks that it streams.
+
+        ::
+
+            async for chunk in app.stream("/chat", item): ...
+
+        The call is made when the first chunk is asked for. To learn earlier that it is refused,
+        ``chunks = await app.stream("/chat", item)`` waits for the first chunk. The call is called
+        off when an iteration is cancelled, when the chunks are closed (``async with`` does it), or
+        when nothing refers to them any more, as after a ``break``.
+
+        Args:
+            path: as for ``call``.
+            item: as for ``call``.
+            timeout: as for ``call``, for the stream as a whole.
+            priority: as for ``call``.
+
+        Raises:
+            UsageError: there is no such handler, or it runs in the background.
+
+        """
+        return self._parts.calls.stream(path, item, CallOptions.of(timeout, priority))
+
+    async def submit(
+        self,
+        path: str,
+        item: Any,
+        *,
+        priority: str = "normal",
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Store a call of the handler at ``path`` as a background job; return the job document.
+
+        Once this returns, the job runs, whatever becomes of the caller. It belongs to nobody:
+        where jobs have owners, none of them sees it.
+
+        Args:
+            path: the path of any handler.
+            item: what a client would send: a value that can be sent as JSON, or ``bytes``.
+            priority: as for ``call``.
+            idempotency_key: if a job with this key exists, its document is returned instead.
+
+        Raises:
+            UsageError: there is no such handler, or the app has no jobs.
+            InvalidInput: the item is not what the handler takes.
+            StoreFailed: the job cannot be stored.
+            Draining: the app is stopping.
+
+        """
+        options = CallOptions.of(None, priority)
+        return await self._parts.calls.submit(path, item, options.priority, idempotency_key)
+
+    def router_for_fastapi(self, *, dependencies: Sequence[Any] = ()) -> "APIRouter":
+        """Return a router for ``FastAPI.include_router``, with a route for each of this app.
+
+        ::
+
+            parent.include_router(model.router_for_fastapi(dependencies=[Depends(auth)]))
+
+        Unlike a mount, the routes are behind the dependencies of the parent app, of the router that
+        includes this one, and of ``include_router``; they are in the parent's documentation, and
+        the parent's lifespan starts and stops the app. Once all dependencies have run, the app
+        answers as if it were mounted at the prefix, its own middleware and API keys included.
+        Mounts, WebSocket routes and paths with ``:path`` are left out.
+
+        Decorate all handlers before.
+
+        Args:
+            dependencies: run before each route except health, readiness and warm-up. Dependencies
+                that are given to ``include_router`` or to ``FastAPI`` run before those, too.
+
+        Raises:
+            UsageError: FastAPI is not installed.
+
+        """
+        from potassium.serving.fastapi_router import router_of  # noqa: PLC0415 - only where used
+
+        router = router_of(self, self._parts, dependencies, self.lifespan)
+        self._parts.close("app.router_for_fastapi()")
+        return router
