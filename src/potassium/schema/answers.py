@@ -85,7 +85,10 @@ def _stream(output: Output, schema: Json, components: Components, problems: Prob
     event = stream_event(
         None if is_text or output.kind is Kind.UNKNOWN else schema, components, problems
     )
-    return {**raw, LINES: {"schema": line}, EVENTS: {"schema": event}}
+    shown = {**raw, LINES: {"schema": line}, EVENTS: {"schema": event}}
+    if ANY_TYPE not in shown:
+        shown.setdefault(BYTES, {"schema": BINARY})  # what a raw stream without chunks is sent as
+    return shown
 
 
 def _answer(text: str, contents: Json, *headers: str) -> Json:
