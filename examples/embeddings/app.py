@@ -22,8 +22,12 @@ app = Potassium("embeddings")
 Tokens = list[list[int]]  # of each text of a call
 
 
-class Texts(BaseModel):
+class Item(BaseModel):
     texts: list[Annotated[str, Field(max_length=10_000)]] = Field(min_length=1, max_length=64)
+
+
+class Vectors(BaseModel):
+    embeddings: list[list[float]]
 
 
 def model_folder() -> Path:
@@ -45,7 +49,7 @@ def load() -> dict[str, Any]:
     return {"model": model, "tokenizer": tokenizer}
 
 
-def tokenise(cache: dict[str, Any], item: Texts) -> Tokens:
+def tokenise(cache: dict[str, Any], item: Item) -> Tokens:
     return [text.ids for text in cache["tokenizer"].encode_batch(item.texts)]
 
 
@@ -53,7 +57,10 @@ def padded(call: Tokens) -> int:
     return len(call) * max(map(len, call))  # all its texts, each padded to the longest
 
 
-@app.handler(prepare=tokenise, batch=Batch(max_size=64, cost=padded, max_cost=MAX_COST))
+BATCH = Batch(max_size=64, cost=padded, max_cost=MAX_COST)
+
+
+@app.handler(prepare=tokenise, batch=BATCH, output=Vectors)
 def embed(cache: dict[str, Any], calls: list[Tokens]) -> list[dict[str, Any]]:
     rows = [torch.tensor(text) for call in calls for text in call]
     tokens = pad_sequence(rows, batch_first=True).to(DEVICE)

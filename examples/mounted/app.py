@@ -1,12 +1,12 @@
 """Detect languages, inside a FastAPI app with a route of its own. Run it: ``python app.py``."""
 
 import os
-from typing import Any
+from typing import Annotated, Any
 from zlib import crc32
 
 import torch
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 
 from potassium import Potassium
@@ -41,13 +41,13 @@ def count() -> dict[str, Any]:
 
 
 @model.handler("/detect")
-def detect(cache: dict[str, Any], item: Text) -> dict[str, Any]:
+def detect(cache: dict[str, Any], item: Text) -> dict[str, float]:
     scores = cache["log_frequencies"][:, trigrams(item.text)].sum(dim=1)  # naive Bayes
-    return dict(zip(TEXTS, scores.softmax(dim=0), strict=True))
+    return dict(zip(TEXTS, scores.softmax(dim=0).tolist(), strict=True))
 
 
 @app.get("/language")
-async def language(text: str) -> str:
+async def language(text: Annotated[str, Query(min_length=1, max_length=10_000)]) -> str:
     scores: dict[str, Any] = await model.call("/detect", {"text": text})
     return max(scores, key=lambda name: scores[name])
 

@@ -15,11 +15,11 @@ from potassium.handlers.torch_modules import module_of
 from potassium.serving.api_keys import ApiKeys, keys_of
 from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
-from potassium.serving.auth import Authentication
 from potassium.serving.composition import Composable
 from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
 from potassium.serving.middleware import middleware_stack
+from potassium.serving.schema_page import SchemaPage
 from potassium.serving.signals import before_signals
 from potassium.serving.slashes import OtherForm
 from potassium.webhooks.model import is_http_url
@@ -232,6 +232,19 @@ class Potassium(Composable):
         """
         self.optimized += [module_of(model) for model in models]
 
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI 3.1 document of the app, as ``GET /openapi.json`` shows it.
+
+        It is made when it is first asked for, and is yours to change before it is served:
+        ``app.openapi()["info"]["version"] = "2.1"``.
+        """
+        document = self._parts.plan.schema
+        if not document:
+            from potassium.schema.document import openapi_document  # noqa: PLC0415 - on demand
+
+            document |= openapi_document(self.name, self._parts.plan, self._api_keys)
+        return document
+
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """Start the app on entry and stop it on exit: the lifespan of this app or of a parent app.
@@ -278,14 +291,6 @@ class Potassium(Composable):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""
-        keys, endpoints = self._api_keys, self._parts.endpoints
-        if not self.user_middleware:
-            return middleware_stack(super().build_middleware_stack(), endpoints, api_keys=keys)
-        # It also sees calls without a key: preflights of CORS never have one.
-        own = list(self.user_middleware)
-        if keys is not None:
-            self.user_middleware = [*own, Middleware(Authentication, keys=keys)]
-        try:
-            return middleware_stack(super().build_middleware_stack(), {}, api_keys=None)
-        finally:
-            self.user_middleware = own
+        self.router.routes += SchemaPage(self.openapi).routes()  # the app's own come first
+        build = super().build_middleware_stack
+        return middleware_stack(self, build, self._parts.endpoints, self._api_keys)

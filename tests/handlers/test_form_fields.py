@@ -48,7 +48,12 @@ def form(data: Any = None, files: Any = None, **options: Any) -> Message:
 
 
 def bound(annotation: Any, message: Message) -> Any:
-    return binding_of(taking(annotation))(message)
+    """Bind a message as a handler does that takes forms of any kind."""
+    try:
+        bind = binding_of(taking(annotation), reads_query=True)
+    except UsageError:  # it has no fields
+        bind = binding_of(taking(annotation))
+    return bind(message)
 
 
 def query(annotation: Any, pairs: str) -> Any:
@@ -444,10 +449,7 @@ def test_what_takes_files_is_bound_off_the_event_loop() -> None:
 @pytest.mark.parametrize(
     ("annotation", "media_types"),
     [
-        (
-            Item,
-            ("application/json", "application/x-www-form-urlencoded", "multipart/form-data"),
-        ),
+        (Item, ("application/json",)),
         (
             Upload,
             ("multipart/form-data", "application/x-www-form-urlencoded", "application/json"),
@@ -462,6 +464,19 @@ def test_what_takes_files_is_bound_off_the_event_loop() -> None:
 def test_a_binding_knows_what_it_takes(annotation: Any, media_types: Any) -> None:
     """The preferred type comes first."""
     assert tuple(binding_of(taking(annotation)).media_types) == media_types
+
+
+def test_forms_without_files_are_taken_only_where_queries_are() -> None:
+    """Any website can make a browser send them."""
+    with pytest.raises(UnsupportedMediaType, match=r"no forms.*application/json"):
+        binding_of(taking(Item))(form({"text": "a"}))
+    bind = binding_of(taking(Item), reads_query=True)
+    assert bind(form({"text": "a"})).text == "a"
+    assert tuple(bind.media_types) == (
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    )
 
 
 @pytest.mark.parametrize("annotation", [dict, list[Item], str, list[int]])

@@ -10,6 +10,7 @@ from potassium.errors import UsageError
 from potassium.handlers.arguments import Binding
 from potassium.handlers.binding import binding_of, check_prepared
 from potassium.handlers.cache import Cache
+from potassium.handlers.examples import check_examples
 from potassium.handlers.functions import yields
 from potassium.handlers.operation import operation_of
 from potassium.handlers.options import HandlerOptions, check_together
@@ -77,6 +78,7 @@ class Handler:
         else:
             check_prepared(function, batched=batched)
             bind = binding_of(prepare, is_step=True, reads_query=reads_query)
+        check_examples(bind, options)
         operation = alone = operation_of(path, function, options, cache)
         if batched:
             one_by_one: HandlerOptions = {**options, "batch": Batch(max_size=1, max_delay=0)}

@@ -1,7 +1,7 @@
 """The options of a handler: the one list from which checks and documentation are derived."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import NoneType
 from typing import Annotated, Any, TypedDict, cast, get_args, get_type_hints
 
@@ -28,6 +28,30 @@ def _methods(name: str, value: object) -> None:
     is_list = isinstance(value, list | tuple | set | frozenset)
     if not is_list or not value or any(one not in METHODS for one in cast("list[Any]", value)):
         raise UsageError(f'{name}={value!r}: write {name}=["GET", "POST"]; there are {METHODS}.')
+
+
+def _names(name: str, value: object) -> None:
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise UsageError(f'{name}={value!r}: write a list of names, as in {name}=["text"].')
+
+
+def _flag(name: str, value: object) -> None:
+    if type(value) is not bool:
+        raise UsageError(f"{name}={value!r} must be True or False.")
+
+
+def _annotation(name: str, value: object) -> None:
+    if isinstance(value, str | bytes | int | float | list | dict | set):
+        raise UsageError(f"{name}={value!r}: write a type, as in {name}=list[float].")
+
+
+def _named_values(name: str, value: object) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value):
+        raise UsageError(f'{name}={value!r}: write a dict, as in {name}={{"short": {{...}}}}.')
+
+
+def _any_value(name: str, value: object) -> None:
+    """Leave it to the binding, which knows what the handler takes."""
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -57,6 +81,12 @@ class HandlerOptions(TypedDict, total=False):
             Defaults to ``Jobs.backoff``.
         methods: the methods that the handler answers: ``["GET", "POST"]``; POST only by default. Of
             a GET, the query is bound instead of the body. GET includes HEAD.
+        output: what a call returns, or each chunk of a stream, for the schema, where the return
+            annotation does not say it: ``output=list[float]``, ``output=Iterator[str]``.
+        tags: the groups in which the schema shows the handler.
+        example: an input, shown in the schema. It must be valid.
+        examples: the same for several, by name.
+        deprecated: whether the schema tells clients not to use the handler any more.
 
     """
 
@@ -70,6 +100,11 @@ class HandlerOptions(TypedDict, total=False):
     attempts: Annotated[int | None, check_count]
     backoff: Annotated[float | None, check_seconds]
     methods: Annotated[Collection[str], _methods, ("POST",)]
+    output: Annotated[Any | None, _annotation]
+    tags: Annotated[Sequence[str] | None, _names]
+    example: Annotated[Any | None, _any_value]
+    examples: Annotated[Mapping[str, Any] | None, _named_values]
+    deprecated: Annotated[bool, _flag, False]
 
 
 PLACEHOLDER = "    options: those of ``HandlerOptions``."  # in a decorator's docstring
@@ -119,6 +154,8 @@ def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:
             )
     if steps["finish"] is not None and inspect.isgeneratorfunction(function):
         raise UsageError("finish= is for handlers that return a result, not for generators.")
+    if given.get("example") is not None and given.get("examples") is not None:
+        raise UsageError("example= and examples=: give one of the two.")
     if batch is not None and streams != 1:
         raise UsageError(
             "streams= and batch=: a batched handler must return its results; it cannot stream."

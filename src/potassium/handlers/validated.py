@@ -42,7 +42,16 @@ class Validated(Binding):
 
     What it makes of it is determined at the first request: not before that can the annotation refer
     to classes that are defined below the handler.
+
+    Forms are taken where they are needed, for files: any website can make a browser send a form,
+    but not JSON.
+
+    Attributes:
+        takes_forms: whether forms without files are taken, too.
+
     """
+
+    takes_forms = False
 
     def __init__(self, adapter: "TypeAdapter[Any]") -> None:
         import pydantic  # noqa: PLC0415 - only for apps that validate, which have imported it
@@ -79,7 +88,10 @@ class Validated(Binding):
     def form(self) -> FormFields | WholeFile | None:
         """How what is not JSON becomes the value; None if only JSON does."""
         schema = self.adapter.core_schema
-        return FormFields.of(schema) or WholeFile.of(schema)
+        fields = FormFields.of(schema)
+        if fields is not None and (self.takes_forms or self.decodes_files):
+            return fields
+        return WholeFile.of(schema)
 
     @cached_property
     def _uploads(self) -> FormFields | WholeFile | None:
@@ -162,6 +174,8 @@ class Validated(Binding):
 
 class FromQuery(Validated):
     """Passes what pydantic makes of the query of a GET; of any other request, of its body."""
+
+    takes_forms = True
 
     def estimate(self, message: Message) -> Estimate:
         """Return what it takes to bind ``message``."""

@@ -24,6 +24,7 @@ from potassium.http.response import EMPTY
 __all__ = [
     "PROBLEM",
     "answered",
+    "code_of",
     "explained",
     "failure_reply",
     "internal",
@@ -54,7 +55,7 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
         detail: Any = error.detail if isinstance(error.detail, dict | list) else str(error.detail)
         # The code that raised it may have given numbers.
         headers: Mapping[str, str] = {str(a): str(b) for a, b in (error.headers or {}).items()}
-        code = CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
+        code = code_of(status)
         members: dict[str, Any] = {}
     elif isinstance(error, PotassiumError):
         status, code, detail = error.status, error.code, error.detail
@@ -85,6 +86,11 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
 def problem_document(error: PotassiumError, request_id: str) -> bytes:
     """Return only the problem document of an error, as JSON."""
     return problem_reply(error, request_id).body
+
+
+def code_of(status: int) -> str:
+    """Return the stable code of an ``HTTPException`` with this status."""
+    return CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
 
 
 def explained(

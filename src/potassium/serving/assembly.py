@@ -71,6 +71,11 @@ class Assembly:
         self.calls = Calls(self._plan, self.runtime)
         self._closed_by: str | None = None
 
+    @property
+    def plan(self) -> Plan:
+        """The parts of the app, complete once it has started."""
+        return self._plan
+
     def load_with(self, function: Callable[[], Any]) -> None:
         """Register ``function`` to load the model when the app starts.
 
@@ -103,6 +108,7 @@ class Assembly:
             if self._closed_by is not None:
                 raise UsageError(f"{name} came after {self._closed_by}; decorate handlers before.")
             handler = self._registry.add(function, path, options, is_background=is_background)
+            self._plan.schema.clear()
             endpoint = Endpoint(handler.path, self._plan, self.runtime, debug=app.debug)
             if "POST" in handler.methods:
                 self.endpoints[handler.path] = endpoint

@@ -1,7 +1,9 @@
 """The middleware that every connection passes before it reaches a route or a handler."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from potassium.serving.api_keys import ApiKeys
@@ -14,15 +16,29 @@ __all__ = ["middleware_stack"]
 
 
 def middleware_stack(
-    rest: ASGIApp, endpoints: Mapping[str, ASGIApp], *, api_keys: ApiKeys | None
+    app: Starlette,
+    build: Callable[[], ASGIApp],
+    endpoints: Mapping[str, ASGIApp],
+    api_keys: ApiKeys | None,
 ) -> ASGIApp:
     """Return the app as a server calls it: API keys first, then the fast path, then the rest.
 
+    Middleware of the app's own sees all requests, so that there is no fast path then, also those
+    without a key: preflights of CORS never have one.
+
     Args:
-        rest: Starlette's own stack, down to the routes.
+        app: its own middleware and routes.
+        build: returns Starlette's stack, from ``app.user_middleware`` down to the routes.
         endpoints: the endpoints to call without that stack, by path.
         api_keys: a call must carry one of them; None if anybody may call.
 
     """
-    app: ASGIApp = FastPath(endpoints, StartupErrors(RequestIds(rest)))
-    return app if api_keys is None else Authentication(app, api_keys)
+    own = list(app.user_middleware)
+    if own and api_keys is not None:
+        app.user_middleware = [*own, Middleware(Authentication, keys=api_keys)]
+    try:
+        stack: ASGIApp = StartupErrors(RequestIds(build()))
+    finally:
+        app.user_middleware = own
+    stack = FastPath({} if own else endpoints, stack)
+    return stack if own or api_keys is None else Authentication(stack, api_keys)

@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from potassium.config import Jobs, Limits, Webhooks
 from potassium.engine import Engine, Lifecycle, Operation
@@ -39,6 +39,7 @@ class Plan:
         jobs: where background jobs are kept; None if the app has none.
         webhooks: how results are posted to webhooks.
         debug: whether tracebacks are sent to clients.
+        schema: the OpenAPI document; empty until somebody has asked for it.
 
     """
 
@@ -50,6 +51,7 @@ class Plan:
     jobs: Jobs | None
     webhooks: Webhooks
     debug: bool
+    schema: dict[str, Any] = field(default_factory=dict)
 
 
 class Services:

@@ -11,7 +11,7 @@ from potassium.http.representations.files import FILES, Kind, kind_among
 from potassium.http.representations.form import JSON, Form
 from potassium.http.representations.tables import TABLE_FORMS
 
-__all__ = ["ONLY_JSON", "chosen", "file_form", "kind_of"]
+__all__ = ["KINDS", "ONLY_JSON", "chosen", "file_form", "kind_of"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 

@@ -1,0 +1,42 @@
+"""Checks the examples of inputs that a schema shows."""
+
+from typing import Any
+
+from potassium.errors import InvalidInput, PotassiumError, UnserializableOutput, UsageError
+from potassium.handlers.arguments import Binding
+from potassium.handlers.options import HandlerOptions
+from potassium.http.codec import encode
+from potassium.http.message import Message
+
+__all__ = ["check_examples"]
+
+HEADERS = [(b"content-type", b"application/json")]
+
+
+def check_examples(bind: Binding, options: HandlerOptions) -> None:
+    """Bind the examples that a handler was given, as if a client had sent them as JSON.
+
+    Raises:
+        UsageError: one of them is not a valid input; the message says why.
+
+    """
+    examples = {f"examples[{name!r}]": one for name, one in (options.get("examples") or {}).items()}
+    if options.get("example") is not None:
+        examples["example"] = options.get("example")
+    for name, example in examples.items():
+        try:
+            bind(Message("example", HEADERS, encode(example)))
+        except UnserializableOutput:
+            raise UsageError(f"{name}= must be JSON, but is {example!r}.") from None
+        except PotassiumError as error:
+            raise UsageError(f"{name}={example!r} is not a valid input: {_why(error)}") from None
+
+
+def _why(error: PotassiumError) -> str:
+    if not isinstance(error, InvalidInput) or not error.errors:
+        return error.detail
+    return "; ".join(f"{_place(fault['loc'])}{fault['msg']}" for fault in error.errors) + "."
+
+
+def _place(loc: Any) -> str:
+    return ".".join(str(step) for step in loc) + ": " if loc else ""

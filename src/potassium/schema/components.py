@@ -1,0 +1,39 @@
+"""The schemas that a document shares, by name."""
+
+from collections.abc import Mapping
+
+from potassium.schema.annotations import REFERENCE, Json
+
+__all__ = ["Components"]
+
+
+class Components:
+    """Adds our own schemas to those of the app, whose names take precedence.
+
+    Attributes:
+        schemas: all of them, by name.
+
+    """
+
+    def __init__(self, definitions: Mapping[str, Json]) -> None:
+        self.schemas: dict[str, Json] = {**definitions}
+        self._ours: dict[str, str] = {}
+
+    def add(self, name: str, schema: Json) -> Json:
+        """Add a schema, unless there is one that wanted the same name; return a reference."""
+        if name not in self._ours:
+            free = name
+            while free in self.schemas:
+                free += "_"
+            self._ours[name] = free
+            self.schemas[free] = schema
+        return {"$ref": REFERENCE.format(model=self._ours[name])}
+
+    def added(self, name: str) -> Json:
+        """Return the schema that was added as ``name``."""
+        return self.schemas[self._ours[name]]
+
+    def resolved(self, schema: Json) -> Json:
+        """Return a schema, or the one that it refers to."""
+        name = schema.get("$ref", "").removeprefix(REFERENCE.format(model=""))
+        return self.schemas[name] if name else schema

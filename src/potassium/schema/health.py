@@ -1,0 +1,112 @@
+"""The operations on the server itself: liveness, readiness, status and warm-up."""
+
+from typing import Any
+
+from potassium.engine import State
+from potassium.errors import Draining, Starting, WorkerFailed
+from potassium.schema.annotations import Json
+from potassium.schema.components import Components
+from potassium.schema.headers import request_id, shown
+from potassium.schema.problems import COMMON, Errors, Problems
+
+__all__ = ["OPEN", "health_operations"]
+
+JSON = "application/json"
+STATE: Json = {"type": "string", "enum": [state.value for state in State]}
+
+# The operations that need no key.
+OPEN = ("get_liveness", "get_readiness", "get_warm_up", "warm_up")
+
+
+def health_operations(components: Components, problems: Problems) -> dict[str, dict[str, Json]]:
+    """Return the operations by path and method; the name of each is its id."""
+    live = components.add("Liveness", _object("Whether the server can recover.", state=STATE))
+    ready = components.add("Readiness", _readiness())
+    status = components.add("Status", _status())
+    warm = components.add("WarmUp", _object("The model is loaded.", warm={"type": "boolean"}))
+
+    def operation(
+        name: str, text: str, schema: Json, *errors: Any, also: str | None = None
+    ) -> Json:
+        answers = {"200": _answer(text, schema), **problems.responses((*COMMON, *errors))}
+        if also is not None:
+            answers["503"]["content"][JSON] = {"schema": schema}
+            answers["503"]["description"] += f"\n\nOr {also}"
+        return {
+            "operationId": name,
+            "summary": text,
+            "tags": ["server"],
+            "parameters": [request_id()],
+            "responses": answers,
+        }
+
+    failed = "the state, if it has failed."
+    refused = "the reason, if a call would be refused."
+    starts: Errors = (Starting, Draining, WorkerFailed)
+    warm_up = "Wait until the model is loaded."
+    status_page = operation("get_status", "Show what the server is doing.", status)
+    old_page = operation("get_legacy_status", "Show what the server is doing.", status)
+    return {
+        "/healthz": {
+            "get": operation("get_liveness", "Whether the server is alive.", live, also=failed)
+        },
+        "/readyz": {
+            "get": operation(
+                "get_readiness", "Whether a call would be admitted.", ready, also=refused
+            )
+        },
+        "/_k/status": {"get": status_page},
+        "/__status__": {"get": {**old_page, "deprecated": True}},
+        "/_k/warmup": {
+            "get": operation("get_warm_up", warm_up, warm, *starts),
+            "post": operation("warm_up", warm_up, warm, *starts),
+        },
+    }
+
+
+def _answer(text: str, schema: Json) -> Json:
+    return {
+        "description": text,
+        "headers": shown(),
+        "content": {JSON: {"schema": schema}},
+    }
+
+
+def _readiness() -> Json:
+    states = [state.value for state in State if state is not State.READY]
+    reason = {"type": "string", "enum": [*states, "queue_full", "store_failed"]}
+    schema = _object("Whether a call would be admitted.", ready={"type": "boolean"}, reason=reason)
+    return {**schema, "required": ["ready"]}
+
+
+def _status() -> Json:
+    integer, number = {"type": "integer"}, {"type": "number"}
+    limit = {"anyOf": [integer, {"type": "null"}]}
+    queue = _object("Calls that wait.", length=integer, limit=limit)
+    running = _object("The handler that runs.", handler={"type": "string"}, **{"for": integer})
+    return _object(
+        "What the server is doing. Durations are in milliseconds.",
+        name={"type": "string"},
+        state=STATE,
+        queue=queue,
+        lanes={"type": "object", "additionalProperties": queue},
+        started_at={"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+        open_streams=integer,
+        stalled_streams=integer,
+        running={"anyOf": [running, {"type": "null"}]},
+        counts={"type": "object", "additionalProperties": integer},
+        service_time={"type": "object", "additionalProperties": number},
+        gpu_available={"type": "boolean"},
+        sequence_number=integer,
+        idle_time=integer,
+        inference_time=integer,
+    )
+
+
+def _object(description: str, **properties: Json) -> Json:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "required": list(properties),
+    }

@@ -1,0 +1,107 @@
+"""The operations on background jobs."""
+
+from potassium.errors import (
+    Draining,
+    InvalidInput,
+    JobHasEnded,
+    JobNotFound,
+    Starting,
+    StoreFailed,
+    TooManyWatchers,
+    WorkerFailed,
+)
+from potassium.schema.annotations import Json
+from potassium.schema.components import Components
+from potassium.schema.headers import request_id, shown
+from potassium.schema.job_document import STATUS, deliveries, job_document, job_event, job_page
+from potassium.schema.problems import COMMON, Errors, Problems
+
+__all__ = ["job_operations"]
+
+JSON = "application/json"
+ALL: Errors = (*COMMON, Draining, Starting, StoreFailed, WorkerFailed)
+OF_ONE: Errors = (*ALL, JobNotFound)
+NOT_ENDED: Errors = (*OF_ONE, JobHasEnded)
+WATCHED: Errors = (*OF_ONE, InvalidInput, TooManyWatchers)
+
+JOB_ID: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+WAIT: Json = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=SECONDS` answers once the job has ended (RFC 7240).",
+    "schema": {"type": "string"},
+    "example": "wait=10",
+}
+LAST_EVENT: Json = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The number of the last event that the client has seen.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+}
+FILTERS: list[Json] = [
+    {"name": "status", "in": "query", "required": False, "schema": STATUS},
+    {
+        "name": "limit",
+        "in": "query",
+        "required": False,
+        "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 50},
+    },
+    {
+        "name": "after",
+        "in": "query",
+        "required": False,
+        "description": "The `next` of the page before.",
+        "schema": {"type": "string", "pattern": "^[0-9A-Za-z]+$"},
+    },
+]
+
+
+def job_operations(components: Components, problems: Problems) -> dict[str, dict[str, Json]]:
+    """Return the operations by path and method, with their ids."""
+    document = job_document(components, problems)
+    page = {"200": _json("Jobs.", job_page(components, problems))}
+    waited = {"200": {**_json("The job.", document), "headers": shown("Preference-Applied")}}
+    cancelled = {
+        "200": _json("The job is cancelled.", document),
+        "202": _json("The job is running, and its handler is told.", document),
+    }
+    retried = {"202": _json("The job is queued again.", document)}
+    posted = {"200": _json("The webhooks.", deliveries(components))}
+    events = {"text/event-stream": {"schema": job_event(components)}}
+    followed = {
+        "200": {**_answer("The events of the job, as they happen."), "content": events},
+        "204": _answer("The client has seen all events of a job that has ended."),
+    }
+
+    def operation(name: str, text: str, answers: Json, errors: Errors, *more: Json) -> Json:
+        return {
+            "operationId": name,
+            "summary": text,
+            "tags": ["jobs"],
+            "parameters": [*([JOB_ID] if JobNotFound in errors else []), *more, request_id()],
+            "responses": {**answers, **problems.responses(errors)},
+        }
+
+    find = operation("list_jobs", "List jobs.", page, (*ALL, InvalidInput), *FILTERS)
+    get = operation("get_job", "Show a job.", waited, OF_ONE, WAIT)
+    cancel = operation("cancel_job", "Cancel a job.", cancelled, NOT_ENDED)
+    retry = operation("retry_job", "Queue a failed job again.", retried, NOT_ENDED)
+    follow = operation("follow_job", "Follow a job.", followed, WATCHED, LAST_EVENT)
+    attempts = operation("list_deliveries", "Show the webhooks about a job.", posted, OF_ONE)
+    return {
+        "/jobs": {"get": find},
+        "/jobs/{id}": {"get": get, "delete": cancel},
+        "/jobs/{id}/retry": {"post": retry},
+        "/jobs/{id}/events": {"get": follow},
+        "/jobs/{id}/deliveries": {"get": attempts},
+    }
+
+
+def _answer(text: str) -> Json:
+    return {"description": text, "headers": shown()}
+
+
+def _json(text: str, schema: Json) -> Json:
+    return {**_answer(text), "content": {JSON: {"schema": schema}}}

@@ -1,0 +1,142 @@
+"""What a handler returns, read from its annotations."""
+
+import inspect
+import sys
+import types
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import TypeAdapter
+from starlette.responses import Response as StarletteResponse
+
+from potassium.handlers.handler import Handler
+from potassium.http.representations.choice import KINDS
+from potassium.http.representations.form import JSON
+from potassium.http.response import Response
+from potassium.schema.annotations import adapter_of
+
+__all__ = ["Kind", "Output", "output_of"]
+
+STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
+CHUNKS = (*STREAMS, Iterable, AsyncIterable)  # of generator functions
+LISTS = (list, Sequence)
+
+MISSING = inspect.Signature.empty
+
+
+class Kind(Enum):
+    """How a value is sent."""
+
+    UNKNOWN = "unknown"  # perhaps by a Response, with any status
+    JSON = "json"
+    TEXT = "text"  # as JSON, or as it is in a stream
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What one call of a handler is answered with.
+
+    Attributes:
+        kind: how it is sent; if it streams, how each chunk is.
+        is_stream: whether it is a stream.
+        adapter: pydantic's view of the value or the chunk; None if that may be anything.
+        media_types: the content types that the annotation names, other than the usual ones.
+
+    """
+
+    kind: Kind
+    is_stream: bool = False
+    adapter: TypeAdapter[Any] | None = None
+    media_types: Sequence[str] = ()
+
+
+def output_of(handler: Handler) -> Output:
+    """Return what a call of ``handler`` is answered with.
+
+    That is what ``output=`` says, otherwise the return annotation: of the ``finish`` step, if
+    there is one, and of a batched handler, that of the items in the list.
+    """
+    given, finish = handler.options.get("output"), handler.options.get("finish")
+    annotation = given
+    if given is None:
+        annotation = _returned(handler.function if finish is None else finish)
+        if handler.options.get("batch") is not None and finish is None:
+            annotation = _argument(annotation) if _origin(annotation) in LISTS else MISSING
+    if _origin(annotation) in (CHUNKS if handler.yields else STREAMS):
+        return _output(_argument(annotation), is_stream=True)
+    if handler.yields:  # output= says what one chunk is
+        return _output(MISSING if given is None else given, is_stream=True)
+    return _output(annotation, is_stream=False)
+
+
+def _output(annotation: Any, *, is_stream: bool) -> Output:
+    forms = _forms_of(annotation)
+    if forms:
+        adapter = adapter_of(annotation)
+        return Output(kind=Kind.BYTES, is_stream=is_stream, adapter=adapter, media_types=forms)
+    kind = _kind(annotation)
+    adapter = adapter_of(annotation) if kind in (Kind.JSON, Kind.TEXT) else None
+    return Output(kind=kind, is_stream=is_stream, adapter=adapter)
+
+
+def _kind(annotation: Any) -> Kind:
+    # A handler that returns None pushes its chunks, as a rule.
+    if annotation in (MISSING, Any, object, None, type(None)) or isinstance(annotation, TypeVar):
+        return Kind.UNKNOWN
+    members = get_args(annotation) if _origin(annotation) in (Union, types.UnionType) else ()
+    some = [_kind(member) for member in members if member is not types.NoneType]
+    if Kind.UNKNOWN in some or Kind.BYTES in some:
+        return Kind.UNKNOWN
+    plain = annotation
+    while get_origin(plain) is Annotated:
+        plain = get_args(plain)[0]
+    if not isinstance(plain, type):
+        return Kind.JSON
+    if issubclass(plain, Response | StarletteResponse) or _origin(plain) in CHUNKS:
+        return Kind.UNKNOWN
+    if issubclass(plain, bytes | bytearray | memoryview):
+        return Kind.BYTES
+    return Kind.TEXT if plain is str else Kind.JSON
+
+
+def _forms_of(annotation: Any) -> Sequence[str]:
+    """Return the content types of what has several forms; not JSON, if it is not the first one.
+
+    Generators of clients take JSON if it is there, but clients get the first form.
+    """
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    annotation = _origin(annotation)
+    for kind in KINDS:
+        known = getattr(sys.modules.get(kind.module), kind.name, None)
+        if known is not None and isinstance(annotation, type) and issubclass(annotation, known):
+            names = [form.media_type for form in kind.forms]
+            return names if names[0] == JSON else [name for name in names if name != JSON]
+    return ()
+
+
+def _returned(function: Callable[..., Any]) -> Any:
+    try:
+        return inspect.signature(function, eval_str=True).return_annotation
+    except Exception:  # noqa: BLE001 - it may be text that only type checkers can read
+        return MISSING
+
+
+def _origin(annotation: Any) -> Any:
+    return get_origin(annotation) or annotation
+
+
+def _argument(annotation: Any) -> Any:
+    return next(iter(get_args(annotation)), MISSING)
