@@ -104,7 +104,14 @@ def by_a_router_between(model: Potassium) -> FastAPI:
     return parent
 
 
-SHAPES = [by_its_router, by_the_parent, by_the_inclusion, by_a_router_between]
+def by_an_iterator(model: Potassium) -> FastAPI:
+    parent = FastAPI()
+    iterator: Any = map(Depends, [auth])
+    parent.include_router(model.router_for_fastapi(dependencies=iterator), prefix="/model")
+    return parent
+
+
+SHAPES = [by_an_iterator, by_its_router, by_the_parent, by_the_inclusion, by_a_router_between]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -48,6 +48,7 @@ def router_of(
     except ImportError as error:
         raise UsageError("app.router_for_fastapi() needs FastAPI: pip install fastapi") from error
     router = APIRouter(lifespan=_unless_running(parts.runtime, lifespan))
+    dependencies = list(dependencies)  # an iterator would protect the first route only
     for route in app.router.routes:
         if not isinstance(route, Route) or ":path}" in route.path:
             continue
