@@ -40,7 +40,7 @@ def test_an_error_has_all_that_the_problem_document_says() -> None:
     assert error.errors == faults
     assert error.retry_after is None
     assert error.response is answer
-    assert str(error) == "422 invalid_input: A detail. (request r-1)"
+    assert str(error) == "422 invalid_input: A detail. top: too small (request r-1)"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_class_of_an_error_tells_what_to_do(status: int, kind: type[CallFail
             "<h1>502 Bad Gatew",
         ),
         (httpx.Response(504), "gateway_timeout", "The answer is empty."),
-        (httpx.Response(301, headers={"location": "/x"}), "moved_permanently", "empty"),
+        (httpx.Response(301, headers={"location": "/x"}), "moved_permanently", "redirects to /x"),
         (httpx.Response(599, text="?"), "status_599", "text/plain"),
         (
             httpx.Response(
@@ -105,6 +105,14 @@ def test_an_answer_that_is_no_problem_document_still_makes_sense(
 def test_a_long_answer_is_not_repeated() -> None:
     """A page of a proxy may be long."""
     assert len(raised(httpx.Response(502, text="x" * 100_000)).detail) < 400
+
+
+@pytest.mark.parametrize(
+    "errors", [["oops"], "oops", [{"msg": "oops"}], [{"loc": 1, "msg": "oops"}]]
+)
+def test_errors_may_be_of_any_form(errors: Any) -> None:
+    """Another server has a form of its own."""
+    assert str(raised(problem(422, "invalid", errors=errors))).startswith("422 invalid: A detail.")
 
 
 def test_a_detail_may_be_json() -> None:

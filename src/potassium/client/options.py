@@ -143,8 +143,26 @@ class ClientSettings:
     retries: int = RETRIES
     priority: Priority | None = None
 
+    def __post_init__(self) -> None:
+        """Check what would otherwise show late, or never."""
+        key = self.api_key
+        if key is not None and (not key or not key.isprintable() or " " in (key[0], key[-1])):
+            raise ValueError("api_key= is empty, or has white space or a line end: strip() it.")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise ValueError(f"retries={self.retries!r} must be 0 or more.")
+
     def arguments(self, base_url: str) -> dict[str, Any]:
-        """Return the arguments of the httpx client, but for its transport."""
+        """Return the arguments of the httpx client, but for its transport.
+
+        Raises:
+            ValueError: ``base_url`` is not that of a server.
+
+        """
+        url = httpx.URL(base_url)
+        if url.scheme not in ("http", "https") or not url.host or url.query:
+            raise ValueError(
+                f"{base_url!r} is not the URL of a server: write it like http://localhost:8000."
+            )
         headers = httpx.Headers(self.headers)
         if self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"

@@ -103,6 +103,9 @@ def unexpected(detail: str, response: httpx.Response | None) -> UnexpectedAnswer
 
 def _described(response: httpx.Response) -> dict[str, Any]:
     """Return a document for an answer that is none: from a proxy, or from the app's own routes."""
+    if response.has_redirect_location:
+        location = response.headers["location"]
+        return {"detail": f"The server redirects to {location}: is base_url right?"}
     kind = response.headers.get("content-type") or "no content type"
     begin = " ".join(response.text[:SHOWN].split())
     detail = f"The answer is not a problem document but has {kind}: {begin!r}"

@@ -58,7 +58,8 @@ class Client:
 
     def __repr__(self) -> str:
         """Show which server it calls."""
-        return f"<{type(self).__name__} {self._run.http.base_url}>"
+        url = self._run.http.base_url.copy_with(userinfo=b"")  # which may be a password
+        return f"<{type(self).__name__} {url}>"
 
     def __enter__(self) -> Self:
         """Return the client."""
