@@ -102,6 +102,22 @@ def test_an_answer_that_is_no_problem_document_still_makes_sense(
     assert told in error.detail
 
 
+def test_an_answer_in_the_form_of_fastapi_is_understood() -> None:
+    """A parent app's dependencies refuse calls in it."""
+    error = raised(httpx.Response(401, json={"detail": "no such token"}))
+    assert str(error) == "401 unauthorized: no such token"
+    faults = [{"loc": ["body", "top"], "msg": "too small", "type": "greater_than"}]
+    error = raised(httpx.Response(422, json={"detail": faults}))
+    assert error.errors == faults
+    assert "body.top: too small" in str(error)
+
+
+@pytest.mark.parametrize("answer", [{"detail": 1}, {"error": "oops"}, ["oops"], "oops"])
+def test_any_other_json_is_shown(answer: Any) -> None:
+    """As the beginning of an answer that is no problem document."""
+    assert "application/json" in raised(httpx.Response(400, json=answer)).detail
+
+
 def test_a_long_answer_is_not_repeated() -> None:
     """A page of a proxy may be long."""
     assert len(raised(httpx.Response(502, text="x" * 100_000)).detail) < 400

@@ -43,6 +43,9 @@ class Client:
             ``httpx.HTTPTransport(proxy=..., verify=...)``.
         options: those of ``ClientOptions``.
 
+    Raises:
+        ValueError: ``base_url`` is not that of a server, or an option is invalid.
+
     """
 
     def __init__(
@@ -103,7 +106,8 @@ class Client:
 
         Raises:
             CallFailed: the call got no result; see its subclasses.
-            TypeError: ``item`` cannot be sent.
+            TypeError: ``item`` or a file cannot be sent.
+            ValueError: ``path`` is a URL. The API key is for this server alone.
 
         """
         return self._run(
