@@ -39,8 +39,8 @@ class AsyncClient:
             result = await client.call("/embed", {"texts": ["hello"]}, into=Result)
 
     Up to 2000 calls run at a time; others wait for them. A call that is cancelled closes its
-    connection at once, so that the server stops as well. A client belongs to the event loop in which
-    it is first used.
+    connection at once, so that the server stops as well. A client belongs to the event loop in
+    which it is first used.
 
     Args:
         base_url: of the server; with a path, if the app is mounted below one.
