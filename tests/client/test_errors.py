@@ -1,6 +1,7 @@
 """What an error says, whatever was answered."""
 
 import pickle
+import weakref
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from potassium import Potassium, testing
 from potassium.client import (
     AsyncClient,
     CallFailed,
+    Client,
     ConnectionFailed,
     DeadlineExceeded,
     InvalidInput,
@@ -166,6 +168,35 @@ async def test_the_failure_of_another_server_is_not_the_answer_of_this_one(
     async with testing.client(app) as http:
         response = await http.post("/proxy", json={})
     assert (response.status_code, response.json()["code"]) == (500, "handler_error")
+
+
+@pytest.mark.parametrize("connects", [True, False])
+async def test_an_error_that_was_handled_is_freed(connects: bool) -> None:
+    """Without the garbage collector: an item may be large."""
+
+    class Item(dict[str, int]):
+        pass
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if not connects:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(500)
+
+    item = Item(a=1)
+    gone = weakref.ref(item)
+    transport = httpx.MockTransport(respond)
+    with Client("http://app", transport=transport, retries=0) as client:
+        with pytest.raises(CallFailed) as caught:
+            client.call("/", item)
+        del item, caught
+        assert gone() is None
+    item = Item(a=1)
+    gone = weakref.ref(item)
+    async with AsyncClient("http://app", transport=transport, retries=0) as other:
+        with pytest.raises(CallFailed) as caught:
+            await other.call("/", item)
+        del item, caught
+        assert gone() is None
 
 
 async def test_a_server_that_is_not_there_is_a_failed_connection(free_port: int) -> None:
