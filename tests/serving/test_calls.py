@@ -484,6 +484,10 @@ async def test_nothing_of_a_call_outlives_it(app: Potassium) -> None:
     def fails(cache: dict[str, Any], item: dict[str, Any]) -> None:
         raise ZeroDivisionError
 
+    @app.handler("/waits")
+    async def waits(cache: dict[str, Any], item: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
     async with app.lifespan():
         gc.collect()
         gc.disable()
@@ -497,6 +501,12 @@ async def test_nothing_of_a_call_outlives_it(app: Potassium) -> None:
             kept = [weakref.ref(item["own"])]
             with pytest.raises(HandlerError):
                 await app.call("/fails", item)
+            del item
+            await until(lambda: not any(ref() for ref in kept))
+            item = {"own": Own()}
+            kept = [weakref.ref(item["own"])]
+            with pytest.raises(DeadlineExceeded):
+                await app.call("/waits", item, timeout=0.01)
             del item
             await until(lambda: not any(ref() for ref in kept))
         finally:

@@ -168,8 +168,9 @@ class _Call:
                 )
             finally:
                 OUTBOX.reset(token)
-            del argument, message, item  # the job lets go of them as soon as it has run
-            outcome = await services.engine.outcome(job)
+            coming = services.engine.outcome(job)
+            del argument, message, item, job  # the job lets go of them as soon as it has run
+            outcome = await coming
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
