@@ -18,6 +18,7 @@ from potassium.client.options import (
     Options,
     StreamOptions,
     SubmitOptions,
+    given_as,
 )
 from potassium.client.pools import Pools
 from potassium.client.runs import AsyncRun, AsyncRunner
@@ -60,7 +61,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        given = ClientSettings(**options)
+        given = given_as(ClientSettings, options)
         # With a proxy for all, which the environment may name, there is one pool: the proxy's.
         mounts = (
             {"all://": Pools(LIMITS)} if transport is None and "all" not in getproxies() else {}
@@ -103,7 +104,7 @@ class AsyncClient:
         self, path: str, item: Any = None, *, into: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a handler and return its result, as ``Client.call``."""
-        flow = calls.call(self._run.settings, path, item, into, Options(**options))
+        flow = calls.call(self._run.settings, path, item, into, given_as(Options, options))
         return await self._run(flow).result()
 
     @overload
@@ -122,14 +123,14 @@ class AsyncClient:
         Use it as an async context manager if you may leave the loop early: an iterator that is
         only dropped is closed by the event loop, a little later.
         """
-        flow = calls.stream(self._run.settings, path, item, into, Options(**options))
+        flow = calls.stream(self._run.settings, path, item, into, given_as(Options, options))
         return AsyncStream(self._run(flow))
 
     async def submit(
         self, path: str, item: Any = None, **options: Unpack[SubmitOptions]
     ) -> "AsyncJob":
         """Submit a call as a background job, as ``Client.submit``."""
-        flow = calls.submission(self._run.settings, path, item, Options(**options))
+        flow = calls.submission(self._run.settings, path, item, given_as(Options, options))
         return AsyncJob(self._run, jobs.started(await self._run(flow).result(), path))
 
     async def job(self, job_id: str) -> "AsyncJob":

@@ -3,8 +3,8 @@
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import httpx
 
@@ -20,7 +20,10 @@ __all__ = [
     "Settings",
     "StreamOptions",
     "SubmitOptions",
+    "given_as",
 ]
+
+OptionsT = TypeVar("OptionsT", "Options", "ClientSettings")
 
 Priority: TypeAlias = Literal["low", "normal", "high"]
 
@@ -117,9 +120,23 @@ class SubmitOptions(RequestOptions, total=False):
     webhook_url: str
 
 
+def given_as(kind: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
+    """Return the options that a user has given, as an object of ``kind``.
+
+    Raises:
+        TypeError: there is no such option.
+
+    """
+    known = [field.name for field in fields(kind)]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"There is no option {name}=; there are {', '.join(sorted(known))}.")
+    return kind(**given)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of one call, of any kind. Built from keywords, so an unknown one is an error."""
+    """The options of one call, of any kind."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
@@ -134,7 +151,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """The options of a client. Built from keywords, so an unknown one is an error."""
+    """The options of a client."""
 
     api_key: str | None = None
     headers: Mapping[str, str] | None = None

@@ -15,6 +15,7 @@ from potassium.client.options import (
     Options,
     StreamOptions,
     SubmitOptions,
+    given_as,
 )
 from potassium.client.runs import Run, Runner
 
@@ -55,7 +56,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        given = ClientSettings(**options)
+        given = given_as(ClientSettings, options)
         http = httpx.Client(transport=transport, **given.arguments(base_url))
         self._run = Runner(http, given.settings(http.build_request))
 
@@ -111,7 +112,7 @@ class Client:
 
         """
         return self._run(
-            calls.call(self._run.settings, path, item, into, Options(**options))
+            calls.call(self._run.settings, path, item, into, given_as(Options, options))
         ).result()
 
     @overload
@@ -143,7 +144,7 @@ class Client:
             TypeError: ``item`` cannot be sent.
 
         """
-        flow = calls.stream(self._run.settings, path, item, into, Options(**options))
+        flow = calls.stream(self._run.settings, path, item, into, given_as(Options, options))
         return Stream(self._run(flow))
 
     def submit(self, path: str, item: Any = None, **options: Unpack[SubmitOptions]) -> "Job":
@@ -159,7 +160,7 @@ class Client:
             TypeError: ``item`` cannot be sent.
 
         """
-        flow = calls.submission(self._run.settings, path, item, Options(**options))
+        flow = calls.submission(self._run.settings, path, item, given_as(Options, options))
         return Job(self._run, jobs.started(self._run(flow).result(), path))
 
     def job(self, job_id: str) -> "Job":
