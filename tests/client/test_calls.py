@@ -32,6 +32,12 @@ class Point:
     y: float
 
 
+@dataclass
+class Other:
+    x: float
+    y: float
+
+
 class Both(TypedDict):
     x: float
     y: float
@@ -162,7 +168,27 @@ async def test_a_type_that_pydantic_does_not_know_is_an_error_before_the_call() 
         for start in (client.call("/", into=Trickle), anext(client.stream("/", into=Trickle))):
             with pytest.raises(TypeError, match="into="):
                 await start
+            with pytest.raises(TypeError, match="into="):
+                await client.call("/", into=list["Missing"])  # type: ignore[name-defined] # noqa: F821
     assert sent == []
+
+
+async def test_members_of_a_union_keep_their_order() -> None:
+    """``A | B`` equals ``B | A`` for Python, but an answer that is both becomes the first one."""
+    async with AsyncClient("http://app", transport=answering(b'{"x": 1, "y": 2}')) as client:
+        first = await client.call("/", into=Point | Other)
+        second = await client.call("/", into=Other | Point)
+    assert (type(first), type(second)) == (Point, Other)
+
+
+@pytest.mark.parametrize("path", ["http://other/embed", "HTTPS://other"])
+async def test_the_api_key_is_not_sent_to_another_server(path: str) -> None:
+    """A path that is a URL is an error."""
+    transport = answering(b"1")
+    async with AsyncClient("http://app", transport=transport, api_key="secret") as client:
+        with pytest.raises(ValueError, match="is a URL"):
+            await client.call(path)
+        assert await client.call("/fetch/http://other") == 1
 
 
 async def test_an_answer_that_is_no_json_is_an_error(app: Potassium, connect: Connect) -> None:
@@ -282,15 +308,48 @@ async def test_a_mounted_app_is_called_below_its_path(app: Potassium, connect: C
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_unknown_options_are_errors(kind: Any) -> None:
-    """Of the client, at once; they are not dropped."""
-    with pytest.raises(TypeError, match="retry"):
+    """Of the client, at once; the error says which there are."""
+    with pytest.raises(TypeError, match=r"There is no option retry=; .* retries, timeout\."):
         kind("http://app", retry=3)
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000", "127.0.0.1:8000", "", "/model", "ftp://app", "http://", "http://a/?b=c"],
+)
+def test_a_url_that_is_not_that_of_a_server_is_an_error(kind: Any, url: str) -> None:
+    """At once; the error shows how to write it."""
+    with pytest.raises(ValueError, match="http://localhost:8000"):
+        kind(url)
+
+
+@pytest.mark.parametrize("key", ["", "secret\n", " secret", "sec\tret", "sec\0ret"])
+def test_an_api_key_that_cannot_be_sent_is_an_error(key: str) -> None:
+    """As one that was read from a file with its line end; the error does not show it."""
+    with pytest.raises(ValueError, match="api_key=") as caught:
+        Client("http://app", api_key=key)
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("retries", [-1, None, 1.5])
+def test_retries_are_a_number(retries: Any) -> None:
+    """With a negative one, a client would never give up."""
+    with pytest.raises(ValueError, match="retries="):
+        Client("http://app", retries=retries)
+
+
+def test_a_password_in_the_url_is_not_shown() -> None:
+    """As a client is shown in logs."""
+    with Client("http://me:secret@app/model") as client:
+        assert repr(client) == "<Client http://app/model/>"
+
+
 def test_unknown_options_of_a_call_are_errors() -> None:
-    """Nothing is sent."""
-    options: Any = {"dead_line": 3}
-    with Client("http://app") as client, pytest.raises(TypeError, match="dead_line"):
+    """Nothing is sent, and the error says which options there are."""
+    options: Any = {"timeout": 3}
+    told = "There is no option timeout=; there are content_type, deadline, "
+    with Client("http://app") as client, pytest.raises(TypeError, match=told):
         client.call("/", **options)
 
 

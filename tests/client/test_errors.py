@@ -1,6 +1,7 @@
 """What an error says, whatever was answered."""
 
 import pickle
+import weakref
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from potassium import Potassium, testing
 from potassium.client import (
     AsyncClient,
     CallFailed,
+    Client,
     ConnectionFailed,
     DeadlineExceeded,
     InvalidInput,
@@ -40,7 +42,7 @@ def test_an_error_has_all_that_the_problem_document_says() -> None:
     assert error.errors == faults
     assert error.retry_after is None
     assert error.response is answer
-    assert str(error) == "422 invalid_input: A detail. (request r-1)"
+    assert str(error) == "422 invalid_input: A detail. top: too small (request r-1)"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_the_class_of_an_error_tells_what_to_do(status: int, kind: type[CallFail
             "<h1>502 Bad Gatew",
         ),
         (httpx.Response(504), "gateway_timeout", "The answer is empty."),
-        (httpx.Response(301, headers={"location": "/x"}), "moved_permanently", "empty"),
+        (httpx.Response(301, headers={"location": "/x"}), "moved_permanently", "redirects to /x"),
         (httpx.Response(599, text="?"), "status_599", "text/plain"),
         (
             httpx.Response(
@@ -102,9 +104,33 @@ def test_an_answer_that_is_no_problem_document_still_makes_sense(
     assert told in error.detail
 
 
+def test_an_answer_in_the_form_of_fastapi_is_understood() -> None:
+    """A parent app's dependencies refuse calls in it."""
+    error = raised(httpx.Response(401, json={"detail": "no such token"}))
+    assert str(error) == "401 unauthorized: no such token"
+    faults = [{"loc": ["body", "top"], "msg": "too small", "type": "greater_than"}]
+    error = raised(httpx.Response(422, json={"detail": faults}))
+    assert error.errors == faults
+    assert "body.top: too small" in str(error)
+
+
+@pytest.mark.parametrize("answer", [{"detail": 1}, {"error": "oops"}, ["oops"], "oops"])
+def test_any_other_json_is_shown(answer: Any) -> None:
+    """As the beginning of an answer that is no problem document."""
+    assert "application/json" in raised(httpx.Response(400, json=answer)).detail
+
+
 def test_a_long_answer_is_not_repeated() -> None:
     """A page of a proxy may be long."""
     assert len(raised(httpx.Response(502, text="x" * 100_000)).detail) < 400
+
+
+@pytest.mark.parametrize(
+    "errors", [["oops"], "oops", [{"msg": "oops"}], [{"loc": 1, "msg": "oops"}]]
+)
+def test_errors_may_be_of_any_form(errors: Any) -> None:
+    """Another server has a form of its own."""
+    assert str(raised(problem(422, "invalid", errors=errors))).startswith("422 invalid: A detail.")
 
 
 def test_a_detail_may_be_json() -> None:
@@ -142,6 +168,35 @@ async def test_the_failure_of_another_server_is_not_the_answer_of_this_one(
     async with testing.client(app) as http:
         response = await http.post("/proxy", json={})
     assert (response.status_code, response.json()["code"]) == (500, "handler_error")
+
+
+@pytest.mark.parametrize("connects", [True, False])
+async def test_an_error_that_was_handled_is_freed(connects: bool) -> None:
+    """Without the garbage collector: an item may be large."""
+
+    class Item(dict[str, int]):
+        pass
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if not connects:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(500)
+
+    item = Item(a=1)
+    gone = weakref.ref(item)
+    transport = httpx.MockTransport(respond)
+    with Client("http://app", transport=transport, retries=0) as client:
+        with pytest.raises(CallFailed) as caught:
+            client.call("/", item)
+        del item, caught
+        assert gone() is None
+    item = Item(a=1)
+    gone = weakref.ref(item)
+    async with AsyncClient("http://app", transport=transport, retries=0) as other:
+        with pytest.raises(CallFailed) as caught:
+            await other.call("/", item)
+        del item, caught
+        assert gone() is None
 
 
 async def test_a_server_that_is_not_there_is_a_failed_connection(free_port: int) -> None:

@@ -131,6 +131,23 @@ async def test_a_form_has_its_own_content_type(client: AsyncClient) -> None:
         await client.call("/form", files={"f": b""}, content_type="text/plain")
 
 
+@pytest.mark.parametrize(
+    "files", [{"f": 1}, {"f": ("name", 1)}, {"f": ("name",)}, {"f": ()}, {"f": None}, ["cat.jpg"]]
+)
+async def test_what_is_no_file_is_an_error(client: AsyncClient, files: Any) -> None:
+    """The error says what would be one."""
+    with pytest.raises(TypeError, match=r"A file must be|A tuple of a file|Write files="):
+        await client.call("/form", files=files)
+
+
+async def test_buffers_are_files(client: AsyncClient) -> None:
+    """As they are items."""
+    for buffer in (bytearray(b"x"), memoryview(b"x")):
+        given: Any = {"f": buffer, "g": ("g.txt", buffer)}
+        fields = (await client.call("/form", files=given))["fields"]
+        assert [field[1][2] for field in fields] == ["x", "x"]
+
+
 async def test_a_file_that_is_not_there_is_an_error(client: AsyncClient, cat: Path) -> None:
     """Files that were opened before it are closed."""
     with pytest.raises(FileNotFoundError):

@@ -23,7 +23,7 @@ from potassium.client import (
     UnexpectedAnswer,
 )
 from potassium.client.job_record import JobRecord
-from potassium.client.jobs import events, pages, started, wait
+from potassium.client.jobs import events, found, pages, started, wait
 
 DOCUMENT = {
     "id": "a1",
@@ -318,6 +318,37 @@ def test_events_of_a_server_that_is_gone_for_good_end() -> None:
     with pytest.raises(ConnectionFailed):
         script.run(events(script.settings(), record(), 0))
     assert script.now > 390
+
+
+def test_events_are_not_asked_for_where_there_are_none() -> None:
+    """Another server, such as a proxy with a page for everything, has none."""
+    script = Script(httpx.Response(200, html="<h1>Welcome</h1>"))
+    with pytest.raises(UnexpectedAnswer, match="not a stream of events"):
+        script.run(events(script.settings(), record(), 0))
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"id": "a1"}, "text"])
+def test_an_answer_that_is_no_job_is_an_error(answer: Any) -> None:
+    """Another server has answered."""
+
+    def flows(script: Script) -> list[Any]:
+        settings = script.settings()
+        return [found(settings, "a1"), wait(settings, record(), 1, None), pages(settings, None)]
+
+    for number in range(3):
+        script = Script(httpx.Response(200, json=answer))
+        with pytest.raises(UnexpectedAnswer, match="background job"):
+            script.run(flows(script)[number])
+    with pytest.raises(UnexpectedAnswer, match="background job"):
+        started(httpx.Response(202, json=answer), "/train")
+
+
+def test_the_id_of_a_job_leads_nowhere_else() -> None:
+    """Whatever is in it: it may come from a user."""
+    script = Script(shown())
+    job = script.run(found(script.settings(), "../../admin?a=1#b"))
+    assert script.requests[0].url.raw_path == b"/jobs/..%2F..%2Fadmin%3Fa%3D1%23b"
+    assert job.path == "/jobs/..%2F..%2Fadmin%3Fa%3D1%23b"
 
 
 def test_events_of_a_job_that_is_gone_are_an_error() -> None:

@@ -25,6 +25,8 @@ class Pool(httpx.AsyncBaseTransport):
         self.sent = 0
         self.fails = False
         self.is_closed = False
+        self.closing = asyncio.Event()
+        self.closing.set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.sent += 1
@@ -34,6 +36,7 @@ class Pool(httpx.AsyncBaseTransport):
         return httpx.Response(200, stream=Body())
 
     async def aclose(self) -> None:
+        await self.closing.wait()
         self.is_closed = True
 
 
@@ -140,6 +143,24 @@ async def test_pools_of_a_crowd_that_has_gone_are_closed() -> None:
         assert [pool.is_closed for pool in bench.made] == closed
     await bench.pools.aclose()
     assert all(pool.is_closed for pool in bench.made)
+
+
+async def test_a_call_that_is_cancelled_while_pools_are_closed_uses_no_connection() -> None:
+    """To close connections may take a while; no response is lost in it."""
+    bench = Bench()
+    await bench.send(POOL_SIZE + 1)
+    await bench.answer()
+    bench.now = 31
+    bench.made[1].closing.clear()
+    await bench.send()
+    (task,) = bench.tasks
+    bench.tasks.clear()
+    task.cancel()
+    await asyncio.wait({task})
+    bench.made[1].closing.set()
+    await bench.send(POOL_SIZE)
+    assert bench.sent == [2 * POOL_SIZE, 1]
+    await bench.answer()
 
 
 async def test_a_proxy_for_all_gets_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:

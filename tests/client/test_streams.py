@@ -186,6 +186,29 @@ def test_a_stream_that_is_cut_off_is_an_error(pieces: list[bytes | Exception]) -
     assert got == ["a"]
 
 
+def test_a_line_that_is_cut_off_is_an_error() -> None:
+    """It is not dropped; a proxy may end a body in good order where the server broke it off."""
+    got: list[Any] = []
+    headers = {"content-type": "application/x-ndjson"}
+    with client(b"1\n2", headers=headers) as one, pytest.raises(ConnectionFailed):
+        got.extend(one.stream("/", lines=True))
+    assert got == [1]
+
+
+@pytest.mark.parametrize("data", [b"oops", b"[1]"])
+def test_a_stream_may_fail_in_another_form(data: bytes) -> None:
+    """Other servers have events of their own that are called ``error``."""
+    error = b"event: error\ndata: " + data + b"\n\n"
+    with client(error) as one, pytest.raises(UnexpectedAnswer, match="The stream failed"):
+        list(one.stream("/"))
+
+
+def test_a_stream_is_not_a_response() -> None:
+    """The error says where it is."""
+    with client(b"data: a\n\n", END) as one, pytest.raises(TypeError, match="as its response"):
+        list(one.stream("/", into=httpx.Response))
+
+
 def test_a_stream_that_the_server_cannot_go_on_with_is_refused() -> None:
     """The problem document in the event has the status."""
     document = b'{"status": 503, "code": "draining", "detail": "The server is stopping."}'

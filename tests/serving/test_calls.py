@@ -78,6 +78,7 @@ async def test_an_item_is_validated_as_python_data(app: Potassium) -> None:
         refused = await outcome(app.call("/", {"text": 1}))
     assert isinstance(refused, InvalidInput)
     assert [fault["loc"] for fault in refused.errors] == [("text",)]
+    assert "valid string" in str(refused.__cause__)  # for the traceback
 
 
 def same_text(cache: dict[str, Any], item: Text) -> Text:
@@ -119,6 +120,9 @@ async def test_a_handler_of_requests_gets_one_with_the_item(app: Potassium) -> N
         assert await app.call("/", {"a": [1]}) == {"a": [1]}
         assert await app.call("/", Text(text="a")) == {"text": "a"}
         assert await app.call("/", b"raw") == b"raw"
+        refused = await outcome(app.call("/", {"a": Own()}))
+    assert isinstance(refused, InvalidInput)
+    assert refused.detail.startswith("The item cannot be encoded as JSON at a:")
 
 
 async def test_the_item_is_bound_to_the_step_that_prepares_it(app: Potassium) -> None:
@@ -480,6 +484,10 @@ async def test_nothing_of_a_call_outlives_it(app: Potassium) -> None:
     def fails(cache: dict[str, Any], item: dict[str, Any]) -> None:
         raise ZeroDivisionError
 
+    @app.handler("/waits")
+    async def waits(cache: dict[str, Any], item: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
     async with app.lifespan():
         gc.collect()
         gc.disable()
@@ -493,6 +501,12 @@ async def test_nothing_of_a_call_outlives_it(app: Potassium) -> None:
             kept = [weakref.ref(item["own"])]
             with pytest.raises(HandlerError):
                 await app.call("/fails", item)
+            del item
+            await until(lambda: not any(ref() for ref in kept))
+            item = {"own": Own()}
+            kept = [weakref.ref(item["own"])]
+            with pytest.raises(DeadlineExceeded):
+                await app.call("/waits", item, timeout=0.01)
             del item
             await until(lambda: not any(ref() for ref in kept))
         finally:

@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 from support.calls import outcome
 
-from potassium import Batch, Potassium, UsageError
+from potassium import Batch, Jobs, Potassium, UsageError
 from potassium.errors import HandlerError
 from potassium.testing import client
 
@@ -158,6 +158,20 @@ async def test_init_cannot_call_a_handler(app: Potassium) -> None:
     @app.init
     def init() -> dict[str, Any]:
         return {"warm": call_from_thread(app, "/")}
+
+    app.handler("/")(lambda cache, item: item)
+    with pytest.raises(UsageError, match="once init is done"):
+        async with app.lifespan():
+            pass
+
+
+async def test_init_cannot_submit_a_job() -> None:
+    """It would wait for its own end, too."""
+    app = Potassium("test", jobs=Jobs(path=None))
+
+    @app.init
+    def init() -> dict[str, Any]:
+        return {"job": anyio.from_thread.run(app.submit, "/", {})}
 
     app.handler("/")(lambda cache, item: item)
     with pytest.raises(UsageError, match="once init is done"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.calls import Own, until
 
-from potassium import Potassium, Request, Response
+from potassium import Potassium, Request, Response, UsageError
 from potassium.errors import DeadlineExceeded, Draining, HandlerError
 
 
@@ -113,6 +113,57 @@ async def test_a_stream_is_called_off_when_its_reader_is_cancelled(
     await asyncio.wait({reading})
     await until(lambda: ended)
     assert ended == ["closed"]
+
+
+@pytest.mark.parametrize("has_begun", [False, True], ids=["at its begin", "in the middle"])
+async def test_a_stream_may_be_closed_while_another_task_reads_it(
+    app: Potassium, has_begun: bool
+) -> None:
+    """The reader is told that there are no more chunks, and the call is called off."""
+    go, ended = asyncio.Event(), []
+
+    @app.handler
+    async def handler(cache: dict[str, Any], item: dict[str, Any]) -> Any:
+        try:
+            if has_begun:
+                yield "first"
+            await go.wait()
+            yield "next"
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    async with app.lifespan():
+        chunks = app.stream("/", {})
+        if has_begun:
+            assert await anext(chunks) == "first"
+        reading = asyncio.ensure_future(anext(chunks, "closed"))
+        await asyncio.sleep(0)
+        await chunks.aclose()
+        go.set()
+        assert await reading == "closed"
+        await until(lambda: ended)
+        assert await anext(chunks, "closed") == "closed"
+
+
+async def test_two_tasks_cannot_wait_for_chunks_of_one_stream(app: Potassium) -> None:
+    """The second one gets an error, where one of them would otherwise wait forever."""
+    go = asyncio.Event()
+
+    @app.handler
+    async def handler(cache: dict[str, Any], item: dict[str, Any]) -> Any:
+        await go.wait()
+        yield "chunk"
+
+    async with app.lifespan():
+        chunks = app.stream("/", {})
+        reading = asyncio.ensure_future(anext(chunks))
+        await asyncio.sleep(0)
+        with pytest.raises(UsageError, match="one task"):
+            await anext(chunks)
+        go.set()
+        assert await reading == "chunk"
+        await chunks.aclose()
 
 
 async def test_a_stream_that_nothing_refers_to_is_called_off_from_any_thread(

@@ -14,6 +14,7 @@ from fastapi import APIRouter, BackgroundTasks, Body, Depends, FastAPI, Form, He
 from fastapi import Request as ParentRequest
 from fastapi import Response as ParentResponse
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
@@ -104,7 +105,19 @@ def by_a_router_between(model: Potassium) -> FastAPI:
     return parent
 
 
-SHAPES = [by_its_router, by_the_parent, by_the_inclusion, by_a_router_between]
+def by_an_iterator(model: Potassium) -> FastAPI:
+    parent = FastAPI()
+    iterator: Any = map(Depends, [auth])
+    parent.include_router(model.router_for_fastapi(dependencies=iterator), prefix="/model")
+    return parent
+
+
+class Page(HTTPEndpoint):
+    async def get(self, request: ParentRequest) -> PlainTextResponse:
+        return PlainTextResponse("page")
+
+
+SHAPES = [by_an_iterator, by_its_router, by_the_parent, by_the_inclusion, by_a_router_between]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -573,3 +586,15 @@ async def test_routes_of_the_apps_own_come_along(ran: list[Any]) -> None:
         assert (await http.get("/model/show/a")).status_code == 401
         assert (await http.get("/model/show/a", headers=GOOD)).text == "a"
         assert (await http.get("/model/other/a", headers=GOOD)).json() == {"detail": "Not Found"}
+
+
+async def test_a_route_that_is_a_class_is_included(model: Potassium) -> None:
+    """With all methods, to which it answers itself; only those that it has are documented."""
+    model.router.routes.append(Route("/page", Page))
+    parent = including(model, auth)
+    async with calling(parent) as http:
+        assert (await http.get("/model/page")).status_code == 401
+        assert (await http.get("/model/page", headers=GOOD)).text == "page"
+        assert (await http.head("/model/page", headers=GOOD)).status_code == 200
+        assert (await http.put("/model/page", headers=GOOD)).status_code == 405
+    assert list(parent.openapi()["paths"]["/model/page"]) == ["get"]

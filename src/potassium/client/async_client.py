@@ -18,6 +18,7 @@ from potassium.client.options import (
     Options,
     StreamOptions,
     SubmitOptions,
+    given_as,
 )
 from potassium.client.pools import Pools
 from potassium.client.runs import AsyncRun, AsyncRunner
@@ -39,13 +40,17 @@ class AsyncClient:
             result = await client.call("/embed", {"texts": ["hello"]}, into=Result)
 
     Up to 2000 calls run at a time; others wait for them. A call that is cancelled closes its
-    connection at once, so that the server stops as well.
+    connection at once, so that the server stops as well. A client belongs to the event loop in
+    which it is first used.
 
     Args:
         base_url: of the server; with a path, if the app is mounted below one.
         transport: in place of httpx's own; ``httpx.ASGITransport(app)`` calls an app in the same
             process.
         options: those of ``ClientOptions``.
+
+    Raises:
+        ValueError: as for ``Client``.
 
     """
 
@@ -56,7 +61,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        given = ClientSettings(**options)
+        given = given_as(ClientSettings, options)
         # With a proxy for all, which the environment may name, there is one pool: the proxy's.
         mounts = (
             {"all://": Pools(LIMITS)} if transport is None and "all" not in getproxies() else {}
@@ -67,7 +72,8 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         """Show which server it calls."""
-        return f"<{type(self).__name__} {self._run.http.base_url}>"
+        url = self._run.http.base_url.copy_with(userinfo=b"")  # which may be a password
+        return f"<{type(self).__name__} {url}>"
 
     async def __aenter__(self) -> Self:
         """Return the client."""
@@ -98,7 +104,7 @@ class AsyncClient:
         self, path: str, item: Any = None, *, into: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a handler and return its result, as ``Client.call``."""
-        flow = calls.call(self._run.settings, path, item, into, Options(**options))
+        flow = calls.call(self._run.settings, path, item, into, given_as(Options, options))
         return await self._run(flow).result()
 
     @overload
@@ -117,14 +123,14 @@ class AsyncClient:
         Use it as an async context manager if you may leave the loop early: an iterator that is
         only dropped is closed by the event loop, a little later.
         """
-        flow = calls.stream(self._run.settings, path, item, into, Options(**options))
+        flow = calls.stream(self._run.settings, path, item, into, given_as(Options, options))
         return AsyncStream(self._run(flow))
 
     async def submit(
         self, path: str, item: Any = None, **options: Unpack[SubmitOptions]
     ) -> "AsyncJob":
         """Submit a call as a background job, as ``Client.submit``."""
-        flow = calls.submission(self._run.settings, path, item, Options(**options))
+        flow = calls.submission(self._run.settings, path, item, given_as(Options, options))
         return AsyncJob(self._run, jobs.started(await self._run(flow).result(), path))
 
     async def job(self, job_id: str) -> "AsyncJob":

@@ -70,7 +70,10 @@ class Attempts:
                 LONGEST_WAIT, FIRST_WAIT * 2 ** min(number, 10)
             )
             if not again or number == self.retries or self._is_over(wait):
-                raise failure
+                try:
+                    raise failure
+                finally:
+                    del failure  # it refers to this frame, and this frame to the item
             yield Sleep(wait)
         raise AssertionError  # pragma: no cover - count() does not end
 

@@ -16,6 +16,7 @@ Files: TypeAlias = Mapping[str, File | Sequence[File]]
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+RAW = (bytes, bytearray, memoryview)
 
 
 class Body:
@@ -30,7 +31,7 @@ class Body:
         content_type: of ``item``, if it is not JSON.
 
     Raises:
-        TypeError: ``item`` is none of these.
+        TypeError: ``item`` or a file is none of these.
         OSError: a file cannot be opened.
 
     Attributes:
@@ -51,7 +52,7 @@ class Body:
                 raise TypeError("files= makes the body a form: leave content_type= out.")
             self.arguments = self._form(item, files)
             return
-        is_raw = isinstance(item, bytes | bytearray | memoryview)
+        is_raw = isinstance(item, RAW)
         self.arguments = {"content": bytes(item) if is_raw else _json(item)}
         self.content_type = content_type or (BINARY if is_raw else JSON)
 
@@ -64,6 +65,8 @@ class Body:
         self._opened.close()
 
     def _form(self, item: Any, files: Files) -> dict[str, Any]:
+        if not isinstance(files, Mapping):
+            raise TypeError('Write files={"image": "cat.jpg"}, with the name of each field.')
         fields = decode(_json(item))
         if not isinstance(fields, dict):
             raise TypeError("With files=, the item must be an object: its members become fields.")
@@ -79,16 +82,23 @@ class Body:
 
     def _part(self, file: Any, opened: ExitStack) -> Any:
         if isinstance(file, tuple):
+            if len(file) not in (2, 3):
+                raise TypeError("A tuple of a file has its name, its content and maybe its type.")
             name, content, *kind = file
             return (name, self._content(content, opened), *kind)
-        if isinstance(file, bytes):
-            return ("upload", file)
+        if isinstance(file, RAW):
+            return ("upload", bytes(file))
         return self._content(file, opened)
 
     def _content(self, content: Any, opened: ExitStack) -> Any:
         if isinstance(content, str | os.PathLike):
             return opened.enter_context(open(content, "rb"))  # noqa: PTH123 - also of any PathLike
-        if not isinstance(content, bytes) and not content.seekable():
+        if isinstance(content, RAW):
+            return bytes(content)
+        if not hasattr(content, "read"):
+            kind = type(content).__name__
+            raise TypeError(f"A file must be a path, a binary file or bytes, not {kind}.")
+        if not content.seekable():
             self.is_repeatable = False
         return content
 

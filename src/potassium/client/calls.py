@@ -1,6 +1,7 @@
 """A call and a stream, as flows of steps."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
@@ -10,6 +11,7 @@ import orjson
 
 from potassium.client.attempts import Attempts, broken
 from potassium.client.body import Body
+from potassium.client.errors import CallFailed
 from potassium.client.formats import EventParser, LineParser
 from potassium.client.options import Options, Settings
 from potassium.client.problems import connection_failed, failure, unexpected
@@ -30,6 +32,11 @@ class Ask:
     body: Body
     headers: httpx.Headers
     deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse to send the API key to another server."""
+        if "://" in self.path and not self.path.startswith("/"):
+            raise ValueError(f"{self.path!r} is a URL: write the path of a handler of this server.")
 
     def __call__(self) -> httpx.Request:
         """Return the request, to be sent now."""
@@ -54,6 +61,8 @@ def call(settings: Settings, path: str, item: Any, into: Any, options: Options) 
 
 def stream(settings: Settings, path: str, item: Any, into: Any, options: Options) -> Flow[None]:
     """Call a handler that streams; emit each chunk as ``into``."""
+    if into is httpx.Response:
+        raise TypeError("into=httpx.Response is for call(); a stream has it as its response.")
     check_type(into)
     deadline = settings.ends_at(options.deadline)
     accept = RAW if into is bytes else LINES if options.lines else EVENTS
@@ -113,21 +122,31 @@ class _Events:
             if event.kind == "end":
                 self.is_complete = True
             elif event.kind == "error":
-                raise failure(orjson.loads(event.data), self._response)
+                raise self._failure(event.data)
             elif self._into is None or self._into is str:
                 yield event.data
             else:
                 yield value_as(self._into, event.data.encode(), self._response)
 
+    def _failure(self, data: str) -> CallFailed:
+        with suppress(orjson.JSONDecodeError):
+            document = orjson.loads(data)
+            if isinstance(document, dict):
+                return failure(document, self._response)
+        return unexpected(f"The stream failed, and does not say why: {data!r}", self._response)
+
 
 class _Lines:
     """Lines of JSON; a stream that failed is one whose body breaks off."""
 
-    is_complete = True
-
     def __init__(self, into: Any, response: httpx.Response) -> None:
         self._into, self._response = into, response
         self._lines = LineParser()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last line has ended."""
+        return self._lines.is_complete
 
     def feed(self, received: bytes) -> Iterator[Any]:
         """Yield the chunks that ``received`` completes."""

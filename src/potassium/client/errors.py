@@ -91,10 +91,19 @@ class CallFailed(Exception):
         self.response = problem.response
 
     def __str__(self) -> str:
-        """Return one line: status, code, detail and request id, as far as they are known."""
+        """Return status, code, detail, the first of the errors and the request id, if known."""
         status = "" if self.status is None else f"{self.status} "
         request = f" (request {self.request_id})" if self.request_id else ""
-        return f"{status}{self.code}: {self.detail}{request}"
+        return f"{status}{self.code}: {self.detail}{_first_of(self.errors)}{request}"
+
+
+def _first_of(errors: Sequence[Any]) -> str:
+    """Return where the input is invalid, and why; nothing if ``errors`` does not say."""
+    if not errors or not isinstance(errors[0], Mapping):
+        return ""
+    where = errors[0].get("loc")
+    place = ".".join(map(str, where)) if isinstance(where, list) else ""
+    return f" {place + ': ' if place else ''}{errors[0].get('msg')}"
 
 
 class InvalidInput(CallFailed):

@@ -74,6 +74,11 @@ class LineParser:
     def __init__(self) -> None:
         self._begun: list[bytes] = []
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing has come since the end of the last line."""
+        return not b"".join(self._begun).strip()
+
     def feed(self, received: bytes) -> Iterator[bytes]:
         """Yield the lines that ``received`` completes, without their ends; not the empty ones."""
         first, *others = received.split(b"\n")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -27,6 +28,7 @@ SILENCE = httpx.Timeout(60.0, connect=5.0, pool=None)  # a server that lives sen
 PATIENCE = 300.0  # seconds without an answer after which a server is taken to be gone for good
 PAUSE = 1.0  # seconds between two requests, at least, if the server does not let them wait
 ACCEPTED, NO_CONTENT = 202, 204
+MEMBERS = ("id", "handler", "status")
 
 
 def started(response: httpx.Response, path: str) -> JobRecord:
@@ -42,7 +44,7 @@ def started(response: httpx.Response, path: str) -> JobRecord:
             "app has no jobs. Use call(), or give the app jobs=Jobs(...).",
             response,
         )
-    document: dict[str, Any] = answer_as(None, response)
+    document = _document(response)
     # A mounted app has its jobs beside its handlers, below the same prefix.
     path = path.partition("?")[0].rstrip("/")
     prefix = path.removesuffix(str(document["handler"]).rstrip("/"))
@@ -52,12 +54,15 @@ def started(response: httpx.Response, path: str) -> JobRecord:
 
 def found(settings: Settings, job_id: str) -> Flow[JobRecord]:
     """Return the job with this id."""
-    path = f"/jobs/{job_id}"
+    path = f"/jobs/{quote(job_id, safe='')}"
     return JobRecord(path, (yield from ask(settings, "GET", path)))
 
 
-def ask(settings: Settings, method: str, path: str) -> Flow[dict[str, Any]]:
-    """Send a request about a job; return the document that answers it."""
+def ask(settings: Settings, method: str, path: str, *members: str) -> Flow[dict[str, Any]]:
+    """Send a request about jobs; return the document that answers it, which has ``members``.
+
+    By default, they are those of a job's document.
+    """
     attempts = Attempts(
         settings=settings,
         deadline=settings.ends_at(None),
@@ -65,8 +70,7 @@ def ask(settings: Settings, method: str, path: str) -> Flow[dict[str, Any]]:
         retries=settings.retries,
     )
     response = yield from attempts.answer(partial(settings.build, method, path))
-    document: dict[str, Any] = answer_as(None, response)
-    return document
+    return _document(response, *members)
 
 
 def pages(settings: Settings, status: Status | None) -> Flow[None]:
@@ -75,7 +79,7 @@ def pages(settings: Settings, status: Status | None) -> Flow[None]:
     after: dict[str, str] = {}
     while True:
         query = httpx.QueryParams({**filters, **after})
-        page = yield from ask(settings, "GET", f"/jobs?{query}")
+        page = yield from ask(settings, "GET", f"/jobs?{query}", "jobs", "next")
         for document in page["jobs"]:
             yield Emit(JobRecord(f"/jobs/{document['id']}", document))
         if page["next"] is None:
@@ -100,7 +104,7 @@ def wait(settings: Settings, job: JobRecord, timeout: float | None, into: Any) -
         build = partial(settings.build, "GET", job.path, headers=headers, timeout=SILENCE)
         latest = clock() + PATIENCE if end is None else end + GRACE
         response = yield from _patiently(settings, latest).answer(build)
-        job.document = answer_as(None, response)
+        job.document = _document(response)
         if job.has_ended:
             return (yield from _outcome(settings, job, into, response))
         if end is not None and clock() >= end:
@@ -146,6 +150,8 @@ def events(settings: Settings, job: JobRecord, after: int) -> Flow[None]:
         response = yield from attempts.answer(build, load=False)
         if response.status_code == NO_CONTENT:
             return
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            raise unexpected("The answer is not a stream of events.", response)
         parser = _JobEvents(parser.last)
         with suppress(ConnectionFailed):
             yield from reading(settings, None, parser)
@@ -168,6 +174,19 @@ class _JobEvents:
             self.last = int(event.id)
             self.is_over = event.kind == "status" and _is_final(data)
             yield JobEvent(id=self.last, kind=event.kind, data=data)
+
+
+def _document(response: httpx.Response, *members: str) -> dict[str, Any]:
+    """Return the document that a response is.
+
+    Raises:
+        UnexpectedAnswer: it is none, or lacks ``members``: another server has answered.
+
+    """
+    document = answer_as(None, response)
+    if not isinstance(document, dict) or not set(members or MEMBERS) <= document.keys():
+        raise unexpected("The answer does not describe a background job.", response)
+    return document
 
 
 def _is_final(data: Mapping[str, Any]) -> bool:

@@ -3,8 +3,8 @@
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import httpx
 
@@ -20,7 +20,10 @@ __all__ = [
     "Settings",
     "StreamOptions",
     "SubmitOptions",
+    "given_as",
 ]
+
+OptionsT = TypeVar("OptionsT", "Options", "ClientSettings")
 
 Priority: TypeAlias = Literal["low", "normal", "high"]
 
@@ -117,9 +120,23 @@ class SubmitOptions(RequestOptions, total=False):
     webhook_url: str
 
 
+def given_as(kind: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
+    """Return the options that a user has given, as an object of ``kind``.
+
+    Raises:
+        TypeError: there is no such option.
+
+    """
+    known = [field.name for field in fields(kind)]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"There is no option {name}=; there are {', '.join(sorted(known))}.")
+    return kind(**given)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of one call, of any kind. Built from keywords, so an unknown one is an error."""
+    """The options of one call, of any kind."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
@@ -134,7 +151,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """The options of a client. Built from keywords, so an unknown one is an error."""
+    """The options of a client."""
 
     api_key: str | None = None
     headers: Mapping[str, str] | None = None
@@ -143,8 +160,26 @@ class ClientSettings:
     retries: int = RETRIES
     priority: Priority | None = None
 
+    def __post_init__(self) -> None:
+        """Check what would otherwise show late, or never."""
+        key = self.api_key
+        if key is not None and (not key or not key.isprintable() or " " in (key[0], key[-1])):
+            raise ValueError("api_key= is empty, or has white space or a line end: strip() it.")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise ValueError(f"retries={self.retries!r} must be 0 or more.")
+
     def arguments(self, base_url: str) -> dict[str, Any]:
-        """Return the arguments of the httpx client, but for its transport."""
+        """Return the arguments of the httpx client, but for its transport.
+
+        Raises:
+            ValueError: ``base_url`` is not that of a server.
+
+        """
+        url = httpx.URL(base_url)
+        if url.scheme not in ("http", "https") or not url.host or url.query:
+            raise ValueError(
+                f"{base_url!r} is not the URL of a server: write it like http://localhost:8000."
+            )
         headers = httpx.Headers(self.headers)
         if self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"

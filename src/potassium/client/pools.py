@@ -44,6 +44,7 @@ class Pools(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its connection is in use until the response is closed."""
+        await self._close_unused()
         pool = self._choose()
         pool.begin()
         try:
@@ -52,7 +53,6 @@ class Pools(httpx.AsyncBaseTransport):
             pool.end(self._clock())
             raise
         response.stream = _Counted(response.stream, lambda: pool.end(self._clock()))
-        await self._close_unused()
         return response
 
     async def aclose(self) -> None:

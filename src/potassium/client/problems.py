@@ -44,10 +44,13 @@ SHOWN = 200  # characters of an answer that is not ours
 
 def failure_of(response: httpx.Response) -> CallFailed:
     """Return the error for a response whose body has been read."""
+    kind = response.headers.get("content-type", "")
     document: Any = None
-    if response.headers.get("content-type", "").startswith("application/problem+json"):
+    if kind.startswith(("application/problem+json", "application/json")):
         with suppress(orjson.JSONDecodeError):
             document = orjson.loads(response.content)
+    if kind.startswith("application/json"):
+        document = _of_fastapi(document)
     if not isinstance(document, dict):
         document = _described(response)
     return failure(document, response)
@@ -101,8 +104,21 @@ def unexpected(detail: str, response: httpx.Response | None) -> UnexpectedAnswer
     return UnexpectedAnswer(known)
 
 
+def _of_fastapi(document: Any) -> dict[str, Any] | None:
+    """Return a document for an answer in the form of FastAPI, whose dependencies refuse calls."""
+    detail = document.get("detail") if isinstance(document, dict) else None
+    if isinstance(detail, str):
+        return {"detail": detail}
+    if isinstance(detail, list):
+        return {"detail": "The input is invalid; see errors.", "errors": detail}
+    return None
+
+
 def _described(response: httpx.Response) -> dict[str, Any]:
     """Return a document for an answer that is none: from a proxy, or from the app's own routes."""
+    if response.has_redirect_location:
+        location = response.headers["location"]
+        return {"detail": f"The server redirects to {location}: is base_url right?"}
     kind = response.headers.get("content-type") or "no content type"
     begin = " ".join(response.text[:SHOWN].split())
     detail = f"The answer is not a problem document but has {kind}: {begin!r}"

@@ -24,16 +24,21 @@ def check_type(into: Any) -> None:
     """Raise an error before a call is sent for nothing.
 
     Raises:
-        TypeError: pydantic does not know ``into``.
+        TypeError: pydantic does not know ``into``, or a name in it.
 
     """
     if into is None or into is bytes or into is httpx.Response:
         return
-    from pydantic.errors import PydanticUserError  # noqa: PLC0415 - as below
+    from pydantic.errors import (  # noqa: PLC0415 - as below
+        PydanticUndefinedAnnotation,
+        PydanticUserError,
+    )
 
     try:
-        _adapter(into)
-    except PydanticUserError as error:
+        adapter = _adapter(into)
+        if not adapter.pydantic_complete:
+            adapter.rebuild()
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise TypeError(f"into={into!r} is not a type for pydantic: {error.message}") from error
 
 
@@ -80,8 +85,12 @@ def value_as(into: Any, data: bytes, response: httpx.Response | None) -> Any:
         raise unexpected(f"The answer does not match into=: {error}", response) from error
 
 
-@lru_cache(256)
 def _adapter(into: Any) -> "TypeAdapter[Any]":
+    return _adapter_of(into, repr(into))  # A | B equals B | A, but is another type for pydantic
+
+
+@lru_cache(256)
+def _adapter_of(into: Any, _: str) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter  # noqa: PLC0415 - only for callers that ask for a type
 
     return TypeAdapter(into)

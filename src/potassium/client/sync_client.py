@@ -15,6 +15,7 @@ from potassium.client.options import (
     Options,
     StreamOptions,
     SubmitOptions,
+    given_as,
 )
 from potassium.client.runs import Run, Runner
 
@@ -43,6 +44,9 @@ class Client:
             ``httpx.HTTPTransport(proxy=..., verify=...)``.
         options: those of ``ClientOptions``.
 
+    Raises:
+        ValueError: ``base_url`` is not that of a server, or an option is invalid.
+
     """
 
     def __init__(
@@ -52,13 +56,14 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        given = ClientSettings(**options)
+        given = given_as(ClientSettings, options)
         http = httpx.Client(transport=transport, **given.arguments(base_url))
         self._run = Runner(http, given.settings(http.build_request))
 
     def __repr__(self) -> str:
         """Show which server it calls."""
-        return f"<{type(self).__name__} {self._run.http.base_url}>"
+        url = self._run.http.base_url.copy_with(userinfo=b"")  # which may be a password
+        return f"<{type(self).__name__} {url}>"
 
     def __enter__(self) -> Self:
         """Return the client."""
@@ -102,11 +107,12 @@ class Client:
 
         Raises:
             CallFailed: the call got no result; see its subclasses.
-            TypeError: ``item`` cannot be sent.
+            TypeError: ``item`` or a file cannot be sent.
+            ValueError: ``path`` is a URL. The API key is for this server alone.
 
         """
         return self._run(
-            calls.call(self._run.settings, path, item, into, Options(**options))
+            calls.call(self._run.settings, path, item, into, given_as(Options, options))
         ).result()
 
     @overload
@@ -138,7 +144,7 @@ class Client:
             TypeError: ``item`` cannot be sent.
 
         """
-        flow = calls.stream(self._run.settings, path, item, into, Options(**options))
+        flow = calls.stream(self._run.settings, path, item, into, given_as(Options, options))
         return Stream(self._run(flow))
 
     def submit(self, path: str, item: Any = None, **options: Unpack[SubmitOptions]) -> "Job":
@@ -154,7 +160,7 @@ class Client:
             TypeError: ``item`` cannot be sent.
 
         """
-        flow = calls.submission(self._run.settings, path, item, Options(**options))
+        flow = calls.submission(self._run.settings, path, item, given_as(Options, options))
         return Job(self._run, jobs.started(self._run(flow).result(), path))
 
     def job(self, job_id: str) -> "Job":

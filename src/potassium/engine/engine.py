@@ -189,7 +189,12 @@ class Engine:
             return outcome
         if type(outcome) is Failure:
             self.calls.close(job)
-            raise outcome.to_raise()
+            error = outcome.to_raise()
+            del job, outcome  # they may refer to the error, and that to this frame
+            try:
+                raise error
+            finally:
+                del error
         self.calls.close(job, succeeded=True)
         return outcome
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from potassium.errors import InvalidInput
+from potassium.errors import InvalidInput, UnserializableOutput
 from potassium.handlers.arguments import Binding, JsonObject, RawBody
 from potassium.handlers.in_process import InProcess
 from potassium.http.codec import encode
@@ -26,8 +26,8 @@ def bound(bind: Binding, item: Any, request_id: str, caller: "Job | None") -> tu
     gets one with the item as its JSON body or, if it is ``bytes``, as its body.
 
     Raises:
-        InvalidInput: the item is not what the handler takes.
-        UnserializableOutput: the handler takes the ``Request``, and the item is not valid JSON.
+        InvalidInput: the item is not what the handler takes; or it takes the ``Request``, and the
+            item cannot be encoded as JSON.
 
     """
     if bind.adapter is not None:
@@ -50,12 +50,16 @@ def as_body(item: Any) -> "tuple[bytes, WireHeaders]":
     """Return the body in which an item is sent, and the headers that go with it.
 
     Raises:
-        UnserializableOutput: the item is not valid JSON.
+        InvalidInput: the item cannot be encoded as JSON.
 
     """
     if isinstance(item, BUFFERS):
         return bytes(item), [(b"content-type", b"application/octet-stream")]
-    return encode(item), [(b"content-type", b"application/json")]
+    try:
+        return encode(item), [(b"content-type", b"application/json")]
+    except UnserializableOutput as error:
+        where = error.detail.partition(" as JSON")[2]
+        raise InvalidInput(f"The item cannot be encoded as JSON{where}") from error
 
 
 def _validated(adapter: "TypeAdapter[Any]", item: Any) -> Any:
@@ -68,4 +72,4 @@ def _validated(adapter: "TypeAdapter[Any]", item: Any) -> Any:
         raise InvalidInput(
             "The item is not what this handler takes; see errors.",
             [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in faults],
-        ) from None
+        ) from error  # the traceback shows what is wrong

@@ -107,7 +107,7 @@ class Calls:
         body, headers = as_body(item)
         message = Message(_request_id(), headers, body)
         handler.bind(message)
-        services = await _services(self._runtime, None)
+        services = await _services(self._plan, self._runtime, None)
         assert services.jobs is not None  # noqa: S101 - the plan has them
         if self._runtime.lifecycle.state is not State.READY:
             raise refusal(self._runtime.lifecycle.state)
@@ -147,15 +147,13 @@ class _Call:
     async def outcome(self, item: Any) -> tuple[Engine, Stream[Job] | Value]:
         """Make the call, and wait for its result or the first chunk of its stream."""
         caller = caller_of()
-        if caller is not None and caller.operation is self._plan.init and not caller.is_over:
-            raise UsageError("init cannot call a handler, which runs once init is done.")
         timeout = self._options.timeout
         if timeout is None:
             timeout = self._handler.options.get("timeout")
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             argument, message = bound(self._handler.bind, item, self._id, caller)
-            services = await _services(self._runtime, deadline)
+            services = await _services(self._plan, self._runtime, deadline)
             check_no_deadlock(self._handler.operation, caller, services.engine)
             token = OUTBOX.set(services.webhooks.outbox)  # for the handler, which gets a copy
             try:
@@ -169,8 +167,9 @@ class _Call:
                 )
             finally:
                 OUTBOX.reset(token)
-            del argument, message, item  # the job lets go of them as soon as it has run
-            outcome = await services.engine.outcome(job)
+            coming = services.engine.outcome(job)
+            del argument, message, item, job  # the job lets go of them as soon as it has run
+            outcome = await coming
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
@@ -200,8 +199,16 @@ class _Call:
         post_result(services.webhooks.outbox, self._handler, reply, self._id)
 
 
-async def _services(runtime: Runtime, deadline: float | None) -> Services:
-    """Return the running services; start them first if nothing has."""
+async def _services(plan: Plan, runtime: Runtime, deadline: float | None) -> Services:
+    """Return the running services; start them first if nothing has.
+
+    Raises:
+        UsageError: the caller is ``init``, or runs on another event loop.
+
+    """
+    caller = caller_of()
+    if caller is not None and caller.operation is plan.init and not caller.is_over:
+        raise UsageError("init cannot call a handler, which runs once init is done.")
     if runtime.is_elsewhere:
         raise UsageError(
             "The app runs on another event loop. From a thread, call it with "

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 from potassium.engine import Engine, Job, Stream
+from potassium.errors import UsageError
 from potassium.handlers.in_process import Value
 
 __all__ = ["Chunks"]
@@ -40,6 +41,8 @@ class Chunks(AsyncIterator[Any]):
         self._stream: Stream[Job] | None = None
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
+        self._is_asked = False  # somebody waits for the next chunk
 
     @property
     def is_stream(self) -> bool:
@@ -52,20 +55,18 @@ class Chunks(AsyncIterator[Any]):
         Raises:
             StopAsyncIteration: there are no more, or this is closed.
             PotassiumError: the call was refused or called off, or has failed.
+            UsageError: another task waits for a chunk of this.
 
         """
-        await self._begin()
-        while not self._ready:
-            taken = None if self._stream is None else await self._take(self._stream)
-            if taken is None:
-                await self.aclose()
-                raise StopAsyncIteration
-            self._ready += taken
+        if not self._ready:
+            with self._asking():
+                await self._wait()
         return self._ready.popleft()
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Make the call, and wait until it has its first chunk."""
-        yield from self._begin().__await__()
+        with self._asking():
+            yield from self._begin().__await__()
         return self
 
     async def __aenter__(self) -> Self:
@@ -84,6 +85,7 @@ class Chunks(AsyncIterator[Any]):
     async def aclose(self) -> None:
         """Call the call off, unless it is over; there are no more chunks."""
         self._call = None
+        self._is_closed = True
         self._ready.clear()
         if self._stream is not None and self._engine is not None:
             stream, self._stream = self._stream, None
@@ -95,6 +97,25 @@ class Chunks(AsyncIterator[Any]):
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._engine.release, self._stream)
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        if self._is_asked:
+            raise UsageError("Another task waits for a chunk of this stream; let one task read it.")
+        self._is_asked = True
+        try:
+            yield
+        finally:
+            self._is_asked = False
+
+    async def _wait(self) -> None:
+        await self._begin()
+        while not self._ready:
+            taken = None if self._stream is None else await self._take(self._stream)
+            if taken is None:
+                await self.aclose()
+                raise StopAsyncIteration
+            self._ready += taken
+
     async def _begin(self) -> None:
         call, self._call = self._call, None
         if call is None:
@@ -105,11 +126,15 @@ class Chunks(AsyncIterator[Any]):
             self._stream = outcome
         else:
             self._ready.append(outcome.value)
+        if self._is_closed:  # by another task, meanwhile
+            await self.aclose()
 
     async def _take(self, stream: Stream[Job]) -> list[Any] | None:
         try:
             taken: list[Any] | None = await stream.take()
         except Exception as error:  # noqa: BLE001 - as for HTTP calls
+            if self._is_closed:  # by another task, which has called the call off
+                return None
             failed = self._failure(error)
         except BaseException:  # cancelled
             await self.aclose()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["as_mounted", "router_of"]
 
 
+EVERY = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")  # of a class of Starlette's
+
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -48,12 +50,13 @@ def router_of(
     except ImportError as error:
         raise UsageError("app.router_for_fastapi() needs FastAPI: pip install fastapi") from error
     router = APIRouter(lifespan=_unless_running(parts.runtime, lifespan))
+    dependencies = list(dependencies)  # an iterator would protect the first route only
     for route in app.router.routes:
         if not isinstance(route, Route) or ":path}" in route.path:
             continue
         handler = parts.handlers.get(route.path) if isinstance(route, HandlerRoute) else None
         is_background = handler is not None and handler.is_background
-        for method in sorted(route.methods or ()):
+        for method in sorted(route.methods or EVERY):
             is_probe = method in PROBES.get(route.path, ())
             for path in _forms(route):
                 router.add_api_route(
@@ -79,6 +82,8 @@ def _forms(route: Route) -> list[str]:
 
 
 def _is_shown(route: Route, method: str) -> bool:
+    if not route.methods and not hasattr(route.endpoint, method.lower()):
+        return False  # the class has no such method
     return route.include_in_schema and route.path not in RESERVED_PATHS and method != "HEAD"
 
 
