@@ -255,6 +255,22 @@ def test_the_headers_that_a_call_understands_are_shown(app: Potassium, names: se
     assert {one["name"] for one in operation(app)["parameters"]} == names
 
 
+def test_all_routes_of_jobs_are_shown() -> None:
+    """With their methods."""
+    app = Potassium(jobs=Jobs(path=None))
+    app.handler(echo)
+    paths = app.openapi()["paths"]
+    served = {
+        (route.path, method.lower())
+        for route in app.routes
+        if isinstance(route, Route) and route.path.startswith("/jobs")
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    shown = {(path, method) for path, methods in paths.items() for method in methods}
+    assert served
+    assert served == {one for one in shown if one[0].startswith("/jobs")}
+
+
 def test_apps_without_jobs_have_no_routes_of_jobs(app: Potassium) -> None:
     """Neither their paths nor their documents are shown."""
     app.handler(echo)

@@ -8,7 +8,7 @@ from potassium.handlers.handler import Handler
 from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.components import Components
 
-__all__ = ["BINARY", "is_parsed", "query_parameters", "request_body"]
+__all__ = ["ANY_TYPE", "BINARY", "is_parsed", "query_parameters", "request_body"]
 
 BINARY: Json = {"type": "string", "format": "binary"}
 OBJECT: Json = {"type": "object", "additionalProperties": True}

@@ -32,6 +32,12 @@ def job_document(components: Components, problems: Problems) -> Json:
         "description": "In the queue of the handler, from 1.",
     }
     properties["output"] = {**ANYTHING, "description": "What the handler returned."}
+    properties["output_url"] = {
+        "type": "string",
+        "description": "Where the output is, if it is large or not JSON.",
+    }
+    properties["output_type"] = {"type": "string", "description": "Its content type."}
+    properties["output_size"] = {"type": "integer", "description": "Its size in bytes."}
     properties["error"] = problems.reference()
     text = "A background job."
     return components.add("Job", _object(properties, required, text))

@@ -5,14 +5,16 @@ from potassium.errors import (
     InvalidInput,
     JobHasEnded,
     JobNotFound,
+    RangeNotSatisfiable,
     Starting,
     StoreFailed,
     TooManyWatchers,
     WorkerFailed,
 )
-from potassium.schema.annotations import Json
+from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.components import Components
 from potassium.schema.headers import request_id, shown
+from potassium.schema.inputs import ANY_TYPE
 from potassium.schema.job_document import STATUS, deliveries, job_document, job_event, job_page
 from potassium.schema.problems import COMMON, Errors, Problems
 
@@ -22,6 +24,7 @@ JSON = "application/json"
 ALL: Errors = (*COMMON, Draining, Starting, StoreFailed, WorkerFailed)
 OF_ONE: Errors = (*ALL, JobNotFound)
 NOT_ENDED: Errors = (*OF_ONE, JobHasEnded)
+IN_PART: Errors = (*OF_ONE, RangeNotSatisfiable)
 WATCHED: Errors = (*OF_ONE, InvalidInput, TooManyWatchers)
 
 JOB_ID: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -39,6 +42,14 @@ LAST_EVENT: Json = {
     "required": False,
     "description": "The number of the last event that the client has seen.",
     "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+}
+RANGE: Json = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "description": "The part of the output to send (RFC 9110, section 14.2).",
+    "schema": {"type": "string"},
+    "example": "bytes=0-1023",
 }
 FILTERS: list[Json] = [
     {"name": "status", "in": "query", "required": False, "schema": STATUS},
@@ -70,6 +81,12 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     retried = {"202": _json("The job is queued again.", document)}
     posted = {"200": _json("The webhooks.", deliveries(components))}
     events = {"text/event-stream": {"schema": job_event(components)}}
+    content = {"content": {ANY_TYPE: {"schema": ANYTHING}}}
+    sent = {
+        "200": {**_answer("The output, in the content type of the document."), **content},
+        "206": {**_answer("The part of the output that was asked for."), **content},
+        "304": _answer("The client has the output already."),
+    }
     followed = {
         "200": {**_answer("The events of the job, as they happen."), "content": events},
         "204": _answer("The client has seen all events of a job that has ended."),
@@ -89,11 +106,13 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     cancel = operation("cancel_job", "Cancel a job.", cancelled, NOT_ENDED)
     retry = operation("retry_job", "Queue a failed job again.", retried, NOT_ENDED)
     follow = operation("follow_job", "Follow a job.", followed, WATCHED, LAST_EVENT)
+    load = operation("get_job_output", "Load the output of a job.", sent, IN_PART, RANGE)
     attempts = operation("list_deliveries", "Show the webhooks about a job.", posted, OF_ONE)
     return {
         "/jobs": {"get": find},
         "/jobs/{id}": {"get": get, "delete": cancel},
         "/jobs/{id}/retry": {"post": retry},
+        "/jobs/{id}/output": {"get": load},
         "/jobs/{id}/events": {"get": follow},
         "/jobs/{id}/deliveries": {"get": attempts},
     }
