@@ -5,18 +5,22 @@ import gzip
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 import pytest
+from starlette.datastructures import UploadFile
 from support.bodies import nothing_is_left
 
-from potassium import File, Jobs, Potassium, current_request
+from potassium import File, FromFile, Jobs, Potassium, current_request
 from potassium.http.spooled import IN_MEMORY
 from potassium.testing import client
 
 CONTENT = os.urandom(3 * IN_MEMORY)
 FORM: dict[str, Any] = {"files": {"file": ("a.bin", CONTENT)}, "data": {"top": "7"}}
+
+
+Size = Annotated[int, FromFile(lambda file: len(file.read()), ("*/*",))]
 
 
 class Item(pydantic.BaseModel):
@@ -89,3 +93,29 @@ async def test_another_file_with_the_same_key_is_refused(app: Potassium) -> None
         other: dict[str, Any] = {"files": {"file": ("a.bin", CONTENT[:-1] + b"\0")}}
         answer = await http.post("/", headers=headers, data=FORM["data"], **other)
         assert answer.json()["code"] == "idempotency_key_reused"
+
+
+async def test_a_file_that_is_decoded_is_in_memory(app: Potassium) -> None:
+    """As it is read at once, the way to the disk and back would only take time."""
+
+    @app.handler("/decoded")
+    def decoded(cache: dict[str, Any], size: Size) -> Any:
+        return [size, type(current_request()._message.content).__name__]
+
+    @app.handler("/larger", body_size=20 * IN_MEMORY)
+    def larger(cache: dict[str, Any], size: Size) -> Any:
+        return [size, type(current_request()._message.content).__name__]
+
+    @app.handler("/upload")
+    def upload(cache: dict[str, Any], file: UploadFile) -> Any:
+        return [file.size, type(current_request()._message.content).__name__]
+
+    async with client(app) as http:
+        headers = {"Content-Type": "application/octet-stream"}
+        for path, content, where in [
+            ("/decoded", CONTENT, "bytes"),
+            ("/larger", CONTENT * 5, "SpooledBody"),
+            ("/upload", CONTENT, "SpooledBody"),
+        ]:
+            answer = await http.post(path, content=content, headers=headers)
+            assert answer.json() == [len(content), where]

@@ -59,7 +59,9 @@ class Binding(ABC):
         decodes_files: whether it decodes files, which takes a while and does not hold the GIL.
         adapter: validates the argument and knows its JSON schema; None if nothing is validated.
         media_types: the content types of the bodies that it takes.
-        spools: whether it does not need the body in memory; see ``Message.open``.
+        needs_bytes: whether it needs the body in memory, even if that is not JSON; see
+            ``Message.open``.
+        spools: whether what it makes reads the body later, so that a large one is better on disk.
 
     """
 
@@ -68,6 +70,7 @@ class Binding(ABC):
     cost: JsonCost | None = None
     at_once: int = sys.maxsize
     decodes_files: bool = False
+    needs_bytes: bool = True
     spools: bool = False
 
     @abstractmethod
@@ -85,7 +88,7 @@ class Binding(ABC):
 
     def needs_memory(self, message: Message) -> bool:
         """Return whether the body must be in memory for this to bind it."""
-        return not self.spools or message.is_json
+        return self.needs_bytes or message.is_json
 
     def estimate(self, message: Message) -> Estimate:
         """Return what it takes to bind the body of ``message``."""
@@ -105,6 +108,7 @@ class Binding(ABC):
 class WholeRequest(Binding):
     """Passes the request itself."""
 
+    needs_bytes = False
     spools = True
 
     def __call__(self, message: Message) -> object:  # noqa: ARG002 - which the job has already

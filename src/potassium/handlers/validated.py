@@ -75,9 +75,14 @@ class Validated(Binding):
         return any(files_in(Schemas(self.adapter.core_schema)))
 
     @property
+    def needs_bytes(self) -> bool:  # type: ignore[override] # which is written once
+        """Whether a body other than JSON must be in memory: files are read from where they are."""
+        return not self.decodes_files
+
+    @property
     def spools(self) -> bool:  # type: ignore[override] # which is written once
-        """Whether files are read from where the body is."""
-        return self.decodes_files
+        """Whether the handler gets files, and not only what was decoded from them."""
+        return any(one.is_kept for one in files_in(Schemas(self.adapter.core_schema)))
 
     @cached_property
     def media_types(self) -> Sequence[str]:  # type: ignore[override] # which is written once

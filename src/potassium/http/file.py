@@ -4,6 +4,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from starlette.datastructures import UploadFile
+
 from potassium.http.data_url import decoded
 
 if TYPE_CHECKING:
@@ -75,6 +77,9 @@ class File(io.BufferedIOBase):
     def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override] # any buffer
         """Read bytes into ``buffer``; return how many."""
         view = memoryview(buffer).cast("B")
+        self._check_open()
+        if isinstance(self._content, io.BytesIO):
+            return self._content.readinto(view)
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
@@ -108,7 +113,7 @@ class File(io.BufferedIOBase):
         handler: "GetCoreSchemaHandler",
     ) -> "CoreSchema":
         """Tell pydantic how a value becomes a file."""
-        return FileValidator(_as_it_is, (ANY_TYPE,)).core_schema()
+        return FileValidator(_as_it_is, (ANY_TYPE,), cls).core_schema()
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -125,6 +130,7 @@ class FileValidator:
 
     Attributes:
         decode: makes the value of the file; raises ValueError with a reason for clients.
+        is_kept: whether the value is the file itself.
         media_types: those that it takes, such as ``image/png`` or ``image/*``.
 
     """
@@ -139,6 +145,7 @@ class FileValidator:
         """Leave values of ``kind`` as they are: the app itself has made them."""
         self.decode = decode
         self.media_types = media_types
+        self.is_kept = kind is not None and issubclass(kind, File | UploadFile)
         self._kind = kind
         self._from_json = from_json
 

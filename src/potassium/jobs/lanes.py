@@ -26,7 +26,7 @@ class _Lane:
 
     def __init__(self, *handlers: Handler) -> None:
         self.handlers: Sequence[str] = [handler.path for handler in handlers]
-        self._spooling = {handler.path for handler in handlers if handler.bind.spools}
+        self._spooling = {handler.path for handler in handlers if not handler.bind.needs_bytes}
         self._operations = [handler.operation for handler in handlers]
 
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
