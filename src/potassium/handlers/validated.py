@@ -99,9 +99,14 @@ class Validated(Binding):
         return WholeFile.of(schema)
 
     @cached_property
-    def _uploads(self) -> FormFields | WholeFile | None:
-        """What makes files in JSON what pydantic takes; None if that takes them as they are."""
-        return self.form if self.form is not None and self.form.has_uploads else None
+    def _from_parsed(self) -> FormFields | WholeFile | None:
+        """What makes files in parsed JSON what pydantic takes; None if pydantic parses it itself.
+
+        It does so unless there are uploads in it, which it does not take, or nothing but a file,
+        which may be millions of numbers.
+        """
+        form = self.form
+        return form if isinstance(form, WholeFile) or (form and form.has_uploads) else None
 
     @cached_property
     def _hashed(self) -> Hashed:
@@ -123,8 +128,8 @@ class Validated(Binding):
         except UnsupportedMediaType:
             return self._from_other_type(message)
         self._check(message.body, message.json_values)
-        if self._uploads is not None:
-            return self._from_python(self._uploads.as_uploads(value), "body is JSON, but")
+        if self._from_parsed is not None:
+            return self._from_python(self._from_parsed.as_uploads(value), "body is JSON, but")
         try:
             return self.adapter.validate_json(message.body)
         except self._error as error:

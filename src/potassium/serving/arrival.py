@@ -13,6 +13,7 @@ from potassium.http.spooled import SpooledBody
 from potassium.serving.body_clock import BodyClock
 from potassium.serving.body_room import BodyRoom
 from potassium.serving.body_threads import BodyThreads
+from potassium.serving.pieces import Pieces
 
 __all__ = ["UNCOUNTED", "Arrival", "BodyRule", "Desk"]
 
@@ -90,10 +91,10 @@ class Arrival:
         self._decoding = None if decoding is None else decoding()
         self._new_decoding = decoding
         self._arrived = 0
-        self._waiting = bytearray()  # as it arrived; a list of pieces could take much more
+        self._waiting = Pieces()  # as it arrived
         is_large = decoding is not None or announced > rule.in_memory
         self._most_waiting = BATCH if is_large else rule.in_memory
-        self._content = bytearray()  # decoded
+        self._content = Pieces()  # decoded
         self._beside = 0  # bytes that the decoder takes, from one part to the next
         self._held = 0  # bytes counted in memory
         self._file: SpooledBody | None = None
@@ -135,7 +136,7 @@ class Arrival:
             work.exception()  # nobody else looks at it
         # An exception on the thread refers to all this, and this to the exception.
         self._work = self._decoding = None
-        self._waiting, self._content = bytearray(), bytearray()
+        self._waiting, self._content = Pieces(), Pieces()
         self._held = self._desk.memory.let_go(self._held)
         file, self._file = self._file, None
         if file is not None:
@@ -153,51 +154,51 @@ class Arrival:
         self._arrived += len(data)
         if self._arrived > self._rule.size:
             raise self._rule.too_large()
-        self._waiting += data
+        self._waiting.add(data)
         self._count()
-        if len(self._waiting) > self._most_waiting:
+        if self._waiting.size > self._most_waiting:
             self._beside = 0 if self._decoding is None else self._decoding.memory
             await self._off_loop(self._digest, task)
             self._most_waiting = BATCH
 
     async def _end(self, task: asyncio.Task[Any]) -> bytes | SpooledBody:
         if self._decoding is None and self._file is None:
-            self._content = self._content + self._waiting if self._content else self._waiting
+            self._content.add(self._waiting.take())
         elif self._decoding is None or not self._decode_at_once(self._decoding):
             await self._off_loop(partial(self._digest, is_last=True), task)
-        self._waiting, self._beside = bytearray(), 0
+        self._waiting, self._beside = Pieces(), 0
         file, self._file = self._file, None
         if file is not None:
             return file
-        body, self._content = bytes(self._content), bytearray()
+        body = self._content.take()
         self._desk.memory.let_go(self._held - (len(body) if len(body) > UNCOUNTED else 0))
         self._held = 0
         return body
 
     def _decode_at_once(self, decoding: Decoding) -> bool:
         """Decode a small body that is here as a whole; return False if that takes long."""
-        if len(self._waiting) != self._arrived or self._arrived > QUICK_ARRIVED:
+        if self._waiting.size != self._arrived or self._arrived > QUICK_ARRIVED:
             return False
         try:
             if self._arrived:
-                decoding.feed(bytes(self._waiting), self._take_a_little)
+                decoding.feed(self._waiting.joined(), self._take_a_little)
                 decoding.end()
         except _TakesLongError:
             assert self._new_decoding is not None  # noqa: S101 - there is one
             self._decoding = self._new_decoding()
-            self._content = bytearray()
+            self._content = Pieces()
             return False
         return True
 
     def _take_a_little(self, data: bytes) -> None:
-        if len(self._content) + len(data) > min(QUICK_CONTENT, self._rule.in_memory):
+        if self._content.size + len(data) > min(QUICK_CONTENT, self._rule.in_memory):
             raise _TakesLongError
-        self._content += data
+        self._content.add(data)
         self._count()
 
     def _digest(self, *, is_last: bool = False) -> None:
         """Decode what waits, and write it down if it is much; on a thread."""
-        waiting, self._waiting = bytes(self._waiting), bytearray()
+        waiting = self._waiting.take()
         if self._decoding is None:
             self._take(waiting)
         else:
@@ -208,14 +209,14 @@ class Arrival:
 
     def _take(self, data: bytes) -> None:
         """Add content; on a thread."""
-        if self._file is None and len(self._content) + len(data) > self._rule.in_memory:
+        if self._file is None and self._content.size + len(data) > self._rule.in_memory:
             self._file = SpooledBody.new(self._leave_disk)
-            content, self._content = bytes(self._content), bytearray()
+            content = self._content.take()
             self._write(self._file, content)
         if self._file is not None:
             self._write(self._file, data)
         else:
-            self._content += data
+            self._content.add(data)
             self._count()
 
     def _write(self, file: SpooledBody, data: bytes) -> None:
@@ -227,7 +228,7 @@ class Arrival:
 
     def _count(self) -> None:
         """Count what is in memory now."""
-        size = len(self._waiting) + len(self._content) + self._beside
+        size = self._waiting.size + self._content.size + self._beside
         if size > self._held and size > UNCOUNTED:
             self._held += self._desk.memory.hold(size - self._held, own=self._held)
         elif size < self._held:
