@@ -21,6 +21,7 @@ class Composable(Starlette):
 
     _parts: Assembly
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
+    openapi: Callable[[], dict[str, Any]]
 
     async def call(
         self,
@@ -143,6 +144,6 @@ class Composable(Starlette):
         """
         from potassium.serving.fastapi_router import router_of  # noqa: PLC0415 - only where used
 
-        router = router_of(self, self._parts, dependencies, self.lifespan)
+        router = router_of(self, self._parts, dependencies, self.lifespan, self.openapi())
         self._parts.close("app.router_for_fastapi()")
         return router

@@ -15,7 +15,7 @@ from potassium.handlers.handler import RESERVED_PATHS
 from potassium.http.request_id import request_id_of
 from potassium.serving.assembly import Assembly
 from potassium.serving.auth import PROBES
-from potassium.serving.fastapi_docs import operation_of, operation_of_route
+from potassium.serving.fastapi_docs import Document, operation_of
 from potassium.serving.runtime import Runtime
 from potassium.serving.slashes import HandlerRoute
 
@@ -31,7 +31,11 @@ Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def router_of(
-    app: Starlette, parts: Assembly, dependencies: Sequence[Any], lifespan: Lifespan
+    app: Starlette,
+    parts: Assembly,
+    dependencies: Sequence[Any],
+    lifespan: Lifespan,
+    document: Document,
 ) -> "APIRouter":
     """Return a router with a route for each of ``app``, which answers once FastAPI lets it.
 
@@ -39,6 +43,7 @@ def router_of(
         app: answers the requests, as if it were mounted at the router's prefix.
         parts: what ``app`` is assembled of.
         dependencies: run before every route but those of health, readiness and warm-up.
+        document: the OpenAPI document of ``app``.
         lifespan: that of ``app``, which the parent's lifespan enters unless the app runs already.
 
     Raises:
@@ -69,7 +74,7 @@ def router_of(
                     response_class=Response,
                     response_model=None,
                     include_in_schema=path == route.path and _is_shown(route, method),
-                    openapi_extra=operation_of(handler) if handler else operation_of_route(route),
+                    openapi_extra=operation_of(route, method, document),
                 )
     return router
 
