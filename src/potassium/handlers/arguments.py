@@ -36,6 +36,12 @@ QUICK_WORK = 32 * 1024  # units of JsonCost
 WHOLE_REQUEST: Final = object()
 
 
+NO_FIELDS = (
+    'methods=["GET"]: a query has fields, so the input must have some too: annotate it with a '
+    "pydantic model, or take the Request and read its query_params."
+)
+
+
 class Estimate(NamedTuple):
     """What it takes to bind a body.
 

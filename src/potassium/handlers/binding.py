@@ -3,24 +3,12 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
-
-from starlette.datastructures import UploadFile
+from typing import Any, get_args, get_origin
 
 from potassium.errors import UsageError
-from potassium.handlers.arguments import Binding, JsonObject, RawBody, WholeRequest
-from potassium.handlers.file_schemas import upload_of
-from potassium.handlers.form_fields import FormFields
+from potassium.handlers.arguments import NO_FIELDS, Binding, JsonObject, RawBody, WholeRequest
 from potassium.handlers.parameters import UnusableError, parameters_of
-from potassium.handlers.validated import NO_FIELDS, FromQuery, Validated
-from potassium.http.file import ANY_TYPE
-from potassium.http.multipart import can_parse
 from potassium.http.request import Request
-from potassium.media.from_file import FromFile
-
-if TYPE_CHECKING:
-    from pydantic import ConfigDict
 
 __all__ = ["binding_of", "check_prepared"]
 
@@ -39,13 +27,6 @@ Write it with two parameters, the cache and a list of inputs, and return as many
 
     def handler(cache: dict, items: list[Item]) -> list: ...    # each validated by pydantic
     def handler(cache: dict, items: list[dict]) -> list: ...    # JSON objects"""
-
-ARBITRARY: "ConfigDict" = {"arbitrary_types_allowed": True}  # Starlette's ``list[UploadFile]``
-
-NO_PARSER = (
-    'it takes files, which are sent as forms: pip install "potassium[files]", which brings '
-    "python-multipart"
-)
 
 STEP_FORM = """\
 Write it with one parameter, or with the cache before it:
@@ -117,33 +98,10 @@ def _binding(annotation: Any, *, reads_query: bool) -> Binding:
         if reads_query:
             raise UnusableError(NO_FIELDS)
         return RawBody() if annotation is bytes else JsonObject()
-    if _is_upload(annotation):
-        annotation = Annotated[annotation, FromFile(partial(upload_of, annotation), (ANY_TYPE,))]
-    return _validated(annotation, reads_query=reads_query)
+    # Only for apps that validate: this costs as much to import as everything else.
+    from potassium.handlers.annotated import validated  # noqa: PLC0415
 
-
-def _is_upload(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, UploadFile)
-
-
-def _validated(annotation: Any, *, reads_query: bool) -> Validated:
-    import pydantic  # noqa: PLC0415 - costs half as much to import as everything else
-
-    has_upload = any(_is_upload(one) for one in get_args(annotation))
-    try:
-        adapter = pydantic.TypeAdapter(annotation, config=ARBITRARY if has_upload else None)
-    except pydantic.errors.PydanticUserError as error:
-        hint = ""
-        if getattr(annotation, "__name__", "") == Request.__name__:  # that of another framework
-            hint = "; write: from potassium import Request"
-        raise UnusableError(f"pydantic cannot validate {annotation!r}{hint}") from error
-    binding = FromQuery(adapter) if reads_query else Validated(adapter)
-    if adapter.pydantic_complete:  # or it refers to classes that are defined below the handler
-        if reads_query and not isinstance(binding.form, FormFields):
-            raise UnusableError(NO_FIELDS)
-        if binding.decodes_files and not can_parse():
-            raise UnusableError(NO_PARSER)
-    return binding
+    return validated(annotation, reads_query=reads_query)
 
 
 def _of_items(annotation: Any) -> Any:

@@ -11,7 +11,7 @@ from potassium.errors import (
     UnsupportedMediaType,
     UsageError,
 )
-from potassium.handlers.arguments import QUICK_WORK, Binding, Estimate, parsed
+from potassium.handlers.arguments import NO_FIELDS, QUICK_WORK, Binding, Estimate, parsed
 from potassium.handlers.file_schemas import files_in
 from potassium.handlers.form_fields import FormFields
 from potassium.handlers.hash_check import Hashed, check_hashes, hashed_in
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["FromQuery", "Validated"]
 
 READING = ("GET", "HEAD")
-NO_FIELDS = (
-    'methods=["GET"]: a query has fields, so the input must have some too: annotate it with a '
-    "pydantic model, or take the Request and read its query_params."
-)
 
 MOST_SHOWN = 100  # faults of one body
 MOST_FAULTS = 1000  # that are looked at, to show some of them

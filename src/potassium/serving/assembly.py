@@ -1,6 +1,7 @@
 """Assembles an app, decorator by decorator, until it starts."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
@@ -15,7 +16,6 @@ from potassium.handlers.intake import Intake
 from potassium.handlers.options import HandlerOptions, check_each
 from potassium.handlers.registry import Registry
 from potassium.serving.bodies import Bodies
-from potassium.serving.calls import Calls
 from potassium.serving.endpoint import Endpoint
 from potassium.serving.runtime import Runtime
 from potassium.serving.services import Plan
@@ -23,6 +23,7 @@ from potassium.serving.slashes import HandlerRoute
 
 if TYPE_CHECKING:
     from potassium.jobs.service import JobService
+    from potassium.serving.calls import Calls
 
 __all__ = ["Assembly"]
 
@@ -38,7 +39,6 @@ class Assembly:
         handlers: the handlers by path, in the order of registration.
         endpoints: the endpoint of each handler that answers POST, by path.
         limits: how much work the server accepts.
-        calls: makes calls from the app's own process.
 
     """
 
@@ -68,8 +68,14 @@ class Assembly:
         self.limits = limits
         self.runtime = Runtime(self._plan)
         self.endpoints: dict[str, Endpoint] = {}
-        self.calls = Calls(self._plan, self.runtime)
         self._closed_by: str | None = None
+
+    @cached_property
+    def calls(self) -> "Calls":
+        """Makes calls from the app's own process."""
+        from potassium.serving.calls import Calls  # noqa: PLC0415 - only for apps that make some
+
+        return Calls(self._plan, self.runtime)
 
     @property
     def plan(self) -> Plan:

@@ -25,7 +25,7 @@ from potassium.serving.runtime import Runtime
 from potassium.serving.services import Plan, Services
 from potassium.webhooks.outbox import OUTBOX
 
-__all__ = ["CallOptions", "Calls"]
+__all__ = ["Calls"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,14 @@ class Calls:
         self._plan = plan
         self._runtime = runtime
 
-    async def call(self, path: str, item: Any, options: CallOptions) -> Any:
+    async def call(
+        self,
+        path: str,
+        item: Any,
+        *,
+        timeout: float | None,  # noqa: ASYNC109 - the time in the queue counts, too
+        priority: str,
+    ) -> Any:
         """Run the handler at ``path``; return its result, or a list of the chunks that it streams.
 
         Raises:
@@ -73,10 +80,10 @@ class Calls:
             HTTPException: the handler raised it.
 
         """
-        chunks = await self.stream(path, item, options)
+        chunks = await self.stream(path, item, timeout=timeout, priority=priority)
         return [one async for one in chunks] if chunks.is_stream else await anext(chunks)
 
-    def stream(self, path: str, item: Any, options: CallOptions) -> Chunks:
+    def stream(self, path: str, item: Any, *, timeout: float | None, priority: str) -> Chunks:
         """Return the chunks of a call that is made once they are asked for.
 
         Raises:
@@ -88,11 +95,12 @@ class Calls:
             raise UsageError(
                 f"{handler.path} runs in the background: await app.submit({handler.path!r}, item)."
             )
+        options = CallOptions.of(timeout, priority)
         call = _Call(self._plan, self._runtime, handler, options)
         return Chunks(lambda: call.outcome(item), call.failure)
 
     async def submit(
-        self, path: str, item: Any, priority: Priority, idempotency_key: str | None
+        self, path: str, item: Any, priority: str, idempotency_key: str | None
     ) -> dict[str, Any]:
         """Store a call of the handler at ``path`` as a background job; return the job document.
 
@@ -101,6 +109,7 @@ class Calls:
             PotassiumError: the call was refused.
 
         """
+        options = CallOptions.of(None, priority)
         handler = self._handler(path)
         if self._plan.jobs is None:
             raise UsageError("app.submit() needs jobs: write Potassium(jobs=Jobs()).")
@@ -114,7 +123,7 @@ class Calls:
         job, position = await services.jobs.intake.submit(
             handler,
             message,
-            priority=priority,
+            priority=options.priority,
             idempotency_key=idempotency_key,
             webhook_url=None,
         )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 
 from potassium.serving.assembly import Assembly
-from potassium.serving.calls import CallOptions
-from potassium.serving.chunks import Chunks
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+    from potassium.serving.chunks import Chunks
 
 __all__ = ["Composable"]
 
@@ -62,11 +62,11 @@ class Composable(Starlette):
             HTTPException: the handler raised it.
 
         """
-        return await self._parts.calls.call(path, item, CallOptions.of(timeout, priority))
+        return await self._parts.calls.call(path, item, timeout=timeout, priority=priority)
 
     def stream(
         self, path: str, item: Any, *, timeout: float | None = None, priority: str = "normal"
-    ) -> Chunks:
+    ) -> "Chunks":
         """Run the handler at ``path`` in this process, and return the chunks that it streams.
 
         ::
@@ -88,7 +88,7 @@ class Composable(Starlette):
             UsageError: there is no such handler, or it runs in the background.
 
         """
-        return self._parts.calls.stream(path, item, CallOptions.of(timeout, priority))
+        return self._parts.calls.stream(path, item, timeout=timeout, priority=priority)
 
     async def submit(
         self,
@@ -116,8 +116,7 @@ class Composable(Starlette):
             Draining: the app is stopping.
 
         """
-        options = CallOptions.of(None, priority)
-        return await self._parts.calls.submit(path, item, options.priority, idempotency_key)
+        return await self._parts.calls.submit(path, item, priority, idempotency_key)
 
     def router_for_fastapi(self, *, dependencies: Sequence[Any] = ()) -> "APIRouter":
         """Return a router for ``FastAPI.include_router``, with a route for each of this app.
