@@ -47,7 +47,7 @@ def detect(cache: dict[str, Any], item: Text) -> dict[str, float]:
 
 
 @app.get("/language")
-async def language(text: Annotated[str, Query(min_length=1, max_length=10_000)]) -> str:
+async def language(text: Annotated[str, Query(min_length=1, max_length=1_000)]) -> str:
     scores: dict[str, Any] = await model.call("/detect", {"text": text})
     return max(scores, key=lambda name: scores[name])
 
