@@ -88,7 +88,7 @@ assert [len(vector) for vector in vectors.embeddings] == [384, 384]
     "mounted": """
 import json
 
-from client.api.default import detect_model_detect_post
+from client.api.handlers import detect_model_detect_post
 from client.models import DetectModelDetectPostText as Text
 
 text = Text(text="Where is the station?")
