@@ -100,7 +100,7 @@ def outcome_of(job: Job, result: Any) -> Reply | Value:
     """Return a handler's result as the caller of ``job`` takes it.
 
     Raises:
-        UnserializableOutput: it must be encoded, and cannot be.
+        UnserializableOutput: it is sent over HTTP, but cannot be encoded.
 
     """
     message = job.origin

@@ -1,4 +1,4 @@
-"""Arrays in Arrow IPC, which clients that cannot be trusted have written."""
+"""Arrays in Arrow IPC, read safely from untrusted clients."""
 
 import struct
 from typing import TYPE_CHECKING, Any
