@@ -1,7 +1,8 @@
 """Measure what it takes to send an array of 1 000 x 1 000 float32 to a server and back.
 
-As JSON, .npy and safetensors, beside FastAPI with the same libraries under uvicorn. Servers and
-load run in their own processes. Run with ``nox -s binary``.
+As JSON, .npy and safetensors, beside FastAPI with the same libraries under uvicorn, and beside a
+server that sends every body back without reading it: what the loopback and the load allow. Servers
+and load run in their own processes. Run with ``nox -s binary``.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from report import machine, milliseconds, row, table, verdict
 from serving import Server, running
 
 SHAPE = (1000, 1000)
-OURS, THEIRS = "array_potassium", "array_fastapi"
+OURS, THEIRS, ECHO = "array_potassium", "array_fastapi", "array_echo"
 TIMES_JSON, TIMES_THEIRS = 20, 1.5  # the aims for .npy
 
 
@@ -47,11 +48,14 @@ FORMS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
 
 
 def sent(server: Server, form: str, file: Path, connections: int, seconds: float) -> dict[str, Any]:
-    """Return the rate of calls, their median time, and the sizes of the answers."""
+    """Return the rate of calls, the sizes of the answers, and the seconds of CPU time per call."""
     path = f"/{form}" if server.name == THEIRS else "/"
     script = str(Path(__file__).with_name("binary_load.py"))
     arguments = (server.port, path, FORMS[form][0], file, connections, seconds)
-    return load.result([sys.executable, script, *map(str, arguments)])
+    before = sum(server.seen.cpu_times()[:2])
+    seen = load.result([sys.executable, script, *map(str, arguments)])
+    seen["cpu"] = (sum(server.seen.cpu_times()[:2]) - before) / seen["calls"]
+    return seen
 
 
 def measure(folder: Path, connections: int, rounds: int, seconds: float) -> None:
@@ -61,8 +65,8 @@ def measure(folder: Path, connections: int, rounds: int, seconds: float) -> None
         files[form] = folder / form
         files[form].write_bytes(encode(array))
     rates: dict[tuple[str, str], list[float]] = {}
-    times: dict[tuple[str, str], list[float]] = {}
-    with running(OURS, THEIRS) as servers:
+    spent: dict[tuple[str, str], list[float]] = {}
+    with running(OURS, THEIRS, ECHO) as servers:
         for round_ in range(rounds + 1):
             for form, file in files.items():
                 for server in servers if round_ % 2 else servers[::-1]:
@@ -71,17 +75,21 @@ def measure(folder: Path, connections: int, rounds: int, seconds: float) -> None
                         raise SystemExit(f"{server.name} returned something else as {form}")
                     if round_:  # the first one is to warm up
                         rates.setdefault((server.name, form), []).append(seen["rate"])
-                        times.setdefault((server.name, form), []).append(seen["p50"])
-    table("form", "MiB", "Potassium / FastAPI", "Potassium", "FastAPI", "median time")
+                        spent.setdefault((server.name, form), []).append(seen["cpu"])
+    table(
+        "form", "MiB", "Potassium / FastAPI", "FastAPI's CPU time / Potassium's", "FastAPI / echo",
+        "Potassium", "FastAPI", "echo", "CPU time per call",
+    )  # fmt: skip
     for form, file in files.items():
-        ours, theirs = rates[OURS, form], rates[THEIRS, form]
+        ours, theirs, echo = (rates[name, form] for name in (OURS, THEIRS, ECHO))
         row(
             form,
             f"{file.stat().st_size / 2**20:.1f}",
             ratio(ours, theirs),
-            f"{statistics.median(ours):.1f}/s",
-            f"{statistics.median(theirs):.1f}/s",
-            milliseconds(statistics.median(times[OURS, form])),
+            ratio(spent[THEIRS, form], spent[OURS, form]),
+            ratio(theirs, echo),
+            *(f"{statistics.median(one):.1f}/s" for one in (ours, theirs, echo)),
+            milliseconds(statistics.median(spent[OURS, form])),
         )
     aims = {
         f".npy: at least {TIMES_JSON} times JSON": (rates[OURS, "json"], TIMES_JSON),

@@ -46,12 +46,13 @@ def encoded(row: Any) -> bytes:
 
 
 class MiniLM:
-    """The sentence-embedding model, on two CPU threads."""
+    """The sentence-embedding model, on the GPU if there is one, otherwise on two CPU threads."""
 
     def __init__(self) -> None:
         torch.set_num_threads(THREADS)
         transformers.utils.logging.disable_progress_bar()
-        self._model = AutoModel.from_pretrained(model_folder()).eval()
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = AutoModel.from_pretrained(model_folder()).eval().to(self._device)
         self._tokenizer = tokenizer()
         path = os.environ.get(LOG)
         self._log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) if path else None
@@ -64,6 +65,8 @@ class MiniLM:
     def vectors(self, batch: list[list[int]]) -> Any:
         """Return a tensor with a row for each member of the batch, padded to the longest member.
 
+        It is in the memory of the CPU.
+
         The log gets a line: the start and the end in monotonic seconds, the number of rows, the
         tokens per row with padding, and the number of all tokens without padding.
         """
@@ -72,10 +75,11 @@ class MiniLM:
         lengths = torch.tensor([len(tokens) for tokens in batch])
         tokens = torch.tensor([tokens + [PADDING] * (width - len(tokens)) for tokens in batch])
         mask = (torch.arange(width) < lengths[:, None]).long()
+        tokens, mask, lengths = (one.to(self._device) for one in (tokens, mask, lengths))
         with torch.inference_mode():
             states = self._model(input_ids=tokens, attention_mask=mask).last_hidden_state
             means = (states * mask[..., None]).sum(dim=1) / lengths[:, None]
-            vectors = torch.nn.functional.normalize(means)
+            vectors = torch.nn.functional.normalize(means).cpu()
         if self._log is not None:
             line = f"{began} {time.monotonic()} {len(batch)} {width} {sum(map(len, batch))}\n"
             os.write(self._log, line.encode())
