@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from potassium import Potassium
+from potassium import Potassium, UsageError
 from potassium.handlers.options import HandlerOptions
 
 OPTIONS = HandlerOptions.__annotations__
@@ -37,3 +37,9 @@ def test_a_decorator_documents_every_option(decorator: Callable[..., Any]) -> No
     documented = (inspect.getdoc(decorator) or "").partition("Args:")[2].partition("Raises:")[0]
     assert [name for name in OPTIONS if f"\n    {name}: " not in documented] == []
     assert "HandlerOptions" not in documented
+
+
+def test_a_handler_for_get_whose_input_has_no_fields_is_refused(app: Potassium) -> None:
+    """The message says what to write, in sentences."""
+    with pytest.raises(UsageError, match=r"or take the Request and read its query_params\.\nWrite"):
+        app.handler("/", methods=["GET"])(lambda cache, item: item)

@@ -38,7 +38,7 @@ WHOLE_REQUEST: Final = object()
 
 NO_FIELDS = (
     'methods=["GET"]: a query has fields, so the input must have some too: annotate it with a '
-    "pydantic model, or take the Request and read its query_params."
+    "pydantic model, or take the Request and read its query_params"
 )
 
 
