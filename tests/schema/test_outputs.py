@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from pydantic import BaseModel, computed_field
 from starlette.responses import PlainTextResponse
@@ -13,10 +14,13 @@ from support.asgi import EVENTS, LINES
 from support.schemas import JSON, answer, check, operation, resolved
 from typing_extensions import TypedDict
 
-from potassium import Batch, Jobs, Potassium, Request, Response
+from potassium import Array, Batch, Image, Jobs, Potassium, Request, Response
 from potassium.testing import client
 
 BYTES, TEXT, ANY = "application/octet-stream", "text/plain", "*/*"
+PARTS = "multipart/x-mixed-replace"
+PNG, NPY, SAFETENSORS = "image/png", "application/x-npy", "application/safetensors"
+ARROW = "application/vnd.apache.arrow.stream"
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -36,6 +40,11 @@ class Typed(TypedDict):
 @dataclasses.dataclass
 class Plain:
     score: float
+
+
+class Shown(BaseModel):
+    picture: Image
+    array: Array
 
 
 class Odd:
@@ -65,6 +74,39 @@ def test_an_array_has_several_forms(app: Potassium) -> None:
     forms = answer(app)
     assert (next(iter(forms)), forms[JSON]) == (JSON, {})
     assert forms["application/x-npy"] == {"type": "string", "format": "binary"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kinds"),
+    [
+        (Image | None, [PNG, "image/jpeg", "image/webp", JSON]),
+        (Image | Out, [PNG, "image/jpeg", "image/webp", JSON]),
+        (Array | None, [JSON, NPY, SAFETENSORS, ARROW]),
+        (dict[str, Array], [JSON, SAFETENSORS]),
+        (Image | bytes, [JSON, ANY]),
+    ],
+)
+def test_a_union_has_the_forms_of_its_members(
+    app: Potassium, annotation: Any, kinds: list[str]
+) -> None:
+    """And so has a dict of arrays, which are sent together."""
+    app.handler(returning(annotation))
+    assert list(answer(app)) == kinds
+
+
+async def test_what_files_become_is_what_the_schema_says(app: Potassium) -> None:
+    """Within JSON, pictures are data URLs, and arrays are lists."""
+
+    @app.handler
+    def show(cache: dict[str, Any], json_in: dict[str, Any]) -> Shown:
+        return Shown.model_construct(picture=PIL.Image.new("RGB", (1, 1)), array=np.zeros((2, 2)))
+
+    async with client(app) as http:
+        shown = await http.post("/", json={})
+    check(app, answer(app)[JSON], shown.json())
+    assert answer(app)[JSON]["properties"]["picture"]["pattern"] == "^data:"
+    with pytest.raises(Exception, match="does not match"):
+        check(app, answer(app)[JSON], {"picture": "aQ==", "array": []})
 
 
 @pytest.mark.parametrize(
@@ -149,6 +191,8 @@ def test_a_finished_handler_returns_what_its_finish_step_returns(app: Potassium)
         (Iterator[str], {TEXT: {"type": "string"}}),
         (Generator[bytes, None, None], {BYTES: BINARY}),
         (AsyncIterator[Out], {}),
+        (Iterator[Image], {PNG: BINARY, "image/jpeg": BINARY, "image/webp": BINARY}),
+        (Iterator[Array], {}),  # lines of JSON
         (Iterator, {ANY: {}}),
     ],
 )
@@ -158,8 +202,8 @@ def test_streams_are_shown_in_each_form(
     """Raw, as lines of JSON, and as events."""
     app.handler(returning(annotation))
     shown = answer(app)
-    empty = [] if raw.keys() & {BYTES, ANY} else [BYTES]
-    assert list(shown) == [*raw, LINES, EVENTS, *empty]
+    empty = [] if raw.keys() & {BYTES, ANY} else [BYTES]  # what has no chunks
+    assert list(shown) == [*raw, LINES, EVENTS, *empty, PARTS]
     assert {kind: shown[kind] for kind in raw} == raw
 
 
@@ -175,8 +219,8 @@ def test_a_generator_function_streams_whatever_it_is_annotated_with(app: Potassi
     app.handler("/a")(annotated)
     app.handler("/b")(bare)
     app.handler("/c", output=str)(bare)
-    assert list(answer(app, "/a")) == list(answer(app, "/c")) == [TEXT, LINES, EVENTS, BYTES]
-    assert list(answer(app, "/b")) == [ANY, LINES, EVENTS]
+    assert list(answer(app, "/a")) == list(answer(app, "/c")) == [TEXT, LINES, EVENTS, BYTES, PARTS]
+    assert list(answer(app, "/b")) == [ANY, LINES, EVENTS, PARTS]
 
 
 async def test_the_chunks_of_a_stream_are_what_the_schema_says(app: Potassium) -> None:

@@ -14,6 +14,7 @@ __all__ = ["answers"]
 JSON = "application/json"
 LINES = "application/x-ndjson"
 EVENTS = "text/event-stream"
+PARTS = "multipart/x-mixed-replace"
 BYTES = "application/octet-stream"
 TEXT = "text/plain"
 ANY_TYPE = "*/*"
@@ -89,7 +90,7 @@ def _stream(output: Output, schema: Json, components: Components, problems: Prob
     shown = {**raw, LINES: {"schema": line}, EVENTS: {"schema": event}}
     if ANY_TYPE not in shown:
         shown.setdefault(BYTES, {"schema": BINARY})  # what a raw stream without chunks is sent as
-    return shown
+    return {**shown, PARTS: {"schema": BINARY}}
 
 
 def _answer(text: str, contents: Json, *headers: str) -> Json:
