@@ -254,11 +254,42 @@ def test_a_background_handler_answers_with_a_job(app: Potassium) -> None:
     """Or with its result, if the client waits for it; that of a generator is a list."""
     app.background("/a")(returning(Out))
     app.background("/b")(returning(Iterator[str]))
-    for path in ("/a", "/b"):
+    app.background("/c")(returning(bytes))
+    app.handler("/d")(returning(bytes))
+    app.handler("/e")(returning(Iterator[str]))
+    for path in ("/a", "/b", "/c"):
         assert answer(app, path, "202")[JSON]["required"][0] == "id"
         assert "Location" in operation(app, path)["responses"]["202"]["headers"]
     assert answer(app, "/a")[JSON]["properties"].keys() == {"score", "double"}
-    assert answer(app, "/b")[JSON]["type"] == "array"
+    assert answer(app, "/b") == {JSON: {"type": "array", "items": {"type": "string"}}}
+    assert answer(app, "/c") == answer(app, "/d") == {BYTES: BINARY}
+    assert list(answer(app, "/e")) == [TEXT, LINES, EVENTS, BYTES, PARTS, JSON]
+
+
+async def test_an_output_that_is_fetched_is_what_the_schema_says(app: Potassium) -> None:
+    """All of it, a part, or nothing, with the headers that say so."""
+
+    @app.background("/")
+    def work(cache: dict[str, Any], json_in: dict[str, Any]) -> bytes:
+        return b"12345"
+
+    shown = operation(app, "/jobs/{id}/output", "get")
+    asked: list[dict[str, str]] = [{}, {"Range": "bytes=0-1"}, {"Range": "bytes=9-"}]
+    async with client(app) as http:
+        done = await http.post("/", json={}, headers={"Prefer": "wait=10"})
+        assert (done.status_code, done.headers["Content-Type"]) == (200, BYTES)
+        path = f"{done.headers['Location']}/output"
+        asked.append({"If-None-Match": (await http.get(path)).headers["ETag"]})
+        sent = [await http.get(path, headers=headers) for headers in asked]
+    assert [one.status_code for one in sent] == [200, 206, 416, 304]
+    for one in sent:
+        headers = shown["responses"][str(one.status_code)]["headers"]
+        assert {name.lower() for name in headers} == set(one.headers) - {
+            "content-type",
+            "content-length",
+        }
+    known = {one["name"] for one in shown["parameters"] if one["in"] == "header"}
+    assert known == {"Range", "If-None-Match", "If-Range", "X-Request-Id"}
 
 
 async def test_what_is_shown_of_jobs_is_what_the_schema_says() -> None:

@@ -42,13 +42,12 @@ def answers(  # noqa: PLR0913 - what decides about them
         problems: describe what fails.
 
     """
-    contents: Json = {}
-    if not is_background:
-        contents = _stream(output, schema, components, problems) if output.is_stream else {}
-        contents = contents or _value(output, schema)
-    if features.has_jobs:  # and the client waits for the result of one
-        as_job = {"type": "array", "items": schema} if output.is_stream else schema
-        contents.setdefault(JSON, {"schema": as_job})
+    if not output.is_stream:
+        contents = _value(output, schema)
+    else:
+        contents = {} if is_background else _stream(output, schema, components, problems)
+        if features.has_jobs:  # and the client waits for the result of one
+            contents.setdefault(JSON, {"schema": {"type": "array", "items": schema}})
     text = "What the handler returns."
     if is_background:
         text = "What the job returned, if the client has waited for it."

@@ -47,6 +47,9 @@ RESPONSE_HEADERS: dict[str, Json] = {
     "WWW-Authenticate": _text("How to authenticate."),
     "Accept": _text("The content type to send."),
     "Accept-Encoding": _text("The content codings to send."),
+    "ETag": _text("The entity tag of the output, which never changes."),
+    "Accept-Ranges": _text("The unit of ranges, bytes."),
+    "Content-Range": _text("The range that is sent, or only the size (RFC 9110, section 14.4)."),
     "Location": _text("The path of the job.") | {"required": True},
     "Preference-Applied": _text("The preferences that were honored (RFC 7240)."),
 }

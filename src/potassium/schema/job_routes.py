@@ -27,6 +27,8 @@ NOT_ENDED: Errors = (*OF_ONE, JobHasEnded)
 IN_PART: Errors = (*OF_ONE, RangeNotSatisfiable)
 WATCHED: Errors = (*OF_ONE, InvalidInput, TooManyWatchers)
 
+OF_OUTPUT = ("ETag", "Accept-Ranges")  # headers
+
 JOB_ID: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 WAIT: Json = {
     "name": "Prefer",
@@ -51,6 +53,19 @@ RANGE: Json = {
     "schema": {"type": "string"},
     "example": "bytes=0-1023",
 }
+TAGS: list[Json] = [
+    {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": f"{text} (RFC 9110, section 13.1).",
+        "schema": {"type": "string"},
+    }
+    for name, text in (
+        ("If-None-Match", "The `ETag` of the output that the client has"),
+        ("If-Range", "Sends the range only if the output has this `ETag`"),
+    )
+]
 FILTERS: list[Json] = [
     {"name": "status", "in": "query", "required": False, "schema": STATUS},
     {
@@ -83,9 +98,15 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     events = {"text/event-stream": {"schema": job_event(components)}}
     content = {"content": {ANY_TYPE: {"schema": ANYTHING}}}
     sent = {
-        "200": {**_answer("The output, in the content type of the document."), **content},
-        "206": {**_answer("The part of the output that was asked for."), **content},
-        "304": _answer("The client has the output already."),
+        "200": {
+            **_answer("The output, in the content type of the document.", *OF_OUTPUT),
+            **content,
+        },
+        "206": {
+            **_answer("The part of the output that was asked for.", *OF_OUTPUT, "Content-Range"),
+            **content,
+        },
+        "304": _answer("The client has the output already.", *OF_OUTPUT),
     }
     followed = {
         "200": {**_answer("The events of the job, as they happen."), "content": events},
@@ -106,7 +127,7 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     cancel = operation("cancel_job", "Cancel a job.", cancelled, NOT_ENDED)
     retry = operation("retry_job", "Queue a failed job again.", retried, NOT_ENDED)
     follow = operation("follow_job", "Follow a job.", followed, WATCHED, LAST_EVENT)
-    load = operation("get_job_output", "Load the output of a job.", sent, IN_PART, RANGE)
+    load = operation("get_job_output", "Load the output of a job.", sent, IN_PART, RANGE, *TAGS)
     attempts = operation("list_deliveries", "Show the webhooks about a job.", posted, OF_ONE)
     return {
         "/jobs": {"get": find},
@@ -118,8 +139,8 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     }
 
 
-def _answer(text: str) -> Json:
-    return {"description": text, "headers": shown()}
+def _answer(text: str, *headers: str) -> Json:
+    return {"description": text, "headers": shown(*headers)}
 
 
 def _json(text: str, schema: Json) -> Json:
