@@ -177,7 +177,8 @@ def test_a_body_that_is_a_file_has_its_types(app: Potassium) -> None:
 
     binary = {"type": "string", "format": "binary"}
     assert body(app)["image/*"] == body(app)["application/pdf"] == binary
-    assert body(app)[FORM] == {"type": "object", "additionalProperties": binary}
+    form = {"type": "object", "additionalProperties": binary}
+    assert body(app)[FORM] == {**form, "minProperties": 1, "maxProperties": 1}
     assert operation(app)["requestBody"]["required"]
 
 
@@ -261,9 +262,9 @@ def test_a_query_or_a_form_has_the_fields_of_each_member_of_a_union(
 
 
 async def test_a_query_that_the_schema_describes_is_accepted(app: Potassium) -> None:
-    """Objects in it are JSON, also within lists, unless they may be text."""
+    """Objects in it are JSON, also within lists, unless they may be text. A form is the same."""
 
-    @app.handler("/", methods=["GET"])
+    @app.handler("/", methods=["GET", "POST"])
     def echo(cache: dict[str, Any], item: Search) -> Search:
         return item
 
@@ -279,8 +280,9 @@ async def test_a_query_that_the_schema_describes_is_accepted(app: Potassium) -> 
         name: json.dumps(sent[name]) if name in as_json else sent[name] for name in sent
     }
     async with client(app) as http:
-        answer = await http.get("/", params=coded)
-    assert answer.json() == {**sent, "note": ""}
+        answers = [await http.get("/", params=coded), await http.post("/", data=coded)]
+    assert [one.json() for one in answers] == [{**sent, "note": ""}] * 2
+    assert body(app)[FIELDS]["properties"] == shown
 
 
 def test_examples_are_shown_in_a_query_and_in_a_form(app: Potassium) -> None:
@@ -289,6 +291,20 @@ def test_examples_are_shown_in_a_query_and_in_a_form(app: Potassium) -> None:
     app.handler("/", methods=["GET", "POST"], examples={"one": example})(of_search)
     assert query(app)["text"]["examples"] == {"one": {"value": "a"}}
     assert query(app)["pet"]["examples"] == {"one": {"value": '{"kind":"cat","lives":9}'}}
-    for content in operation(app)["requestBody"]["content"].values():
-        assert content["examples"]["one"]["value"]["pet"] == {"kind": "cat", "lives": 9}
+    contents = operation(app)["requestBody"]["content"]
+    pets = [contents[kind]["examples"]["one"]["value"]["pet"] for kind in (JSON, FIELDS)]
+    assert pets == [{"kind": "cat", "lives": 9}, '{"kind":"cat","lives":9}']
     valid(app)
+
+
+def test_an_example_without_fields_is_in_neither(app: Potassium) -> None:
+    """And what is not a field is sent as it is."""
+
+    def take(cache: dict[str, Any], item: int | Cat) -> None: ...
+
+    examples = {"number": 1, "more": {"kind": "cat", "extra": [1]}}
+    app.handler("/", methods=["GET", "POST"], examples=examples)(take)
+    assert query(app)["kind"]["examples"] == {"more": {"value": "cat"}}
+    contents = operation(app)["requestBody"]["content"]
+    assert contents[FIELDS]["examples"] == {"more": {"value": examples["more"]}}
+    assert contents[JSON]["examples"]["number"] == {"value": 1}

@@ -52,3 +52,7 @@ class Components:
         """Return the fields of an object, by name; none of anything else."""
         found: dict[str, Json] = self.resolved(schema).get("properties", {})
         return found
+
+    def objects(self, schema: Json) -> list[Json]:
+        """Return the members of a union that have fields; of an object, the object."""
+        return [one for one in self.members(schema) if self.fields(one)]

@@ -1,6 +1,6 @@
 """Request bodies: what a handler takes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from potassium.handlers.arguments import Binding, JsonObject, RawBody, WholeRequest
@@ -8,12 +8,14 @@ from potassium.handlers.handler import Handler
 from potassium.http.codec import decode, encode
 from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.components import Components
+from potassium.schema.queries import in_text, sent
 
 __all__ = ["ANY_TYPE", "BINARY", "examples_of", "is_parsed", "request_body"]
 
 BINARY: Json = {"type": "string", "format": "binary"}
 OBJECT: Json = {"type": "object", "additionalProperties": True}
-FILES: Json = {"type": "object", "additionalProperties": BINARY}  # a file, or several
+FILES: Json = {"type": "object", "additionalProperties": BINARY}
+ONE_FILE: Json = {**FILES, "minProperties": 1, "maxProperties": 1}
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -29,19 +31,25 @@ def request_body(handler: Handler, schema: Json | None, components: Components) 
         schema = OBJECT
     elif isinstance(bind, WholeRequest):
         schema = ANYTHING
+    examples = examples_of(handler)
     contents: Json = {}
     for kind in _media_types(bind):
-        if kind in (MULTIPART, URLENCODED):
-            contents[kind] = _form(bind, schema, components)
+        if kind == MULTIPART:
+            contents[kind] = _multipart(bind, schema, components)
+        elif kind == URLENCODED:
+            contents[kind] = _urlencoded(schema or OBJECT, examples, components)
         elif is_parsed(kind) or isinstance(bind, WholeRequest):
             contents[kind] = {"schema": ANYTHING if schema is None else schema}
+            contents[kind] |= _shown(examples)
         else:
             contents[kind] = {"schema": BINARY}
-    examples = {name: {"value": one} for name, one in examples_of(handler).items()}
-    for kind, content in contents.items():
-        if examples and is_parsed(kind) and kind != MULTIPART:  # in which files are not text
-            content["examples"] = examples
     return {"required": ANY_TYPE not in contents, "content": contents}
+
+
+def _shown(examples: Mapping[str, Any]) -> Json:
+    return (
+        {"examples": {name: {"value": one} for name, one in examples.items()}} if examples else {}
+    )
 
 
 def examples_of(handler: Handler) -> dict[str, Any]:
@@ -69,15 +77,14 @@ def _media_types(bind: Binding) -> Iterable[str]:
     return dict.fromkeys(kinds)
 
 
-def _form(bind: Binding, schema: Json | None, components: Components) -> Json:
-    """Return the content of a form that a value is sent as."""
+def _multipart(bind: Binding, schema: Json | None, components: Components) -> Json:
+    """Return a form with files, which are not encoded as text."""
     if schema is None:
         return {"schema": OBJECT}
-    objects = [one for one in components.members(schema) if components.fields(one)]
-    forms = [_form_of(one, components) for one in objects]
-    if not forms:
-        return {"schema": FILES}
-    content = {"schema": forms[0] if len(forms) == 1 else {"anyOf": forms}}
+    objects = components.objects(schema)
+    if not objects:
+        is_list = components.resolved(schema).get("type") == "array"
+        return {"schema": FILES if is_list else ONE_FILE}
     types = getattr(getattr(bind, "form", None), "file_types", {})
     encoding = {
         name: {"contentType": ", ".join(types[name])}
@@ -85,13 +92,38 @@ def _form(bind: Binding, schema: Json | None, components: Components) -> Json:
         for name in components.fields(one)
         if name in types and ANY_TYPE not in types[name]
     }
+    content = {"schema": _any_of([_form(one, _as_file, components) for one in objects])}
     return content | ({"encoding": encoding} if encoding else {})
 
 
-def _form_of(schema: Json, components: Components) -> Json:
-    """Return the schema of an object in a form, where files are not encoded as text."""
+def _urlencoded(schema: Json, examples: Mapping[str, Any], components: Components) -> Json:
+    objects = components.objects(schema)
+    if not objects:
+        return {"schema": OBJECT}
+
+    def as_text(field: Json) -> Json:
+        return in_text(field, components)
+
+    fields = {name: one for some in objects for name, one in components.fields(some).items()}
+    texts = {
+        key: {
+            name: sent(fields.get(name, ANYTHING), one, components) for name, one in value.items()
+        }
+        for key, value in examples.items()
+        if isinstance(value, dict)
+    }
+    forms = [_form(one, as_text, components) for one in objects]
+    return {"schema": _any_of(forms), **_shown(texts)}
+
+
+def _any_of(forms: Sequence[Json]) -> Json:
+    return forms[0] if len(forms) == 1 else {"anyOf": forms}
+
+
+def _form(schema: Json, change: Callable[[Json], Json], components: Components) -> Json:
+    """Return the schema of an object as a form, in which ``change`` is made to each field."""
     name = schema.get("$ref", "").rpartition("/")[2]
-    fields = {field: _as_file(one) for field, one in components.fields(schema).items()}
+    fields = {field: change(one) for field, one in components.fields(schema).items()}
     form = {**components.resolved(schema), "properties": fields}
     form.pop("title", None)
     return components.add(f"{name}Form", form) if name else form

@@ -1,4 +1,4 @@
-"""The fields of a query, as parameters."""
+"""The fields of queries and of forms that are URL-encoded, where objects are sent as JSON."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.components import Components
 from potassium.schema.events import encoded
 
-__all__ = ["query_parameters"]
+__all__ = ["in_text", "query_parameters", "sent"]
 
 
 def query_parameters(
@@ -24,8 +24,7 @@ def query_parameters(
         components: has the schemas that it refers to.
 
     """
-    members = components.members(schema or ANYTHING)
-    objects = [components.resolved(one) for one in members if components.fields(one)]
+    objects = [components.resolved(one) for one in components.objects(schema or ANYTHING)]
     fields: dict[str, list[Json]] = {}
     for one in objects:
         for name, field in one["properties"].items():
@@ -34,22 +33,31 @@ def query_parameters(
     found = []
     for name, some in fields.items():
         field = some[0] if len(some) == 1 else {"anyOf": some}
-        is_json = _is_json(field, components)
         shown = {
-            key: {"value": encode(one[name]).decode() if is_json else one[name]}
+            key: {"value": sent(field, one[name], components)}
             for key, one in examples.items()
-            if name in one
+            if isinstance(one, dict) and name in one
         }
         found.append(
             {
                 "name": name,
                 "in": "query",
                 "required": all(name in one.get("required", ()) for one in objects),
-                "schema": encoded(field) if is_json else field,
+                "schema": in_text(field, components),
                 **({"examples": shown} if shown else {}),
             }
         )
     return found
+
+
+def in_text(field: Json, components: Components) -> Json:
+    """Return the schema of a field as it is sent: of one that is JSON, as text."""
+    return encoded(field) if _is_json(field, components) else field
+
+
+def sent(field: Json, value: Any, components: Components) -> Any:
+    """Return the value of a field as it is sent."""
+    return encode(value).decode() if _is_json(field, components) else value
 
 
 def _is_json(field: Json, components: Components) -> bool:
