@@ -1,6 +1,7 @@
 """What a handler takes, as the schema shows it."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -180,6 +181,18 @@ def test_a_body_that_is_a_file_has_its_types(app: Potassium) -> None:
     form = {"type": "object", "additionalProperties": binary}
     assert body(app)[FORM] == {**form, "minProperties": 1, "maxProperties": 1}
     assert operation(app)["requestBody"]["required"]
+
+
+@pytest.mark.parametrize("annotation", [list[File], Sequence[File] | None])
+def test_a_form_may_have_any_number_of_files(app: Potassium, annotation: Any) -> None:
+    """In fields of any names."""
+
+    def take(cache: dict[str, Any], files: Any) -> None: ...
+
+    take.__annotations__["files"] = annotation
+    app.handler(take)
+    binary = {"type": "string", "format": "binary"}
+    assert body(app)[FORM] == {"type": "object", "additionalProperties": binary}
 
 
 def test_names_of_the_apps_types_come_first(app: Potassium) -> None:

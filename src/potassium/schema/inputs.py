@@ -66,6 +66,8 @@ def _media_types(bind: Binding) -> Iterable[str]:
     Any form may be sent in either encoding, but generators of clients need one type for each: here,
     forms with files are multipart, and others are not.
     """
+    if bind.adapter is not None and not bind.adapter.pydantic_complete:
+        return Binding.media_types  # it refers to a class that is not defined
     kinds = [*bind.media_types]
     if isinstance(bind, RawBody | WholeRequest):
         kinds.append(ANY_TYPE)
@@ -83,8 +85,9 @@ def _multipart(bind: Binding, schema: Json | None, components: Components) -> Js
         return {"schema": OBJECT}
     objects = components.objects(schema)
     if not objects:
-        is_list = components.resolved(schema).get("type") == "array"
-        return {"schema": FILES if is_list else ONE_FILE}
+        members = [components.resolved(one) for one in components.members(schema)]
+        is_one = any("contentEncoding" in one for one in members)  # not a list
+        return {"schema": ONE_FILE if is_one else FILES}
     types = getattr(getattr(bind, "form", None), "file_types", {})
     encoding = {
         name: {"contentType": ", ".join(types[name])}
