@@ -279,6 +279,17 @@ async def test_a_handler_at_the_same_path_leaves_the_page(app: Potassium) -> Non
     assert refused.headers["Allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.parametrize(
+    ("root", "url"), [("/model/", "/model"), ("/my model", "/my%20model"), ("/", None)]
+)
+async def test_a_proxy_may_say_where_the_app_is(app: Potassium, root: str, url: str | None) -> None:
+    """As a URL, to which paths are appended."""
+    transport = httpx.ASGITransport(app, root_path=root)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        shown = (await http.get(PATH)).json()
+    assert shown.get("servers") == (url and [{"url": url}])
+
+
 async def test_a_mounted_app_says_where_it_is(app: Potassium) -> None:
     """Its paths are below that of the mount."""
     app.handler(echo)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 from starlette.requests import Request
@@ -36,7 +37,7 @@ class SchemaPage:
         It is made on a thread, once even if many ask for it first: that of large models takes
         seconds.
         """
-        root = request.scope.get("root_path", "")
+        root = quote(request.scope.get("root_path", "").rstrip("/"))
         async with self._turn:
             content = await asyncio.to_thread(self._content, root)
         return Response(content, media_type="application/json")
