@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -189,6 +189,8 @@ def test_a_finished_handler_returns_what_its_finish_step_returns(app: Potassium)
     ("annotation", "raw"),
     [
         (Iterator[str], {TEXT: {"type": "string"}}),
+        (Iterator[Literal["a", "b"]], {TEXT: {"type": "string"}}),
+        (Iterator[Out | str | None], {TEXT: {"type": "string"}}),
         (Generator[bytes, None, None], {BYTES: BINARY}),
         (AsyncIterator[Out], {}),
         (Iterator[Image], {PNG: BINARY, "image/jpeg": BINARY, "image/webp": BINARY}),
@@ -221,6 +223,28 @@ def test_a_generator_function_streams_whatever_it_is_annotated_with(app: Potassi
     app.handler("/c", output=str)(bare)
     assert list(answer(app, "/a")) == list(answer(app, "/c")) == [TEXT, LINES, EVENTS, BYTES, PARTS]
     assert list(answer(app, "/b")) == [ANY, LINES, EVENTS, PARTS]
+
+
+async def test_text_among_the_chunks_of_a_stream_is_what_the_schema_says(app: Potassium) -> None:
+    """It is sent as it is, except in a line of JSON."""
+
+    @app.handler
+    def chunks(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Out | str]:
+        yield "no JSON"
+        yield Out(score=1)
+
+    async with client(app) as http:
+        raw = await http.post("/", json={})
+        lines = await http.post("/", json={}, headers={"Accept": LINES})
+        events = await http.post("/", json={}, headers={"Accept": EVENTS})
+    assert raw.headers["Content-Type"].startswith(next(iter(answer(app))))
+    for line in lines.text.splitlines():
+        check(app, answer(app)[LINES], json.loads(line))
+    for block in events.text.strip().split("\n\n"):
+        event = dict(line.partition(":")[::2] for line in block.replace(": ", ":").splitlines())
+        check(app, answer(app)[EVENTS], event)
+    data = answer(app)[EVENTS]["anyOf"][0]["properties"]["data"]
+    assert data == {"type": "string"}
 
 
 async def test_the_chunks_of_a_stream_are_what_the_schema_says(app: Potassium) -> None:

@@ -81,11 +81,9 @@ def _stream(output: Output, schema: Json, components: Components, problems: Prob
         Kind.JSON: {},
         Kind.UNKNOWN: {ANY_TYPE: {"schema": ANYTHING}},
     }[output.kind]
-    is_text = output.kind in (Kind.TEXT, Kind.BYTES)
-    line = {**(STRING if is_text else schema), "description": "One line."}
-    event = stream_event(
-        None if is_text or output.kind is Kind.UNKNOWN else schema, components, problems
-    )
+    line = {**(STRING if output.kind is Kind.BYTES else schema), "description": "One line."}
+    chunk = schema if output.kind is Kind.JSON else None  # others are, or may be, text
+    event = stream_event(chunk, components, problems)
     shown = {**raw, LINES: {"schema": line}, EVENTS: {"schema": event}}
     if ANY_TYPE not in shown:
         shown.setdefault(BYTES, {"schema": BINARY})  # what a raw stream without chunks is sent as

@@ -14,7 +14,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import TypeAdapter
 from starlette.responses import Response as StarletteResponse
@@ -40,7 +40,7 @@ class Kind(Enum):
 
     UNKNOWN = "unknown"  # perhaps by a Response, with any status
     JSON = "json"
-    TEXT = "text"  # as JSON, or as it is in a stream
+    TEXT = "text"  # as JSON; in a stream, whatever is text is sent as it is
     BYTES = "bytes"
 
 
@@ -100,12 +100,14 @@ def _kind(annotation: Any) -> Kind:
         return Kind.UNKNOWN
     plain = _plain(annotation)
     if not isinstance(plain, type):
-        return Kind.JSON
+        values = get_args(plain) if get_origin(plain) is Literal else ()
+        is_text = Kind.TEXT in some or any(isinstance(value, str) for value in values)
+        return Kind.TEXT if is_text else Kind.JSON
     if issubclass(plain, Response | StarletteResponse | Iterator) or _origin(plain) in CHUNKS:
         return Kind.UNKNOWN
     if issubclass(plain, bytes | bytearray | memoryview):
         return Kind.BYTES
-    return Kind.TEXT if plain is str else Kind.JSON
+    return Kind.TEXT if issubclass(plain, str) else Kind.JSON
 
 
 def _forms_of(annotation: Any) -> list[str]:
