@@ -210,6 +210,10 @@ class Mistake:
         app.handler("/models/{name}")(echo)
 
     @staticmethod
+    def path_with_half_a_parameter(app: Potassium) -> None:
+        app.handler("/models/name}")(echo)
+
+    @staticmethod
     def concurrency_of_the_gpu_thread(app: Potassium) -> None:
         app.handler("/a", concurrency=2)(echo)
 
@@ -311,6 +315,7 @@ class Mistake:
         (Mistake.one_path_in_two_spellings, "POST /foo is already answered by echo"),
         (Mistake.reserved_path, "/_k/status is one of the server's own pages"),
         (Mistake.path_with_parameters, "the path of a handler is fixed"),
+        (Mistake.path_with_half_a_parameter, "the path of a handler is fixed"),
         (Mistake.concurrency_of_the_gpu_thread, "one GPU thread"),
         (Mistake.no_concurrency, "above zero"),
         (Mistake.nothing_to_serve, "@app.handler"),

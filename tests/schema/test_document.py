@@ -1,12 +1,17 @@
 """The document: what it names, how often it is made, and what it costs if nobody asks."""
 
+import asyncio
+import json
+import math
 import subprocess
 import sys
+import threading
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
@@ -27,6 +32,39 @@ def echo(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
     Nothing is lost.
     """
     return json_in
+
+
+ODD: dict[str, Any] = {"x-odd": object(), "x-text": "\ud800"}
+
+
+class Odd(BaseModel):
+    """Its schema has values that are not JSON, and a text that is not UTF-8."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(ODD))
+    score: float = math.nan
+    limit: float = Field(math.inf, examples=[1.5, math.inf])
+    anything: Any = len
+
+
+class Broken(BaseModel):
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema["no such key"])
+    a: int
+
+
+class Unfinished(BaseModel):
+    other: "Undefined"  # type: ignore[name-defined] # noqa: F821 - as if forgotten
+
+
+def of_unfinished(cache: dict[str, Any], item: Unfinished) -> int:
+    return 1
+
+
+def of_odd(cache: dict[str, Any], item: Odd) -> Odd:
+    return item
+
+
+def of_broken(cache: dict[str, Any], item: Broken) -> int:
+    return 1
 
 
 class Model:
@@ -74,6 +112,61 @@ async def test_the_document_is_made_once(app: Potassium) -> None:
     assert app.openapi() is app.openapi()
     async with client(app) as http:
         assert (await http.get(PATH)).json()["info"]["version"] == "2.1"
+
+
+async def test_what_is_no_json_is_left_out(app: Potassium) -> None:
+    """Models may have any defaults, and add anything to their schemas."""
+    app.handler("/odd")(of_odd)
+    shown = valid(app)["components"]["schemas"]["Odd"]
+    assert "x-odd" not in shown
+    assert "x-text" not in shown
+    fields = shown["properties"]
+    assert not [name for name in fields if "default" in fields[name]]
+    assert fields["limit"]["examples"] == [1.5]
+    json.dumps(app.openapi(), allow_nan=False)
+    async with client(app) as http:
+        assert (await http.get(PATH)).json() == app.openapi()
+
+
+@pytest.mark.parametrize(
+    ("function", "why"), [(of_broken, "'no such key'"), (of_unfinished, "is not fully defined")]
+)
+async def test_a_type_without_a_schema_is_anything(
+    app: Potassium, caplog: pytest.LogCaptureFixture, function: Any, why: str
+) -> None:
+    """The log says why, and all others have theirs."""
+    app.handler("/broken", methods=["GET", "POST"], example={"a": 1})(function)
+    app.handler("/odd")(of_odd)
+    shown = operation(app, "/broken")
+    assert shown["requestBody"]["content"]["application/json"]["schema"] == {}
+    assert shown["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "integer"
+    assert "Odd" in valid(app)["components"]["schemas"]
+    assert f"/broken: the schema of its validation is unknown: {why}" in caplog.text.replace(
+        "`TypeAdapter[<class 'tests.schema.test_document.Unfinished'>]` ", ""
+    )
+
+
+async def test_the_document_is_made_off_the_event_loop(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds for an app with large models, in which the server answers others."""
+    made, goes_on = app.openapi, threading.Event()
+    calls = []
+
+    def slowly() -> dict[str, Any]:
+        calls.append(1)
+        assert len(calls) == 1 or goes_on.is_set()  # one at a time
+        assert goes_on.wait(10)
+        return made()
+
+    monkeypatch.setattr(app, "openapi", slowly)
+    app.handler(echo)
+    async with client(app) as http:
+        shown = [asyncio.create_task(http.get(PATH)) for _ in range(3)]
+        assert (await http.post("/", json={"a": 1})).json() == {"a": 1}
+        goes_on.set()
+        documents = await asyncio.gather(*shown)
+    assert [one.json() for one in documents] == [made()] * 3
 
 
 def test_a_handler_that_comes_later_is_in_the_document(app: Potassium) -> None:
@@ -153,7 +246,8 @@ def test_options_are_shown(app: Potassium) -> None:
     app.handler("/b", examples={"one": {"n": 1}, "none": {}})(echo)
     shown, other = operation(app, "/a"), operation(app, "/b")
     assert (shown["tags"], shown["deprecated"]) == (["x", "y"], True)
-    assert shown["requestBody"]["content"]["application/json"]["example"] == {"n": 1}
+    examples = shown["requestBody"]["content"]["application/json"]["examples"]
+    assert examples == {"example": {"value": {"n": 1}}}
     examples = other["requestBody"]["content"]["application/json"]["examples"]
     assert examples == {"one": {"value": {"n": 1}}, "none": {"value": {}}}
     assert "deprecated" not in other
@@ -185,6 +279,17 @@ async def test_a_handler_at_the_same_path_leaves_the_page(app: Potassium) -> Non
     assert refused.headers["Allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.parametrize(
+    ("root", "url"), [("/model/", "/model"), ("/my model", "/my%20model"), ("/", None)]
+)
+async def test_a_proxy_may_say_where_the_app_is(app: Potassium, root: str, url: str | None) -> None:
+    """As a URL, to which paths are appended."""
+    transport = httpx.ASGITransport(app, root_path=root)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        shown = (await http.get(PATH)).json()
+    assert shown.get("servers") == (url and [{"url": url}])
+
+
 async def test_a_mounted_app_says_where_it_is(app: Potassium) -> None:
     """Its paths are below that of the mount."""
     app.handler(echo)
@@ -194,6 +299,16 @@ async def test_a_mounted_app_says_where_it_is(app: Potassium) -> None:
         shown = (await http.get(f"/model{PATH}")).json()
     assert shown["servers"] == [{"url": "/model"}]
     assert "servers" not in app.openapi()
+
+
+async def test_an_app_may_say_itself_where_it_is(app: Potassium) -> None:
+    """Proxies that change paths are unknown to the server."""
+    app.handler(echo)
+    app.openapi()["servers"] = [{"url": "https://example.com/v1"}]
+    transport = httpx.ASGITransport(app, root_path="/model")
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        shown = (await http.get(f"/model{PATH}")).json()
+    assert shown["servers"] == [{"url": "https://example.com/v1"}]
 
 
 async def test_the_document_requires_a_key_like_calls_do() -> None:

@@ -1,12 +1,17 @@
 """What a handler takes, as the schema shows it."""
 
-from typing import Annotated, Any
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, WithJsonSchema
-from support.schemas import JSON, body, operation, valid
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+from starlette.datastructures import UploadFile
+from support.schemas import JSON, body, check, operation, query, valid
 
-from potassium import Batch, Potassium, Request, UsageError
+from potassium import Batch, File, Potassium, Request, UsageError
+from potassium.media.from_file import FromFile
+from potassium.testing import client
 
 FORM, FIELDS = "multipart/form-data", "application/x-www-form-urlencoded"
 
@@ -21,19 +26,48 @@ class Job(BaseModel):
     title: str
 
 
-Base64 = Annotated[str, WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+Picture = Annotated[bytes, FromFile(File.read, ("image/*", "application/pdf"))]
 
 
-class WithFile(BaseModel):
-    file: Base64
+class WithFiles(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    file: File
+    upload: UploadFile
+    several: list[File] = []
+    named: dict[str, File] = {}
+    picture: Picture | None = Field(None, description="A photo.")
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    name: str
+
+
+Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+class Search(BaseModel):
+    text: str
+    tags: list[str] = []
+    pet: Cat | None = None
+    pets: list[Cat] = []
+    counts: dict[str, int] = {}
+    note: str | Cat = ""
+
+
+def of_files(cache: dict[str, Any], item: WithFiles) -> None: ...
 def of_item(cache: dict[str, Any], item: Item) -> None: ...
 def of_bytes(cache: dict[str, Any], raw: bytes) -> None: ...
 def of_request(cache: dict[str, Any], request: Request) -> None: ...
 def of_object(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
 def of_list(cache: dict[str, Any], items: list[Item]) -> Any: ...
 def of_anything(cache: dict[str, Any], json_in: Any) -> None: ...
+def of_search(cache: dict[str, Any], item: Search) -> None: ...
 
 
 def test_what_pydantic_validates_has_its_schema(app: Potassium) -> None:
@@ -86,37 +120,78 @@ def test_a_whole_request_has_any_body(app: Potassium) -> None:
     assert not operation(app)["requestBody"]["required"]
 
 
-@pytest.mark.parametrize(
-    ("kinds", "shown"), [((FORM, FIELDS, JSON), FORM), ((JSON, FIELDS, FORM), FIELDS)]
-)
-def test_forms_have_types_of_their_own(
-    app: Potassium, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], shown: str
-) -> None:
-    """Those with files are multipart, with files that are not encoded as text; others are not."""
-
-    @app.handler
-    def take(cache: dict[str, Any], item: WithFile) -> None: ...
-
-    monkeypatch.setattr(app._parts.handlers["/"].bind, "media_types", kinds)
-    contents = operation(app)["requestBody"]["content"]
-    assert set(contents) == {shown, JSON}
-    assert contents[shown]["schema"] == {"$ref": "#/components/schemas/WithFileForm"}
-    assert body(app)[shown]["properties"]["file"] == {"type": "string", "format": "binary"}
-    assert body(app)[JSON]["properties"]["file"]["contentEncoding"] == "base64"
+def test_files_are_files_in_forms_and_text_in_json(app: Potassium) -> None:
+    """So are uploads of Starlette's; a form says which types they should have."""
+    app.handler(of_files)
+    whole, form = body(app)[JSON]["properties"], body(app)[FORM]["properties"]
+    assert set(body(app)) == {FORM, JSON}
+    assert operation(app)["requestBody"]["content"][FORM]["encoding"] == {
+        "picture": {"contentType": "image/*, application/pdf"}
+    }
+    text = {"type": "string", "contentEncoding": "base64"}
+    binary = {"type": "string", "format": "binary"}
+    for name in ("file", "upload"):
+        assert whole[name] == {**text, "title": name.title()}
+        assert form[name] == {**binary, "title": name.title()}
+    assert whole["several"]["items"] == text
+    assert form["several"]["items"] == binary
+    assert whole["picture"]["description"] == form["picture"]["description"] == "A photo."
+    assert form["picture"]["anyOf"] == [binary, {"type": "null"}]
+    for fields in (whole, form):  # what is within an object is JSON
+        assert fields["named"]["additionalProperties"] == text
     valid(app)
 
 
-def test_a_body_that_is_a_file_has_its_types(
-    app: Potassium, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_form_that_the_schema_describes_is_accepted(app: Potassium) -> None:
+    """Files as they are; objects as JSON, with files as text."""
+
+    @app.handler
+    def lengths(cache: dict[str, Any], item: WithFiles) -> dict[str, int]:
+        files = {"file": item.file, "first": item.several[0], **item.named}
+        return {name: len(file.read()) for name, file in files.items()}
+
+    sent = [
+        ("file", ("a", b"a")),
+        ("upload", ("b", b"b")),
+        ("several", ("c", b"ccc")),
+        ("named", (None, b'{"d": "ZGRkZA=="}')),
+    ]
+    async with client(app) as http:
+        answer = await http.post("/", files=sent)
+    assert answer.json() == {"file": 1, "first": 3, "d": 4}
+
+
+def test_forms_without_files_are_url_encoded(app: Potassium) -> None:
+    """One encoding is enough, and generators of clients need one type for each."""
+    app.handler("/", methods=["GET", "POST"])(of_item)
+    contents = operation(app)["requestBody"]["content"]
+    assert set(contents) == {JSON, FIELDS}
+    assert contents[FIELDS] == {"schema": {"$ref": "#/components/schemas/ItemForm"}}
+    assert body(app)[FIELDS]["properties"] == body(app)[JSON]["properties"]
+
+
+def test_a_body_that_is_a_file_has_its_types(app: Potassium) -> None:
     """In a form, its field may have any name."""
 
     @app.handler
-    def take(cache: dict[str, Any], file: Base64) -> None: ...
+    def take(cache: dict[str, Any], picture: Picture) -> None: ...
 
-    monkeypatch.setattr(app._parts.handlers["/"].bind, "media_types", ("image/*", FORM, JSON))
     binary = {"type": "string", "format": "binary"}
-    assert body(app)["image/*"] == binary
+    assert body(app)["image/*"] == body(app)["application/pdf"] == binary
+    form = {"type": "object", "additionalProperties": binary}
+    assert body(app)[FORM] == {**form, "minProperties": 1, "maxProperties": 1}
+    assert operation(app)["requestBody"]["required"]
+
+
+@pytest.mark.parametrize("annotation", [list[File], Sequence[File] | None])
+def test_a_form_may_have_any_number_of_files(app: Potassium, annotation: Any) -> None:
+    """In fields of any names."""
+
+    def take(cache: dict[str, Any], files: Any) -> None: ...
+
+    take.__annotations__["files"] = annotation
+    app.handler(take)
+    binary = {"type": "string", "format": "binary"}
     assert body(app)[FORM] == {"type": "object", "additionalProperties": binary}
 
 
@@ -166,18 +241,83 @@ def test_examples_that_are_valid_are_accepted(app: Potassium) -> None:
 
 def test_a_query_has_the_fields_of_what_it_is_bound_to(app: Potassium) -> None:
     """Only a GET has one; each further method of a handler has an id of its own."""
-    app.handler("/search")(of_item)
-    handler = app._parts.handlers["/search"]
-
-    class Reading(type(handler)):  # type: ignore[misc] # a handler of other methods
-        methods = ("GET", "POST")
-
-    fields = {name: getattr(handler, name) for name in handler.__dataclass_fields__}
-    app._parts.handlers["/search"] = Reading(**fields)  # type: ignore[index] # which is a dict
+    app.handler("/search", methods=["GET", "POST"])(of_item)
     get, post = operation(app, "/search", "get"), operation(app, "/search")
     assert [post["operationId"], get["operationId"]] == ["of_item", "get_of_item"]
-    [text] = [one for one in get["parameters"] if one["in"] == "query"]
-    assert (text["name"], text["required"], text["schema"]["minLength"]) == ("text", True, 1)
+    text = query(app, "/search")["text"]
+    assert (text["required"], text["schema"]["minLength"]) == (True, 1)
     assert "requestBody" not in get
     assert not [one for one in post["parameters"] if one["in"] == "query"]
     valid(app)
+
+
+@pytest.mark.parametrize("annotation", [Cat | Dog, Pet, RootModel[Cat | Dog], Cat | Dog | None])
+def test_a_query_or_a_form_has_the_fields_of_each_member_of_a_union(
+    app: Potassium, annotation: Any
+) -> None:
+    """A query requires what all of them require; a form is one of them."""
+
+    def take(cache: dict[str, Any], item: Any) -> None: ...
+
+    take.__annotations__["item"] = annotation
+    app.handler("/", methods=["GET", "POST"])(take)
+    shown = query(app)
+    assert {name: one["required"] for name, one in shown.items()} == {
+        "kind": True,
+        "lives": False,
+        "name": False,
+    }
+    assert [one["const"] for one in shown["kind"]["schema"]["anyOf"]] == ["cat", "dog"]
+    forms = operation(app)["requestBody"]["content"][FIELDS]["schema"]["anyOf"]
+    names = [form["$ref"].rpartition("/")[2] for form in forms]
+    assert names == ["CatForm", "DogForm"]
+    valid(app)
+
+
+async def test_a_query_that_the_schema_describes_is_accepted(app: Potassium) -> None:
+    """Objects in it are JSON, also within lists, unless they may be text. A form is the same."""
+
+    @app.handler("/", methods=["GET", "POST"])
+    def echo(cache: dict[str, Any], item: Search) -> Search:
+        return item
+
+    shown = {name: one["schema"] for name, one in query(app).items()}
+    as_json = {name for name in shown if shown[name].get("contentMediaType") == JSON}
+    assert as_json == {"pet", "pets", "counts"}
+    assert shown["tags"]["items"] == {"type": "string"}
+    cat = {"kind": "cat", "lives": 3}
+    sent = {"text": "a", "tags": ["b", "c"], "pet": cat, "pets": [cat, cat], "counts": {"d": 1}}
+    for name, value in sent.items():
+        check(app, shown[name].get("contentSchema", shown[name]), value)
+    coded: dict[str, Any] = {
+        name: json.dumps(sent[name]) if name in as_json else sent[name] for name in sent
+    }
+    async with client(app) as http:
+        answers = [await http.get("/", params=coded), await http.post("/", data=coded)]
+    assert [one.json() for one in answers] == [{**sent, "note": ""}] * 2
+    assert body(app)[FIELDS]["properties"] == shown
+
+
+def test_examples_are_shown_in_a_query_and_in_a_form(app: Potassium) -> None:
+    """As they are sent there."""
+    example = Search(text="a", pet=Cat(kind="cat"))
+    app.handler("/", methods=["GET", "POST"], examples={"one": example})(of_search)
+    assert query(app)["text"]["examples"] == {"one": {"value": "a"}}
+    assert query(app)["pet"]["examples"] == {"one": {"value": '{"kind":"cat","lives":9}'}}
+    contents = operation(app)["requestBody"]["content"]
+    pets = [contents[kind]["examples"]["one"]["value"]["pet"] for kind in (JSON, FIELDS)]
+    assert pets == [{"kind": "cat", "lives": 9}, '{"kind":"cat","lives":9}']
+    valid(app)
+
+
+def test_an_example_without_fields_is_in_neither(app: Potassium) -> None:
+    """And what is not a field is sent as it is."""
+
+    def take(cache: dict[str, Any], item: int | Cat) -> None: ...
+
+    examples = {"number": 1, "more": {"kind": "cat", "extra": [1]}}
+    app.handler("/", methods=["GET", "POST"], examples=examples)(take)
+    assert query(app)["kind"]["examples"] == {"more": {"value": "cat"}}
+    contents = operation(app)["requestBody"]["content"]
+    assert contents[FIELDS]["examples"] == {"more": {"value": examples["more"]}}
+    assert contents[JSON]["examples"]["number"] == {"value": 1}

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import PIL.Image
 import pytest
 from pydantic import BaseModel, computed_field
 from starlette.responses import PlainTextResponse
@@ -13,10 +14,13 @@ from support.asgi import EVENTS, LINES
 from support.schemas import JSON, answer, check, operation, resolved
 from typing_extensions import TypedDict
 
-from potassium import Batch, Jobs, Potassium, Request, Response
+from potassium import Array, Batch, Image, Jobs, Potassium, Request, Response
 from potassium.testing import client
 
 BYTES, TEXT, ANY = "application/octet-stream", "text/plain", "*/*"
+PARTS = "multipart/x-mixed-replace"
+PNG, NPY, SAFETENSORS = "image/png", "application/x-npy", "application/safetensors"
+ARROW = "application/vnd.apache.arrow.stream"
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -36,6 +40,11 @@ class Typed(TypedDict):
 @dataclasses.dataclass
 class Plain:
     score: float
+
+
+class Shown(BaseModel):
+    picture: Image
+    array: Array
 
 
 class Odd:
@@ -65,6 +74,39 @@ def test_an_array_has_several_forms(app: Potassium) -> None:
     forms = answer(app)
     assert (next(iter(forms)), forms[JSON]) == (JSON, {})
     assert forms["application/x-npy"] == {"type": "string", "format": "binary"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kinds"),
+    [
+        (Image | None, [PNG, "image/jpeg", "image/webp", JSON]),
+        (Image | Out, [PNG, "image/jpeg", "image/webp", JSON]),
+        (Array | None, [JSON, NPY, SAFETENSORS, ARROW]),
+        (dict[str, Array], [JSON, SAFETENSORS]),
+        (Image | bytes, [JSON, ANY]),
+    ],
+)
+def test_a_union_has_the_forms_of_its_members(
+    app: Potassium, annotation: Any, kinds: list[str]
+) -> None:
+    """And so has a dict of arrays, which are sent together."""
+    app.handler(returning(annotation))
+    assert list(answer(app)) == kinds
+
+
+async def test_what_files_become_is_what_the_schema_says(app: Potassium) -> None:
+    """Within JSON, pictures are data URLs, and arrays are lists."""
+
+    @app.handler
+    def show(cache: dict[str, Any], json_in: dict[str, Any]) -> Shown:
+        return Shown.model_construct(picture=PIL.Image.new("RGB", (1, 1)), array=np.zeros((2, 2)))
+
+    async with client(app) as http:
+        shown = await http.post("/", json={})
+    check(app, answer(app)[JSON], shown.json())
+    assert answer(app)[JSON]["properties"]["picture"]["pattern"] == "^data:"
+    with pytest.raises(Exception, match="does not match"):
+        check(app, answer(app)[JSON], {"picture": "aQ==", "array": []})
 
 
 @pytest.mark.parametrize(
@@ -147,8 +189,12 @@ def test_a_finished_handler_returns_what_its_finish_step_returns(app: Potassium)
     ("annotation", "raw"),
     [
         (Iterator[str], {TEXT: {"type": "string"}}),
+        (Iterator[Literal["a", "b"]], {TEXT: {"type": "string"}}),
+        (Iterator[Out | str | None], {TEXT: {"type": "string"}}),
         (Generator[bytes, None, None], {BYTES: BINARY}),
         (AsyncIterator[Out], {}),
+        (Iterator[Image], {PNG: BINARY, "image/jpeg": BINARY, "image/webp": BINARY}),
+        (Iterator[Array], {}),  # lines of JSON
         (Iterator, {ANY: {}}),
     ],
 )
@@ -158,8 +204,8 @@ def test_streams_are_shown_in_each_form(
     """Raw, as lines of JSON, and as events."""
     app.handler(returning(annotation))
     shown = answer(app)
-    empty = [] if raw.keys() & {BYTES, ANY} else [BYTES]
-    assert list(shown) == [*raw, LINES, EVENTS, *empty]
+    empty = [] if raw.keys() & {BYTES, ANY} else [BYTES]  # what has no chunks
+    assert list(shown) == [*raw, LINES, EVENTS, *empty, PARTS]
     assert {kind: shown[kind] for kind in raw} == raw
 
 
@@ -175,8 +221,30 @@ def test_a_generator_function_streams_whatever_it_is_annotated_with(app: Potassi
     app.handler("/a")(annotated)
     app.handler("/b")(bare)
     app.handler("/c", output=str)(bare)
-    assert list(answer(app, "/a")) == list(answer(app, "/c")) == [TEXT, LINES, EVENTS, BYTES]
-    assert list(answer(app, "/b")) == [ANY, LINES, EVENTS]
+    assert list(answer(app, "/a")) == list(answer(app, "/c")) == [TEXT, LINES, EVENTS, BYTES, PARTS]
+    assert list(answer(app, "/b")) == [ANY, LINES, EVENTS, PARTS]
+
+
+async def test_text_among_the_chunks_of_a_stream_is_what_the_schema_says(app: Potassium) -> None:
+    """It is sent as it is, except in a line of JSON."""
+
+    @app.handler
+    def chunks(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Out | str]:
+        yield "no JSON"
+        yield Out(score=1)
+
+    async with client(app) as http:
+        raw = await http.post("/", json={})
+        lines = await http.post("/", json={}, headers={"Accept": LINES})
+        events = await http.post("/", json={}, headers={"Accept": EVENTS})
+    assert raw.headers["Content-Type"].startswith(next(iter(answer(app))))
+    for line in lines.text.splitlines():
+        check(app, answer(app)[LINES], json.loads(line))
+    for block in events.text.strip().split("\n\n"):
+        event = dict(line.partition(":")[::2] for line in block.replace(": ", ":").splitlines())
+        check(app, answer(app)[EVENTS], event)
+    data = answer(app)[EVENTS]["anyOf"][0]["properties"]["data"]
+    assert data == {"type": "string"}
 
 
 async def test_the_chunks_of_a_stream_are_what_the_schema_says(app: Potassium) -> None:
@@ -210,11 +278,42 @@ def test_a_background_handler_answers_with_a_job(app: Potassium) -> None:
     """Or with its result, if the client waits for it; that of a generator is a list."""
     app.background("/a")(returning(Out))
     app.background("/b")(returning(Iterator[str]))
-    for path in ("/a", "/b"):
+    app.background("/c")(returning(bytes))
+    app.handler("/d")(returning(bytes))
+    app.handler("/e")(returning(Iterator[str]))
+    for path in ("/a", "/b", "/c"):
         assert answer(app, path, "202")[JSON]["required"][0] == "id"
         assert "Location" in operation(app, path)["responses"]["202"]["headers"]
     assert answer(app, "/a")[JSON]["properties"].keys() == {"score", "double"}
-    assert answer(app, "/b")[JSON]["type"] == "array"
+    assert answer(app, "/b") == {JSON: {"type": "array", "items": {"type": "string"}}}
+    assert answer(app, "/c") == answer(app, "/d") == {BYTES: BINARY}
+    assert list(answer(app, "/e")) == [TEXT, LINES, EVENTS, BYTES, PARTS, JSON]
+
+
+async def test_an_output_that_is_fetched_is_what_the_schema_says(app: Potassium) -> None:
+    """All of it, a part, or nothing, with the headers that say so."""
+
+    @app.background("/")
+    def work(cache: dict[str, Any], json_in: dict[str, Any]) -> bytes:
+        return b"12345"
+
+    shown = operation(app, "/jobs/{id}/output", "get")
+    asked: list[dict[str, str]] = [{}, {"Range": "bytes=0-1"}, {"Range": "bytes=9-"}]
+    async with client(app) as http:
+        done = await http.post("/", json={}, headers={"Prefer": "wait=10"})
+        assert (done.status_code, done.headers["Content-Type"]) == (200, BYTES)
+        path = f"{done.headers['Location']}/output"
+        asked.append({"If-None-Match": (await http.get(path)).headers["ETag"]})
+        sent = [await http.get(path, headers=headers) for headers in asked]
+    assert [one.status_code for one in sent] == [200, 206, 416, 304]
+    for one in sent:
+        headers = shown["responses"][str(one.status_code)]["headers"]
+        assert {name.lower() for name in headers} == set(one.headers) - {
+            "content-type",
+            "content-length",
+        }
+    known = {one["name"] for one in shown["parameters"] if one["in"] == "header"}
+    assert known == {"Range", "If-None-Match", "If-Range", "X-Request-Id"}
 
 
 async def test_what_is_shown_of_jobs_is_what_the_schema_says() -> None:

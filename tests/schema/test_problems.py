@@ -85,6 +85,8 @@ def test_an_operation_lists_only_its_own_codes() -> None:
     }
     assert "`queue_full`" in listed["/order"]
     assert "`queue_full`" not in listed["/cook"]
+    assert "416" not in operation(kitchen, "/order")["responses"]
+    assert "416" in operation(kitchen, "/jobs/{id}/output", "get")["responses"]
     assert "415" in operation(kitchen, "/photo")["responses"]
     raw = operation(kitchen, "/photo")["responses"]["415"]["description"]
     assert "`unsupported_encoding`" in raw

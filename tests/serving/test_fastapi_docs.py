@@ -164,6 +164,19 @@ def test_a_model_inside_of_itself_is_described_once(model: Potassium) -> None:
     assert tree["properties"]["children"]["items"] == {"title": "Tree"}
 
 
+def test_models_that_contain_each_other_in_many_ways_are_cut_off() -> None:
+    """Nine of a kind do so in a million ways; of ever more, the outer ones are shown."""
+    names = [f"Node{number}" for number in range(9)]
+    references = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    node = {"type": "object", "properties": {"next": {"anyOf": references}}}
+    document = {"components": {"schemas": dict.fromkeys(names, node)}}
+    shown = inlined(references[0], document)
+    inner = shown["properties"]["next"]["anyOf"]
+    assert inner[0] == {"title": "Node0"}  # itself
+    assert {one["type"] for one in inner[1:]} == {"object"}
+    assert len(json.dumps(shown)) < 100_000
+
+
 def test_values_in_a_schema_are_left_alone() -> None:
     """What looks like a reference in a default or an example is none."""
     value = {"$ref": "#/$defs/Word", "discriminator": 1}

@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from potassium import Batch, HTTPException, Jobs, Limits, Potassium, Request, Response, Webhooks
+from potassium import (
+    Batch,
+    File,
+    HTTPException,
+    Jobs,
+    Limits,
+    Potassium,
+    Request,
+    Response,
+    Webhooks,
+)
 
 app = Potassium(
     "kitchen",
@@ -113,6 +123,39 @@ async def dishes(cache: dict[str, Any], item: Order) -> AsyncIterator[Dish]:
 def pushed(cache: dict[str, Any], request: Request) -> None:
     for number in range(3):
         request.send(Dish(name=str(number)))
+
+
+class Search(Strict):
+    text: str
+    tags: list[str] = []
+    count: Whole = Field(1, ge=1)
+    pet: Dog | None = None
+
+
+class Upload(Strict):
+    file: File
+    others: list[File] = []
+    title: str = "untitled"
+
+
+@app.handler("/search", methods=["GET", "POST"], example={"text": "soup", "pet": {"kind": "dog"}})
+def search(cache: dict[str, Any], item: Search) -> list[Dish]:
+    return [Dish(name=name) for name in (item.text, *item.tags)]
+
+
+@app.handler("/upload")
+def upload(cache: dict[str, Any], item: Upload) -> dict[str, int]:
+    return {file.name[:10]: len(file.read()) for file in (item.file, *item.others)}
+
+
+@app.handler("/scan")
+def scan(cache: dict[str, Any], file: File) -> int:
+    return len(file.read())
+
+
+@app.background("/print")
+def printed(cache: dict[str, Any], item: Order) -> bytes:
+    return item.text.encode()
 
 
 @app.handler("/photo")

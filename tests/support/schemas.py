@@ -31,6 +31,12 @@ def body(app: Potassium, path: str = "/") -> Document:
     return {kind: resolved(app, content["schema"]) for kind, content in contents.items()}
 
 
+def query(app: Potassium, path: str = "/") -> Document:
+    """Return the parameters of the query of a GET, by name."""
+    shown = operation(app, path, "get")["parameters"]
+    return {one["name"]: one for one in shown if one["in"] == "query"}
+
+
 def answer(app: Potassium, path: str = "/", status: str = "200", method: str = "post") -> Document:
     """Return the contents of a response, with what they refer to in place."""
     contents: Document = operation(app, path, method)["responses"][status].get("content", {})

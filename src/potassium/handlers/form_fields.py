@@ -35,6 +35,7 @@ class _Value:
 
     Attributes:
         is_file: a file.
+        file_types: the content types of files that it takes.
         upload: what makes an ``UploadFile`` of that, if it is one.
         is_bytes: bytes, which may be the content of a file.
         is_text: any text.
@@ -44,6 +45,7 @@ class _Value:
     """
 
     is_file: bool
+    file_types: Sequence[str]
     upload: FileValidator | None
     is_bytes: bool
     is_text: bool
@@ -56,6 +58,7 @@ class _Value:
         expected = [one for node in nodes for one in node.get("expected", ())]
         return cls(
             is_file=any(takes_files(node) for node in nodes),
+            file_types=[kind for file in files_in(nodes) for kind in file.media_types],
             upload=next((made for made in map(upload_validator, nodes) if made), None),
             is_bytes="bytes" in kinds,
             is_text=not kinds.isdisjoint(TEXT),
@@ -101,6 +104,12 @@ class _Field:
             for inside in outermost(item, schemas)
         ]
         return cls(_Value.of(others), _Value.of(items) if arrays else None)
+
+    @property
+    def file_types(self) -> Sequence[str]:
+        """The content types of the files that it takes."""
+        values = (self.value, self.items)
+        return [*dict.fromkeys(kind for one in values if one for kind in one.file_types)]
 
     @property
     def has_uploads(self) -> bool:
@@ -161,6 +170,11 @@ class FormFields:
                 fields.setdefault(name, []).append(field)
         unions = {name: {"type": "union", "choices": some} for name, some in fields.items()}
         return cls(unions, schemas) if fields else None
+
+    @property
+    def file_types(self) -> Mapping[str, Sequence[str]]:
+        """The content types of the files that fields take, by the names of the fields."""
+        return {name: types for name, field in self._fields.items() if (types := field.file_types)}
 
     @property
     def has_uploads(self) -> bool:

@@ -106,7 +106,7 @@ def normal_path(path: str) -> str:
     normal = "/" + path.strip("/")
     if normal in RESERVED_PATHS:
         raise UsageError(f"{normal} is one of the server's own pages; take another path.")
-    if "{" in normal or "?" in normal or "#" in normal:
+    if any(sign in normal for sign in "{}?#"):
         raise UsageError(
             f"{normal} has parameters; the path of a handler is fixed. Put what varies into the "
             "JSON body."

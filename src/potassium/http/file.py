@@ -130,6 +130,7 @@ class FileValidator:
 
     Attributes:
         decode: makes the value of the file; raises ValueError with a reason for clients.
+        kind: the class of the value, if it is one.
         is_kept: whether the value is the file itself.
         media_types: those that it takes, such as ``image/png`` or ``image/*``.
 
@@ -146,7 +147,7 @@ class FileValidator:
         self.decode = decode
         self.media_types = media_types
         self.is_kept = kind is not None and issubclass(kind, File | UploadFile)
-        self._kind = kind
+        self.kind = kind
         self._from_json = from_json
 
     def __call__(self, value: Any) -> Any:
@@ -189,7 +190,7 @@ class FileValidator:
 
     def _is_decoded(self, value: Any) -> bool:
         """Return whether the app has made ``value`` itself: no JSON has such values."""
-        kind = self._kind
+        kind = self.kind
         return kind is not None and type(value) not in FROM_JSON and isinstance(value, kind)
 
     def core_schema(self) -> "CoreSchema":

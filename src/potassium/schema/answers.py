@@ -14,6 +14,7 @@ __all__ = ["answers"]
 JSON = "application/json"
 LINES = "application/x-ndjson"
 EVENTS = "text/event-stream"
+PARTS = "multipart/x-mixed-replace"
 BYTES = "application/octet-stream"
 TEXT = "text/plain"
 ANY_TYPE = "*/*"
@@ -41,13 +42,12 @@ def answers(  # noqa: PLR0913 - what decides about them
         problems: describe what fails.
 
     """
-    contents: Json = {}
-    if not is_background:
-        contents = _stream(output, schema, components, problems) if output.is_stream else {}
-        contents = contents or _value(output, schema)
-    if features.has_jobs:  # and the client waits for the result of one
-        as_job = {"type": "array", "items": schema} if output.is_stream else schema
-        contents.setdefault(JSON, {"schema": as_job})
+    if not output.is_stream:
+        contents = _value(output, schema)
+    else:
+        contents = {} if is_background else _stream(output, schema, components, problems)
+        if features.has_jobs:  # and the client waits for the result of one
+            contents.setdefault(JSON, {"schema": {"type": "array", "items": schema}})
     text = "What the handler returns."
     if is_background:
         text = "What the job returned, if the client has waited for it."
@@ -81,15 +81,13 @@ def _stream(output: Output, schema: Json, components: Components, problems: Prob
         Kind.JSON: {},
         Kind.UNKNOWN: {ANY_TYPE: {"schema": ANYTHING}},
     }[output.kind]
-    is_text = output.kind in (Kind.TEXT, Kind.BYTES)
-    line = {**(STRING if is_text else schema), "description": "One line."}
-    event = stream_event(
-        None if is_text or output.kind is Kind.UNKNOWN else schema, components, problems
-    )
+    line = {**(STRING if output.kind is Kind.BYTES else schema), "description": "One line."}
+    chunk = schema if output.kind is Kind.JSON else None  # others are, or may be, text
+    event = stream_event(chunk, components, problems)
     shown = {**raw, LINES: {"schema": line}, EVENTS: {"schema": event}}
     if ANY_TYPE not in shown:
         shown.setdefault(BYTES, {"schema": BINARY})  # what a raw stream without chunks is sent as
-    return shown
+    return {**shown, PARTS: {"schema": BINARY}}
 
 
 def _answer(text: str, contents: Json, *headers: str) -> Json:

@@ -9,10 +9,11 @@ from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.answers import answers
 from potassium.schema.components import Components
 from potassium.schema.headers import Features, parameters
-from potassium.schema.inputs import query_parameters, request_body
+from potassium.schema.inputs import examples_of, request_body
 from potassium.schema.names import description_of
 from potassium.schema.outputs import Kind, Output
 from potassium.schema.problems import Errors, Problems
+from potassium.schema.queries import query_parameters
 
 __all__ = ["Call", "call_operations"]
 
@@ -23,6 +24,7 @@ OF_OTHERS: Errors = (
     errors.ClientLeft,  # nobody is left to get it
     errors.JobHasEnded,
     errors.JobNotFound,
+    errors.RangeNotSatisfiable,
     errors.StreamBroken,
     errors.TooManyWatchers,
     errors.Unauthorized,
@@ -64,7 +66,7 @@ def call_operations(
     """Return the operations that call a handler by their methods, without their ids."""
     methods = (method.lower() for method in getattr(call.handler, "methods", ("POST",)))
     shared = _operation(call, features, components, problems)
-    query = query_parameters(call.takes, components)
+    query = query_parameters(call.takes, examples_of(call.handler), components)
     found = {}
     for method in sorted(methods, key=lambda method: (method != "post", method)):
         operation = dict(shared)

@@ -35,5 +35,24 @@ class Components:
 
     def resolved(self, schema: Json) -> Json:
         """Return a schema, or the one that it refers to."""
-        name = schema.get("$ref", "").removeprefix(REFERENCE.format(model=""))
-        return self.schemas[name] if name else schema
+        while "$ref" in schema:
+            schema = self.schemas[schema["$ref"].removeprefix(REFERENCE.format(model=""))]
+        return schema
+
+    def members(self, schema: Json) -> list[Json]:
+        """Return the members of a union, without null; of anything else, the schema itself."""
+        whole = self.resolved(schema)
+        members = whole.get("anyOf") or whole.get("oneOf")
+        if members is None:
+            return [schema]
+        some = [one for member in members for one in self.members(member)]
+        return [one for one in some if one.get("type") != "null"]
+
+    def fields(self, schema: Json) -> dict[str, Json]:
+        """Return the fields of an object, by name; none of anything else."""
+        found: dict[str, Json] = self.resolved(schema).get("properties", {})
+        return found
+
+    def objects(self, schema: Json) -> list[Json]:
+        """Return the members of a union that have fields; of an object, the object."""
+        return [one for one in self.members(schema) if self.fields(one)]

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from potassium.schema.annotations import Json
 from potassium.serving.services import Plan
 
-__all__ = ["RESPONSE_HEADERS", "Features", "optional", "parameters", "request_id", "shown"]
+__all__ = [
+    "RESPONSE_HEADERS",
+    "Features",
+    "header",
+    "optional",
+    "parameters",
+    "request_id",
+    "shown",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,9 @@ RESPONSE_HEADERS: dict[str, Json] = {
     "WWW-Authenticate": _text("How to authenticate."),
     "Accept": _text("The content type to send."),
     "Accept-Encoding": _text("The content codings to send."),
+    "ETag": _text("The entity tag of the output, which never changes."),
+    "Accept-Ranges": _text("The unit of ranges, bytes."),
+    "Content-Range": _text("The range that is sent, or only the size (RFC 9110, section 14.4)."),
     "Location": _text("The path of the job.") | {"required": True},
     "Preference-Applied": _text("The preferences that were honored (RFC 7240)."),
 }
@@ -70,37 +81,38 @@ def parameters(features: Features, *, is_background: bool) -> list[Json]:
     shown = [request_id(), _prefer(features, is_background=is_background)]
     if features.has_jobs:
         text = "Requests with the same key and body are one background job. 1 to 255 characters."
-        shown.append(_header("Idempotency-Key", text))
+        shown.append(header("Idempotency-Key", text))
     if features.has_jobs and features.client_urls:
         text = "Where to post the document of a background job when it has ended."
-        shown.append(_header("Webhook-Url", text))
+        shown.append(header("Webhook-Url", text))
     if features.has_jobs or features.priorities:
         what = "call" if features.priorities else "background job"
         text = f"The place of a {what} in the queue: low, normal or high."
-        shown.append(_header("X-Priority", text, "high"))
+        shown.append(header("X-Priority", text, "high"))
     return shown
 
 
 def request_id() -> Json:
     """Return the header with the client's own id for a request."""
     text = "An id for the request, 1 to 128 visible ASCII characters, which the response repeats."
-    return _header("X-Request-Id", text)
+    return header("X-Request-Id", text)
 
 
 def _prefer(features: Features, *, is_background: bool) -> Json:
     if is_background:
         text = "`wait=SECONDS` waits for the result of the job (RFC 7240)."
-        return _header("Prefer", text, "wait=10")
+        return header("Prefer", text, "wait=10")
     text = "`wait=SECONDS` is the client's deadline (RFC 7240)."
     if features.has_jobs:
         text = (
             "`respond-async` runs the call in the background (RFC 7240). With it, `wait=SECONDS` "
             "waits for the result; without it, that is the client's deadline."
         )
-    return _header("Prefer", text, "wait=10")
+    return header("Prefer", text, "wait=10")
 
 
-def _header(name: str, description: str, example: str | None = None) -> Json:
+def header(name: str, description: str, example: str | None = None) -> Json:
+    """Return a request header that may be left out."""
     shown = {
         "name": name,
         "in": "header",

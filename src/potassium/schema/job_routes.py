@@ -13,7 +13,7 @@ from potassium.errors import (
 )
 from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.components import Components
-from potassium.schema.headers import request_id, shown
+from potassium.schema.headers import header, request_id, shown
 from potassium.schema.inputs import ANY_TYPE
 from potassium.schema.job_document import STATUS, deliveries, job_document, job_event, job_page
 from potassium.schema.problems import COMMON, Errors, Problems
@@ -24,18 +24,13 @@ JSON = "application/json"
 ALL: Errors = (*COMMON, Draining, Starting, StoreFailed, WorkerFailed)
 OF_ONE: Errors = (*ALL, JobNotFound)
 NOT_ENDED: Errors = (*OF_ONE, JobHasEnded)
-IN_PART: Errors = (*OF_ONE, RangeNotSatisfiable)
+OF_OUTPUT: Errors = (*OF_ONE, RangeNotSatisfiable)
 WATCHED: Errors = (*OF_ONE, InvalidInput, TooManyWatchers)
 
+SENT_WITH = ("ETag", "Accept-Ranges")
+
 JOB_ID: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-WAIT: Json = {
-    "name": "Prefer",
-    "in": "header",
-    "required": False,
-    "description": "`wait=SECONDS` answers once the job has ended (RFC 7240).",
-    "schema": {"type": "string"},
-    "example": "wait=10",
-}
+WAIT = header("Prefer", "`wait=SECONDS` answers once the job has ended (RFC 7240).", "wait=10")
 LAST_EVENT: Json = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -43,14 +38,11 @@ LAST_EVENT: Json = {
     "description": "The number of the last event that the client has seen.",
     "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
 }
-RANGE: Json = {
-    "name": "Range",
-    "in": "header",
-    "required": False,
-    "description": "The part of the output to send (RFC 9110, section 14.2).",
-    "schema": {"type": "string"},
-    "example": "bytes=0-1023",
-}
+IN_PART = (
+    header("Range", "The part of the output to send (RFC 9110, section 14.2).", "bytes=0-1023"),
+    header("If-Range", "Sends the part only if the output has this `ETag`, otherwise all of it."),
+    header("If-None-Match", "The `ETag` of the output that the client has."),
+)
 FILTERS: list[Json] = [
     {"name": "status", "in": "query", "required": False, "schema": STATUS},
     {
@@ -81,12 +73,6 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     retried = {"202": _json("The job is queued again.", document)}
     posted = {"200": _json("The webhooks.", deliveries(components))}
     events = {"text/event-stream": {"schema": job_event(components)}}
-    content = {"content": {ANY_TYPE: {"schema": ANYTHING}}}
-    sent = {
-        "200": {**_answer("The output, in the content type of the document."), **content},
-        "206": {**_answer("The part of the output that was asked for."), **content},
-        "304": _answer("The client has the output already."),
-    }
     followed = {
         "200": {**_answer("The events of the job, as they happen."), "content": events},
         "204": _answer("The client has seen all events of a job that has ended."),
@@ -106,7 +92,7 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     cancel = operation("cancel_job", "Cancel a job.", cancelled, NOT_ENDED)
     retry = operation("retry_job", "Queue a failed job again.", retried, NOT_ENDED)
     follow = operation("follow_job", "Follow a job.", followed, WATCHED, LAST_EVENT)
-    load = operation("get_job_output", "Load the output of a job.", sent, IN_PART, RANGE)
+    load = operation("get_job_output", "Load the output of a job.", _sent(), OF_OUTPUT, *IN_PART)
     attempts = operation("list_deliveries", "Show the webhooks about a job.", posted, OF_ONE)
     return {
         "/jobs": {"get": find},
@@ -118,8 +104,19 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     }
 
 
-def _answer(text: str) -> Json:
-    return {"description": text, "headers": shown()}
+def _sent() -> Json:
+    content = {"content": {ANY_TYPE: {"schema": ANYTHING}}}
+    whole = _answer("The output, in the content type of the document.", *SENT_WITH)
+    part = _answer("The part of the output that was asked for.", *SENT_WITH, "Content-Range")
+    return {
+        "200": {**whole, **content},
+        "206": {**part, **content},
+        "304": _answer("The client has the output already.", *SENT_WITH),
+    }
+
+
+def _answer(text: str, *headers: str) -> Json:
+    return {"description": text, "headers": shown(*headers)}
 
 
 def _json(text: str, schema: Json) -> Json:

@@ -1,7 +1,6 @@
 """What a handler returns, read from its annotations."""
 
 import inspect
-import sys
 import types
 from collections.abc import (
     AsyncGenerator,
@@ -15,13 +14,14 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import TypeAdapter
 from starlette.responses import Response as StarletteResponse
 
 from potassium.handlers.handler import Handler
-from potassium.http.representations.choice import KINDS
+from potassium.http.representations.arrays import ARRAY_FORMS, NamedArrays
+from potassium.http.representations.choice import kind_of_class
 from potassium.http.representations.form import JSON
 from potassium.http.response import Response
 from potassium.schema.annotations import adapter_of
@@ -40,7 +40,7 @@ class Kind(Enum):
 
     UNKNOWN = "unknown"  # perhaps by a Response, with any status
     JSON = "json"
-    TEXT = "text"  # as JSON, or as it is in a stream
+    TEXT = "text"  # as JSON; in a stream, whatever is text is sent as it is
     BYTES = "bytes"
 
 
@@ -82,49 +82,67 @@ def output_of(handler: Handler) -> Output:
 
 
 def _output(annotation: Any, *, is_stream: bool) -> Output:
-    forms = _forms_of(annotation)
-    if forms:
-        adapter = adapter_of(annotation)
-        return Output(kind=Kind.BYTES, is_stream=is_stream, adapter=adapter, media_types=forms)
     kind = _kind(annotation)
-    adapter = adapter_of(annotation) if kind in (Kind.JSON, Kind.TEXT) else None
-    return Output(kind=kind, is_stream=is_stream, adapter=adapter)
+    forms = [] if kind is Kind.UNKNOWN else _forms_of(annotation)
+    if is_stream and forms[:1] == [JSON]:
+        forms = []  # a chunk has only its default form
+    adapter = adapter_of(annotation) if forms or kind in (Kind.JSON, Kind.TEXT) else None
+    kind = Kind.BYTES if forms else kind
+    return Output(kind=kind, is_stream=is_stream, adapter=adapter, media_types=forms)
 
 
 def _kind(annotation: Any) -> Kind:
     # A handler that returns None pushes its chunks, as a rule.
     if annotation in (MISSING, Any, object, None, type(None)) or isinstance(annotation, TypeVar):
         return Kind.UNKNOWN
-    members = get_args(annotation) if _origin(annotation) in (Union, types.UnionType) else ()
-    some = [_kind(member) for member in members if member is not types.NoneType]
+    some = [_kind(member) for member in _members(annotation) if member is not types.NoneType]
     if Kind.UNKNOWN in some or Kind.BYTES in some:
         return Kind.UNKNOWN
-    plain = annotation
-    while get_origin(plain) is Annotated:
-        plain = get_args(plain)[0]
+    plain = _plain(annotation)
     if not isinstance(plain, type):
-        return Kind.JSON
-    if issubclass(plain, Response | StarletteResponse) or _origin(plain) in CHUNKS:
+        values = get_args(plain) if get_origin(plain) is Literal else ()
+        is_text = Kind.TEXT in some or any(isinstance(value, str) for value in values)
+        return Kind.TEXT if is_text else Kind.JSON
+    if issubclass(plain, Response | StarletteResponse | Iterator) or _origin(plain) in CHUNKS:
         return Kind.UNKNOWN
     if issubclass(plain, bytes | bytearray | memoryview):
         return Kind.BYTES
-    return Kind.TEXT if plain is str else Kind.JSON
+    return Kind.TEXT if issubclass(plain, str) else Kind.JSON
 
 
-def _forms_of(annotation: Any) -> Sequence[str]:
+def _forms_of(annotation: Any) -> list[str]:
     """Return the content types of what has several forms; not JSON, if it is not the first one.
 
     Generators of clients take JSON if it is there, but clients get the first form.
     """
+    members = [_forms_of(member) for member in _members(annotation)]
+    if any(members):  # what has no forms is sent as JSON
+        return list(dict.fromkeys(name for forms in members for name in forms or [JSON]))
+    plain = _plain(annotation)
+    kind = kind_of_class(NamedArrays if _is_of_arrays(plain) else _origin(plain))
+    names = [] if kind is None else [form.media_type for form in kind.forms]
+    return names if names[:1] == [JSON] else [name for name in names if name != JSON]
+
+
+def _is_of_arrays(annotation: Any) -> bool:
+    """Return whether an annotation is ``dict[str, Array]``."""
+    if get_origin(annotation) is not dict:
+        return False
+    kind = kind_of_class(_origin(_plain(get_args(annotation)[1])))
+    return kind is not None and kind.forms is ARRAY_FORMS
+
+
+def _members(annotation: Any) -> Sequence[Any]:
+    """Return the members of a union; none if it is not one."""
+    plain = _plain(annotation)
+    return get_args(plain) if _origin(plain) in (Union, types.UnionType) else ()
+
+
+def _plain(annotation: Any) -> Any:
+    """Return an annotation without its metadata."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
-    annotation = _origin(annotation)
-    for kind in KINDS:
-        known = getattr(sys.modules.get(kind.module), kind.name, None)
-        if known is not None and isinstance(annotation, type) and issubclass(annotation, known):
-            names = [form.media_type for form in kind.forms]
-            return names if names[0] == JSON else [name for name in names if name != JSON]
-    return ()
+    return annotation
 
 
 def _returned(function: Callable[..., Any]) -> Any:

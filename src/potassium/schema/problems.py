@@ -10,6 +10,7 @@ from potassium.errors import (
     InvalidInput,
     MalformedRequest,
     PotassiumError,
+    RangeNotSatisfiable,
     TooManyConnections,
     Unauthorized,
     Unavailable,
@@ -34,6 +35,7 @@ HEADERS: dict[type[PotassiumError], str] = {
     Unauthorized: "WWW-Authenticate",
     UnsupportedMediaType: "Accept",
     UnsupportedEncoding: "Accept-Encoding",
+    RangeNotSatisfiable: "Content-Range",
     Unavailable: "Retry-After",
 }
 FAULT: Json = {

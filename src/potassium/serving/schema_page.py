@@ -1,8 +1,11 @@
 """Serves the app's schema, which is made when it is first asked for."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,15 +25,23 @@ class SchemaPage:
 
     def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
         self._document = document
+        self._turn = anyio.Lock()
 
     def routes(self) -> list[Route]:
         """Return the route of the page."""
         return [Route("/openapi.json", self.show, methods=["GET"], name="openapi")]
 
     async def show(self, request: Request) -> Response:
-        """Show the document, with the path where the app is mounted (ASGI ``root_path``)."""
+        """Show the document, with the path where the app is mounted (ASGI ``root_path``).
+
+        It is made on a thread, once even if many ask for it first: that of large models takes
+        seconds.
+        """
+        root = quote(request.scope.get("root_path", "").rstrip("/"))
+        async with self._turn:
+            content = await asyncio.to_thread(self._content, root)
+        return Response(content, media_type="application/json")
+
+    def _content(self, root: str) -> bytes:
         document = self._document()
-        root = request.scope.get("root_path", "")
-        if root:
-            document = {**document, "servers": [{"url": root}]}
-        return Response(encode(document), media_type="application/json")
+        return encode({"servers": [{"url": root}], **document} if root else document)

@@ -1,5 +1,6 @@
 """Which form of a value a client gets."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from potassium.http.representations.files import FILES, Kind, kind_among
 from potassium.http.representations.form import JSON, Form
 from potassium.http.representations.tables import TABLE_FORMS
 
-__all__ = ["KINDS", "ONLY_JSON", "chosen", "file_form", "kind_of"]
+__all__ = ["KINDS", "ONLY_JSON", "chosen", "file_form", "kind_of", "kind_of_class"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -34,6 +35,15 @@ KINDS = (
 def kind_of(value: Any) -> Kind | None:
     """Return the kind of a value that has several forms; None if it has only one."""
     return None if type(value) in ONLY_JSON else kind_among(KINDS, value)
+
+
+def kind_of_class(given: Any) -> Kind | None:
+    """Return the kind of the values of a class; None if they have one form, or it is no class."""
+    for kind in KINDS:
+        known = getattr(sys.modules.get(kind.module), kind.name, None)
+        if known is not None and isinstance(given, type) and issubclass(given, known):
+            return kind
+    return None
 
 
 def chosen(forms: Sequence[Form], headers: Headers, *, is_strict: bool) -> Form:
