@@ -73,6 +73,12 @@ class Size(enum.IntEnum):
     LARGE = 2
 
 
+class Level(enum.Enum):
+    LOW = 1
+    HALF = 0.5
+    ALL = "all"
+
+
 class Box(pydantic.BaseModel):
     width: int
     labels: list[str] = []
@@ -90,6 +96,8 @@ class Item(pydantic.BaseModel):
     exact: bool = False
     day: date | None = None
     size: Size = Size.SMALL
+    level: Level | None = None
+    levels: list[Level] = []
     step: Literal[1, 2, True, "all"] = 1
     tags: list[str] = []
     numbers: list[float] | None = None
@@ -128,6 +136,7 @@ VALUES = [
     ),
     ("size=2&step=2", {"size": Size.LARGE, "step": 2}),
     ("step=true", {"step": True}),
+    ("level=1&levels=0.5&levels=all", {"level": Level.LOW, "levels": [Level.HALF, Level.ALL]}),
     ("step=all", {"step": "all"}),
     ("tags=a&tags=b", {"tags": ["a", "b"]}),
     ("tags=%5B1%5D", {"tags": ["[1]"]}),
