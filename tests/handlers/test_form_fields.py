@@ -451,7 +451,10 @@ def test_what_takes_files_is_bound_off_the_event_loop() -> None:
     assert plain.at_once > 0
     assert not plain.estimate(form({"text": "a" * 100_000})).is_quick
     reading = binding_of(taking(Item), reads_query=True)
-    assert reading.estimate(Message("id", [], b"", {"method": "GET"})).is_quick
+    for pairs, is_quick in ((b"", True), (b"tags=a", True), (b"tags=a&" * 999, False)):
+        sent = Message("id", [], b"", {"method": "GET", "query_string": pairs})
+        assert reading.estimate(sent).is_quick == is_quick
+    assert reading.at_once < 0  # the size of the body says nothing of a query
     assert reading.estimate(raw(b"{}", b"application/json")).is_quick
 
 
