@@ -234,7 +234,7 @@ def test_an_item_that_runs_again_has_its_files_from_the_beginning() -> None:
 
 
 def test_files_are_rewound_wherever_they_are() -> None:
-    """In dicts, dataclasses, models, tuples and ``UploadFile``, and if the first run closed them."""
+    """In dicts, dataclasses, models, tuples, ``UploadFile``, and if the first run closed them."""
 
     @dataclass
     class Pair:
