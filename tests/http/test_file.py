@@ -1,6 +1,7 @@
 """Files that clients send, and text that stands for them."""
 
 import base64
+import binascii
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pydantic
 import pytest
 
 from potassium import File, FromFile
-from potassium.http.data_url import decoded
+from potassium.http.data_url import STEP, decoded
 from potassium.http.window import Shared, Window
 
 
@@ -125,6 +126,26 @@ def test_other_text_stands_for_no_file(text: str) -> None:
     """The error says what is expected."""
     with pytest.raises(ValueError, match=r"base64|comma"):
         decoded(text)
+
+
+def test_long_base64_is_decoded_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads get their turns in between, and padding still ends the text."""
+    decode, sizes = binascii.a2b_base64, []
+
+    def counted(text: str, **options: Any) -> bytes:
+        sizes.append(len(text))
+        return decode(text, **options)
+
+    monkeypatch.setattr(binascii, "a2b_base64", counted)
+    data = bytes(range(256)) * 4000
+    text = base64.b64encode(data).decode()
+    assert decoded(text).data == data
+    assert decoded(f"data:;base64,{text.replace('+', '%2B')}").data == data
+    assert max(sizes) <= STEP < len(text)
+    for end in ("A===", "AA==", "AAA=", "=AAA"):
+        for rest in ("AAAA", "=AAA", "=", "AA=="):
+            with pytest.raises(ValueError, match="neither base64"):
+                decoded("A" * (STEP - 4) + end + rest)
 
 
 def first_byte(file: File) -> int:
