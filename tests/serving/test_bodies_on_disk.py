@@ -160,6 +160,22 @@ async def test_a_body_that_is_read_into_memory_counts_there() -> None:
         assert memory.let_go(1) == memory.held == 0
 
 
+async def test_a_body_that_is_in_memory_leaves_the_disk_before_the_handler_runs() -> None:
+    """Others need the room there."""
+    app = Potassium("test", limits=Limits(body_size=10_000))
+    (_, disk) = rooms_of(app)
+
+    @app.handler("/", body_size=HUGE)
+    async def handler(cache: dict[str, Any], body: bytes) -> int:
+        async with asyncio.timeout(10):
+            while disk.held:  # noqa: ASYNC110 - a thread closes the file
+                await asyncio.sleep(0.001)
+        return len(body)
+
+    async with client(app) as http:
+        assert (await http.post("/", content=bytes(HUGE))).json() == HUGE
+
+
 @pytest.mark.parametrize("path", ["/request", "/fails", "/bytes", "/json", "/nowhere"])
 @pytest.mark.parametrize("headers", [JSON, {**JSON, **BACKGROUND}])
 async def test_nothing_is_left_once_the_call_is_over(
@@ -205,6 +221,35 @@ async def test_nothing_is_left_of_a_body_that_does_not_end(end: Callable[..., An
                 await asyncio.sleep(0)
             await end(task, parts)
             await asyncio.wait({task})
+        await nothing_is_left(app)
+
+
+@pytest.mark.parametrize("end", [leave, cancel])
+async def test_nothing_is_left_of_a_body_whose_client_leaves_while_it_is_read_into_memory(
+    end: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is open until the thread is done."""
+    app = app_with(body_size=10_000)
+    begun, go = threading.Event(), threading.Event()
+    read = SpooledBody.read
+
+    def slow(body: SpooledBody) -> bytes:
+        begun.set()
+        assert go.wait(10)
+        return read(body)
+
+    monkeypatch.setattr(SpooledBody, "read", slow)
+    parts: asyncio.Queue[Any] = asyncio.Queue()
+    parts.put_nowait({"type": "http.request", "body": bytes(LARGE)})
+
+    async def send(message: Any) -> None: ...
+
+    async with app.lifespan():
+        task = asyncio.ensure_future(app(scope("/bytes"), parts.get, send))
+        assert await asyncio.to_thread(begun.wait, 10)
+        await end(task, parts)
+        await asyncio.wait({task})
+        go.set()
         await nothing_is_left(app)
 
 
