@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable
@@ -55,12 +56,12 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 @pytest.mark.parametrize("coding", CODERS)
 @pytest.mark.parametrize("in_parts", [False, True])
-@pytest.mark.parametrize("size", [10, 700_000, 3_000_000])
+@pytest.mark.parametrize("size", [10, 40_000, 700_000, 3_000_000])
 async def test_a_handler_gets_what_was_compressed(
     app: Potassium, coding: str, size: int, *, in_parts: bool
 ) -> None:
     """Whatever its coding, and however it arrives."""
-    value = {"a": "xyz" * (size // 3)}
+    value = {"a": "xyz" * (size // 6) + os.urandom(size // 4).hex()}
     body = CODERS[coding](json.dumps(value).encode())
     content: Any = sent_in_parts(body) if in_parts else body
     async with client(app) as http:
@@ -122,10 +123,10 @@ async def test_damaged_data_is_the_clients_fault(
     app: Potassium, coding: str, *, in_parts: bool
 ) -> None:
     """400: what is cut off, and what is something else."""
-    whole = CODERS[coding](b'{"a": 1}')
+    whole, large = CODERS[coding](b'{"a": 1}'), CODERS[coding](os.urandom(MIB))
     async with client(app) as http:
-        for body in (whole[:-1], b'{"a": 1}'):
-            content: Any = sent_in_parts(body, size=4) if in_parts else body
+        for body in (whole[:-1], b'{"a": 1}', large[:-1], large[: -MIB // 2]):
+            content: Any = sent_in_parts(body, size=len(body) // 2) if in_parts else body
             headers = {**JSON, "Content-Encoding": coding}
             answer = await http.post("/", content=content, headers=headers)
             assert code(answer) == (400, "malformed_encoding")
