@@ -313,7 +313,7 @@ async def test_a_body_alone_on_the_disk_may_be_larger() -> None:
     async with client(app) as http:
         for content in (bytes(HUGE), sent_in_parts(bytes(HUGE))):
             assert (await http.post("/request", content=content)).status_code == 200
-    await nothing_is_left(app)
+            await nothing_is_left(app)
 
 
 async def test_a_full_disk_refuses_large_bodies_alone(
