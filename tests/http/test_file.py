@@ -75,7 +75,7 @@ def test_windows_share_a_file_object_without_disturbing_one_another() -> None:
 
 
 def test_windows_may_be_read_on_several_threads() -> None:
-    """None moves the file object between another's move and its reading."""
+    """None moves the file object between another's move and its reading; nor do two of one."""
     beside = threading.Event()
 
     class Slow(io.BytesIO):
@@ -98,6 +98,8 @@ def test_windows_may_be_read_on_several_threads() -> None:
     with ThreadPoolExecutor(2) as pool:
         windows = [Window(shared, 0, 3), Window(shared, 3, 3)]
         assert list(pool.map(Window.read, windows)) == [b"abc", b"def"]
+        shared = Shared(Slow(b"abcdef"))
+        assert sorted(pool.map(Window(shared, 0, 6).read, (3, 3))) == [b"abc", b"def"]
     assert not beside.is_set()
 
 
