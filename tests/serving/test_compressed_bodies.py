@@ -6,6 +6,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import brotli
@@ -25,7 +26,7 @@ JSON = {"Content-Type": "application/json"}
 CODERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
-    "br": brotli.compress,
+    "br": partial(brotli.compress, quality=5),
     "zstd": zstandard.compress,
 }
 
@@ -162,6 +163,25 @@ async def test_only_a_little_is_decoded_on_the_event_loop(
         await http.post("/bytes", content=gzip.compress(bytes(3 * MIB)), headers=headers)
     assert amounts["MainThread"] <= arrival.QUICK_CONTENT + 10_000
     assert amounts["potassium-bodies"] == 3 * MIB
+
+
+async def test_nothing_with_several_codings_is_decoded_on_the_event_loop(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes may unfold to megabytes between two of them, and come to nothing in the end."""
+    threads = set()
+    feed = Decoding.feed
+
+    def noted(decoding: Decoding, data: bytes, sink: Callable[[bytes], object]) -> None:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        feed(decoding, data, sink)
+
+    monkeypatch.setattr(Decoding, "feed", noted)
+    body = brotli.compress(gzip.compress(b"") * 60_000)
+    async with client(app) as http:
+        headers = {"Content-Encoding": "gzip, br"}
+        assert (await http.post("/bytes", content=body, headers=headers)).json() == 0
+    assert threads == {"potassium-bodies"}
 
 
 async def test_decoders_of_bodies_that_arrive_slowly_count(app: Potassium) -> None:
