@@ -455,6 +455,8 @@ def test_what_takes_files_is_bound_off_the_event_loop() -> None:
         sent = Message("id", [], b"", {"method": "GET", "query_string": pairs})
         assert reading.estimate(sent).is_quick == is_quick
     assert reading.at_once < 0  # the size of the body says nothing of a query
+    assert reading.estimate(form({"text": "a"})).is_quick
+    assert not reading.estimate(form({"text": "a" * 100_000})).is_quick
     assert reading.estimate(raw(b"{}", b"application/json")).is_quick
 
 

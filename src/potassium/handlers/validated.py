@@ -191,8 +191,9 @@ class FromQuery(Validated):
 
     def estimate(self, message: Message) -> Estimate:
         """Return what it takes to bind ``message``."""
-        if message.method in READING:
-            size = len(message.scope.get("query_string", b""))
+        reads = message.method in READING
+        size = len(message.scope.get("query_string", b"")) if reads else message.size
+        if reads or size <= self.quick_size:
             return Estimate(is_quick=size <= self.quick_size, memory=0)
         return super().estimate(message)
 
