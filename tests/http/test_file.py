@@ -4,6 +4,7 @@ import base64
 import binascii
 import io
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -148,6 +149,19 @@ def test_long_base64_is_decoded_in_steps(monkeypatch: pytest.MonkeyPatch) -> Non
         for rest in ("AAAA", "=AAA", "=", "AA=="):
             with pytest.raises(ValueError, match="neither base64"):
                 decoded("A" * (STEP - 4) + end + rest)
+
+
+def test_long_data_urls_are_decoded_in_steps() -> None:
+    """Each escape takes many times its size meanwhile; none is cut in two."""
+    escapes = "%41%e9" * STEP
+    for before in ("", "a", "ab"):
+        tracemalloc.start()
+        assert (
+            decoded(f"data:,{before}{escapes}%4").data == before.encode() + b"A\xe9" * STEP + b"%4"
+        )
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 20 * len(escapes)
 
 
 def first_byte(file: File) -> int:

@@ -8,7 +8,11 @@ __all__ = ["STEP", "Content", "decoded"]
 
 SCHEME = "data:"
 BASE64 = ";base64"
-STEP = 256 * 1024  # characters of base64 decoded at a time: the decoder holds the GIL
+
+# Characters that are decoded at a time: the decoder of base64 holds the GIL, and the one of escapes
+# takes many times the size of what it decodes.
+STEP = 256 * 1024
+
 PLAIN_TEXT = "text/plain;charset=US-ASCII"  # of a URL that names no media type
 
 
@@ -32,11 +36,21 @@ def decoded(text: str) -> Content:
     if not comma:
         raise ValueError("a data URL has a comma before its data")
     if head[-len(BASE64) :].lower() == BASE64:
-        content = _from_base64(unquote_to_bytes(data) if "%" in data else data)
+        content = _from_base64(_unquoted(data) if "%" in data else data)
         head = head[: -len(BASE64)]
     else:
-        content = unquote_to_bytes(data)
+        content = _unquoted(data)
     return Content(content, f"text/plain{head}" if head[:1] == ";" else head or PLAIN_TEXT)
+
+
+def _unquoted(text: str) -> bytes:
+    data, pieces, start = text.encode(), [], 0
+    while start < len(data):
+        escape = data.rfind(b"%", start + STEP - 2, start + STEP)
+        end = escape if escape > start else start + STEP  # not within an escape
+        pieces.append(unquote_to_bytes(data[start:end]))
+        start = end
+    return b"".join(pieces)
 
 
 def _from_base64(text: str | bytes) -> bytes:
