@@ -254,7 +254,7 @@ def test_files_are_rewound_wherever_they_are() -> None:
         UploadFile(files[2]),  # type: ignore[arg-type] # a file object
         files[3],
         Slotted(files[4]),
-        Extra(one=files[5], other=files[6]),
+        Extra.model_validate({"one": files[5], "other": files[6]}),
     ]
     cycle.append(cycle)
     for file in files:
