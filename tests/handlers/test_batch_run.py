@@ -234,19 +234,31 @@ def test_an_item_that_runs_again_has_its_files_from_the_beginning() -> None:
 
 
 def test_files_are_rewound_wherever_they_are() -> None:
-    """In dicts, dataclasses, tuples and ``UploadFile``; one that is closed stays closed."""
+    """In dicts, dataclasses, models, tuples, ``UploadFile``, and if the first run closed them."""
 
     @dataclass
     class Pair:
         one: File
         other: Any
 
-    files = [File(b"abc") for _ in range(4)]
-    cycle: list[Any] = [Pair(files[0], {"a": (files[1],)}), UploadFile(files[2]), files[3]]  # type: ignore[arg-type] # a file object
+    @dataclass(slots=True)
+    class Slotted:
+        one: File
+
+    class Extra(pydantic.BaseModel, extra="allow"):
+        one: File
+
+    files = [File(b"abc") for _ in range(7)]
+    cycle: list[Any] = [
+        Pair(files[0], {"a": (files[1],)}),
+        UploadFile(files[2]),  # type: ignore[arg-type] # a file object
+        files[3],
+        Slotted(files[4]),
+        Extra.model_validate({"one": files[5], "other": files[6]}),
+    ]
     cycle.append(cycle)
     for file in files:
         file.read()
     files[3].close()
     rewind(cycle)
-    assert [file.tell() for file in files[:3]] == [0, 0, 0]
-    assert files[3].closed
+    assert [file.read() for file in files] == [b"abc"] * 7

@@ -73,6 +73,12 @@ class Size(enum.IntEnum):
     LARGE = 2
 
 
+class Level(enum.Enum):
+    LOW = 1
+    HALF = 0.5
+    ALL = "all"
+
+
 class Box(pydantic.BaseModel):
     width: int
     labels: list[str] = []
@@ -90,6 +96,8 @@ class Item(pydantic.BaseModel):
     exact: bool = False
     day: date | None = None
     size: Size = Size.SMALL
+    level: Level | None = None
+    levels: list[Level] = []
     step: Literal[1, 2, True, "all"] = 1
     tags: list[str] = []
     numbers: list[float] | None = None
@@ -128,6 +136,7 @@ VALUES = [
     ),
     ("size=2&step=2", {"size": Size.LARGE, "step": 2}),
     ("step=true", {"step": True}),
+    ("level=1&levels=0.5&levels=all", {"level": Level.LOW, "levels": [Level.HALF, Level.ALL]}),
     ("step=all", {"step": "all"}),
     ("tags=a&tags=b", {"tags": ["a", "b"]}),
     ("tags=%5B1%5D", {"tags": ["[1]"]}),
@@ -442,7 +451,12 @@ def test_what_takes_files_is_bound_off_the_event_loop() -> None:
     assert plain.at_once > 0
     assert not plain.estimate(form({"text": "a" * 100_000})).is_quick
     reading = binding_of(taking(Item), reads_query=True)
-    assert reading.estimate(Message("id", [], b"", {"method": "GET"})).is_quick
+    for pairs, is_quick in ((b"", True), (b"tags=a", True), (b"tags=a&" * 999, False)):
+        sent = Message("id", [], b"", {"method": "GET", "query_string": pairs})
+        assert reading.estimate(sent).is_quick == is_quick
+    assert reading.at_once < 0  # the size of the body says nothing of a query
+    assert reading.estimate(form({"text": "a"})).is_quick
+    assert not reading.estimate(form({"text": "a" * 100_000})).is_quick
     assert reading.estimate(raw(b"{}", b"application/json")).is_quick
 
 

@@ -68,6 +68,25 @@ def test_no_more_than_a_step_comes_at_a_time(coder: str) -> None:
     assert largest <= 4 * decoders.STEP
 
 
+def test_content_that_follows_a_full_step_comes_without_more_data() -> None:
+    """A decoder may have it already, although all data has been taken."""
+    for size in range(decoders.STEP, decoders.STEP + 1000, 7):
+        assert decoded(["deflate"], raw_deflate(bytes(size)))[0] == bytes(size)
+
+
+@pytest.mark.parametrize(("log", "is_accepted"), [(23, True), (24, False)])
+def test_a_window_has_8_mib_at_most(log: int, *, is_accepted: bool) -> None:
+    """As RFC 9659 says; more would be memory that is not counted."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=log)
+    coder = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    body = coder.compress(bytes(MIB)) + coder.flush()
+    if is_accepted:
+        assert decoded(["zstd"], body)[0] == bytes(MIB)
+    else:
+        with pytest.raises(MalformedEncoding):
+            decoded(["zstd"], body)
+
+
 @pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize("content", [b"", b"a", b"abc" * 500, NOISE[:300]], ids=len)
 def test_a_body_that_ends_too_early_is_refused(coder: str, content: bytes) -> None:

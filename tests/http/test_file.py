@@ -1,8 +1,10 @@
 """Files that clients send, and text that stands for them."""
 
 import base64
+import binascii
 import io
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ import pydantic
 import pytest
 
 from potassium import File, FromFile
-from potassium.http.data_url import decoded
+from potassium.http.data_url import STEP, decoded
 from potassium.http.window import Shared, Window
 
 
@@ -74,7 +76,7 @@ def test_windows_share_a_file_object_without_disturbing_one_another() -> None:
 
 
 def test_windows_may_be_read_on_several_threads() -> None:
-    """None moves the file object between another's move and its reading."""
+    """None moves the file object between another's move and its reading; nor do two of one."""
     beside = threading.Event()
 
     class Slow(io.BytesIO):
@@ -97,6 +99,8 @@ def test_windows_may_be_read_on_several_threads() -> None:
     with ThreadPoolExecutor(2) as pool:
         windows = [Window(shared, 0, 3), Window(shared, 3, 3)]
         assert list(pool.map(Window.read, windows)) == [b"abc", b"def"]
+        shared = Shared(Slow(b"abcdef"))
+        assert sorted(pool.map(Window(shared, 0, 6).read, (3, 3))) == [b"abc", b"def"]
     assert not beside.is_set()
 
 
@@ -125,6 +129,39 @@ def test_other_text_stands_for_no_file(text: str) -> None:
     """The error says what is expected."""
     with pytest.raises(ValueError, match=r"base64|comma"):
         decoded(text)
+
+
+def test_long_base64_is_decoded_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads get their turns in between, and padding still ends the text."""
+    decode, sizes = binascii.a2b_base64, []
+
+    def counted(text: str, **options: Any) -> bytes:
+        sizes.append(len(text))
+        return decode(text, **options)
+
+    monkeypatch.setattr(binascii, "a2b_base64", counted)
+    data = bytes(range(256)) * 4000
+    text = base64.b64encode(data).decode()
+    assert decoded(text).data == data
+    assert decoded(f"data:;base64,{text.replace('+', '%2B')}").data == data
+    assert max(sizes) <= STEP < len(text)
+    for end in ("A===", "AA==", "AAA=", "=AAA"):
+        for rest in ("AAAA", "=AAA", "=", "AA=="):
+            with pytest.raises(ValueError, match="neither base64"):
+                decoded("A" * (STEP - 4) + end + rest)
+
+
+def test_long_data_urls_are_decoded_in_steps() -> None:
+    """Each escape takes many times its size meanwhile; none is cut in two."""
+    escapes = "%41%e9" * STEP
+    for before in ("", "a", "ab"):
+        tracemalloc.start()
+        assert (
+            decoded(f"data:,{before}{escapes}%4").data == before.encode() + b"A\xe9" * STEP + b"%4"
+        )
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 20 * len(escapes)
 
 
 def first_byte(file: File) -> int:
@@ -170,10 +207,10 @@ def test_what_is_no_file_is_a_fault_with_a_reason() -> None:
 
 
 def test_each_member_of_a_union_reads_a_file_from_its_beginning() -> None:
-    """Although another one has read it before."""
+    """Although another one has read it before, and closed it, as a TextIOWrapper does."""
 
     def never(file: File) -> str:
-        raise ValueError(f"{len(file.read())} bytes")
+        raise ValueError(f"{len(io.TextIOWrapper(file).read())} characters")
 
     either = Annotated[str, FromFile(never, ("text/plain",))] | FirstByte
     assert pydantic.TypeAdapter(either).validate_python(File(b"hi")) == ord("h")

@@ -80,6 +80,7 @@ def test_contents_are_found_at_every_cut(content: bytes) -> None:
         (b"form-data; name=\"a\"; filename*=iso-8859-1'en'%E9.png", "a", "é.png"),
         (b'form-data; name="a"; filename="b"; filename*=utf-8\'\'c', "a", "b"),
         (b"form-data; name=\"a; filename*=utf-8''c\"", "a; filename*=utf-8''c", None),
+        (b"form-data; name=a; x=\"; filename*=utf-8''c", "a", None),
         (b'form-data; name="a"; filename="../../etc/passwd"', "a", "../../etc/passwd"),
         (b'form-data; name="a"; filename="C:\\Pictures\\cat.png"', "a", "cat.png"),
     ],
@@ -141,11 +142,18 @@ def test_a_form_may_not_have_any_number_of_parts() -> None:
         parts(named(b"a", lines))
 
 
+def test_no_number_of_quotes_keeps_a_thread_busy() -> None:
+    """Where the last of them is missing, each would be looked for from all those before it."""
+    head = b'Content-Disposition: form-data; name=a; x="' + b'\\"' * 2000
+    assert len(parts(part(head) * MOST_PARTS)) == MOST_PARTS
+
+
 def test_a_form_says_what_separates_its_parts() -> None:
     """In its content type, quoted or not."""
     assert boundary_of(b'multipart/form-data; boundary="a b"') == b"a b"
     assert boundary_of(b"multipart/form-data; charset=utf-8; Boundary=----x") == b"----x"
-    for without in (b"multipart/form-data", b"multipart/form-data; boundary="):
+    too_long = b"multipart/form-data; boundary=a" + b";" * 5000
+    for without in (b"multipart/form-data", b"multipart/form-data; boundary=", too_long):
         with pytest.raises(MalformedForm, match="no boundary"):
             parts_of([], without)
     with pytest.raises(MalformedForm, match="length 257"):

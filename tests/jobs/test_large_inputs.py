@@ -119,6 +119,16 @@ async def test_a_running_attempt_keeps_what_it_reads(store: JobStore, status: St
     shared.close()
 
 
+def test_a_fingerprint_leaves_out_what_differs_wherever_it_is() -> None:
+    """Also where it spans two of the pieces in which an input is read."""
+    boundary = b"--a--b"
+    for start in range(IN_MEMORY - 2 * len(boundary), IN_MEMORY - len(boundary) + 1):
+        before, behind = LARGE[:start], LARGE[start:]
+        body = boundary + before + boundary + behind + boundary
+        assert fingerprint(body, without=boundary) == fingerprint(LARGE)
+    assert fingerprint(LARGE + b"a") != fingerprint(LARGE)
+
+
 def app_at(path: Path | None) -> Potassium:
     app = Potassium("test", jobs=Jobs(path=None if path is None else str(path)))
 

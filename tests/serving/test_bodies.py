@@ -10,6 +10,7 @@ from potassium import Limits
 from potassium.errors import BodyTimeout, BodyTooLarge, Overloaded
 from potassium.serving.arrival import UNCOUNTED
 from potassium.serving.bodies import Bodies
+from potassium.serving.body_clock import BodyClock
 
 SCOPE = {"type": "http", "headers": []}
 
@@ -64,6 +65,27 @@ async def test_only_the_late_ones_are_given_up() -> None:
         assert await read(bodies, SCOPE, Sender(b"a", b"b").receive) == b"ab"
     with pytest.raises(BodyTimeout):
         await silent
+
+
+async def test_time_that_the_server_takes_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while it lasts nor afterwards."""
+    clock, loop, now = BodyClock(30), asyncio.get_running_loop(), 0.0
+    task = asyncio.ensure_future(asyncio.Event().wait())
+    with monkeypatch.context() as context:
+        context.setattr(loop, "time", lambda: now)
+        clock.begin(task, loop)
+        with clock.standing_still(task):
+            now += 100
+            clock._look(loop)
+        now += 29
+        clock._look(loop)
+        assert not task.cancelling()
+        now += 1
+        clock._look(loop)
+        assert task.cancelling()
+        clock.end(task)
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_cancellation_from_outside_is_no_timeout() -> None:

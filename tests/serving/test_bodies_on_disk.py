@@ -108,8 +108,10 @@ async def test_a_body_over_the_limit_of_its_handler_is_refused_unread(app: Potas
         sent.append(message)
 
     async with app.lifespan():
-        await app(scope("/request", content_length=str(HUGE + 1)), receive, send)
-    assert (sent[0]["status"], received) == (413, 0)
+        for length in (str(HUGE + 1), "9" * 5000):  # the second is too long for int()
+            await app(scope("/request", content_length=length), receive, send)
+            assert (sent.pop(0)["status"], received) == (413, 0)
+            sent.clear()
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
@@ -160,6 +162,22 @@ async def test_a_body_that_is_read_into_memory_counts_there() -> None:
         assert memory.let_go(1) == memory.held == 0
 
 
+async def test_a_body_that_is_in_memory_leaves_the_disk_before_the_handler_runs() -> None:
+    """Others need the room there."""
+    app = Potassium("test", limits=Limits(body_size=10_000))
+    (_, disk) = rooms_of(app)
+
+    @app.handler("/", body_size=HUGE)
+    async def handler(cache: dict[str, Any], body: bytes) -> int:
+        async with asyncio.timeout(10):
+            while disk.held:  # noqa: ASYNC110 - a thread closes the file
+                await asyncio.sleep(0.001)
+        return len(body)
+
+    async with client(app) as http:
+        assert (await http.post("/", content=bytes(HUGE))).json() == HUGE
+
+
 @pytest.mark.parametrize("path", ["/request", "/fails", "/bytes", "/json", "/nowhere"])
 @pytest.mark.parametrize("headers", [JSON, {**JSON, **BACKGROUND}])
 async def test_nothing_is_left_once_the_call_is_over(
@@ -191,8 +209,9 @@ async def wait(task: asyncio.Task[None], parts: asyncio.Queue[Any]) -> None:
 
 @pytest.mark.parametrize("end", [leave, cancel, send_too_much, wait])
 async def test_nothing_is_left_of_a_body_that_does_not_end(end: Callable[..., Any]) -> None:
-    """It is on disk by then."""
+    """It is on disk by then, and counts there alone."""
     app = app_with(body_timeout=0.1 if end is wait else 30)
+    (memory, _) = rooms_of(app)
     parts: asyncio.Queue[Any] = asyncio.Queue()
     parts.put_nowait({"type": "http.request", "body": bytes(LARGE), "more_body": True})
 
@@ -201,10 +220,39 @@ async def test_nothing_is_left_of_a_body_that_does_not_end(end: Callable[..., An
     async with app.lifespan():
         task = asyncio.ensure_future(app(scope("/request"), parts.get, send))
         async with asyncio.timeout(10):
-            while not open_bodies():  # noqa: ASYNC110 - nobody tells
+            while memory.held or not open_bodies():  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
             await end(task, parts)
             await asyncio.wait({task})
+        await nothing_is_left(app)
+
+
+@pytest.mark.parametrize("end", [leave, cancel])
+async def test_nothing_is_left_of_a_body_whose_client_leaves_while_it_is_read_into_memory(
+    end: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is open until the thread is done."""
+    app = app_with(body_size=10_000)
+    begun, go = threading.Event(), threading.Event()
+    read = SpooledBody.read
+
+    def slow(body: SpooledBody) -> bytes:
+        begun.set()
+        assert go.wait(10)
+        return read(body)
+
+    monkeypatch.setattr(SpooledBody, "read", slow)
+    parts: asyncio.Queue[Any] = asyncio.Queue()
+    parts.put_nowait({"type": "http.request", "body": bytes(LARGE)})
+
+    async def send(message: Any) -> None: ...
+
+    async with app.lifespan():
+        task = asyncio.ensure_future(app(scope("/bytes"), parts.get, send))
+        assert await asyncio.to_thread(begun.wait, 10)
+        await end(task, parts)
+        await asyncio.wait({task})
+        go.set()
         await nothing_is_left(app)
 
 
@@ -257,6 +305,15 @@ async def test_bodies_on_disk_have_room_of_their_own() -> None:
         disk.let_go(disk.held)
         assert (await http.post("/request", content=bytes(HUGE))).status_code == 200
     await nothing_is_left(app)
+
+
+async def test_a_body_alone_on_the_disk_may_be_larger() -> None:
+    """As it may in memory."""
+    app = app_with(body_disk=LARGE)
+    async with client(app) as http:
+        for content in (bytes(HUGE), sent_in_parts(bytes(HUGE))):
+            assert (await http.post("/request", content=content)).status_code == 200
+            await nothing_is_left(app)
 
 
 async def test_a_full_disk_refuses_large_bodies_alone(

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import brotli
@@ -24,7 +26,7 @@ JSON = {"Content-Type": "application/json"}
 CODERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
-    "br": brotli.compress,
+    "br": partial(brotli.compress, quality=5),
     "zstd": zstandard.compress,
 }
 
@@ -55,12 +57,12 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 @pytest.mark.parametrize("coding", CODERS)
 @pytest.mark.parametrize("in_parts", [False, True])
-@pytest.mark.parametrize("size", [10, 700_000, 3_000_000])
+@pytest.mark.parametrize("size", [10, 40_000, 700_000, 3_000_000])
 async def test_a_handler_gets_what_was_compressed(
     app: Potassium, coding: str, size: int, *, in_parts: bool
 ) -> None:
     """Whatever its coding, and however it arrives."""
-    value = {"a": "xyz" * (size // 3)}
+    value = {"a": "xyz" * (size // 6) + os.urandom(size // 4).hex()}
     body = CODERS[coding](json.dumps(value).encode())
     content: Any = sent_in_parts(body) if in_parts else body
     async with client(app) as http:
@@ -122,10 +124,10 @@ async def test_damaged_data_is_the_clients_fault(
     app: Potassium, coding: str, *, in_parts: bool
 ) -> None:
     """400: what is cut off, and what is something else."""
-    whole = CODERS[coding](b'{"a": 1}')
+    whole, large = CODERS[coding](b'{"a": 1}'), CODERS[coding](os.urandom(MIB))
     async with client(app) as http:
-        for body in (whole[:-1], b'{"a": 1}'):
-            content: Any = sent_in_parts(body, size=4) if in_parts else body
+        for body in (whole[:-1], b'{"a": 1}', large[:-1], large[: -MIB // 2]):
+            content: Any = sent_in_parts(body, size=len(body) // 2) if in_parts else body
             headers = {**JSON, "Content-Encoding": coding}
             answer = await http.post("/", content=content, headers=headers)
             assert code(answer) == (400, "malformed_encoding")
@@ -161,6 +163,25 @@ async def test_only_a_little_is_decoded_on_the_event_loop(
         await http.post("/bytes", content=gzip.compress(bytes(3 * MIB)), headers=headers)
     assert amounts["MainThread"] <= arrival.QUICK_CONTENT + 10_000
     assert amounts["potassium-bodies"] == 3 * MIB
+
+
+async def test_nothing_with_several_codings_is_decoded_on_the_event_loop(
+    app: Potassium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes may unfold to megabytes between two of them, and come to nothing in the end."""
+    threads = set()
+    feed = Decoding.feed
+
+    def noted(decoding: Decoding, data: bytes, sink: Callable[[bytes], object]) -> None:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        feed(decoding, data, sink)
+
+    monkeypatch.setattr(Decoding, "feed", noted)
+    body = brotli.compress(gzip.compress(b"") * 60_000)
+    async with client(app) as http:
+        headers = {"Content-Encoding": "gzip, br"}
+        assert (await http.post("/bytes", content=body, headers=headers)).json() == 0
+    assert threads == {"potassium-bodies"}
 
 
 async def test_decoders_of_bodies_that_arrive_slowly_count(app: Potassium) -> None:

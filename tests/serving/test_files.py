@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from support.asgi import Exchange
 
 from potassium import Batch, File, FromFile, Jobs, Limits, Potassium, Request
+from potassium.jobs.inputs import fingerprint
 from potassium.testing import client
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -343,8 +344,15 @@ async def test_other_methods_are_told_which_there_are(
         assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-async def test_a_form_sent_again_is_the_same_job() -> None:
-    """Although its boundary is another one each time."""
+async def test_a_form_sent_again_is_the_same_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although its boundary is another one each time, and may be all that there is in it."""
+    threads = set()
+
+    def noted(*args: Any, **options: Any) -> bytes:
+        threads.add(threading.current_thread() is threading.main_thread())
+        return fingerprint(*args, **options)
+
+    monkeypatch.setattr("potassium.jobs.intake.fingerprint", noted)
     bench = Bench(jobs=Jobs(path=None))
     headers = {"Prefer": "respond-async", "Idempotency-Key": "k"}
     async with client(bench.app) as http:
@@ -356,6 +364,7 @@ async def test_a_form_sent_again_is_the_same_job() -> None:
     assert first.request.headers["content-type"] != again.request.headers["content-type"]
     assert first.headers["location"] == again.headers["location"]
     assert code(other) == (422, "idempotency_key_reused")
+    assert threads == {False}
 
 
 @pytest.mark.parametrize("path", [None, "jobs.db"])

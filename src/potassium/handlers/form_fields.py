@@ -55,7 +55,10 @@ class _Value:
     @classmethod
     def of(cls, nodes: Sequence[Schema]) -> "_Value":
         kinds = {node["type"] for node in nodes if not takes_files(node)}
-        expected = [one for node in nodes for one in node.get("expected", ())]
+        constants = [
+            *(one for node in nodes for one in node.get("expected", ())),
+            *(one.value for node in nodes for one in node.get("members", ())),
+        ]
         return cls(
             is_file=any(takes_files(node) for node in nodes),
             file_types=[kind for file in files_in(nodes) for kind in file.media_types],
@@ -63,7 +66,7 @@ class _Value:
             is_bytes="bytes" in kinds,
             is_text=not kinds.isdisjoint(TEXT),
             is_json=not kinds.isdisjoint(COMPOSED),
-            constants=[one for one in expected if not isinstance(one, str)],
+            constants=[one for one in constants if not isinstance(one, str)],
         )
 
     def read(self, sent: str | Part, form: Form, name: str, check: Check) -> Any:

@@ -10,10 +10,10 @@ __all__ = ["rewind"]
 
 
 def rewind(argument: Any) -> None:
-    """Rewind the open files in ``argument``: in models, dataclasses, lists, tuples and dicts.
+    """Rewind the files in ``argument``: in models, dataclasses, lists, tuples and dicts.
 
-    The first run may have read them, before it ran out of memory, or failed because of another
-    call in its batch.
+    The first run may have read them, or closed them, before it ran out of memory, or failed because
+    of another call in its batch.
     """
     left, seen = [argument], set()
     while left:
@@ -24,11 +24,12 @@ def rewind(argument: Any) -> None:
         if isinstance(value, UploadFile):
             value = value.file
         if isinstance(value, File):
-            if not value.closed:
-                value.seek(0)
+            value.rewind()
         elif isinstance(value, dict):
             left += value.values()
         elif isinstance(value, list | tuple | set | frozenset):
             left += value
-        elif hasattr(type(value), "model_fields") or hasattr(type(value), "__dataclass_fields__"):
-            left += getattr(value, "__dict__", {}).values()
+        elif hasattr(type(value), "model_fields"):
+            left += (value.__dict__, getattr(value, "__pydantic_extra__", None))
+        elif hasattr(type(value), "__dataclass_fields__"):  # with slots, it has no __dict__
+            left += (getattr(value, name, None) for name in type(value).__dataclass_fields__)

@@ -63,6 +63,11 @@ class Validated(Binding):
     @cached_property
     def at_once(self) -> int:  # type: ignore[override] # which is written once
         """The size in bytes up to which a body is quickly bound, whatever it contains."""
+        return self.quick_size
+
+    @cached_property
+    def quick_size(self) -> int:
+        """The size in bytes up to which what a client sent is quickly bound; negative for none."""
         return -1 if self.decodes_files else int(QUICK_WORK / self.cost.harmless)
 
     @cached_property
@@ -182,11 +187,14 @@ class FromQuery(Validated):
     """Passes what pydantic makes of the query of a GET; of any other request, of its body."""
 
     takes_forms = True
+    at_once = -1  # the size of the body says nothing of a query
 
     def estimate(self, message: Message) -> Estimate:
         """Return what it takes to bind ``message``."""
-        if message.method in READING:
-            return Estimate(is_quick=not self.decodes_files, memory=0)
+        reads = message.method in READING
+        size = len(message.scope.get("query_string", b"")) if reads else message.size
+        if reads or size <= self.quick_size:
+            return Estimate(is_quick=size <= self.quick_size, memory=0)
         return super().estimate(message)
 
     def __call__(self, message: Message) -> Any:

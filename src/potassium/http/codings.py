@@ -54,6 +54,7 @@ class Decoding:
         too_large: returns the error for a larger one.
 
     Attributes:
+        is_stacked: whether there are several, between which few bytes may unfold to many.
         memory: the bytes that it needs from one part of the body to the next.
 
     """
@@ -62,6 +63,7 @@ class Decoding:
         self, names: Sequence[str], most: int, too_large: Callable[[], BodyTooLarge]
     ) -> None:
         self._stages = [(name, decoders()[name]()) for name in reversed(names)]
+        self.is_stacked = len(names) > 1
         self.memory = sum(MEMORY[name] for name in names)
         self._left = [most] * (len(names) + 1)
         self._too_large = too_large

@@ -49,6 +49,7 @@ class File(io.BufferedIOBase):
         elif size is None:
             raise TypeError("File(content, size=...): the size of a file object is not known.")
         self._content = content
+        self._is_closed = False
         self.size = size
         self.name = name
         self.content_type = content_type
@@ -102,8 +103,22 @@ class File(io.BufferedIOBase):
         self._check_open()
         return self._content.tell()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Close it; another call does nothing."""
+        self._is_closed = True
+
+    def rewind(self) -> None:
+        """Return to the beginning, for somebody else who reads it; open it if it is closed."""
+        self._is_closed = False
+        self._content.seek(0)
+
     def _check_open(self) -> None:
-        if self.closed:
+        if self._is_closed:
             raise ValueError("The file is closed.")
 
     @classmethod
@@ -175,7 +190,7 @@ class FileValidator:
             raise PydanticCustomError(
                 "file_type", "Input should be a file: in JSON, a base64 string or a data URL"
             )
-        value.seek(0)  # another member of a union may have read it
+        value.rewind()  # another member of a union may have read it
         return self._made_by(self.decode, value, "file_content")
 
     def _made_by(self, make: Callable[[Any], Any], value: Any, kind: str) -> Any:

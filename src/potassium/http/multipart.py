@@ -20,7 +20,7 @@ MOST_PARTS = 1000
 MOST_FIELDS = 8  # of a part's head
 HEAD_FIELD = 4 * 1024  # bytes of one of them
 
-QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')  # or up to the end, so that it is read only once
 EXTENDED = re.compile(r";\s*filename\*\s*=\s*([\w-]+)'[\w-]*'([^;\s]*)", re.IGNORECASE)
 PLAIN = (b"", b"7bit", b"8bit", b"binary")
 
@@ -55,9 +55,11 @@ def can_parse() -> bool:
 
 
 def boundary_of(content_type: bytes) -> bytes:
-    """Return the boundary that a ``Content-Type`` gives; empty if it gives none."""
+    """Return the boundary that a ``Content-Type`` gives; empty if it gives none, or is too long."""
     from python_multipart.multipart import parse_options_header  # noqa: PLC0415 - an extra
 
+    if len(content_type) > HEAD_FIELD:  # the time that it takes grows with the square
+        return b""
     return parse_options_header(content_type)[1].get(b"boundary", b"")
 
 
@@ -74,7 +76,9 @@ def parts_of(chunks: Iterable[bytes], content_type: bytes) -> list[Part]:
 
     boundary, finder = boundary_of(content_type), _Finder()
     if not boundary:
-        raise MalformedForm("The Content-Type of the form has no boundary.")
+        raise MalformedForm(
+            f"The Content-Type of the form has no boundary, or more than {HEAD_FIELD} bytes."
+        )
     try:
         parser = MultipartParser(
             boundary,

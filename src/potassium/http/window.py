@@ -8,17 +8,21 @@ __all__ = ["Shared", "Window"]
 
 
 class Shared:
-    """A file object that several windows read, possibly on several threads."""
+    """A file object that several windows read, possibly on several threads.
+
+    Attributes:
+        lock: held by the window that reads.
+
+    """
 
     def __init__(self, content: BinaryIO) -> None:
+        self.lock = threading.Lock()
         self._content = content
-        self._lock = threading.Lock()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``offset``; fewer at the end."""
-        with self._lock:
-            self._content.seek(offset)
-            return self._content.read(size)
+        """Return ``size`` bytes from ``offset``; fewer at the end. The caller holds the lock."""
+        self._content.seek(offset)
+        return self._content.read(size)
 
 
 class Window(io.RawIOBase):
@@ -40,11 +44,12 @@ class Window(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes, or all that are left."""
-        left = max(self._size - self._position, 0)
-        data = self._shared.read(
-            self._offset + self._position, left if size < 0 else min(size, left)
-        )
-        self._position += len(data)
+        with self._shared.lock:
+            left = max(self._size - self._position, 0)
+            data = self._shared.read(
+                self._offset + self._position, left if size < 0 else min(size, left)
+            )
+            self._position += len(data)
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:

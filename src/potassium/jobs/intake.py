@@ -129,12 +129,12 @@ class Intake:
 async def _fingerprint(message: Message) -> bytes:
     """Return a hash of what a client sent: of the body, and of the query if there is one.
 
-    That of a large body is computed on another thread.
+    That of a large body, or of a form, is computed on another thread: its boundary may be a letter.
     """
     boundary = b""
     if message.media_type == MULTIPART and can_parse():
         boundary = boundary_of(message.content_type)  # another one at each attempt
-    if is_large(message.content):
+    if is_large(message.content) or boundary:
         found = await asyncio.to_thread(fingerprint, message.content, without=boundary)
     else:
         found = fingerprint(message.content, without=boundary)

@@ -177,7 +177,8 @@ class Arrival:
 
     def _decode_at_once(self, decoding: Decoding) -> bool:
         """Decode a small body that is here as a whole; return False if that takes long."""
-        if self._waiting.size != self._arrived or self._arrived > QUICK_ARRIVED:
+        is_whole = self._waiting.size == self._arrived
+        if not is_whole or decoding.is_stacked or self._arrived > QUICK_ARRIVED:
             return False
         try:
             if self._arrived:

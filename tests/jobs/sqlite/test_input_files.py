@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -129,6 +129,21 @@ async def test_an_end_that_was_not_stored_removes_nothing(store: SqliteStore, fo
     await store.upkeep()
     assert names(folder) == [file]
     assert await store.end(job, Status.SUCCEEDED, now=NOW)
+
+
+async def test_a_file_stays_doubtful_while_the_database_cannot_be_read(
+    store: SqliteStore, folder: Path
+) -> None:
+    """It is removed later."""
+    await store.submit(new_job(body=LARGE))
+    store._files.find()
+
+    async def unreadable(names: Sequence[str]) -> Sequence[str]:
+        raise StoreFailed
+
+    with pytest.raises(StoreFailed):
+        await store._files.settle(unreadable)
+    assert sorted(store._files.doubtful) == names(folder)
 
 
 async def test_a_job_that_is_not_stored_leaves_no_file(
