@@ -153,6 +153,28 @@ async def test_a_picture_of_any_mode_is_sent(accept: str, mode: str) -> None:
     assert (got.status_code, picture(got.content).size) == (200, (3, 2))
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "I;16L"])
+async def test_a_picture_of_sixteen_bits_keeps_them(mode: str) -> None:
+    """As PNG; a JPEG has the upper eight of them, and is not white."""
+    depths = PIL.Image.new(mode, (8, 8))
+    for column in range(8):
+        for row in range(8):
+            depths.putpixel((column, row), 25_000)
+    got = picture((await answer(returning(depths))).content)
+    assert (got.mode, got.getpixel((4, 4))) == ("I;16", 25_000)
+    if mode != "I":  # which may be of any range
+        got = picture((await answer(returning(depths), JPEG)).content)
+        assert got.convert("L").getpixel((4, 4)) == pytest.approx(25_000 / 256, abs=2)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa"])
+async def test_transparency_stays(mode: str) -> None:
+    """In a PNG and a WebP, whatever the picture's own mode is."""
+    for accept in (PNG, WEBP):
+        got = await answer(returning(PIL.Image.new(mode, (8, 8))), accept)
+        assert picture(got.content).convert("RGBA").getpixel((4, 4))[3] == 0  # type: ignore[index]  # of RGBA
+
+
 async def test_white_shines_through_a_picture_that_becomes_a_jpeg() -> None:
     """Otherwise, whatever color was below would show."""
     got = await answer(returning(PIL.Image.new("RGBA", (8, 8), (0, 0, 0, 0))), JPEG)
@@ -220,12 +242,20 @@ async def test_a_tensor_that_numpy_does_not_know_is_sent_as_safetensors() -> Non
         (np.array(1.0), ARROW),
         (np.array([1j]), ARROW),
         (Audio(np.zeros((2, 2, 2), "float32"), 8000), "audio/wav"),
+        (Audio(np.zeros(2, "float32"), 2**40), "audio/wav"),
+        (Audio(np.full(2, np.nan, "float32"), 8000), "audio/flac"),
+        (Audio(np.array(0.5), 8000), "audio/wav"),
         (PIL.Image.new("RGB", (70000, 1)), JPEG),
+        (PIL.Image.new("RGB", (0, 1)), WEBP),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ARROW),
+        (pd.DataFrame({"a": [2**70]}), ARROW),
+        (pd.DataFrame({"a": pd.Series(["\ud800"], dtype=object)}), CSV),
+        (pa.table({"a": [[1]]}), CSV),
     ],
     ids=str,
 )
 async def test_what_a_form_cannot_hold_is_not_sent(array: Any, accept: str) -> None:
-    """500 ``unserializable_output``; nothing is pickled, no mask is dropped."""
+    """500 ``unserializable_output``, whatever the reason; nothing is pickled or dropped."""
     got = await answer(returning(array), accept)
     assert (got.status_code, got.json()["code"]) == (500, "unserializable_output")
 
@@ -277,6 +307,33 @@ async def test_sound_comes_back_as_it_was(accept: str, shape: tuple[int, ...]) -
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
     assert rate == 8000
     assert np.allclose(samples, sound.samples.clip(-1, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("way", ["alone", "inside JSON", "streamed"])
+async def test_sound_may_be_a_tensor(way: str, dtype: torch.dtype) -> None:
+    """As models return it, wherever it is in the result."""
+    samples = torch.full((80,), 0.5, dtype=dtype, requires_grad=True)
+
+    def stream(cache: Any, json_in: Any) -> Iterator[Audio]:
+        yield Audio(samples, 8000)
+
+    sound = Audio(samples, 8000)
+    ways = {"alone": returning(sound), "inside JSON": returning([sound]), "streamed": stream}
+    got = await answer(ways[way])
+    content = (
+        base64.b64decode(got.json()[0].partition(",")[2]) if got.text[:1] == "[" else got.content
+    )
+    assert soundfile.read(io.BytesIO(content))[0] == pytest.approx(np.full(80, 0.5), abs=1e-4)
+
+
+async def test_a_sparse_tensor_is_sent_from_an_async_handler() -> None:
+    """Nobody knows how many bytes it has."""
+
+    async def handler(cache: Any, json_in: Any) -> torch.Tensor:
+        return torch.eye(2).to_sparse()
+
+    assert (await answer(handler)).json() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Values that are files by nature: pictures, figures, sound."""
 
 import base64
+import copy
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from potassium.http.representations.form import Form
 from potassium.http.representations.pictures import FIGURE_FORMS, PICTURE_FORMS
-from potassium.http.representations.sounds import SOUND_FORMS
+from potassium.http.representations.sounds import SOUND_FORMS, samples_of
 
 __all__ = ["FILES", "Kind", "data_url", "kind_among"]
 
@@ -31,10 +32,7 @@ class Kind(NamedTuple):
 
 
 def _copy_of_sound(sound: Any) -> Any:
-    samples = sound.samples
-    if hasattr(samples, "detach"):  # a tensor
-        samples = samples.detach().cpu().numpy()
-    return type(sound)(samples.copy(), sound.rate)
+    return type(sound)(copy.copy(samples_of(sound)), sound.rate)
 
 
 # matplotlib is not safe for threads: the app may be drawing the next figure already.
