@@ -179,13 +179,13 @@ def _of_pandas(value: Any) -> Any:
 def _records(value: Any) -> list[dict[Any, Any]] | None:
     """Return the rows of a table, by the names of its columns; None if it is not one."""
     is_pandas, is_arrow = _is(value, "pandas", "DataFrame"), _is(value, "pyarrow", "Table")
-    names = value.columns if is_pandas else value.column_names if is_arrow else ()
+    names = list(value.columns if is_pandas else value.column_names if is_arrow else ())
     if len(set(names)) < len(names):
         name = type(value).__name__
         raise TypeError(f"{name} is not JSON serializable; its columns need names of their own")
     if is_pandas:
         columns = [_exact_numbers(column) for _, column in value.items()]
-        return [dict(zip(value.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     if is_arrow:
         return list(value.to_pylist())
     return list(value.to_dicts()) if _is(value, "polars", "DataFrame") else None
