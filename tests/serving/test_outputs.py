@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -449,6 +450,48 @@ async def test_a_picture_is_encoded_beside_the_gpu_thread(
     names = threads_that_encode(monkeypatch)
     await answer(returning(value))
     assert names == ["potassium-pool"]
+
+
+@pytest.mark.parametrize("way", ["plain", "async", "batch", "response"])
+async def test_a_figure_is_drawn_on_the_thread_of_its_handler(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """While another thread draws the next one, the two would get letters of each other."""
+    threads: list[int] = []
+    save = Figure.savefig
+
+    def noted(drawn: Figure, *args: Any, **options: Any) -> None:
+        threads.append(threading.get_ident())
+        save(drawn, *args, **options)
+
+    def drawn() -> Figure:
+        threads.append(threading.get_ident())
+        return figure()
+
+    async def on_loop(cache: Any, json_in: Any) -> Figure:
+        return drawn()
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    ways: dict[str, tuple[Any, dict[str, Any]]] = {
+        "plain": (lambda cache, json_in: drawn(), {}),
+        "async": (on_loop, {}),
+        "batch": (lambda cache, items: [drawn() for _ in items], {"batch": Batch()}),
+        "response": (lambda cache, json_in: Response(body=drawn()), {}),
+    }
+    function, options = ways[way]
+    assert (await answer(function, **options)).headers["content-type"] == PNG
+    assert (len(threads), len(set(threads))) == (2, 1)
+
+
+async def test_a_figure_of_pyplot_is_closed_once_it_is_drawn() -> None:
+    """Otherwise, pyplot would keep the figures of all calls."""
+
+    def handler(cache: Any, json_in: Any) -> dict[str, Any]:
+        return {"figure": plt.subplots()[0]}
+
+    before = plt.get_fignums()
+    assert (await answer(handler)).status_code == 200
+    assert plt.get_fignums() == before
 
 
 async def test_the_gpu_thread_goes_on_while_a_picture_is_encoded(

@@ -1,6 +1,8 @@
 """Pictures of Pillow and figures of matplotlib, as files."""
 
 import io
+import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 from potassium.http.representations.form import Form, cannot_be_sent
 
 __all__ = ["FIGURE_FORMS", "PICTURE_FORMS"]
+
+DRAWING = threading.Lock()  # two figures that are drawn at once get letters of each other
 
 # What each format can hold; pictures of other modes are converted to the last one.
 MODES = {
@@ -48,9 +52,13 @@ def _in_mode_of(kind: str, image: Any) -> Any:
 def _figure(figure: Any, kind: str) -> bytes:
     buffer = io.BytesIO()
     try:
-        figure.savefig(buffer, format=kind)
+        with DRAWING:
+            figure.savefig(buffer, format=kind)
     except Exception as error:  # such as a text that it cannot set
         raise cannot_be_sent("The figure", error) from error
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close(figure)  # it keeps those that it has made until then
     return buffer.getvalue()
 
 
