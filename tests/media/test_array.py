@@ -218,6 +218,7 @@ def test_an_arrow_file_is_decoded() -> None:
             of_rows(2**40, pa.RunEndEncodedArray.from_arrays([ROWS_OF_BATCH], [1.0])),
             "holds run_end",
         ),
+        (of_rows(ROWS_OF_BATCH + 100, pa.array([True] * ROWS_OF_BATCH)), "no Arrow"),
         (of_rows(2**62, pa.array([[]] * ROWS_OF_BATCH, pa.list_(pa.int8(), 0))), "no Arrow"),
     ],
 )
@@ -282,11 +283,14 @@ def test_no_table_hides_what_it_unfolds_to(monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_damage_to_arrow_is_worse_than_a_refusal() -> None:
     """Whichever bit is turned: the array is another one, or there is none."""
     content = bytearray(compressed(pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2))))
+    arrays = 0
     for position in range(0, len(content), 3):
         content[position] ^= 0x55
         with suppress(ValueError):
             decode(file(bytes(content)))
+            arrays += 1
         content[position] ^= 0x55
+    assert 0 < arrays < len(content) / 3
 
 
 @pytest.mark.parametrize(
