@@ -116,10 +116,9 @@ def exact(value: Any) -> Any:  # noqa: PLR0911
     if dataclasses.is_dataclass(value):
         return exact(plain(value))
     try:
-        orjson.dumps(value, plain, FORM)
+        return orjson.Fragment(orjson.dumps(value, plain, FORM))
     except TypeError:
         return exact(plain(value))
-    return value
 
 
 def _of_numpy(value: Any, numpy: Any) -> Any:
