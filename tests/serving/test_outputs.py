@@ -713,6 +713,20 @@ async def test_a_file_that_is_not_there_is_an_error_of_the_server() -> None:
     assert (got.status_code, got.headers["content-type"]) == (500, "application/problem+json")
 
 
+async def test_a_background_task_that_fails_does_not_break_its_response(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Which is complete by then; the log has the error."""
+
+    def task() -> None:
+        raise ValueError("no")
+
+    got = await answer(returning(JSONResponse({}, background=BackgroundTask(task))))
+    assert (got.status_code, got.json()) == (200, {})
+    assert "/ failed: internal_error" in caplog.text
+    assert "ended early" not in caplog.text
+
+
 async def test_what_a_response_of_starlettes_does_afterwards_is_done() -> None:
     """Its background task runs once it is sent."""
     done: list[str] = []
