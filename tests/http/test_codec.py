@@ -4,10 +4,13 @@ import dataclasses
 import datetime as dt
 import enum
 import uuid
-from collections import OrderedDict, UserDict
+from collections import OrderedDict, UserDict, UserString
+from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pydantic
 import pytest
 import torch
@@ -106,6 +109,11 @@ def test_decodes_json() -> None:
         (np.float16(2), "2.0"),
         (np.array(3), "3"),
         (np.array([1, 2], dtype=">i4"), "[1,2]"),
+        (np.array(1.5, dtype=">f8"), "1.5"),
+        (UserString("a"), '"a"'),
+        (PurePosixPath("a/Infinity"), '"a/Infinity"'),
+        (PurePosixPath("NaN"), '"NaN"'),
+        ([Decimal("sNaN12"), Decimal("NaN1"), Decimal("-Infinity")], "[null,null,null]"),
         ([np.array([1.5], dtype=">f8"), torch.ones(1), np.float32(2)], "[[1.5],[1.0],2.0]"),
         (np.longdouble(0.5), "0.5"),
         (np.array([0.5], dtype=np.longdouble), "[0.5]"),
@@ -173,6 +181,7 @@ def test_what_cannot_be_sent_is_named(value: object, named: str) -> None:
         ({"a": UserDict(b=[Pair(1, object())])}, "a.b[0][1]"),  # type: ignore[arg-type]
         ({"a": np.array([[1, object()]], dtype=object)}, "a[0][1]"),
         ({"a": [torch.ones(1), torch.tensor([1j])]}, "a[1]"),
+        ({"a": [1, pa.table({"at": pa.array([-(10**9)], pa.date32())})]}, "a[1]"),
     ],
     ids=repr,
 )
@@ -214,3 +223,15 @@ def test_values_of_the_user_do_not_appear_in_the_error() -> None:
     with pytest.raises(UnserializableOutput) as caught:
         encode({"key": [{"my hunter2": Secret(), Secret(): "hunter2"}]})
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_a_class_of_the_user_says_does_not_appear_in_the_error() -> None:
+    """Only where it is, and what it raised: the message may quote the value."""
+
+    class Careful(pydantic.BaseModel):
+        @pydantic.model_serializer
+        def serialized(self) -> str:
+            raise ValueError("hunter2")
+
+    with pytest.raises(UnserializableOutput, match=r"at a: PydanticSerializationError\.$"):
+        encode({"a": Careful()})

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pydantic
 import pytest
 
@@ -232,6 +233,7 @@ def test_a_result_of_no_one_form_names_the_way_out(
         (1j, "z.real"),
         (np.array([1j]), "z.real"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "names of their own"),
+        (pa.table([[1], [2]], names=["a", "a"]), "names of their own"),
     ],
     ids=repr,
 )

@@ -1,6 +1,7 @@
 """What a handler sees of a request, and how it answers."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,7 @@ def test_a_response_that_cannot_be_sent_fails_when_it_is_made(
         (Response(json={"a": 1}), 200, b"application/json", b'{"a":1}'),
         (Response(json=None), 200, b"application/json", b"null"),
         (Response(status=201, body="é"), 201, b"text/plain; charset=utf-8", "é".encode()),
+        (Response(HTTPStatus.CREATED, body=b"raw"), 201, b"application/octet-stream", b"raw"),
         (Response(body=b"raw"), 200, b"application/octet-stream", b"raw"),
         (
             Response(body=b"png", headers={"Content-Type": "image/png"}),

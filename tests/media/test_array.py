@@ -23,6 +23,7 @@ def file(content: bytes) -> File:
     return File(io.BytesIO(content), size=len(content))
 
 
+ROWS_OF_BATCH = 12_345
 PAIRS = pa.list_(pa.float32(), 2)
 
 
@@ -41,13 +42,23 @@ def npy_of(head: str, content: bytes = b"", version: bytes = b"\x01\x00") -> byt
     return b"\x93NUMPY" + version + struct.pack("<H", len(text)) + text + content
 
 
-def stream(*columns: Any, options: Any = None) -> bytes:
+def stream(*columns: Any, options: Any = None, rows: int = 2) -> bytes:
     table = pa.table(dict(zip("abc", columns, strict=False)))
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        for batch in table.to_batches(max_chunksize=2):
+        for batch in table.to_batches(max_chunksize=rows):
             writer.write_batch(batch)
     return sink.getvalue()
+
+
+def of_rows(rows: int, column: Any) -> bytes:
+    """Return two batches of ``ROWS_OF_BATCH`` rows, of which each says that it has ``rows``."""
+    content, right = (
+        stream(pa.chunked_array([column] * 2), rows=ROWS_OF_BATCH),
+        struct.pack("<q", ROWS_OF_BATCH),
+    )
+    assert content.count(right) >= 4
+    return content.replace(right, struct.pack("<q", rows))
 
 
 def compressed(*columns: Any) -> bytes:
@@ -91,6 +102,7 @@ def test_an_npy_file_is_decoded(array: Any) -> None:
         npy_of("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", bytes(4)),
         npy_of("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", bytes(8)),
         npy_of("{'descr': '<f4', 'fortran_order': False, 'shape': (1,) + (1,)}", bytes(4)),
+        npy_of("{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}", bytes(4)),
         npy_of("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,)}"),
         npy_of(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 33}}}", bytes(4)),
         npy_of("{'descr': '<f4'" + " " * 20_000 + ", 'fortran_order': False, 'shape': (1,)}"),
@@ -139,6 +151,22 @@ def test_what_holds_no_one_array_is_refused(content: bytes, why: str) -> None:
         decode(file(content))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(np.empty((0, 2**30), "int8")),
+        npy(np.empty((2**10, 0, 2**11), "int8")),
+        safetensors_of({"a": {"dtype": "U8", "shape": [2**30, 0], "data_offsets": [0, 0]}}),
+        of_rows(2**30, pa.array([[]] * ROWS_OF_BATCH, pa.list_(pa.int8(), 0))),
+    ],
+    ids=["npy", "npy of 3 dimensions", "safetensors", "arrow"],
+)
+def test_an_array_of_nothing_is_not_long(content: bytes) -> None:
+    """Its rows would take memory that the file does not have, for example as lists."""
+    with pytest.raises(ValueError, match=r"empty, but has more than 1048576 rows"):
+        decode(file(content))
+
+
 @pytest.mark.parametrize("write", [stream, compressed])
 @pytest.mark.parametrize(
     ("column", "right"),
@@ -179,12 +207,19 @@ def test_an_arrow_file_is_decoded() -> None:
         (stream(pa.array([None])), "holds null"),
         (stream(pa.array([[1], [2, 3]])), "holds list"),
         (stream(pa.array(["a"]).dictionary_encode()), "holds dictionary"),
-        (stream(pa.array([[1.0], None], pa.list_(pa.float64(), 1))), "holds fixed_size_list"),
+        (stream(pa.array([[1.0], None], pa.list_(pa.float64(), 1))), "lists that are missing"),
         (stream(pa.array([True, None])), "missing"),
         (stream(pa.array([1, 2]))[:-40], "no Arrow"),
         (b"ARROW1\0\0", "no Arrow"),
         (b"", "no Arrow"),
         (b"\xff\xff\xff\xff" + bytes(20), "no Arrow|0 columns"),
+        (stream(pa.array([1.0])).replace(b"\1\0\0\0a", b"\1\0\0\0\xff"), "no Arrow"),
+        (
+            of_rows(2**40, pa.RunEndEncodedArray.from_arrays([ROWS_OF_BATCH], [1.0])),
+            "holds run_end",
+        ),
+        (of_rows(ROWS_OF_BATCH + 100, pa.array([True] * ROWS_OF_BATCH)), "no Arrow"),
+        (of_rows(2**62, pa.array([[]] * ROWS_OF_BATCH, pa.list_(pa.int8(), 0))), "no Arrow"),
     ],
 )
 def test_what_is_no_column_of_numbers_is_refused(content: bytes, why: str) -> None:
@@ -210,14 +245,52 @@ def test_a_table_that_unfolds_to_too_much_is_refused(
         decode(file(content))
 
 
+def without_compression_field(content: bytes) -> bytes:
+    """Return a table of which the first batch says nowhere but in ``custom_metadata`` what it is.
+
+    That is how Arrow 0.17 wrote it.
+    """
+    (schema,) = struct.unpack_from("<i", content, 4)
+    at = 8 + schema + 8
+    batch = arrow._indirect(content, arrow._field(content, arrow._indirect(content, at), 2) or 0)
+    vtable = batch - struct.unpack_from("<i", content, batch)[0]
+    slot = vtable + 4 + 2 * arrow.COMPRESSION
+    return content[:slot] + bytes(2) + content[slot + 2 :]
+
+
+def test_no_table_hides_what_it_unfolds_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by a codec that is named as it was before Arrow 1.0, nor by a negative length."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd", metadata_version=pa.ipc.MetadataVersion.V4)
+    batch = pa.record_batch({"a": pa.array(np.zeros(100_000))})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+        writer.write_batch(batch, custom_metadata={"ARROW:experimental_compression": "ZSTD"})
+    old = without_compression_field(sink.getvalue())
+    assert decode(file(old)).shape == (100_000,)
+
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    two = stream(*[pa.array(np.zeros(100_000))] * 2, options=options, rows=100_000)
+    length = struct.pack("<q", 100_000 * 8)
+    assert two.count(length) == 2
+    negative = two.replace(length, struct.pack("<q", -(2**40)), 1)
+
+    monkeypatch.setattr(arrow, "MOST_BYTES", 90_000)
+    for content in (old, negative):
+        with pytest.raises(ValueError, match=r"unfolds"):
+            decode(file(content))
+
+
 def test_no_damage_to_arrow_is_worse_than_a_refusal() -> None:
     """Whichever bit is turned: the array is another one, or there is none."""
     content = bytearray(compressed(pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2))))
+    arrays = 0
     for position in range(0, len(content), 3):
         content[position] ^= 0x55
         with suppress(ValueError):
             decode(file(bytes(content)))
+            arrays += 1
         content[position] ^= 0x55
+    assert 0 < arrays < len(content) / 3
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """Which files become sound, and which are refused before they take memory."""
 
 import io
+import resource
 import struct
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,12 @@ def saved(samples: np.ndarray, kind: str, **options: str) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, 8000, format=kind, **options)
     return buffer.getvalue()
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process uses."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 def wav_of(frames: int, channels: int = 1) -> bytes:
@@ -48,11 +57,15 @@ def test_sound_is_decoded(kind: str, shape: tuple[int, ...]) -> None:
     assert 0.4 < np.abs(sound.samples).max() < 0.6
 
 
-def test_sound_of_several_blocks_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is decoded piece by piece."""
-    monkeypatch.setattr(audio, "BLOCK", 300)
-    sound = decode(file(saved(TONE, "WAV", subtype="FLOAT")))
-    assert np.array_equal(sound.samples, TONE)
+def test_sound_takes_no_more_memory_than_its_samples() -> None:
+    """They are decoded to where they stay."""
+    content = saved(np.tile(TONE, 1000), "FLAC")
+    tracemalloc.start()
+    sound = decode(file(content))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(sound.samples) == 4_000_000
+    assert peak < 1.2 * sound.samples.nbytes
 
 
 def test_sound_may_be_empty() -> None:
@@ -77,7 +90,10 @@ def test_no_more_is_decoded_than_the_head_says(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_head_that_promises_more_than_there_is_takes_no_memory() -> None:
     """The samples that are there are decoded."""
-    assert len(decode(file(wav_of(2**26))).samples) == 100
+    content, before = file(wav_of(2**26)), memory()
+    sound = decode(content)
+    assert len(sound.samples) == 100
+    assert memory() - before < 2**26
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"RIFF\0\0\0\0WAVEfmt ", wav_of(0, 0)])

@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 
 from potassium.http.file import File
+from potassium.media import image
 from potassium.media.image import FORMATS, decode
 
 WARNING = "PIL.Image.DecompressionBombWarning"
@@ -38,25 +39,25 @@ def png_of(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_picture_is_decoded(kind: str) -> None:
     """Of each format, whatever the client says that it is."""
-    image = decode(file(saved(RED, kind)))
-    assert (image.size, image.convert("RGB").getpixel((0, 0))[0] > 190) == ((6, 4), True)  # type: ignore[index]  # of RGB
+    picture = decode(file(saved(RED, kind)))
+    assert (picture.size, picture.convert("RGB").getpixel((0, 0))[0] > 190) == ((6, 4), True)  # type: ignore[index]  # of RGB
 
 
 def test_a_picture_is_upright() -> None:
     """It is turned as its EXIF orientation says, which it then has no more."""
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
-    image = decode(file(saved(RED, "JPEG", exif=exif)))
-    assert image.size == (4, 6)
-    assert 0x0112 not in image.getexif()
+    picture = decode(file(saved(RED, "JPEG", exif=exif)))
+    assert picture.size == (4, 6)
+    assert 0x0112 not in picture.getexif()
 
 
 def test_the_frames_of_an_animation_can_be_sought() -> None:
     """The first one is there at once."""
     frames = [PIL.Image.new("L", (2, 2), shade) for shade in (0, 255)]
-    image = decode(file(saved(frames[0], "GIF", save_all=True, append_images=frames[1:])))
-    image.seek(1)
-    assert image.convert("L").getpixel((0, 0)) == 255
+    picture = decode(file(saved(frames[0], "GIF", save_all=True, append_images=frames[1:])))
+    picture.seek(1)
+    assert picture.convert("L").getpixel((0, 0)) == 255
 
 
 # Where Pillow only warns, as in a server, and where warnings are errors.
@@ -85,6 +86,17 @@ def test_an_app_may_set_the_limit(monkeypatch: pytest.MonkeyPatch, kind: str) ->
         decode(file(saved(RED, "PNG")))
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", None)
     assert decode(file(saved(RED, "PNG"))).size == (6, 4)
+
+
+@pytest.mark.parametrize("size", [2**20, 2**20 + 1, 7])
+def test_a_picture_of_too_many_scans_is_refused(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Of a progressive JPEG: each takes as long as a picture, however few bytes it has."""
+    monkeypatch.setattr(image, "PIECE", size)
+    content = saved(RED, "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    assert decode(file(content)).size == (6, 4)
+    with pytest.raises(ValueError, match=r"more than 100 scans"):
+        decode(file(content[:-2] + last * 100 + content[-2:]))
 
 
 @pytest.mark.parametrize(

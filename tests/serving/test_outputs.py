@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -153,6 +154,28 @@ async def test_a_picture_of_any_mode_is_sent(accept: str, mode: str) -> None:
     assert (got.status_code, picture(got.content).size) == (200, (3, 2))
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "I;16L"])
+async def test_a_picture_of_sixteen_bits_keeps_them(mode: str) -> None:
+    """As PNG; a JPEG has the upper eight of them, and is not white."""
+    depths = PIL.Image.new(mode, (8, 8))
+    for column in range(8):
+        for row in range(8):
+            depths.putpixel((column, row), 25_000)
+    got = picture((await answer(returning(depths))).content)
+    assert (got.mode, got.getpixel((4, 4))) == ("I;16", 25_000)
+    if mode != "I":  # which may be of any range
+        got = picture((await answer(returning(depths), JPEG)).content)
+        assert got.convert("L").getpixel((4, 4)) == pytest.approx(25_000 / 256, abs=2)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa"])
+async def test_transparency_stays(mode: str) -> None:
+    """In a PNG and a WebP, whatever the picture's own mode is."""
+    for accept in (PNG, WEBP):
+        got = await answer(returning(PIL.Image.new(mode, (8, 8))), accept)
+        assert picture(got.content).convert("RGBA").getpixel((4, 4))[3] == 0  # type: ignore[index]  # of RGBA
+
+
 async def test_white_shines_through_a_picture_that_becomes_a_jpeg() -> None:
     """Otherwise, whatever color was below would show."""
     got = await answer(returning(PIL.Image.new("RGBA", (8, 8), (0, 0, 0, 0))), JPEG)
@@ -220,12 +243,20 @@ async def test_a_tensor_that_numpy_does_not_know_is_sent_as_safetensors() -> Non
         (np.array(1.0), ARROW),
         (np.array([1j]), ARROW),
         (Audio(np.zeros((2, 2, 2), "float32"), 8000), "audio/wav"),
+        (Audio(np.zeros(2, "float32"), 2**40), "audio/wav"),
+        (Audio(np.full(2, np.nan, "float32"), 8000), "audio/flac"),
+        (Audio(np.array(0.5), 8000), "audio/wav"),
         (PIL.Image.new("RGB", (70000, 1)), JPEG),
+        (PIL.Image.new("RGB", (0, 1)), WEBP),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ARROW),
+        (pd.DataFrame({"a": [2**70]}), ARROW),
+        (pd.DataFrame({"a": pd.Series(["\ud800"], dtype=object)}), CSV),
+        (pa.table({"a": [[1]]}), CSV),
     ],
     ids=str,
 )
 async def test_what_a_form_cannot_hold_is_not_sent(array: Any, accept: str) -> None:
-    """500 ``unserializable_output``; nothing is pickled, no mask is dropped."""
+    """500 ``unserializable_output``, whatever the reason; nothing is pickled or dropped."""
     got = await answer(returning(array), accept)
     assert (got.status_code, got.json()["code"]) == (500, "unserializable_output")
 
@@ -277,6 +308,33 @@ async def test_sound_comes_back_as_it_was(accept: str, shape: tuple[int, ...]) -
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
     assert rate == 8000
     assert np.allclose(samples, sound.samples.clip(-1, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("way", ["alone", "inside JSON", "streamed"])
+async def test_sound_may_be_a_tensor(way: str, dtype: torch.dtype) -> None:
+    """As models return it, wherever it is in the result."""
+    samples = torch.full((80,), 0.5, dtype=dtype, requires_grad=True)
+
+    def stream(cache: Any, json_in: Any) -> Iterator[Audio]:
+        yield Audio(samples, 8000)
+
+    sound = Audio(samples, 8000)
+    ways = {"alone": returning(sound), "inside JSON": returning([sound]), "streamed": stream}
+    got = await answer(ways[way])
+    content = (
+        base64.b64decode(got.json()[0].partition(",")[2]) if got.text[:1] == "[" else got.content
+    )
+    assert soundfile.read(io.BytesIO(content))[0] == pytest.approx(np.full(80, 0.5), abs=1e-4)
+
+
+async def test_a_sparse_tensor_is_sent_from_an_async_handler() -> None:
+    """Nobody knows how many bytes it has."""
+
+    async def handler(cache: Any, json_in: Any) -> torch.Tensor:
+        return torch.eye(2).to_sparse()
+
+    assert (await answer(handler)).json() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -392,6 +450,48 @@ async def test_a_picture_is_encoded_beside_the_gpu_thread(
     names = threads_that_encode(monkeypatch)
     await answer(returning(value))
     assert names == ["potassium-pool"]
+
+
+@pytest.mark.parametrize("way", ["plain", "async", "batch", "response"])
+async def test_a_figure_is_drawn_on_the_thread_of_its_handler(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """While another thread draws the next one, the two would get letters of each other."""
+    threads: list[int] = []
+    save = Figure.savefig
+
+    def noted(drawn: Figure, *args: Any, **options: Any) -> None:
+        threads.append(threading.get_ident())
+        save(drawn, *args, **options)
+
+    def drawn() -> Figure:
+        threads.append(threading.get_ident())
+        return figure()
+
+    async def on_loop(cache: Any, json_in: Any) -> Figure:
+        return drawn()
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    ways: dict[str, tuple[Any, dict[str, Any]]] = {
+        "plain": (lambda cache, json_in: drawn(), {}),
+        "async": (on_loop, {}),
+        "batch": (lambda cache, items: [drawn() for _ in items], {"batch": Batch()}),
+        "response": (lambda cache, json_in: Response(body=drawn()), {}),
+    }
+    function, options = ways[way]
+    assert (await answer(function, **options)).headers["content-type"] == PNG
+    assert (len(threads), len(set(threads))) == (2, 1)
+
+
+async def test_a_figure_of_pyplot_is_closed_once_it_is_drawn() -> None:
+    """Otherwise, pyplot would keep the figures of all calls."""
+
+    def handler(cache: Any, json_in: Any) -> dict[str, Any]:
+        return {"figure": plt.subplots()[0]}
+
+    before = plt.get_fignums()
+    assert (await answer(handler)).status_code == 200
+    assert plt.get_fignums() == before
 
 
 async def test_the_gpu_thread_goes_on_while_a_picture_is_encoded(
@@ -611,6 +711,20 @@ async def test_a_file_that_is_not_there_is_an_error_of_the_server() -> None:
     """With a problem document, as for any other failure."""
     got = await answer(returning(FileResponse("/nothing/there")))
     assert (got.status_code, got.headers["content-type"]) == (500, "application/problem+json")
+
+
+async def test_a_background_task_that_fails_does_not_break_its_response(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Which is complete by then; the log has the error."""
+
+    def task() -> None:
+        raise ValueError("no")
+
+    got = await answer(returning(JSONResponse({}, background=BackgroundTask(task))))
+    assert (got.status_code, got.json()) == (200, {})
+    assert "/ failed: internal_error" in caplog.text
+    assert "ended early" not in caplog.text
 
 
 async def test_what_a_response_of_starlettes_does_afterwards_is_done() -> None:

@@ -10,7 +10,7 @@ from potassium.http.message import Message
 from potassium.http.reply import Reply
 from potassium.http.request import CURRENT, job_of
 from potassium.http.response import NOT_GIVEN, Response
-from potassium.http.results import reply_to
+from potassium.http.results import reply_to, size_of
 from potassium.http.stream_formats import StreamFormat, WireHeaders
 
 __all__ = ["ON_THREAD", "Chunk", "InProcess", "Objects", "Value", "caller_of", "outcome_of"]
@@ -92,8 +92,8 @@ def _size_of(value: Any) -> int:
         return sys.getsizeof(value) + sum(map(_size_of, value))
     if value is None or isinstance(value, PLAIN):
         return sys.getsizeof(value)
-    size = getattr(value, "nbytes", None)  # of arrays and tensors
-    return size if isinstance(size, int) else UNKNOWN
+    size = size_of(value)
+    return UNKNOWN if size is None else size
 
 
 def outcome_of(job: Job, result: Any) -> Reply | Value:

@@ -24,7 +24,7 @@ from potassium.handlers.rewind import rewind
 from potassium.http.reply import Reply, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
-from potassium.http.results import set_aside, takes_a_while
+from potassium.http.results import is_bound, set_aside, takes_a_while
 
 __all__ = ["operation_of"]
 
@@ -56,7 +56,9 @@ def operation_of(
         run = _run_on_loop(handle, present)
         return Operation(name, run, concurrency=options.get("concurrency") or 1)
     batching = None if batch is None else Batching(batch)
-    answer: Answer = _keep if finish is not None or batching is not None else _answer
+    answer: Answer = _answer
+    if finish is not None or batching is not None:
+        answer = _keep if finish is not None else _keep_or_encode
     if present is not None and answer is _answer:
         answer = _presenting(present)
     finished: Function | None = None
@@ -199,6 +201,11 @@ def _keep(job: Job, result: Any) -> Any:
     return to_host(result)
 
 
+def _keep_or_encode(job: Job, result: Any) -> Any:
+    """Return one of a batch's results for the pool, unless it must be encoded here."""
+    return outcome_of(job, result) if is_bound(result) else _keep(job, result)
+
+
 def _open_body(job: Job, result: Any) -> Any:
     """Return the iterator from which a result streams, or None if it does not stream."""
     kind = type(result)
@@ -233,6 +240,8 @@ def _cost(batching: Batching) -> Callable[[Job], float]:
 
 def _finish(step: Function, present: Presenter | None) -> Callable[[Job, Any], Reply | Value]:
     def finish(job: Job, result: Any) -> Reply | Value:
+        if isinstance(result, Reply | Value):
+            return result
         token = CURRENT.set(request_of(job))
         try:
             finished = _presented(job, step(result), present)

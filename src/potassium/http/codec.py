@@ -26,6 +26,9 @@ DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(".") for byte in range
     256, b"."
 )
 
+# What the classes of values raise: of pydantic or Arrow, for example. Other errors are the app's.
+FAULTS = (TypeError, ValueError, OverflowError, RecursionError)
+
 DEEPEST = 254  # levels of nesting that orjson can encode
 NAME = re.compile(r"[^\W\d]\w{0,63}")  # a key that may be shown; others may be user data
 
@@ -73,10 +76,12 @@ def encode(value: Any) -> bytes:
         pass
     try:
         return orjson.dumps(exact(value), plain, FORM)
-    except (TypeError, RecursionError) as error:
+    except FAULTS as error:
         path, reason = _culprit(value, error)
         at = f" at {path}" if path else ""
-        raise UnserializableOutput(f"The result cannot be sent as JSON{at}: {reason}.") from error
+        is_ours = isinstance(reason, TypeError | RecursionError)  # others may quote the value
+        why = reason if is_ours else type(reason).__name__
+        raise UnserializableOutput(f"The result cannot be sent as JSON{at}: {why}.") from error
 
 
 def _exactly(body: bytes) -> Any:
@@ -100,7 +105,7 @@ def _culprit(value: Any, error: Exception) -> tuple[str, Exception]:
         for step, inner in _parts(value):
             try:
                 orjson.dumps(exact(inner), plain, FORM)
-            except (TypeError, RecursionError) as inner_error:
+            except FAULTS as inner_error:
                 path, value, error = path + step, inner, inner_error
                 break
         else:

@@ -54,6 +54,7 @@ class ForeignSender:
 
     def __init__(self, reply: ForeignReply, request_id: str, send: Send) -> None:
         self.has_begun = False
+        self._is_complete = False
         self._response = reply.response
         self._id = (b"x-request-id", request_id.encode("ascii"))
         self._send = send
@@ -68,8 +69,11 @@ class ForeignSender:
         await self._response({**SCOPE}, receive, self._send_with_id)
 
     async def fail(self, error: PotassiumError, problem: Reply) -> bool:  # noqa: ARG002 - as others
-        """Return False: the client cannot be told that the response is incomplete."""
-        return False
+        """Return whether the response is complete: then, its background task has failed.
+
+        Otherwise, the client cannot be told.
+        """
+        return self._is_complete
 
     async def _send_with_id(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -77,6 +81,8 @@ class ForeignSender:
             headers = [pair for pair in message["headers"] if pair[0] != self._id[0]]
             message = {**message, "headers": [*headers, self._id]}
         await self._send(message)
+        if message["type"] == "http.response.body":
+            self._is_complete = not message.get("more_body")
 
 
 def foreign_reply(response: Response) -> Reply:

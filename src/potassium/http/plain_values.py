@@ -26,6 +26,7 @@ LARGEST, SMALLEST = 2**64 - 1, -(2**63)  # integers that orjson can write
 
 # Scalars that mean what they mean in a pydantic model: mostly, their text.
 SCALARS = [
+    ("collections", "UserString"),
     ("datetime", "timedelta"),
     ("datetime", "time"),
     ("decimal", "Decimal"),
@@ -80,10 +81,10 @@ def plain(value: Any) -> Any:  # noqa: C901, PLR0911 - one answer for each kind 
         return _of_pandas(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, AbstractSet | ValuesView | tuple) or _is_sequence(value):
-        return list(value)
     if any(_is(value, *where) for where in SCALARS):
         return _scalar(value)
+    if isinstance(value, AbstractSet | ValuesView | tuple) or _is_sequence(value):
+        return list(value)
     records = _records(value)
     if records is not None:
         return records
@@ -115,10 +116,9 @@ def exact(value: Any) -> Any:  # noqa: PLR0911
     if dataclasses.is_dataclass(value):
         return exact(plain(value))
     try:
-        orjson.dumps(value, plain, FORM)
+        return orjson.Fragment(orjson.dumps(value, plain, FORM))
     except TypeError:
         return exact(plain(value))
-    return value
 
 
 def _of_numpy(value: Any, numpy: Any) -> Any:
@@ -135,7 +135,7 @@ def _of_numpy(value: Any, numpy: Any) -> Any:
     if kind == "f" and value.itemsize > LARGEST_FLOAT:
         return value.astype(numpy.float64)  # Python has no number for it
     if kind in "biuf" and not _is_native(value):
-        return numpy.ascontiguousarray(value, value.dtype.newbyteorder("="))
+        return numpy.ascontiguousarray(value, value.dtype.newbyteorder("=")).reshape(value.shape)
     listed = value.tolist()
     if isinstance(listed, numpy.generic):
         raise TypeError(f"{type(value).__name__} is not JSON serializable")
@@ -177,14 +177,15 @@ def _of_pandas(value: Any) -> Any:
 
 def _records(value: Any) -> list[dict[Any, Any]] | None:
     """Return the rows of a table, by the names of its columns; None if it is not one."""
-    if _is(value, "pandas", "DataFrame"):
-        if not value.columns.is_unique:
-            raise TypeError(
-                "DataFrame is not JSON serializable; its columns need names of their own"
-            )
+    is_pandas, is_arrow = _is(value, "pandas", "DataFrame"), _is(value, "pyarrow", "Table")
+    names = list(value.columns if is_pandas else value.column_names if is_arrow else ())
+    if len(set(names)) < len(names):
+        name = type(value).__name__
+        raise TypeError(f"{name} is not JSON serializable; its columns need names of their own")
+    if is_pandas:
         columns = [_exact_numbers(column) for _, column in value.items()]
-        return [dict(zip(value.columns, row, strict=True)) for row in zip(*columns, strict=True)]
-    if _is(value, "pyarrow", "Table"):
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    if is_arrow:
         return list(value.to_pylist())
     return list(value.to_dicts()) if _is(value, "polars", "DataFrame") else None
 
@@ -220,8 +221,9 @@ def _fields(value: Any) -> dict[str, Any]:
 def _scalar(value: Any) -> Any:
     import pydantic_core  # noqa: PLC0415 - for few values
 
-    text = pydantic_core.to_jsonable_python(value, fallback=str)
-    return None if text == "NaN" or str(text).endswith(("Infinity", "sNaN")) else text
+    if _is(value, "decimal", "Decimal") and not value.is_finite():
+        return None
+    return pydantic_core.to_jsonable_python(value, fallback=str)
 
 
 def _key(key: Any) -> str:

@@ -59,7 +59,8 @@ class Response:
                 "Response(body=...): bytes, str or a generator, or what is sent as a file, not "
                 f"{type(body).__name__}."
             )
-        if type(status) is not int or not 200 <= status <= 599:  # noqa: PLR2004
+        is_number = isinstance(status, int) and not isinstance(status, bool)
+        if not is_number or not 200 <= status <= 599:  # noqa: PLR2004
             raise UsageError(
                 f"Response(status={status!r}): the status must be a number from 200 to 599."
             )
@@ -68,7 +69,7 @@ class Response:
             _check_header(name, value)
         if status in EMPTY and not (json is NOT_GIVEN and body in (None, b"", "")):
             raise UsageError(f"Response(status={status}): this status has no body.")
-        self.status = status
+        self.status = int(status)  # it may be an HTTPStatus
         self.json = json
         self.body = body
         self.headers = kept

@@ -14,7 +14,7 @@ from potassium.http.representations.choice import ONLY_JSON, chosen, kind_of
 from potassium.http.representations.form import Form
 from potassium.http.response import NOT_GIVEN, Response
 
-__all__ = ["reply_to", "set_aside", "takes_a_while"]
+__all__ = ["is_bound", "reply_to", "set_aside", "size_of", "takes_a_while"]
 
 RequestHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -73,11 +73,27 @@ def set_aside(result: Any) -> Any:
     return None if kind is None or kind.aside is None else kind.aside(result)
 
 
+def is_bound(result: Any) -> bool:
+    """Return whether ``result`` must be encoded on the thread that made it."""
+    kind = kind_of(result.body if type(result) is Response else result)
+    return kind is not None and kind.is_bound
+
+
 def takes_a_while(result: Any) -> bool:
-    """Return whether the event loop should not encode ``result``."""
+    """Return whether another thread than that of the event loop should encode ``result``."""
     if type(result) is Response:
         result = result.body
-    return kind_of(result) is not None and getattr(result, "nbytes", SMALL) >= SMALL
+    kind, size = kind_of(result), size_of(result)
+    return kind is not None and not kind.is_bound and (size is None or size >= SMALL)
+
+
+def size_of(value: Any) -> int | None:
+    """Return how many bytes an array or a tensor has; None if that is not known."""
+    try:
+        size = value.nbytes
+    except (AttributeError, RuntimeError):  # RuntimeError of a sparse tensor
+        return None
+    return size if isinstance(size, int) else None
 
 
 def _reply_to_response(response: Response, asked: RequestHeaders, *, is_strict: bool) -> Reply:

@@ -202,7 +202,7 @@ def _done(reply: Reply) -> Done:
             HTTPException(reply.status, f"The handler returned status {reply.status}.")
         )
         raise error
-    if not reply.body:
+    if not reply.body and (reply.is_json or not reply.media_type):
         return Done(b"null")
     if not reply.is_json:
         return Done(reply.body, reply.media_type or "application/octet-stream")

@@ -19,6 +19,7 @@ NPY = b"\x93NUMPY"
 LONGEST_HEAD = 10_000  # bytes of the head of a .npy file, as numpy takes them by default
 LONGEST_INDEX = 2**20  # bytes of the head of a safetensors file
 DEEPEST = 32  # dimensions
+LARGEST_EMPTY = 2**20  # rows of an array without numbers: as a list, each of them takes memory
 KINDS = "biufcmMSU"  # of numbers, times and texts: what can be made without running code
 
 TYPES = (
@@ -34,13 +35,21 @@ Loaded = np.ndarray[Any, Any]
 def decode(file: File) -> Loaded:
     """Return the array in ``file``, which begins as .npy, safetensors or Arrow IPC does.
 
-    Nothing is unpickled, and no more memory is taken than the file has bytes, except for compressed
-    Arrow, which may unfold to ``arrow.MOST_BYTES``.
+    Nothing is unpickled, and no more memory is taken than the file has bytes, except for Arrow:
+    compressed, it may unfold to ``arrow.MOST_BYTES``; truth values take 8 times as much, and so may
+    numbers of which some are missing.
 
     Raises:
         ValueError: it is no such file, it is damaged, or it holds several arrays.
 
     """
+    array = _decoded(file)
+    if not array.size and prod(length for length in array.shape if length) > LARGEST_EMPTY:
+        raise ValueError(f"The array is empty, but has more than {LARGEST_EMPTY} rows")
+    return array
+
+
+def _decoded(file: File) -> Loaded:
     start = file.read(8)
     file.seek(0)
     if start.startswith(NPY):
@@ -83,7 +92,8 @@ def _of_npy(file: File) -> Loaded:
     if dtype.kind not in KINDS or dtype.hasobject or dtype.itemsize == 0:
         raise ValueError("The .npy file holds objects or records, not numbers")
     size = prod(shape) * dtype.itemsize
-    if len(shape) > DEEPEST or min(shape, default=0) < 0 or size != file.size - file.tell():
+    is_right = len(shape) <= DEEPEST and all(type(one) is int and one >= 0 for one in shape)
+    if not is_right or size != file.size - file.tell():  # the shape (True,) is none
         raise ValueError("The .npy file has another length than its head says")
     content = np.empty(size, np.uint8)
     file.readinto(content.data)

@@ -14,6 +14,7 @@ START = b"ARROW1\0\0"  # of a file; what follows it is a stream
 # Field numbers in the tables of Arrow's metadata, see
 # https://github.com/apache/arrow/blob/main/format/Message.fbs
 HEADER, BUFFERS, COMPRESSION, BATCH_OF_DICTIONARY = 2, 2, 3, 1
+COMPRESSION_OF_V4 = b"ARROW:experimental_compression"  # the same, where Arrow 0.17 has put it
 
 
 def decode(content: bytes) -> "np.ndarray[Any, Any]":
@@ -33,38 +34,58 @@ def decode(content: bytes) -> "np.ndarray[Any, Any]":
     stream = pa.py_buffer(content).slice(len(START) if content.startswith(START) else 0)
     try:
         _check_unfolded(pa, stream)
-        with pa.ipc.open_stream(stream) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, struct.error) as error:
+        return _only_column(pa, stream)
+    except Exception as error:
+        if type(error) is ValueError:  # of ours
+            raise
         raise ValueError(
             f"The file is no Arrow that can be read ({type(error).__name__})"
         ) from None
-    if table.num_columns != 1:
-        raise ValueError(f"The table has {table.num_columns} columns; send one")
-    return _of_column(pa, table.column(0).combine_chunks())
 
 
-def _of_column(pa: Any, column: Any) -> "np.ndarray[Any, Any]":
+def _only_column(pa: Any, stream: Any) -> "np.ndarray[Any, Any]":
+    with pa.ipc.open_stream(stream) as reader:
+        if len(reader.schema) != 1:
+            raise ValueError(f"The table has {len(reader.schema)} columns; send one")
+        _check_numbers(pa, reader.schema.types[0])  # others may unfold when they are combined
+        table = reader.read_all()
+    table.validate(full=True)
+    column = table.column(0).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks)
     shape = [len(column)]
     if isinstance(column.type, pa.FixedShapeTensorType):
         shape += column.type.shape
-        if column.type.permutation not in (None, list(range(len(shape) - 1))):
-            raise ValueError("The tensors are permuted; send them in order")
         column = column.storage
         column = column if column.null_count else column.flatten()
     while pa.types.is_fixed_size_list(column.type) and not column.null_count:
         shape.append(column.type.list_size)
         column = column.flatten()
-    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if not is_number and not pa.types.is_boolean(column.type):
-        raise ValueError(f"The column holds {column.type}; send numbers")
+    if column.null_count and not pa.types.is_primitive(column.type):
+        raise ValueError("The column has lists that are missing")
     values: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False).reshape(shape)
     if values.dtype.hasobject:
         raise ValueError("The column has truth values that are missing")
     return values if values.flags.writeable else values.copy()
+
+
+def _check_numbers(pa: Any, kind: Any) -> None:
+    """Check that a column holds numbers, or lists of a fixed size of them.
+
+    Raises:
+        ValueError: it holds anything else, or tensors that are permuted.
+
+    """
+    inner = kind
+    if isinstance(kind, pa.FixedShapeTensorType):
+        if kind.permutation not in (None, list(range(len(kind.shape)))):
+            raise ValueError("The tensors are permuted; send them in order")
+        inner = kind.storage_type
+    while pa.types.is_fixed_size_list(inner):
+        inner = inner.value_type
+    is_number = pa.types.is_integer(inner) or pa.types.is_floating(inner)
+    if not is_number and not pa.types.is_boolean(inner):
+        raise ValueError(f"The column holds {kind}; send numbers")
 
 
 def _check_unfolded(pa: Any, stream: Any) -> None:
@@ -84,7 +105,9 @@ def _check_unfolded(pa: Any, stream: Any) -> None:
         if message.type == "dictionary" and batch is not None:
             inner = _field(metadata, batch, BATCH_OF_DICTIONARY)
             batch = None if inner is None else _indirect(metadata, inner)
-        if batch is None or _field(metadata, batch, COMPRESSION) is None:
+        if batch is None:
+            continue
+        if _field(metadata, batch, COMPRESSION) is None and COMPRESSION_OF_V4 not in metadata:
             continue
         buffers = _field(metadata, batch, BUFFERS)
         if buffers is None:
@@ -95,7 +118,7 @@ def _check_unfolded(pa: Any, stream: Any) -> None:
             "<qq", metadata[first + 4 : first + 4 + 16 * count]
         ):
             if length >= 8:  # noqa: PLR2004 - bytes of the length in front
-                total += struct.unpack_from("<q", message.body, offset)[0]
+                total += max(0, struct.unpack_from("<q", message.body, offset)[0])
     if total > MOST_BYTES:
         raise ValueError(f"The table unfolds to more than {MOST_BYTES} bytes")
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, BinaryIO, cast
 
 try:
-    import numpy as np
+    import numpy as np  # noqa: TC002 - its absence is told here
     import soundfile
 except ImportError as error:
     raise ModuleNotFoundError('Sound needs soundfile: pip install "potassium[audio]"') from error
@@ -14,7 +14,6 @@ from potassium.media.from_file import FromFile
 __all__ = ["MOST_SAMPLES", "Audio", "FromAudioFile", "decode"]
 
 MOST_SAMPLES = 2**27  # of all channels together, of 4 bytes each: 512 MiB
-BLOCK = 2**20  # samples that are decoded at a time
 
 
 class Audio:
@@ -47,20 +46,12 @@ def decode(file: File) -> Audio:
     """
     try:
         with soundfile.SoundFile(cast("BinaryIO", file)) as sound:
-            return Audio(_samples(sound), sound.samplerate)
+            if sound.frames * sound.channels > MOST_SAMPLES:
+                raise ValueError(f"The sound has more than {MOST_SAMPLES} samples")
+            # If the head promises more than there is, the rest of the array takes no memory.
+            return Audio(sound.read(sound.frames, dtype="float32"), sound.samplerate)
     except soundfile.LibsndfileError as error:
         raise ValueError(f"The file is no sound that can be read: {error.error_string}") from None
-
-
-def _samples(sound: Any) -> "np.ndarray[Any, Any]":
-    """Return all samples; there may be fewer than the head of the file says, but not more."""
-    if sound.frames * sound.channels > MOST_SAMPLES:
-        raise ValueError(f"The sound has more than {MOST_SAMPLES} samples")
-    frames = max(1, BLOCK // sound.channels)
-    blocks = [sound.read(frames, dtype="float32")]
-    while len(blocks[-1]):
-        blocks.append(sound.read(frames, dtype="float32"))
-    return np.concatenate(blocks)
 
 
 FromAudioFile = Annotated[Audio, FromFile(decode, ("audio/*",))]

@@ -17,6 +17,9 @@ __all__ = ["FORMATS", "Image", "decode", "picture_of"]
 # Others of Pillow's run other programs, or are read by nobody.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 CHANNELS = (1, 3, 4)
+MOST_SCANS = 100  # of a progressive JPEG, as libtiff has it; each takes as long as a picture
+SCAN = b"\xff\xda"  # the marker before each; no compressed data contains it
+PIECE = 2**20  # bytes
 
 
 def decode(file: File) -> PIL.Image.Image:
@@ -40,6 +43,8 @@ def decode(file: File) -> PIL.Image.Image:
     most = PIL.Image.MAX_IMAGE_PIXELS
     if most is not None and image.width * image.height > most:
         raise _too_large()
+    if image.format in ("JPEG", "MPO") and _scans(file) > MOST_SCANS:
+        raise ValueError(f"The picture has more than {MOST_SCANS} scans")
     try:
         PIL.ImageOps.exif_transpose(image, in_place=True)  # loads it first
     except PIL.Image.DecompressionBombError:
@@ -77,6 +82,16 @@ def picture_of(result: Any) -> Any:
     elif result.dtype.kind == "b":
         result = result * 255
     return PIL.Image.fromarray(numpy.ascontiguousarray(result, numpy.uint8).copy())
+
+
+def _scans(file: File) -> int:
+    position, scans, last = file.tell(), 0, b""
+    file.seek(0)
+    while piece := file.read(PIECE):
+        scans += (last + piece).count(SCAN)
+        last = piece[-1:]
+    file.seek(position)
+    return scans
 
 
 def _too_large() -> ValueError:

@@ -1,13 +1,14 @@
 """Values that are files by nature: pictures, figures, sound."""
 
 import base64
+import copy
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from potassium.http.representations.form import Form
 from potassium.http.representations.pictures import FIGURE_FORMS, PICTURE_FORMS
-from potassium.http.representations.sounds import SOUND_FORMS
+from potassium.http.representations.sounds import SOUND_FORMS, samples_of
 
 __all__ = ["FILES", "Kind", "data_url", "kind_among"]
 
@@ -20,7 +21,8 @@ class Kind(NamedTuple):
         name: the name of the class.
         forms: how they can be sent, the default first.
         aside: returns a copy that may be encoded on any thread while the app goes on to use the
-            value; None if values must be encoded on the thread that made them.
+            value; None if that is not worth it, or not possible.
+        is_bound: whether values must be encoded on the thread that made them.
 
     """
 
@@ -28,19 +30,18 @@ class Kind(NamedTuple):
     name: str
     forms: Sequence[Form]
     aside: Callable[[Any], Any] | None = None
+    is_bound: bool = False
 
 
 def _copy_of_sound(sound: Any) -> Any:
-    samples = sound.samples
-    if hasattr(samples, "detach"):  # a tensor
-        samples = samples.detach().cpu().numpy()
-    return type(sound)(samples.copy(), sound.rate)
+    return type(sound)(copy.copy(samples_of(sound)), sound.rate)
 
 
-# matplotlib is not safe for threads: the app may be drawing the next figure already.
+# matplotlib is not safe for threads: the app may be drawing the next figure already, and the two
+# get letters of each other.
 FILES = (
     Kind("PIL.Image", "Image", PICTURE_FORMS, aside=lambda image: image.copy()),
-    Kind("matplotlib.figure", "Figure", FIGURE_FORMS),
+    Kind("matplotlib.figure", "Figure", FIGURE_FORMS, is_bound=True),
     Kind("potassium.media.audio", "Audio", SOUND_FORMS, aside=_copy_of_sound),
 )
 

@@ -1,6 +1,8 @@
 """Pictures of Pillow and figures of matplotlib, as files."""
 
 import io
+import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -9,9 +11,11 @@ from potassium.http.representations.form import Form, cannot_be_sent
 
 __all__ = ["FIGURE_FORMS", "PICTURE_FORMS"]
 
+DRAWING = threading.Lock()  # two figures that are drawn at once get letters of each other
+
 # What each format can hold; pictures of other modes are converted to the last one.
 MODES = {
-    "PNG": ("1", "L", "LA", "I", "I;16", "P", "RGBA", "RGB"),
+    "PNG": ("1", "L", "LA", "I;16", "P", "RGBA", "RGB"),
     "JPEG": ("L", "CMYK", "RGB"),
     "WEBP": ("RGBA", "RGB"),
 }
@@ -21,7 +25,7 @@ def _picture(image: Any, kind: str) -> bytes:
     buffer = io.BytesIO()
     try:
         _in_mode_of(kind, image).save(buffer, kind)
-    except (OSError, ValueError, KeyError) as error:  # no pixels, too many, or no such codec
+    except Exception as error:  # no pixels, too many, no such codec, or whatever it holds beside
         raise cannot_be_sent("The picture", error) from error
     return buffer.getvalue()
 
@@ -30,10 +34,14 @@ def _in_mode_of(kind: str, image: Any) -> Any:
     """Return a picture in a mode that a format can hold; for JPEG, white shines through it."""
     if image.mode in MODES[kind]:
         return image
-    if kind == "PNG" or not image.has_transparency_data:
+    if kind == "PNG" and image.mode.startswith("I"):
+        return image.convert("I").convert("I;16")
+    if image.mode.startswith("I;16"):
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if not image.has_transparency_data:
         return image.convert(MODES[kind][-1])
     image = image.convert("RGBA")
-    if kind == "WEBP":
+    if kind != "JPEG":
         return image
     from PIL import Image  # noqa: PLC0415 - the app has imported it
 
@@ -44,9 +52,13 @@ def _in_mode_of(kind: str, image: Any) -> Any:
 def _figure(figure: Any, kind: str) -> bytes:
     buffer = io.BytesIO()
     try:
-        figure.savefig(buffer, format=kind)
-    except (OSError, ValueError, RuntimeError) as error:  # of a text that it cannot set
+        with DRAWING:
+            figure.savefig(buffer, format=kind)
+    except Exception as error:  # such as a text that it cannot set
         raise cannot_be_sent("The figure", error) from error
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close(figure)  # it keeps those that it has made until then
     return buffer.getvalue()
 
 

@@ -44,17 +44,21 @@ def _arrow(table: Any) -> bytes:
         elif hasattr(table, "to_arrow"):  # of polars
             table = table.to_arrow()
         return arrow_stream(table)
-    except library.ArrowException as error:
+    except Exception as error:  # columns of one name, or values that Arrow has no type for
         raise cannot_be_sent("The table", error) from error
 
 
 def _csv(table: Any) -> bytes:
-    if _is_of_pandas(table):
-        text: str = table.to_csv(index=False)
+    if not _is_of_pandas(table) and not hasattr(table, "write_csv"):  # of polars
+        return _csv_of_arrow(table)
+    try:
+        text: str = table.to_csv(index=False) if _is_of_pandas(table) else table.write_csv()
         return text.encode()
-    if hasattr(table, "write_csv"):  # of polars
-        text = table.write_csv()
-        return text.encode()
+    except Exception as error:  # such as lists, or text that is not UTF-8
+        raise cannot_be_sent("The table", error) from error
+
+
+def _csv_of_arrow(table: Any) -> bytes:
     library, sink = pyarrow(), io.BytesIO()
     try:
         library.csv.write_csv(table, sink)
