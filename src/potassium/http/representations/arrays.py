@@ -28,8 +28,11 @@ class NamedArrays:
 def _npy(array: Any) -> bytes:
     array = _of_numpy(array)
     numpy = sys.modules["numpy"]
-    if array.dtype.hasobject:
+    dtype = array.dtype
+    if dtype.hasobject:
         raise UnserializableOutput("An array of Python objects cannot be sent as .npy.")
+    if dtype.names is None and numpy.dtype(dtype.str) != dtype:  # a type that another library adds
+        raise UnserializableOutput(f".npy has no {dtype.name}: send it as JSON.")
     head = io.BytesIO()
     try:
         numpy.lib.format.write_array_header_1_0(
@@ -48,17 +51,18 @@ def _safetensors(arrays: Mapping[str, Any]) -> bytes:
 
         if torch is not None and any(isinstance(one, torch.Tensor) for one in arrays.values()):
             from safetensors.torch import save  # noqa: PLC0415
-
-            named = {name: _of_torch(one, torch) for name, one in arrays.items()}
-            if len(named) > 1:  # those that share memory are refused
-                named = {name: one.clone() for name, one in named.items()}
         else:
             from safetensors.numpy import save  # noqa: PLC0415
 
-            named = {name: _of_numpy(one) for name, one in arrays.items()}
+            torch = None
     except ImportError as error:
         raise missing("Sending safetensors", "safetensors", "arrays") from error
     try:
+        if torch is None:
+            return save({name: _of_numpy(one) for name, one in arrays.items()})
+        named = {name: _of_torch(one, torch) for name, one in arrays.items()}
+        if len(named) > 1:  # those that share memory are refused
+            named = {name: one.clone() for name, one in named.items()}
         return save(named)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise cannot_be_sent("The array", error) from error
@@ -80,17 +84,18 @@ def _arrow(array: Any) -> bytes:
 
 def _of_numpy(array: Any) -> Any:
     """Return an array or a tensor as an array in C order, of native numbers."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
-        try:
+    torch, numpy = sys.modules.get("torch"), sys.modules["numpy"]
+    try:
+        if torch is not None and isinstance(array, torch.Tensor):
+            if array.dtype in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2):
+                name = str(array.dtype).removeprefix("torch.")
+                raise UnserializableOutput(f"numpy has no {name}: send it as safetensors.")
             array = _of_torch(array, torch).numpy()
-        except (TypeError, RuntimeError) as error:  # such as bfloat16
-            name = str(array.dtype).removeprefix("torch.")
-            raise UnserializableOutput(f"numpy has no {name}: send it as safetensors.") from error
-    numpy = sys.modules["numpy"]
-    if isinstance(array, numpy.ma.MaskedArray):
-        raise UnserializableOutput("A masked array is sent as JSON only; fill it.")
-    return numpy.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+        if isinstance(array, numpy.ma.MaskedArray):
+            raise UnserializableOutput("A masked array is sent as JSON only; fill it.")
+        return numpy.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+    except (TypeError, RuntimeError) as error:
+        raise cannot_be_sent("The array", error) from error
 
 
 def _of_torch(array: Any, torch: Any) -> Any:
