@@ -27,7 +27,7 @@ LAYERS = [
     {"handlers", "webhooks", "connections"},
     {"jobs"},
     {"serving"},
-    {"schema"},
+    {"schema", "pages"},
     {"server"},
     {"app"},
     {"testing", "__init__"},

@@ -8,10 +8,11 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, Webhooks
+from potassium.config import Jobs, Limits, Webhooks, default_docs
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
+from potassium.pages import add_docs
 from potassium.serving.api_keys import ApiKeys, keys_of
 from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
@@ -19,7 +20,6 @@ from potassium.serving.composition import Composable
 from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
 from potassium.serving.middleware import middleware_stack
-from potassium.serving.schema_page import SchemaPage
 from potassium.serving.signals import before_signals
 from potassium.serving.slashes import OtherForm
 from potassium.webhooks.model import is_http_url
@@ -41,9 +41,10 @@ class Potassium(Composable):
         limits: how much work the app accepts at a time; defaults to ``Limits()``.
         jobs: where background jobs are kept; with ``@app.background``, defaults to ``Jobs()``.
         webhooks: how results are posted to webhooks; defaults to ``Webhooks()``.
-        api_keys: ``ApiKeys(...)``, or only its keys: a request must carry one of them, except for
-            health, readiness and warm-up; defaults to the keys in ``POTASSIUM_API_KEYS``,
-            separated by commas.
+        api_keys: ``ApiKeys(...)``, or its keys: a request must carry one, except for health,
+            readiness and warm-up; defaults to ``POTASSIUM_API_KEYS``, separated by commas.
+        docs: whether there are a page to try the handlers on, at ``/docs``, and the schema, at
+            ``/openapi.json``; defaults to ``POTASSIUM_DOCS``, then True.
         debug: send tracebacks to clients. For development only.
         routes: as for Starlette; handlers come before them.
         middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
@@ -60,7 +61,7 @@ class Potassium(Composable):
 
     """
 
-    def __init__(  # noqa: PLR0913 - six of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - seven of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
@@ -68,6 +69,7 @@ class Potassium(Composable):
         jobs: Jobs | None = None,
         webhooks: Webhooks | None = None,
         api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
+        docs: bool | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -81,6 +83,7 @@ class Potassium(Composable):
             jobs=jobs,
             webhooks=webhooks,
             api_keys=api_keys,
+            docs=docs,
             debug=debug,
             routes=routes,
             middleware=middleware,
@@ -89,6 +92,7 @@ class Potassium(Composable):
         self.name = name
         self.optimized: list[Any] = []
         self._api_keys = keys_of(api_keys)
+        self._has_docs = default_docs() if docs is None else docs
         self._parts = Assembly(
             limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
         )
@@ -291,6 +295,6 @@ class Potassium(Composable):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""
-        self.router.routes += SchemaPage(self.openapi).routes()  # the app's own come first
+        public = [add_docs(self.router, self.openapi)] if self._has_docs else []
         build = super().build_middleware_stack
-        return middleware_stack(self, build, self._parts.endpoints, self._api_keys)
+        return middleware_stack(self, build, self._parts.endpoints, self._api_keys, *public)

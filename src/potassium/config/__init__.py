@@ -2,7 +2,7 @@
 
 from potassium.config.batch import Batch
 from potassium.config.checks import check_count, check_options, check_seconds
-from potassium.config.environment import default_host, default_port
+from potassium.config.environment import default_docs, default_host, default_port
 from potassium.config.jobs import Jobs
 from potassium.config.limits import Limits
 from potassium.config.webhooks import Webhooks
@@ -15,6 +15,7 @@ __all__ = [
     "check_count",
     "check_options",
     "check_seconds",
+    "default_docs",
     "default_host",
     "default_port",
 ]

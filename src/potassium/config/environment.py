@@ -4,7 +4,7 @@ import os
 
 from potassium.errors import UsageError
 
-__all__ = ["default_host", "default_port"]
+__all__ = ["default_docs", "default_host", "default_port"]
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -27,3 +27,16 @@ def default_port() -> int:
     if not value.isdecimal() or len(value) > len(str(HIGHEST_PORT)) or int(value) > HIGHEST_PORT:
         raise UsageError(f"POTASSIUM_PORT={value!r} must be a port number, 0 to 65535.")
     return int(value)
+
+
+def default_docs() -> bool:
+    """Return whether ``POTASSIUM_DOCS`` lets an app show its page and schema; by default, it does.
+
+    Raises:
+        UsageError: it is neither 0 nor 1.
+
+    """
+    value = os.environ.get("POTASSIUM_DOCS") or "1"
+    if value not in ("0", "1"):
+        raise UsageError(f"POTASSIUM_DOCS={value!r} must be 1 or 0.")
+    return value == "1"

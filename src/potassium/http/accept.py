@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["preferred", "quality"]
+__all__ = ["coding_is_accepted", "preferred", "quality"]
 
 EXACT, SUBTYPES, ANY = 2, 1, 0  # how specific a media range is
 
@@ -29,6 +29,17 @@ def preferred(headers: Iterable[tuple[bytes, bytes]], offers: Sequence[str]) -> 
         if rating[0] > 0 and (best is None or rating > best_rating):
             best, best_rating = offer, rating
     return best
+
+
+def coding_is_accepted(headers: Iterable[tuple[bytes, bytes]], coding: str) -> bool:
+    """Return whether a request's ``Accept-Encoding`` names it (RFC 9110, section 12.5.3)."""
+    ranges = [
+        _media_range(one)
+        for name, value in headers
+        if name == b"accept-encoding"
+        for one in value.decode("latin-1").lower().split(",")
+    ]
+    return any(name == coding and weight > 0 for name, weight in ranges)
 
 
 def quality(parameters: Iterable[str]) -> float:

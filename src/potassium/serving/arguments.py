@@ -38,8 +38,9 @@ def check_arguments(unknown: Iterable[str], **given: Any) -> None:
             raise UsageError(
                 f"Potassium({option}={given[option]!r}): write {option}={kind.__name__}(...)."
             )
-    if type(given["debug"]) is not bool:
-        raise UsageError(f"Potassium(debug={given['debug']!r}): write debug=True.")
+    for option, kinds in (("debug", (bool,)), ("docs", (bool, type(None)))):
+        if type(given[option]) not in kinds:
+            raise UsageError(f"Potassium({option}={given[option]!r}): write {option}=True.")
     form = "write middleware=[Middleware(CORSMiddleware, allow_origins=[...])]."
     _check_each("middleware", given["middleware"], Middleware, form)
     form = 'write routes=[Route("/path", endpoint)]; handlers are decorated with @app.handler.'

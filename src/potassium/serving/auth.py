@@ -1,7 +1,7 @@
 """Authentication with API keys."""
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,8 +37,14 @@ class Authentication:
     scope: it tells one client from another and, where jobs have owners, is the owner of its jobs.
     """
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: ApiKeys,
+        is_public: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
         self._app = app
+        self._is_public = is_public
         self._owners = list(keys.owners.items())
         self._have_tenants = keys.have_tenants
         self._open_paths = {without_slash(path) for path in keys.open_paths}
@@ -64,8 +70,10 @@ class Authentication:
 
     def _is_open(self, scope: Scope) -> bool:
         path = path_below_mount(scope)
-        return scope.get("method") in PROBES.get(path, ()) or (
-            bool(self._open_paths) and without_slash(path) in self._open_paths
+        return (
+            scope.get("method") in PROBES.get(path, ())
+            or (bool(self._open_paths) and without_slash(path) in self._open_paths)
+            or (scope["type"] == "http" and self._is_public(scope))
         )
 
     def _owner(self, scope: Scope) -> str | None:

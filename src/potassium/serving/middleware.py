@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from potassium.serving.api_keys import ApiKeys
 from potassium.serving.auth import Authentication
@@ -20,6 +20,7 @@ def middleware_stack(
     build: Callable[[], ASGIApp],
     endpoints: Mapping[str, ASGIApp],
     api_keys: ApiKeys | None,
+    is_public: Callable[[Scope], bool] = lambda _: False,
 ) -> ASGIApp:
     """Return the app as a server calls it: API keys first, then the fast path, then the rest.
 
@@ -31,14 +32,15 @@ def middleware_stack(
         build: returns Starlette's stack, from ``app.user_middleware`` down to the routes.
         endpoints: the endpoints to call without that stack, by path.
         api_keys: a call must carry one of them; None if anybody may call.
+        is_public: returns whether a request needs no key, because it is for what is no secret.
 
     """
     own = list(app.user_middleware)
     if own and api_keys is not None:
-        app.user_middleware = [*own, Middleware(Authentication, keys=api_keys)]
+        app.user_middleware = [*own, Middleware(Authentication, keys=api_keys, is_public=is_public)]
     try:
         stack: ASGIApp = StartupErrors(RequestIds(build()))
     finally:
         app.user_middleware = own
     stack = FastPath({} if own else endpoints, stack)
-    return stack if own or api_keys is None else Authentication(stack, api_keys)
+    return stack if own or api_keys is None else Authentication(stack, api_keys, is_public)

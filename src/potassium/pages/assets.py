@@ -1,0 +1,87 @@
+"""The files of the page, as they are sent."""
+
+import gzip
+import hashlib
+import re
+from functools import cache, cached_property
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from mimetypes import types_map
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from potassium.http.accept import coding_is_accepted
+
+__all__ = ["Asset", "asset", "html"]
+
+# What a page may do (https://www.w3.org/TR/CSP3/): nothing but run its own files, call this server,
+# and show what it was sent or what its reader has chosen.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob: data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+SAFETY = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+FOREVER = "public, max-age=31536000, immutable"  # their names change with their content
+NAME = re.compile(r"[\w.-]+\.(js|css|svg|woff2)", re.ASCII)
+
+
+class Asset:
+    """One file of the page, in memory.
+
+    Args:
+        content: its content.
+        suffix: that of its name, which decides about the media type.
+        caching: its ``Cache-Control``.
+
+    """
+
+    def __init__(self, content: bytes, suffix: str, caching: str) -> None:
+        self.content = content
+        media_type = types_map[suffix]
+        self._headers = {
+            **SAFETY,
+            "Content-Type": f"{media_type}; charset=utf-8",
+            "Cache-Control": caching,
+            "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+            "Vary": "Accept, Accept-Encoding",
+        }
+
+    @cached_property
+    def _compressed(self) -> bytes:
+        return gzip.compress(self.content, mtime=0)
+
+    def response(self, headers: Headers) -> Response:
+        """Return the response to a request with ``headers``: 304 if the client has the file."""
+        known = headers.get("if-none-match", "")
+        if self._headers["ETag"] in known or known.strip() == "*":
+            return Response(status_code=304, headers=self._headers)
+        if coding_is_accepted(headers.raw, "gzip"):
+            coded = {**self._headers, "Content-Encoding": "gzip"}
+            return Response(self._compressed, headers=coded)
+        return Response(self.content, headers=self._headers)
+
+
+@cache
+def asset(name: str) -> Asset | None:
+    """Return a file that the page loads, or None if there is no such file."""
+    if not NAME.fullmatch(name) or not (file := _static() / "docs" / "assets" / name).is_file():
+        return None
+    return Asset(file.read_bytes(), f".{name.rpartition('.')[2]}", FOREVER)
+
+
+@cache
+def html(root: str) -> Asset:
+    """Return the page itself; ``root`` leads from its URL to that of the app: ``./`` or ``../``."""
+    content = (_static() / "index.html").read_text("utf-8")
+    return Asset(content.replace('"./', f'"{root}').encode(), ".html", "no-cache")
+
+
+def _static() -> Traversable:
+    return files("potassium.pages") / "static"

@@ -1,0 +1,69 @@
+"""Fixtures for tests in a real browser: ``nox -s page`` installs what they need."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.server import Server, Start, serve_source
+
+if find_spec("playwright") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+ARGUMENTS = (
+    "--no-sandbox",  # the tests may run as root
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+)
+# What the browser itself says about a response that is an error: there are such tests.
+ABOUT_ANSWERS = "Failed to load resource: the server responded with a status of"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    executable = shutil.which("chromium")
+    assert executable is not None, "Install Debian's chromium; nox -s page does."
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """Return what the browser has complained about; a test that expects any clears it."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: "Browser", complaints: list[str]) -> "Iterator[Page]":
+    """Yield a tab of its own; what the browser complains about fails the test."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 800})
+    context.set_default_timeout(10_000)
+
+    def note(message: "ConsoleMessage") -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(ABOUT_ANSWERS):
+            complaints.append(message.text)
+
+    page = context.new_page()
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert not complaints
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return a function that runs the source of an ``app.py`` as ``python app.py``."""
+    with ExitStack() as stack:
+
+        def start(source: str, **options: Any) -> Server:
+            return stack.enter_context(serve_source(source, tmp_path, **options))
+
+        yield start

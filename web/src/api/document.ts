@@ -1,0 +1,161 @@
+// What the page knows of the app: its handlers, read from the OpenAPI document.
+
+import { request } from "./server";
+
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+/** A JSON Schema (2020-12), with the document's components beside it, so that references resolve. */
+export interface Schema {
+  $ref?: string;
+  type?: string | string[];
+  title?: string;
+  description?: string;
+  format?: string;
+  contentEncoding?: string;
+  contentMediaType?: string;
+  properties?: Record<string, Schema>;
+  items?: Schema;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  [keyword: string]: unknown;
+}
+
+interface Media {
+  schema?: Schema;
+  example?: Json;
+  examples?: Record<string, { value?: Json }>;
+}
+
+interface Parameter {
+  name: string;
+  in: string;
+  required?: boolean;
+  description?: string;
+  schema?: Schema;
+}
+
+interface RawOperation {
+  operationId: string;
+  summary?: string;
+  description?: string;
+  tags?: string[];
+  deprecated?: boolean;
+  parameters?: Parameter[];
+  requestBody?: { required?: boolean; content: Record<string, Media> };
+  responses: Record<string, { description?: string; content?: Record<string, Media> }>;
+}
+
+interface OpenApi {
+  info: { title: string; version: string; description?: string };
+  paths: Record<string, Record<string, RawOperation>>;
+  components?: Record<string, unknown>;
+}
+
+/** One handler, with one method. */
+export interface Operation {
+  id: string;
+  method: string;
+  path: string;
+  summary: string;
+  description: string;
+  tags: string[];
+  deprecated: boolean;
+  isBackground: boolean;
+  isStream: boolean;
+  /** The schema of the input as JSON; of a GET, of its query. Null if it takes none. */
+  input: Schema | null;
+  /** The content types that the body may have; empty for a GET. */
+  takes: string[];
+  /** The content types that the result may have. */
+  returns: string[];
+  output: Schema | null;
+  examples: Record<string, Json>;
+}
+
+export interface App {
+  title: string;
+  description: string;
+  operations: Operation[];
+  hasJobs: boolean;
+}
+
+/** The server wants another API key. */
+export class KeyWanted extends Error {}
+
+const METHODS = ["get", "post", "put", "patch"];
+const SERVERS_OWN = new Set(["server", "jobs"]);
+const STREAMED = ["text/event-stream", "application/x-ndjson"];
+
+/** Fetch the document of the app and read it. Throws KeyWanted if it needs another key. */
+export async function load(): Promise<App> {
+  const response = await request("/openapi.json", { headers: { Accept: "application/json" } });
+  if (response.status === 401) throw new KeyWanted();
+  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+  return read((await response.json()) as OpenApi);
+}
+
+export function read(document: OpenApi): App {
+  const operations: Operation[] = [];
+  for (const [path, item] of Object.entries(document.paths)) {
+    for (const method of METHODS) {
+      const raw = item[method];
+      if (raw && !raw.tags?.some((tag) => SERVERS_OWN.has(tag))) {
+        operations.push(readOperation(path, method, raw, document));
+      }
+    }
+  }
+  return {
+    title: document.info.title,
+    description: document.info.description ?? "",
+    operations,
+    hasJobs: "/jobs/{id}" in document.paths,
+  };
+}
+
+function readOperation(
+  path: string,
+  method: string,
+  raw: RawOperation,
+  document: OpenApi,
+): Operation {
+  const content = raw.requestBody?.content ?? {};
+  const media = content["application/json"] ?? Object.values(content)[0];
+  const result = raw.responses["200"]?.content ?? {};
+  const returns = Object.keys(result);
+  const whole = (schema: Schema | undefined): Schema | null =>
+    schema ? { ...schema, components: document.components } : null;
+  return {
+    id: raw.operationId,
+    method: method.toUpperCase(),
+    path,
+    summary: raw.summary ?? "",
+    description: raw.description ?? "",
+    tags: raw.tags ?? [],
+    deprecated: raw.deprecated ?? false,
+    isBackground: (raw as { "x-background"?: boolean })["x-background"] ?? false,
+    isStream: STREAMED.every((type) => returns.includes(type)),
+    input: whole(method === "get" ? queryOf(raw.parameters ?? []) : media?.schema),
+    takes: Object.keys(content),
+    returns,
+    output: whole((result["application/json"] ?? Object.values(result)[0])?.schema),
+    examples: examplesOf(media),
+  };
+}
+
+function queryOf(parameters: Parameter[]): Schema | undefined {
+  const query = parameters.filter((one) => one.in === "query");
+  if (!query.length) return undefined;
+  return {
+    type: "object",
+    properties: Object.fromEntries(query.map((one) => [one.name, one.schema ?? {}])),
+    required: query.filter((one) => one.required).map((one) => one.name),
+  };
+}
+
+function examplesOf(media: Media | undefined): Record<string, Json> {
+  if (media?.example !== undefined) return { example: media.example };
+  const named = Object.entries(media?.examples ?? {});
+  return Object.fromEntries(
+    named.flatMap(([name, { value }]) => (value === undefined ? [] : [[name, value]])),
+  );
+}
