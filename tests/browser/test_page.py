@@ -1,6 +1,5 @@
 """The page shows an app's handlers, and calls them."""
 
-
 from e2e.server import Start
 from playwright.sync_api import Page, expect
 

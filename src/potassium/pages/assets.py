@@ -6,7 +6,6 @@ import re
 from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from mimetypes import types_map
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -29,7 +28,8 @@ SAFETY = {
 }
 
 FOREVER = "public, max-age=31536000, immutable"  # their names change with their content
-NAME = re.compile(r"[\w.-]+\.(js|css|svg|woff2)", re.ASCII)
+TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
+NAME = re.compile(r"[\w-]+\.(js|css)", re.ASCII)
 
 
 class Asset:
@@ -37,17 +37,16 @@ class Asset:
 
     Args:
         content: its content.
-        suffix: that of its name, which decides about the media type.
+        suffix: that of its name, one of ``TYPES``.
         caching: its ``Cache-Control``.
 
     """
 
     def __init__(self, content: bytes, suffix: str, caching: str) -> None:
         self.content = content
-        media_type = types_map[suffix]
         self._headers = {
             **SAFETY,
-            "Content-Type": f"{media_type}; charset=utf-8",
+            "Content-Type": f"{TYPES[suffix]}; charset=utf-8",
             "Cache-Control": caching,
             "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
             "Vary": "Accept, Accept-Encoding",
@@ -73,14 +72,14 @@ def asset(name: str) -> Asset | None:
     """Return a file that the page loads, or None if there is no such file."""
     if not NAME.fullmatch(name) or not (file := _static() / "docs" / "assets" / name).is_file():
         return None
-    return Asset(file.read_bytes(), f".{name.rpartition('.')[2]}", FOREVER)
+    return Asset(file.read_bytes(), name.rpartition(".")[2], FOREVER)
 
 
 @cache
 def html(root: str) -> Asset:
     """Return the page itself; ``root`` leads from its URL to that of the app: ``./`` or ``../``."""
     content = (_static() / "index.html").read_text("utf-8")
-    return Asset(content.replace('"./', f'"{root}').encode(), ".html", "no-cache")
+    return Asset(content.replace('"./', f'"{root}').encode(), "html", "no-cache")
 
 
 def _static() -> Traversable:
