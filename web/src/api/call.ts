@@ -6,14 +6,20 @@ import { request } from "./server";
 
 const FORM = "multipart/form-data";
 
-/** Call a handler. Throws what fetch throws: the server cannot be reached, or the call is aborted. */
+/**
+ * Call a handler; in the background, if it can be and is asked to.
+ * Throws what fetch throws: the server cannot be reached, or the call is aborted.
+ */
 export async function call(
   operation: Operation,
   input: Json | undefined,
   signal: AbortSignal,
+  inBackground = false,
 ): Promise<Response> {
   const { path, init } = await prepared(operation, input);
-  if (operation.isStream) init.headers = { ...init.headers, Accept: "text/event-stream" };
+  if (operation.isBackground) return request(path, { ...init, signal });
+  if (inBackground) init.headers = { ...init.headers, Prefer: "respond-async" };
+  else if (operation.isStream) init.headers = { ...init.headers, Accept: "text/event-stream" };
   return request(path, { ...init, signal });
 }
 

@@ -63,6 +63,8 @@ export interface Operation {
   deprecated: boolean;
   /** Whether every call is a background job. */
   isBackground: boolean;
+  /** Whether a call may be a background job. */
+  mayRunInBackground: boolean;
   /** Whether its result comes in chunks. */
   isStream: boolean;
   /** The schema of the input as JSON; of a GET, of its query. Null if it takes none. */
@@ -79,7 +81,6 @@ export interface App {
   title: string;
   description: string;
   operations: Operation[];
-  hasJobs: boolean;
 }
 
 /** The server wants another API key. */
@@ -110,7 +111,6 @@ export function read(document: OpenApi): App {
     title: document.info.title,
     description: document.info.description ?? "",
     operations,
-    hasJobs: "/jobs/{id}" in document.paths,
   };
 }
 
@@ -135,6 +135,7 @@ function readOperation(
     tags: raw.tags ?? [],
     deprecated: raw.deprecated ?? false,
     isBackground: raw["x-potassium"]?.background ?? false,
+    mayRunInBackground: "202" in raw.responses,
     isStream: raw["x-potassium"]?.stream ?? false,
     input: whole(method === "get" ? queryOf(raw.parameters ?? []) : media?.schema),
     takes: Object.keys(content),

@@ -4,6 +4,8 @@ const NAME = "potassium-api-key";
 
 class Key {
   #value = $state(sessionStorage.getItem(NAME) ?? "");
+  /** Whether the server has refused a request because it had no key, or a wrong one. */
+  isRefused = $state(false);
 
   get value(): string {
     return this.#value;
@@ -11,6 +13,7 @@ class Key {
 
   set value(value: string) {
     this.#value = value;
+    this.isRefused = false;
     if (value) sessionStorage.setItem(NAME, value);
     else sessionStorage.removeItem(NAME);
   }

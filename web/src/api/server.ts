@@ -13,8 +13,27 @@ export function urlOf(path: string): URL {
 }
 
 /** Send a request to a path of the app, with the API key if there is one. */
-export function request(path: string, init: RequestInit = {}): Promise<Response> {
+export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const sent = key.value;
+  const response = await send(path, init, sent);
+  if (wantsKey(response) && sent === key.value) key.isRefused = true;
+  return response;
+}
+
+/** Return whether the server accepts an API key. */
+export async function accepts(candidate: string): Promise<boolean> {
+  if (!/^[\x21-\x7e]+$/.test(candidate)) return false; // it cannot be sent
+  return !wantsKey(await send("/_k/status", {}, candidate));
+}
+
+function send(path: string, init: RequestInit, apiKey: string): Promise<Response> {
   const headers = new Headers(init.headers);
-  if (key.value) headers.set("Authorization", `Bearer ${key.value}`);
+  if (apiKey) headers.set("Authorization", `Bearer ${apiKey}`);
   return fetch(urlOf(path), { ...init, headers, credentials: "same-origin" });
+}
+
+/** Whether a response asks for a key. A handler may answer 401, too, but does not say how. */
+function wantsKey(response: Response): boolean {
+  const how = response.headers.get("WWW-Authenticate") ?? "";
+  return response.status === 401 && /^bearer\b/i.test(how);
 }

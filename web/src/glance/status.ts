@@ -1,0 +1,32 @@
+// What GET /_k/status says. Durations are in milliseconds.
+
+export interface Queue {
+  length: number;
+  limit: number | null;
+}
+
+export interface Counts {
+  admitted: number;
+  refused: number;
+  succeeded: number;
+  failed: number;
+  cancelled: number;
+}
+
+export interface Status {
+  name: string;
+  state: "starting" | "ready" | "draining" | "stopped" | "failed";
+  queue: Queue;
+  lanes: Record<string, Queue>;
+  started_at: string | null;
+  open_streams: number;
+  stalled_streams: number;
+  running: { handler: string; for: number } | null;
+  counts: Counts;
+  service_time: Record<string, number>;
+}
+
+/** Return how many calls wait, in all queues. */
+export function waiting(status: Status): number {
+  return [status.queue, ...Object.values(status.lanes)].reduce((sum, one) => sum + one.length, 0);
+}

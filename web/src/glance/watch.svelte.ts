@@ -1,0 +1,50 @@
+// Watches the server: its status now, and that of the last minutes.
+
+import { key } from "../api/key.svelte";
+import { request } from "../api/server";
+import type { Sample } from "./rates";
+import type { Status } from "./status";
+
+export const MINUTES = 5;
+export const PAUSE = 2000; // milliseconds from one look to the next
+const PATIENCE = 10_000; // milliseconds that an answer may take
+
+export class Watch {
+  status: Status | undefined = $state.raw();
+  samples: Sample[] = $state.raw([]);
+  /** Why the status is not known, as a sentence; empty if it is. */
+  fault = $state("");
+  #hasKnocked = false;
+
+  /** Ask for the status. */
+  async look(): Promise<void> {
+    if (key.isRefused) return; // until there is another key
+    try {
+      const response = await request("/_k/status", { signal: AbortSignal.timeout(PATIENCE) });
+      if (response.status === 401) return;
+      if (!response.ok) {
+        this.fault = `The server cannot be reached: its status is ${response.status}.`;
+        return;
+      }
+      this.#note((await response.json()) as Status);
+    } catch {
+      this.fault = "The server cannot be reached.";
+    }
+  }
+
+  #note(status: Status): void {
+    this.status = status;
+    this.fault = "";
+    const at = Date.now() / 1000;
+    const recent = this.samples.filter((one) => one.at > at - MINUTES * 60);
+    this.samples = [...recent, { at, status }];
+    if (status.state === "starting") void this.#knock();
+  }
+
+  /** Start an app that is started by its first request; asking for its status is none. */
+  async #knock(): Promise<void> {
+    if (this.#hasKnocked) return;
+    this.#hasKnocked = true;
+    await request("/readyz").catch(() => undefined);
+  }
+}

@@ -1,0 +1,105 @@
+// Follows a job: its document, and its events as they come.
+
+import { events, type StreamEvent } from "../api/events";
+import type { Json } from "../api/document";
+import { hasEnded, type JobDocument } from "./document";
+import { followJob, getJob, JobGone } from "./requests";
+
+export interface JobEvent {
+  id: string;
+  kind: string;
+  data: Json;
+}
+
+const SHOWN = 200; // of the newest events; a job may report thousands
+const MOMENT = 50; // milliseconds whose events are shown together
+const FIRST_PAUSE = 500; // milliseconds after which a broken connection is tried again
+const LONGEST_PAUSE = 10_000;
+
+export class Follower {
+  job: JobDocument = $state.raw()!;
+  events: JobEvent[] = $state.raw([]);
+  count = $state(0);
+  /** The chunks of a stream of text, put together; undefined if there are none, or others. */
+  text: string | undefined = $state.raw();
+  isConnected = $state(true);
+  isGone = $state(false);
+
+  #last = "";
+  #came: JobEvent[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #asked = 0;
+  #isText = true;
+
+  constructor(job: JobDocument) {
+    this.job = job;
+  }
+
+  /** Follow the job until it has ended, over as many connections as that takes. */
+  async follow(signal: AbortSignal): Promise<void> {
+    let pause = FIRST_PAUSE;
+    while (!signal.aborted) {
+      try {
+        const response = await followJob(this.job.id, this.#last, signal);
+        this.isConnected = true;
+        pause = FIRST_PAUSE;
+        for await (const event of response.status === 204 ? [] : events(response.body!)) this.#take(event);
+        await this.refresh();
+        if (hasEnded(this.job)) return;
+      } catch (error) {
+        if (error instanceof JobGone) this.isGone = true;
+        if (this.isGone || signal.aborted) return;
+        this.isConnected = false;
+      }
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      pause = Math.min(pause * 2, LONGEST_PAUSE);
+    }
+  }
+
+  /** Ask for the job's document. Of several answers, the one that was asked for last counts. */
+  async refresh(): Promise<void> {
+    const number = (this.#asked += 1);
+    const job = await getJob(this.job.id);
+    if (number === this.#asked) this.job = job;
+  }
+
+  /** Show a document that came in answer to something else. */
+  show(job: JobDocument): void {
+    this.#asked += 1;
+    this.job = job;
+  }
+
+  #take(event: StreamEvent): void {
+    if (Number(event.id) <= Number(this.#last)) return; // from a connection that was given up
+    this.#last = event.id;
+    this.#came.push({ id: event.id, kind: event.event, data: JSON.parse(event.data) as Json });
+    this.#timer ??= setTimeout(() => this.#settle(), MOMENT);
+  }
+
+  /** Show what has come since the last time. */
+  #settle(): void {
+    this.#timer = undefined;
+    const came = this.#came.splice(0);
+    this.count += came.length;
+    this.events = [...this.events, ...came].slice(-SHOWN);
+    this.#join(came);
+    const progress = came.findLast((one) => one.kind === "progress")?.data;
+    if (progress && this.job.status === "running") {
+      this.job = { ...this.job, ...(progress as Pick<JobDocument, "progress" | "message">) };
+    }
+    if (came.some((one) => one.kind === "status")) void this.refresh().catch(() => undefined);
+  }
+
+  #join(came: JobEvent[]): void {
+    for (const { kind, data } of came) {
+      const isStart = kind === "status" && (data as { status: string }).status === "running";
+      if (isStart) {
+        this.text = undefined; // another attempt begins anew
+        this.#isText = true;
+      } else if (kind === "chunk") {
+        this.#isText &&= typeof data === "string";
+        this.text = this.#isText ? (this.text ?? "") + String(data) : undefined;
+      }
+    }
+  }
+}

@@ -1,0 +1,47 @@
+// The ids of the jobs that were submitted in this tab.
+//
+// They are kept for the session of the tab, as the API key is: a job can only be seen with the key
+// of its owner, and whoever uses this browser next should not find what others have submitted.
+
+import { ROOT } from "../api/server";
+
+interface Entry {
+  id: string;
+  /** The path of the handler. */
+  handler: string;
+}
+
+const NAME = `potassium-jobs ${ROOT.pathname}`;
+const MOST = 50;
+
+class Mine {
+  #entries: Entry[] = $state.raw(stored());
+
+  /** Return the ids of the jobs of a handler, newest first. */
+  of(handler: string): string[] {
+    return this.#entries.filter((one) => one.handler === handler).map((one) => one.id);
+  }
+
+  add(id: string, handler: string): void {
+    this.#keep([{ id, handler }, ...this.#entries.filter((one) => one.id !== id)].slice(0, MOST));
+  }
+
+  remove(id: string): void {
+    this.#keep(this.#entries.filter((one) => one.id !== id));
+  }
+
+  #keep(entries: Entry[]): void {
+    this.#entries = entries;
+    sessionStorage.setItem(NAME, JSON.stringify(entries));
+  }
+}
+
+function stored(): Entry[] {
+  try {
+    return JSON.parse(sessionStorage.getItem(NAME) ?? "[]") as Entry[];
+  } catch {
+    return [];
+  }
+}
+
+export const mine = new Mine();

@@ -1,0 +1,65 @@
+// What can be asked of the server about one job.
+
+import { sentenceOf } from "../api/answer";
+import type { Json } from "../api/document";
+import { request } from "../api/server";
+import type { JobDocument } from "./document";
+
+/** The job does not exist, or not for the owner of this API key. */
+export class JobGone extends Error {}
+
+export interface Delivery {
+  id: string;
+  url: string;
+  attempts: Attempt[];
+}
+
+export interface Attempt {
+  number: number;
+  at: string;
+  /** In seconds. */
+  duration: number;
+  status: number | null;
+  error: string | null;
+  next_at: string | null;
+}
+
+export async function getJob(id: string): Promise<JobDocument> {
+  return (await ask(pathOf(id))).json() as Promise<JobDocument>;
+}
+
+export async function cancelJob(id: string): Promise<JobDocument> {
+  return (await ask(pathOf(id), { method: "DELETE" })).json() as Promise<JobDocument>;
+}
+
+export async function retryJob(id: string): Promise<JobDocument> {
+  return (await ask(`${pathOf(id)}/retry`, { method: "POST" })).json() as Promise<JobDocument>;
+}
+
+export async function getDeliveries(id: string): Promise<Delivery[]> {
+  const response = await ask(`${pathOf(id)}/deliveries`);
+  return ((await response.json()) as { deliveries: Delivery[] }).deliveries;
+}
+
+export function getOutput(id: string): Promise<Response> {
+  return ask(`${pathOf(id)}/output`);
+}
+
+/** Return the response with the events of a job after one, as they come; 204 if there are no more. */
+export function followJob(id: string, last: string, signal: AbortSignal): Promise<Response> {
+  const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
+  return ask(`${pathOf(id)}/events`, { headers, signal });
+}
+
+function pathOf(id: string): string {
+  return `/jobs/${encodeURIComponent(id)}`;
+}
+
+/** Send a request; throws JobGone, or an error whose message is a sentence. */
+async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const response = await request(path, init);
+  if (response.status === 404) throw new JobGone("The server no longer has this job.");
+  if (response.ok) return response;
+  const problem = (await response.json().catch(() => null)) as Json;
+  throw new Error(problem ? sentenceOf(problem) : `The server answered ${response.status}.`);
+}
