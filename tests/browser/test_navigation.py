@@ -200,7 +200,8 @@ def test_a_link_to_a_handler_that_is_not_there_says_so(start: Start, page: Page,
 
 
 def test_an_app_without_handlers_says_so(start: Start, page: Page) -> None:
-    page.goto(f"{start(source(0), target='app').url}/docs")
+    text = source(0).replace("app.serve()", "")
+    page.goto(f"{start(text, target='app').url}/docs")
     expect(page.get_by_text("This app has no handlers.")).to_be_visible()
 
 

@@ -30,7 +30,7 @@ class Page:
 
     def __init__(self, others: Iterable[BaseRoute]) -> None:
         routes = (
-            _AtRoot("/", self.show, methods=["GET"], name="page_at_root"),
+            _AtRoot("/", self.show_at_root, methods=["GET"], name="page_at_root"),
             _WithSlash("/docs", self.show, methods=["GET"], name="page"),
             Route("/docs/assets/{name}", self.load, methods=["GET"], name="page_assets"),
         )
@@ -45,9 +45,14 @@ class Page:
         """Show the page, whose links are relative: a proxy may have removed any prefix."""
         from potassium.pages.assets import html  # noqa: PLC0415 - when somebody looks
 
-        path = request.scope["path"]
-        root = "../" if path.endswith("/docs/") else "./"
+        root = "../" if request.scope["path"].endswith("/") else "./"
         return html(root).response(request.headers)
+
+    async def show_at_root(self, request: Request) -> Response:
+        """Show the page at the root, which ends with ``/docs/`` if the app is mounted there."""
+        from potassium.pages.assets import html  # noqa: PLC0415 - as above
+
+        return html("./").response(request.headers)
 
     async def load(self, request: Request) -> Response:
         """Send a file that the page loads."""
