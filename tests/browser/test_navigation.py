@@ -167,7 +167,7 @@ def test_the_keyboard_alone_is_enough(start: Start, page: Page) -> None:
 
 def test_the_menu_folds_away_on_a_narrow_screen(start: Start, page: Page) -> None:
     """A button opens it; to choose a handler closes it. Nothing is wider than the screen."""
-    page.set_viewport_size(NARROW)  # type: ignore[arg-type] # a dict is one
+    page.set_viewport_size(NARROW)
     page.goto(start(source()).url)
     button = page.get_by_role("button", name="Menu")
     expect(button).to_have_attribute("aria-expanded", "false")
@@ -241,7 +241,7 @@ def test_nothing_is_in_the_way_of_screen_readers(
     start: Start, page: Page, scheme: str, width: int
 ) -> None:
     """axe finds no fault in the menu and the server at a glance."""
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # one of both
+    page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
     server = start(source())
     page.goto(server.url)
