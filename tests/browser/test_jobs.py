@@ -37,7 +37,9 @@ def hold(cache, item: Task) -> dict:
     while not os.path.exists("go"):
         request.raise_if_cancelled()
         time.sleep(0.005)
-    request.progress(0.5, "half")
+        if os.path.exists("half"):
+            os.remove("half")
+            request.progress(0.5, "half")
     return {{"held": item.name}}
 
 
@@ -141,8 +143,9 @@ def test_the_events_of_a_job_are_shown_as_they_come(
     job(page).get_by_text(re.compile(r"Events \(")).click()
     events = job(page).get_by_role("list", name="Events").get_by_role("listitem")
     expect(events).to_have_text(["status queued", "status running", f"progress 25 %, {HOSTILE}"])
-    (tmp_path / "go").touch()
+    (tmp_path / "half").touch()
     expect(events.nth(3)).to_have_text("progress 50 %, half")
+    (tmp_path / "go").touch()
     expect(events.last).to_have_text("status succeeded")
 
 
@@ -166,7 +169,7 @@ def test_a_broken_connection_is_resumed_after_the_last_event(
     submit(page)
     (tmp_path / "go").touch()
     expect(job(page).get_by_role("status")).to_contain_text("Succeeded")
-    job(page).get_by_text("Events (5)").click()
+    job(page).get_by_text("Events (4)").click()
     assert asked[:2] == [None, "1"]
 
 
@@ -229,12 +232,13 @@ def test_the_text_of_a_job_that_streams_comes_chunk_by_chunk(
     show(page, server, "tale")
     submit(page)
     result = job(page).get_by_role("region", name="Result")
-    expect(result).to_have_text("once <b>upon</b> ")
+    expect(result).to_contain_text("once <b>upon</b>")
+    expect(result).not_to_contain_text("a time")
     (tmp_path / "go").touch()
-    expect(result).to_have_text("once <b>upon</b> a time")
+    expect(result).to_contain_text("once <b>upon</b> a time")
 
 
-@pytest.mark.parametrize(("handler", "shown"), [("bytes", "Download"), ("long", "[2000]")])
+@pytest.mark.parametrize(("handler", "shown"), [("bytes", "Download"), ("long", r"2,?000")])
 def test_an_output_that_is_not_in_the_document_is_loaded(
     start: Start, page: Page, handler: str, shown: str
 ) -> None:
@@ -242,7 +246,8 @@ def test_an_output_that_is_not_in_the_document_is_loaded(
     server = start(source())
     page.goto(f"{server.url}/docs#{'some_bytes' if handler == 'bytes' else handler}")
     submit(page)
-    expect(job(page).get_by_role("region", name="Result")).to_contain_text(shown)
+    result = job(page).get_by_role("region", name="Result")
+    expect(result).to_contain_text(re.compile(shown))
 
 
 def test_the_deliveries_of_webhooks_are_shown(start: Start, page: Page) -> None:
