@@ -21,7 +21,8 @@ export async function draw(
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d")!;
-  const unit = Math.max(width, height) / 100; // lines are as thick in large pictures as in small
+  // Lines are as thick in large pictures as in small ones; in tiny ones, they can still be seen.
+  const unit = Math.max(width, height, 400) / 100;
   context.font = `${2.6 * unit}px system-ui, sans-serif`;
   for (const mask of masks) if (mask) context.drawImage(mask, 0, 0, width, height);
   found.forEach((one, index) => drawOutlines(context, one, colourOf(index), unit));
