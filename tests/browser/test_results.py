@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.calling import call, choose, chosen, state
 from browser.pictures import data_url, png
 from e2e.server import Server, Start
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 # Returns what it was sent, so that each test has the result that it needs.
 ECHO = """
@@ -58,6 +58,13 @@ READ = """(one, [x, y, width, height]) => {
   context.drawImage(one, 0, 0);
   return [...context.getImageData(x, y, width, height).data];
 }"""
+
+
+def width_of(element: Locator) -> float:
+    """Return how wide an element is on the page."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["width"]
 
 
 def serious(page: Page) -> list[str]:
@@ -192,9 +199,9 @@ def test_a_picture_has_its_size_and_can_be_seen_in_it(echo: Server, page: Page) 
     answer = call(page, echo, "/raw", given)
     expect(answer).to_contain_text(f"2000 by 30 pixels, image/png, {len(picture)} bytes")
     shown_picture = answer.get_by_role("img")
-    assert (shown_picture.bounding_box() or {})["width"] < 1200
+    assert width_of(shown_picture) < 1200
     answer.get_by_role("button", name="raw.png").click()
-    assert (shown_picture.bounding_box() or {})["width"] == 2000
+    assert width_of(shown_picture) == 2000
     assert serious(page) == []
 
 
@@ -271,9 +278,7 @@ def test_scores_are_bars_the_highest_first(echo: Server, page: Page, result: Any
     expect(chosen(page)).to_have_text("Bars")
     rows = page.get_by_role("table").locator("tbody").get_by_role("row")
     assert rows.all_inner_texts() == ["cat\t0.75\t", "dog\t0.25\t"]
-    widths = [
-        box["width"] for box in (one.bounding_box() for one in page.locator(".bar").all()) if box
-    ]
+    widths = [width_of(one) for one in page.locator(".bar").all()]
     assert widths[0] == pytest.approx(3 * widths[1], rel=0.02)
     assert serious(page) == []
 
