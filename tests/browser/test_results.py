@@ -140,7 +140,8 @@ def test_a_result_is_there_as_json_and_can_be_copied(echo: Server, page: Page) -
 
 def test_only_links_of_the_web_are_links(echo: Server, page: Page) -> None:
     """In a tree, too, and the other site does not learn where they were."""
-    shown(page, echo, {"good": "https://example.com/a", "bad": "javascript:alert(1)", "n": 1})
+    bad = ["javascript:alert(1)", "javascript://example.com/%0aalert(1)", "file:///etc/passwd"]
+    shown(page, echo, {"good": "https://example.com/a", "bad": bad})
     links = page.get_by_role("region", name="Answer").get_by_role("link")
     expect(links).to_have_count(1)
     expect(links).to_have_attribute("rel", "noopener noreferrer")

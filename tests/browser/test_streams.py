@@ -140,6 +140,16 @@ def test_a_stream_can_be_stopped(server: Server, page: Page) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_a_stream_ends_when_its_reader_goes_to_another_handler(server: Server, page: Page) -> None:
+    """The server sees the client leave."""
+    answer = call(page, server, "/stream", {"chunks": ["a"] * 100})
+    go(server)
+    expect(answer).to_contain_text("1 chunk")
+    page.get_by_role("navigation").get_by_role("link", name="POST /all").click()
+    expect(page.get_by_role("heading", level=2)).to_contain_text("/all")
+    assert server.post("/left", {}).json() is True
+
+
 def test_a_call_can_be_stopped_before_it_is_answered(server: Server, page: Page) -> None:
     """Then there is nothing but to say so."""
     call(page, server, "/left")

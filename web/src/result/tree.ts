@@ -35,7 +35,9 @@ export function preview(value: Json[] | Record<string, Json>): string {
   let text = "";
   for (let index = 0; index < count; index += 1) {
     if (text.length > 60) return `${text}, …`;
-    const one = brief(isList ? value[index]! : value[keys[index]!]!);
+    const member = isList ? value[index]! : value[keys[index]!]!;
+    if (isList && typeof member === "object" && member !== null) return text; // "{…}" says nothing
+    const one = brief(member);
     text += `${text && ", "}${isList ? "" : `${keys[index]!.slice(0, 20)}: `}${one}`;
   }
   return text;
