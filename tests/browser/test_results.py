@@ -64,7 +64,7 @@ def width_of(element: Locator) -> float:
     """Return how wide an element is on the page."""
     box = element.bounding_box()
     assert box is not None
-    return box["width"]
+    return float(box["width"])
 
 
 def serious(page: Page) -> list[str]:

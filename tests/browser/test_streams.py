@@ -118,7 +118,9 @@ def test_markdown_is_rendered_while_it_comes(server: Server, page: Page) -> None
     answer = call(page, server, "/stream", {"chunks": chunks})
     go(server, 2)
     expect(answer.get_by_role("heading", name="Title")).to_be_visible()
+    answer.get_by_role("heading").evaluate("one => (one.title = 'kept')")
     go(server, 3)
+    expect(answer.get_by_title("kept")).to_have_text("Title")  # and is not made anew each time
     expect(answer.locator(".markdown strong")).to_have_text("bold")
     expect(answer.get_by_role("listitem").filter(has_text=re.compile("^two$"))).to_be_visible()
     expect(answer).to_contain_text(MARKUP)
@@ -185,6 +187,15 @@ def test_a_stream_that_is_cut_off_is_said_to_be_so(
     expect(state(page)).to_have_text("Broken off after 1 chunk")
     expect(page.get_by_role("alert")).to_contain_text("The connection broke")
     complaints.clear()  # the browser says that the connection was reset
+
+
+def test_a_stream_without_an_end_is_not_complete(server: Server, page: Page) -> None:
+    """A proxy may have closed it as if all had come."""
+    body = "id: 1\ndata: a\n\n"
+    page.route("**/all", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+    call(page, server, "/all", {"chunks": []})
+    expect(state(page)).to_have_text("Broken off after 1 chunk")
+    expect(page.get_by_role("alert")).to_contain_text("The connection broke")
 
 
 @pytest.mark.parametrize(
