@@ -352,15 +352,18 @@ def test_an_app_without_keys_mentions_none(app: Potassium) -> None:
 @pytest.mark.parametrize(
     ("app", "names"),
     [
-        (Potassium(), {"X-Request-Id", "Prefer"}),
-        (Potassium(limits=Limits(priorities=True)), {"X-Request-Id", "Prefer", "X-Priority"}),
+        (Potassium(), {"X-Request-Id", "Prefer", "X-Timing"}),
+        (
+            Potassium(limits=Limits(priorities=True)),
+            {"X-Request-Id", "Prefer", "X-Timing", "X-Priority"},
+        ),
         (
             Potassium(jobs=Jobs(path=None)),
-            {"X-Request-Id", "Prefer", "X-Priority", "Idempotency-Key"},
+            {"X-Request-Id", "Prefer", "X-Timing", "X-Priority", "Idempotency-Key"},
         ),
         (
             Potassium(jobs=Jobs(path=None), webhooks=Webhooks(client_urls=True)),
-            {"X-Request-Id", "Prefer", "X-Priority", "Idempotency-Key", "Webhook-Url"},
+            {"X-Request-Id", "Prefer", "X-Timing", "X-Priority", "Idempotency-Key", "Webhook-Url"},
         ),
     ],
     ids=["plain", "priorities", "jobs", "webhooks"],

@@ -36,8 +36,8 @@ class Job:
 
     It is prepared in the side pool if its operation requires that, queued, handed to a runner,
     then settled, or it streams until its stream is over. Calling it off ends it at any stage. The
-    thread that runs a step of the job writes ``argument``, ``outcome``, ``cost`` and ``stream``;
-    everything else belongs to the event loop.
+    thread that runs a step of the job writes ``argument``, ``outcome``, ``cost``, ``began_at`` and
+    ``stream``; everything else belongs to the event loop.
 
     Attributes:
         argument: what its operation works on; after preparation, what that returned.
@@ -55,6 +55,7 @@ class Job:
         in_pool: whether it is being prepared or finished, or waits for that.
         rank: its position in the order of the queue; lower ranks go first.
         arrived_at: when it was queued, in monotonic seconds, if its operation is batched.
+        began_at: when it began to run, in monotonic seconds; None until then.
         cost: what it adds to the cost of a batch, if its operation is batched by cost.
         stream: the chunks that it sends; None until it begins to stream.
         is_background: whether another process can run it again if this one stops. It is overtaken
@@ -73,6 +74,7 @@ class Job:
     in_pool = False
     rank: float = 0
     arrived_at = 0.0
+    began_at: float | None = None
     cost: float = 1
     stream: "Stream[Job] | None" = None
     is_background = False

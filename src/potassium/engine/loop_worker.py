@@ -55,6 +55,7 @@ class LoopWorker:
         if job.is_unwanted(started):
             job.call_off(DeadlineExceeded())  # if it is not called off already
             return
+        job.began_at = started
         # A task of its own, so that a caller that leaves can call off this job alone, and a
         # handler that cancels itself does not end the lane.
         # In a copy of the job's context, in which the handler may keep what refers to the job.

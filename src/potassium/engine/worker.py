@@ -124,7 +124,9 @@ class Worker:
                 if operation.may_stream and self._slots.is_taken(operation):
                     self._slots.park(job)
                     continue
-                self.since = now  # before current: whoever sees a job must not see an older time
+                self.since = job.began_at = (
+                    now  # before current: whoever sees a job must not see an older time
+                )
                 self.current = self._pushes.running = job
                 self._run(job)
                 began, now = now, clock()
@@ -190,6 +192,8 @@ class Worker:
             return done, now
         started = reported = self.since = now
         self.current = jobs[0]
+        for job in jobs:
+            job.began_at = now
         left = dict(enumerate(jobs))
         try:
             for index, outcome in operation.run(jobs):

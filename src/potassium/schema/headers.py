@@ -79,6 +79,9 @@ def parameters(features: Features, *, is_background: bool) -> list[Json]:
     What is ignored if it is invalid is any text here: no value of it is refused.
     """
     shown = [request_id(), _prefer(features, is_background=is_background)]
+    if not is_background:
+        text = "`1` asks for the time in the queue and in the handler, as `Server-Timing`."
+        shown.append(header("X-Timing", text, "1"))
     if features.has_jobs:
         text = "Requests with the same key and body are one background job. 1 to 255 characters."
         shown.append(header("Idempotency-Key", text))

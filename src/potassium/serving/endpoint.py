@@ -19,6 +19,7 @@ from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import failure_reply, internal
 from potassium.http.request_id import request_id_of
+from potassium.http.server_timing import timed
 from potassium.http.spooled import SpooledBody
 from potassium.serving.bodies import BodyRule
 from potassium.serving.clients import client_of
@@ -95,10 +96,10 @@ class Endpoint:
                 await _answer(services.submissions, stored, scope, receive, send)
                 return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
-            options = self._options(scope) if self._has_options else {}
-            admit = services.engine.admit
-            job = admit(handler.operation, argument, deadline=deadline, origin=message, **options)
+            call, place = handler.operation, self._place(scope) if self._has_options else {}
+            job = services.engine.admit(call, argument, deadline=deadline, origin=message, **place)
             del argument  # the job lets go of it as soon as it has run
+            send = timed(send, scope, job)
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
                 sender = StreamSender(message.form, message.id, send, self._stall_timeout)
@@ -117,7 +118,7 @@ class Endpoint:
         if handler.webhook_url is not None:
             post_result(services.webhooks.outbox, handler, outcome, request_id)
 
-    def _options(self, scope: Scope) -> dict[str, Any]:
+    def _place(self, scope: Scope) -> dict[str, Any]:
         """Return what decides about a call's place in the queue, apart from when it comes."""
         return {
             "priority": priority_of(scope) if self._priorities else Priority.NORMAL,

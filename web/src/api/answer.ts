@@ -1,83 +1,33 @@
 // What came back from a call, ready to be shown.
 
+import type { Chunks } from "./chunks";
 import type { Json } from "./document";
-import { events } from "./events";
+import type { Problem } from "./problem";
+import type { Timing } from "./timing";
+
+export { sentenceOf } from "./problem";
+
+/** `broken` is what ends too early, and not because its reader has stopped it. */
+export type State = "streaming" | "done" | "stopped" | "broken";
 
 export interface Answer {
   ok: boolean;
+  /** The status of the response; 0 if there is none. */
   status: number;
+  state: State;
   requestId: string;
-  /** From the call to the end of the answer. */
+  /** From the call to the end of the answer, or until now. */
   milliseconds: number;
-  /** Why the call has failed, as a sentence. */
-  problem?: string;
+  timing: Timing;
+  /** Why the call has failed. */
+  problem?: Problem;
   json?: Json;
   text?: string;
   blob?: Blob;
-  /** Of a stream: how many chunks have come, and after how long the first. */
-  chunks?: number;
+  /** What a file with the answer is called. */
+  name?: string;
+  /** Of a stream: what has come, and after how many milliseconds the first and the last of it. */
+  chunks?: Chunks;
   first?: number;
-}
-
-/** Read a response; a stream is reported each time that more of it has come. */
-export async function read(
-  response: Response,
-  began: number,
-  report: (answer: Answer) => void,
-): Promise<void> {
-  const type = (response.headers.get("Content-Type") ?? "").split(";")[0]!.trim();
-  const base = (): Answer => ({
-    ok: response.ok,
-    status: response.status,
-    requestId: response.headers.get("X-Request-Id") ?? "",
-    milliseconds: performance.now() - began,
-  });
-  if (type === "text/event-stream" && response.body) {
-    await readStream(response.body, base, report);
-  } else if (type.endsWith("json")) {
-    const json = (await response.json()) as Json;
-    report({ ...base(), json, ...(response.ok ? {} : { problem: sentenceOf(json) }) });
-  } else if (type.startsWith("text/") || type === "") {
-    report({ ...base(), text: await response.text() });
-  } else report({ ...base(), blob: await response.blob() });
-}
-
-async function readStream(
-  body: ReadableStream<Uint8Array>,
-  base: () => Answer,
-  report: (answer: Answer) => void,
-): Promise<void> {
-  let text = "";
-  let chunks = 0;
-  let first: number | undefined;
-  for await (const event of events(body)) {
-    if (event.event === "error") {
-      report({ ...base(), text, chunks, ok: false, problem: sentenceOf(parsed(event.data)) });
-      return;
-    }
-    if (event.event === "end") break;
-    first ??= base().milliseconds;
-    chunks += 1;
-    text += event.data;
-    report({ ...base(), text, chunks, first });
-  }
-  report({ ...base(), text, chunks, first });
-}
-
-function parsed(data: string): Json {
-  try {
-    return JSON.parse(data) as Json;
-  } catch {
-    return data;
-  }
-}
-
-/** Say what a problem document (RFC 9457) says, in one sentence. */
-export function sentenceOf(problem: Json): string {
-  if (typeof problem !== "object" || problem === null || Array.isArray(problem)) {
-    return String(problem);
-  }
-  const { title, detail, code } = problem as Record<string, Json>;
-  const text = String(detail ?? title ?? "The call has failed.");
-  return code ? `${text} (${String(code)})` : text;
+  last?: number;
 }

@@ -25,16 +25,30 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
   }
 }
 
-async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const reader = body.pipeThrough(new TextDecoderStream() as never).getReader();
+/** Yield the lines of a response as they come. */
+export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   let rest = "";
+  for await (const text of texts(body)) {
+    const parts = (rest + text).split(/\r\n|\n|\r(?!$)/);
+    rest = parts.pop()!;
+    yield* parts;
+  }
+  if (rest) yield rest;
+}
+
+/** Yield the text of a response, in the pieces in which it comes. */
+export function texts(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  return iterated(body.pipeThrough(new TextDecoderStream() as never));
+}
+
+/** Yield what a stream has; not every browser can iterate over one itself. */
+export async function* iterated<T>(stream: ReadableStream<T>): AsyncGenerator<T> {
+  const reader = stream.getReader();
   try {
     for (;;) {
-      const { done, value } = (await reader.read()) as ReadableStreamReadResult<string>;
+      const { done, value } = await reader.read();
       if (done) return;
-      const parts = (rest + value).split(/\r\n|\n|\r(?!$)/);
-      rest = parts.pop()!;
-      yield* parts;
+      yield value;
     }
   } finally {
     await reader.cancel().catch(() => undefined);

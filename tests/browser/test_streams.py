@@ -1,0 +1,288 @@
+"""A stream is shown while it comes."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser.calling import call, choose, state
+from e2e.server import Server, Start
+from playwright.sync_api import Page, expect
+
+# Each POST /go lets the stream send one more chunk.
+APP = """
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from potassium import HTTPException, Potassium, Response
+
+app = Potassium("Streams")
+go = asyncio.Semaphore(0)
+left = asyncio.Event()
+
+async def gated(chunks):
+    try:
+        for chunk in chunks:
+            await go.acquire()
+            yield chunk
+    finally:
+        left.set()
+
+@app.handler("/stream")
+async def stream(cache, json_in: dict) -> AsyncIterator[Any]:
+    async for chunk in gated(json_in["chunks"]):
+        yield chunk
+
+@app.handler("/all")
+async def all_at_once(cache, json_in: dict) -> AsyncIterator[Any]:
+    for chunk in json_in["chunks"]:
+        yield chunk
+
+@app.handler("/breaks")
+async def breaks(cache, json_in: dict) -> AsyncIterator[Any]:
+    for chunk in json_in["chunks"]:
+        yield chunk
+    raise HTTPException(503, json_in["detail"])
+
+@app.handler("/own")
+async def own(cache, json_in: dict) -> Any:
+    return Response(body=gated(json_in["chunks"]), headers={"Content-Type": json_in["type"]})
+
+@app.handler("/go")
+async def let_go(cache, json_in: dict) -> Any:
+    for _ in range(json_in["chunks"]):
+        go.release()
+
+@app.handler("/left")
+async def client_left(cache, json_in: dict) -> Any:
+    await left.wait()
+    return True
+
+app.serve()
+"""
+
+FRAMES = """
+from collections.abc import Iterator
+from PIL import Image
+from potassium import Potassium, Response
+
+app = Potassium("Frames")
+
+@app.handler("/frames")
+def frames(cache, json_in: dict) -> Iterator[Image.Image]:
+    for width in (10, 20, 30):
+        yield Image.new("L", (width, 40))
+
+@app.handler("/parts")
+def parts(cache, json_in: dict):
+    headers = {"Content-Type": "multipart/x-mixed-replace; boundary=frame"}
+    return Response(body=frames(cache, json_in), headers=headers)
+
+app.serve()
+"""
+
+MARKUP = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+
+
+@pytest.fixture
+def server(start: Start) -> Server:
+    return start(APP)
+
+
+def go(server: Server, chunks: int = 1) -> None:
+    """Let the stream send more."""
+    assert server.post("/go", {"chunks": chunks}).status_code == 200
+
+
+def test_a_text_grows_while_it_comes(server: Server, page: Page) -> None:
+    """With the time to its first chunk, and how many come per second."""
+    answer = call(page, server, "/stream", {"chunks": ["Hello", " wor", "ld"]})
+    expect(state(page)).to_have_text("Running…")
+    go(server)
+    expect(answer.locator("pre")).to_have_text("Hello")
+    expect(state(page)).to_have_text("Receiving…")
+    expect(answer).to_contain_text("1 chunk")
+    expect(answer).to_contain_text(re.compile(r"First chunk after [\d.]+ m?s"))
+    go(server)
+    expect(answer.locator("pre")).to_have_text("Hello wor")
+    expect(answer).to_contain_text(re.compile(r"2 chunks.*[\d.]+ chunks per second"))
+    go(server)
+    expect(state(page)).to_have_text(re.compile("Done in"))
+    expect(answer.locator("pre")).to_have_text("Hello world")
+    expect(answer).to_contain_text(re.compile(r"3 chunks.*[\d.]+ chunks per second"))
+    assert [one["id"] for one in Axe().run(page, context=".answer").response["violations"]] == []
+
+
+def test_markdown_is_rendered_while_it_comes(server: Server, page: Page) -> None:
+    """Wherever it is cut; people can choose to see it plain."""
+    chunks = ["# Ti", "tle\n\nSome *", "*bold*", f"* text {MARKUP}\n\n- on", "e\n- two\n"]
+    answer = call(page, server, "/stream", {"chunks": chunks})
+    go(server, 2)
+    expect(answer.get_by_role("heading", name="Title")).to_be_visible()
+    answer.get_by_role("heading").evaluate("one => (one.title = 'kept')")
+    go(server, 3)
+    expect(answer.get_by_title("kept")).to_have_text("Title")  # and is not made anew each time
+    expect(answer.locator(".markdown strong")).to_have_text("bold")
+    expect(answer.get_by_role("listitem").filter(has_text=re.compile("^two$"))).to_be_visible()
+    expect(answer).to_contain_text(MARKUP)
+    expect(answer.locator("img, script")).to_have_count(0)
+    choose(page, "Plain")
+    expect(answer.locator("pre")).to_have_text("".join(chunks))
+
+
+def test_a_stream_can_be_stopped(server: Server, page: Page) -> None:
+    """What came stays, and the server sees the client leave."""
+    answer = call(page, server, "/stream", {"chunks": ["a"] * 100})
+    go(server, 12)
+    expect(answer).to_contain_text("12 chunks")
+    page.get_by_role("button", name="Stop").click()
+    expect(state(page)).to_have_text("Stopped after 12 chunks")
+    expect(answer.locator("pre")).to_have_text("a" * 12)
+    assert server.post("/left", {}).json() is True
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_stream_ends_when_its_reader_goes_to_another_handler(server: Server, page: Page) -> None:
+    """The server sees the client leave."""
+    answer = call(page, server, "/stream", {"chunks": ["a"] * 100})
+    go(server)
+    expect(answer).to_contain_text("1 chunk")
+    page.get_by_role("navigation").get_by_role("link", name="POST /all").click()
+    expect(page.get_by_role("heading", level=2)).to_contain_text("/all")
+    assert server.post("/left", {}).json() is True
+
+
+def test_a_call_can_be_stopped_before_it_is_answered(server: Server, page: Page) -> None:
+    """Then there is nothing but to say so."""
+    call(page, server, "/left")
+    page.get_by_role("button", name="Stop").click()
+    expect(state(page)).to_have_text(re.compile("Stopped after [0-9.]+ m?s"))
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_an_error_in_the_middle_is_shown_below_what_came(server: Server, page: Page) -> None:
+    """As a sentence, and as the document."""
+    given = {"chunks": ["so ", "far"], "detail": f"Tired {MARKUP}"}
+    answer = call(page, server, "/breaks", given)
+    expect(state(page)).to_have_text("Broken off after 2 chunks")
+    expect(answer.locator("pre")).to_have_text("so far")
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text(f"Tired {MARKUP}")
+    expect(problem).to_contain_text("Code service_unavailable")
+    below, above = problem.bounding_box(), answer.locator("pre").bounding_box()
+    assert below is not None
+    assert above is not None
+    assert below["y"] > above["y"]
+    expect(answer.locator(".tree")).to_contain_text("request_id")
+
+
+def test_a_stream_that_is_cut_off_is_said_to_be_so(
+    server: Server, page: Page, complaints: list[str]
+) -> None:
+    """It is not complete, and nobody says why."""
+    answer = call(page, server, "/stream", {"chunks": ["a"] * 9})
+    go(server)
+    expect(answer.locator("pre")).to_have_text("a")
+    server.process.kill()
+    expect(state(page)).to_have_text("Broken off after 1 chunk")
+    expect(page.get_by_role("alert")).to_contain_text("The connection broke")
+    complaints.clear()  # the browser says that the connection was reset
+
+
+def test_a_stream_without_an_end_is_not_complete(server: Server, page: Page) -> None:
+    """A proxy may have closed it as if all had come."""
+    body = "id: 1\ndata: a\n\n"
+    page.route("**/all", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+    call(page, server, "/all", {"chunks": []})
+    expect(state(page)).to_have_text("Broken off after 1 chunk")
+    expect(page.get_by_role("alert")).to_contain_text("The connection broke")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "text"),
+    [
+        ([{"token": "a "}, {"token": "b"}], "a b"),
+        ([{"delta": "a ", "index": 0}, {"delta": "b", "index": 1}], "a b"),
+        ([{"choices": [{"delta": {"content": "a "}}]}, {"choices": [{"delta": {}}]}], "a "),
+        ([1, 2.5, 3], "1\n2.5\n3"),
+        (["1", " 2", "x"], "1 2x"),
+        (["", '{"a":', " 1}"], '{"a": 1}'),
+    ],
+    ids=["token", "delta", "as OpenAI's", "numbers", "text with numbers", "JSON in pieces"],
+)
+def test_what_is_one_text_is_joined(
+    server: Server, page: Page, chunks: list[object], text: str
+) -> None:
+    """Each chunk can be looked at, too."""
+    answer = call(page, server, "/all", {"chunks": chunks})
+    expect(state(page)).to_have_text(re.compile("Done in"))
+    assert answer.locator("pre").text_content() == text
+    choose(page, "Chunks")
+    expect(answer.locator(".chunks > li")).to_have_count(len(chunks))
+
+
+def test_values_are_a_list_with_the_newest_in_view(server: Server, page: Page) -> None:
+    """Unless its reader looks at earlier ones."""
+    chunks = [{"step": number, "text": MARKUP, "loss": 1} for number in range(50)]
+    chunks = [{**one, "token": "two texts are none"} for one in chunks]
+    answer = call(page, server, "/stream", {"chunks": chunks})
+    go(server, 40)
+    items = answer.locator(".chunks > li")
+    expect(items).to_have_count(40)
+    answer.get_by_role("region", name="Stream").scroll_into_view_if_needed()
+    expect(items.last).to_be_in_viewport()
+    expect(answer.locator("img")).to_have_count(0)
+    page.evaluate("document.querySelector('.growing').scrollTop = 0")
+    expect(items.first).to_be_in_viewport()
+    go(server, 10)
+    expect(items).to_have_count(50)
+    expect(items.first).to_be_in_viewport()
+    items.last.locator("summary").click()
+    expect(items.last).to_contain_text("step: 49")
+
+
+def test_a_long_stream_stays_responsive(server: Server, page: Page) -> None:
+    """The latest of its values are shown, and the others when asked for."""
+    chunks = [{"step": number} for number in range(5000)]
+    answer = call(page, server, "/all", {"chunks": chunks})
+    expect(state(page)).to_have_text(re.compile("Done in"))
+    items = answer.locator(".chunks > li")
+    expect(items).to_have_count(200)
+    expect(items.last).to_contain_text("step: 4999")
+    page.get_by_role("button", name="Show 4800 earlier chunks").click()
+    expect(items).to_have_count(5000)
+
+
+@pytest.mark.parametrize("path", ["/frames", "/parts"])
+def test_each_picture_of_a_stream_replaces_the_one_before(
+    start: Start, page: Page, path: str
+) -> None:
+    """Whether they come as events or as parts that replace each other."""
+    pytest.importorskip("PIL")
+    server = start(FRAMES)
+    answer = call(page, server, path)
+    expect(answer).to_contain_text("3 chunks")
+    expect(answer.get_by_role("img")).to_have_count(1)
+    expect(answer).to_contain_text("30 by 40 pixels")
+
+
+def test_a_text_with_a_type_of_its_own_is_shown_while_it_comes(server: Server, page: Page) -> None:
+    """Where the network cuts it does not matter."""
+    answer = call(page, server, "/own", {"chunks": ["1", "2"], "type": "text/plain"})
+    go(server)
+    expect(answer.locator("pre")).to_have_text("1")
+    expect(state(page)).to_have_text("Receiving…")
+    go(server)
+    expect(state(page)).to_have_text(re.compile("Done in"))
+    expect(answer.locator("pre")).to_have_text("12")
+
+
+def test_json_lines_are_shown_while_they_come(server: Server, page: Page) -> None:
+    """As values."""
+    lines = ['{"a": 1}\n', '{"b": 2}\n']
+    answer = call(page, server, "/own", {"chunks": lines, "type": "application/x-ndjson"})
+    go(server)
+    expect(answer.locator(".chunks > li")).to_have_text(re.compile("a: 1"))
+    expect(state(page)).to_have_text("Receiving…")
+    go(server)
+    expect(answer.locator(".chunks > li")).to_have_count(2)

@@ -1,0 +1,61 @@
+// The parts of a multipart/x-mixed-replace response, such as the pictures of a camera.
+
+import { iterated } from "./events";
+
+/** Yield the content of each part as it comes. */
+export async function* parts(
+  body: ReadableStream<Uint8Array>,
+  boundary: string,
+): AsyncGenerator<Blob> {
+  const mark = bytesOf(`--${boundary}`);
+  let held = new Uint8Array();
+  let wanted = 0; // bytes before it makes sense to look again
+  for await (const piece of iterated(body)) {
+    held = joined(held, piece);
+    while (held.length >= wanted) {
+      const part = firstPart(held, mark);
+      if (typeof part === "number") {
+        wanted = part;
+        break;
+      }
+      yield part.blob;
+      held = held.slice(part.end);
+      wanted = 0;
+    }
+  }
+}
+
+/** Return the first part, or how many bytes must have come before there can be one. */
+function firstPart(held: Uint8Array, mark: Uint8Array): { blob: Blob; end: number } | number {
+  const start = indexOf(held, mark, 0);
+  const headEnd = start < 0 ? -1 : indexOf(held, bytesOf("\r\n\r\n"), start);
+  if (headEnd < 0) return held.length + 1;
+  const head = new TextDecoder("latin1").decode(held.subarray(start, headEnd));
+  const type = /^content-type:\s*(.+?)\s*$/im.exec(head)?.[1] ?? "application/octet-stream";
+  const length = /^content-length:\s*(\d+)\s*$/im.exec(head)?.[1];
+  const from = headEnd + 4;
+  let end = from + Number(length ?? 0);
+  if (length === undefined) {
+    end = indexOf(held, joined(bytesOf("\r\n"), mark), from); // not known before the next part
+    if (end < 0) return held.length + 1;
+  } else if (held.length < end) return end;
+  return { blob: new Blob([held.slice(from, end)], { type }), end };
+}
+
+function indexOf(held: Uint8Array, sought: Uint8Array, from: number): number {
+  for (let at = held.indexOf(sought[0]!, from); at >= 0; at = held.indexOf(sought[0]!, at + 1)) {
+    if (sought.every((byte, offset) => held[at + offset] === byte)) return at;
+  }
+  return -1;
+}
+
+function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(one.length + other.length);
+  both.set(one);
+  both.set(other, one.length);
+  return both;
+}
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}

@@ -1,0 +1,83 @@
+// What has gone wrong, in words.
+
+import type { Json } from "./document";
+
+export interface Fault {
+  where: string;
+  what: string;
+}
+
+export interface Problem {
+  /** What has gone wrong, as one or more sentences. */
+  sentence: string;
+  /** What to do about it. */
+  advice: string;
+  /** The stable code, meant for programs. */
+  code: string;
+  /** What is wrong with the input, field by field. */
+  faults: Fault[];
+}
+
+const ADVICE: Record<number, string> = {
+  401: "Enter a valid API key.",
+  403: "Your API key does not allow this.",
+  413: "Send less, or a smaller file.",
+  504: "Try again when the server is less busy, or with a smaller input.",
+};
+
+/** Say what a problem document (RFC 9457) says; `retryAfter` is the value of that header. */
+export function problemOf(document: Json | undefined, status: number, retryAfter = ""): Problem {
+  const { title, detail, code, errors } = fieldsOf(document);
+  const said = detail ?? title ?? (typeof document === "string" ? document.slice(0, 500) : "");
+  const wait = /^\d+$/.test(retryAfter) ? `Try again in ${durationOf(Number(retryAfter))}.` : "";
+  return {
+    sentence: ended(textOf(said) || `The server answered with status ${status}.`),
+    advice: wait || (ADVICE[status] ?? ""),
+    code: typeof code === "string" ? code : "",
+    faults: Array.isArray(errors) ? errors.map(faultOf) : [],
+  };
+}
+
+/** Say why there is no answer; `error` is what fetch, or reading the response, has thrown. */
+export function problemWithout(error: unknown, began: boolean): Problem {
+  const offline = navigator.onLine ? "" : " This device is offline.";
+  const sentence = began
+    ? "The connection broke before the answer was complete."
+    : error instanceof TypeError
+      ? `The server cannot be reached, or it does not allow requests from this page.${offline}`
+      : `The call could not be sent: ${String(error)}`;
+  return { sentence, advice: "", code: "", faults: [] };
+}
+
+/** Return what a problem document says as a text. */
+export function sentenceOf(document: Json): string {
+  const { sentence, code } = problemOf(document, 0);
+  return code ? `${sentence} (${code})` : sentence;
+}
+
+function faultOf(error: Json): Fault {
+  const { loc, msg } = fieldsOf(error);
+  const path = Array.isArray(loc) ? loc : [];
+  const where = path.reduce<string>(
+    (so, one) => (typeof one === "number" ? `${so}[${one}]` : so ? `${so}.${textOf(one)}` : textOf(one)),
+    "",
+  );
+  return { where, what: ended(textOf(msg ?? error)) };
+}
+
+function durationOf(seconds: number): string {
+  if (seconds < 120) return seconds === 1 ? "1 second" : `${seconds} seconds`;
+  return `${Math.ceil(seconds / 60)} minutes`;
+}
+
+function ended(text: string): string {
+  return /[.!?:)]$/.test(text) || !text ? text : `${text}.`;
+}
+
+function textOf(value: Json): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function fieldsOf(value: Json | undefined): Record<string, Json> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}

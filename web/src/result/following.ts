@@ -1,0 +1,16 @@
+/** Keep the end of what grows in view, while its reader is there. */
+export function following(box: HTMLElement): () => void {
+  let isAtEnd = true;
+  const note = (): void => {
+    isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+  };
+  const growing = new MutationObserver(() => {
+    if (isAtEnd) box.scrollTop = box.scrollHeight;
+  });
+  box.addEventListener("scroll", note);
+  growing.observe(box, { childList: true, characterData: true, subtree: true });
+  return () => {
+    growing.disconnect();
+    box.removeEventListener("scroll", note);
+  };
+}
