@@ -2,7 +2,7 @@
 // each variant of a union has a name, files are known as files. The input itself stays what it is.
 
 import type { Operation, Schema } from "../api/document";
-import { type FormSchema, isFile, isFree, isObject, nameOf, requiredOf, resolve, withoutNull } from "./schema";
+import { type FormSchema, isFile, isFree, nameOf, requiredOf, resolve, withoutNull } from "./schema";
 import { titleOf } from "./words";
 
 const GUESSES: [accept: string, names: RegExp][] = [
@@ -23,6 +23,9 @@ export function prepare(operation: Operation): FormSchema {
   const whole = prepared.kind === "file" && fromText ? fileOrText(prepared) : prepared;
   const schemas = (components as { schemas?: Record<string, Schema> } | undefined)?.schemas ?? {};
   const models = Object.entries(schemas).map(([name, model]) => [name, one(model, root, "", true)]);
+  // The handler's name stands above the form already; a field must have a name.
+  const isGroup = !whole.kind && (whole.$ref !== undefined || whole.type === "object");
+  whole.title = isGroup ? "" : "Input";
   return { ...whole, components: { schemas: Object.fromEntries(models) } };
 }
 
@@ -34,17 +37,19 @@ function fileOrText(file: FormSchema): FormSchema {
 /** Prepare one schema. References to objects stay, so that a model may contain itself. */
 function one(schema: Schema, root: Schema, name: string, required: boolean): FormSchema {
   const { schema: bare, nullable } = withoutNull(schema);
-  const found = resolve(bare, root);
-  const { title, description } = { title: bare.title ?? schema.title, description: bare.description };
-  const given = schema.default ?? bare.default ?? found.default;
+  const { default: own, ...found } = resolve(bare, root);
+  // A field is called what it is called, not what its model is called.
+  const title = schema.title ?? (bare.title || (name ? capitalName(name) : found.title));
+  const description = bare.description ?? found.description;
+  const given = schema.default ?? bare.default ?? own;
   const beside: FormSchema = {
-    ...(title !== undefined || name ? { title: title ?? found.title ?? capitalName(name) } : {}),
-    ...(description ?? found.description ? { description: description ?? found.description } : {}),
+    ...(title !== undefined ? { title } : {}),
+    ...(description !== undefined ? { description } : {}),
     ...(given !== undefined && given !== null ? { default: given } : {}),
   };
   const optional = (inner: FormSchema): FormSchema => {
     const mayLack = nullable || !required;
-    if (!mayLack || isObject(given)) return { ...inner, ...beside };
+    if (!mayLack || beside.default !== undefined) return { ...inner, ...beside };
     return { ...beside, kind: "optional", type: "object", inner };
   };
 
@@ -62,6 +67,7 @@ function one(schema: Schema, root: Schema, name: string, required: boolean): For
     case "number":
       return { ...found, ...beside };
     case "array":
+      if (found.prefixItems) return optional(list(found, root, name));
       return { ...list(found, root, name), ...beside };
     case "object":
       if (isFree(found)) return { ...found, ...beside, kind: "json" };
