@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -393,3 +394,26 @@ def test_apps_without_jobs_have_no_routes_of_jobs(app: Potassium) -> None:
     assert not [path for path in document["paths"] if path.startswith("/jobs")]
     assert "Job" not in document["components"]["schemas"]
     assert "202" not in operation(app)["responses"]
+
+
+def test_the_schema_says_how_a_handler_runs() -> None:
+    """OpenAPI knows neither background jobs nor streams of one handler: an extension names them."""
+    app = Potassium(jobs=Jobs(path=None))
+    app.handler("/call")(echo)
+    app.background("/job")(echo)
+
+    @app.handler("/stream", output=Iterator[str])
+    def stream(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+
+    @app.background("/chunks")
+    def chunks(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+        yield "a"
+
+    paths = valid(app)["paths"]
+    handlers = ("/call", "/job", "/stream", "/chunks")
+    assert {path: paths[path]["post"]["x-potassium"] for path in handlers} == {
+        "/call": {"background": False, "stream": False},
+        "/job": {"background": True, "stream": False},
+        "/stream": {"background": False, "stream": True},
+        "/chunks": {"background": True, "stream": True},
+    }

@@ -18,6 +18,7 @@ from potassium.schema.queries import query_parameters
 __all__ = ["Call", "call_operations"]
 
 READING = "get"  # the method that has a query instead of a body
+EXTENSION = "x-potassium"  # OpenAPI 3.1, section 4.9
 
 # Whatever is not here, any call may be answered with.
 OF_OTHERS: Errors = (
@@ -101,6 +102,7 @@ def _operation(call: Call, features: Features, components: Components, problems:
     shown["tags"] = list(options.get("tags") or ["handlers"])
     if options.get("deprecated"):
         shown["deprecated"] = True
+    shown[EXTENSION] = {"background": handler.is_background, "stream": call.output.is_stream}
     return shown
 
 

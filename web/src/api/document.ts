@@ -43,6 +43,7 @@ interface RawOperation {
   parameters?: Parameter[];
   requestBody?: { required?: boolean; content: Record<string, Media> };
   responses: Record<string, { description?: string; content?: Record<string, Media> }>;
+  "x-potassium"?: { background: boolean; stream: boolean };
 }
 
 interface OpenApi {
@@ -60,7 +61,9 @@ export interface Operation {
   description: string;
   tags: string[];
   deprecated: boolean;
+  /** Whether every call is a background job. */
   isBackground: boolean;
+  /** Whether its result comes in chunks. */
   isStream: boolean;
   /** The schema of the input as JSON; of a GET, of its query. Null if it takes none. */
   input: Schema | null;
@@ -84,7 +87,6 @@ export class KeyWanted extends Error {}
 
 const METHODS = ["get", "post", "put", "patch"];
 const SERVERS_OWN = new Set(["server", "jobs"]);
-const STREAMED = ["text/event-stream", "application/x-ndjson"];
 
 /** Fetch the document of the app and read it. Throws KeyWanted if it needs another key. */
 export async function load(): Promise<App> {
@@ -132,8 +134,8 @@ function readOperation(
     description: raw.description ?? "",
     tags: raw.tags ?? [],
     deprecated: raw.deprecated ?? false,
-    isBackground: (raw as { "x-background"?: boolean })["x-background"] ?? false,
-    isStream: STREAMED.every((type) => returns.includes(type)),
+    isBackground: raw["x-potassium"]?.background ?? false,
+    isStream: raw["x-potassium"]?.stream ?? false,
     input: whole(method === "get" ? queryOf(raw.parameters ?? []) : media?.schema),
     takes: Object.keys(content),
     returns,
