@@ -4,10 +4,10 @@ import io
 import re
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import soundfile
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # it has no stubs
 from e2e.server import Start
 from PIL import Image
 from playwright.sync_api import FilePayload, Page, expect
@@ -171,12 +171,12 @@ def test_pictures_sound_and_arrays_are_decoded_by_their_handlers(start: Start, p
     page.get_by_label("Input *").set_input_files(png(9, 3))
     assert sent(page, "image/png") == [9, 3]
     sound = io.BytesIO()
-    soundfile.write(sound, numpy.full(800, 0.5), 8000, format="WAV")
+    soundfile.write(sound, np.full(800, 0.5), 8000, format="WAV")
     page.goto(f"{url}/docs#audio")
     page.get_by_label("Input *").set_input_files(payload("a.wav", "audio/wav", sound.getvalue()))
     assert sent(page, "audio/wav") == {"rate": 8000, "seconds": 0.1, "loud": True}
     array = io.BytesIO()
-    numpy.save(array, numpy.zeros((2, 3)))
+    np.save(array, np.zeros((2, 3)))
     page.goto(f"{url}/docs#array")
     page.locator("input[type=file]").set_input_files(payload("a.npy", "", array.getvalue()))
     assert sent(page, "application/octet-stream") == {"shape": [2, 3]}
@@ -270,7 +270,7 @@ def test_a_picture_is_taken_with_the_camera(start: Start, page: Page) -> None:
     expect(page.get_by_role("button", name="Record sound")).to_have_count(0)
     page.get_by_role("button", name="Use the camera").click()
     video = page.get_by_label("What the camera sees")
-    page.wait_for_function("document.querySelector('.camera video')?.videoWidth > 0")
+    expect(video).to_have_js_property("readyState", 4)  # it has a picture
     width = video.evaluate("video => video.videoWidth")
     page.get_by_role("button", name="Take the picture").click()
     expect(page.get_by_role("img", name=re.compile("^picture-"))).to_be_visible()
@@ -311,4 +311,3 @@ def test_fields_for_files_are_accessible(start: Start, page: Page, scheme: Any) 
     page.get_by_label("Image *").set_input_files(png())
     page.get_by_label("More").set_input_files([TEXT])
     assert [one["id"] for one in Axe().run(page).response["violations"]] == []
-

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # it has no stubs
 from e2e.server import Start
 from playwright.sync_api import Page, expect
 
@@ -99,7 +99,9 @@ REQUIRED = {
 }
 
 
-def test_what_is_optional_may_be_left_empty_and_defaults_are_there(start: Start, page: Page) -> None:
+def test_what_is_optional_may_be_left_empty_and_defaults_are_there(
+    start: Start, page: Page
+) -> None:
     filled(page, start(ITEM).url)
     assert sent(page) == REQUIRED
 
@@ -146,6 +148,46 @@ def test_every_kind_of_field_sends_what_was_filled_in(start: Start, page: Page) 
         "colours": ["green"],
         "extra": {"any": [1, None]},
     }
+
+
+def test_what_an_example_leaves_out_shows_its_default(start: Start, page: Page) -> None:
+    source = BARE.replace(
+        "app.serve()",
+        """
+class Options(BaseModel):
+    needed: int
+    sure: bool = True
+    speed: Literal["slow", "fast"] = "fast"
+    top: int = 3
+    sizes: list[int] = [8, 16]
+    query: Query = Query(q="a")
+
+@app.handler("/defaults")
+def defaults(cache, item: Options) -> dict:
+    return item.model_dump(exclude_unset=True)
+
+@app.handler("/options", example={"needed": 1})
+def options(cache, item: Options) -> dict:
+    return item.model_dump(exclude_unset=True)
+
+app.serve()
+""",
+    )
+    url = start(source).url
+    page.goto(f"{url}/docs#defaults")
+    page.get_by_label("Needed").fill("1")
+    page.get_by_label("Sizes 2").fill("32")
+    page.get_by_label("Q *").fill("b")
+    got = sent(page)
+    assert (got["sizes"], got["query"]["q"]) == ([8, 32], "b")
+    page.goto(f"{url}/docs#options")
+    expect(page.get_by_label("Sure")).to_be_checked()
+    expect(page.get_by_label("fast")).to_be_checked()
+    expect(page.get_by_label("Top")).to_have_attribute("placeholder", "3")
+    assert sent(page) == {"needed": 1}
+    page.get_by_label("Sure").uncheck()
+    page.get_by_label("slow").check()
+    assert sent(page) == {"needed": 1, "sure": False, "speed": "slow"}
 
 
 def test_items_of_a_list_are_added_moved_and_removed(start: Start, page: Page) -> None:
@@ -308,7 +350,7 @@ app.serve()
         ("members", "Input *", '{"a": 1}', {"a": 1}),
     ],
 )
-def test_an_input_need_not_be_an_object(  # noqa: PLR0913 - fixtures, and one case
+def test_an_input_need_not_be_an_object(  # noqa: PLR0913, PLR0917 - fixtures, and one case
     start: Start, page: Page, handler: str, label: str, text: str, result: object
 ) -> None:
     page.goto(f"{start(BARE).url}/docs#{handler}")
@@ -407,8 +449,10 @@ app.serve()
     [
         (
             "classify",
-            "Takes image, a picture, and top, a whole number from 1 to 9 (3 unless you say"
-            " otherwise). Returns JSON: numbers by name.",
+            (
+                "Takes image, a picture, and top, a whole number from 1 to 9"
+                " (3 unless you say otherwise). Returns JSON: numbers by name."
+            ),
         ),
         ("boxes", "Takes a list of Box objects. Returns JSON: a list of Box objects."),
         ("tokens", "Takes text of 1 to 200 characters. Streams text."),
@@ -430,6 +474,50 @@ def test_a_table_lists_the_fields(start: Start, page: Page) -> None:
     expect(row.get_by_role("cell")).to_have_text(
         ["a whole number", "from 1 to 9", "3", "How many <script>alert(1)</script> labels."]
     )
+
+
+HOSTILE = """
+from typing import Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from potassium import Potassium
+
+app = Potassium("server")
+BAD = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+One = create_model(BAD, a=(int, 1), __doc__=BAD)
+Two = create_model("Two", b=(str, BAD))
+Item = create_model(
+    "Item",
+    **{
+        BAD: (str, Field(BAD, description=BAD)),
+        "choice": (Literal[BAD, "b", "c", "d", "e"], BAD),
+        "either": (One | Two, ...),
+        "`code`": (int, Field(1, title="`" + BAD)),
+    },
+)
+
+@app.handler("/item", examples={BAD: {"either": {"a": 1}}, "b": {"either": {"b": BAD}}})
+def item(cache, item: Item) -> dict:
+    return {}
+
+app.serve()
+"""
+
+
+def test_markup_in_names_is_shown_as_text(start: Start, page: Page) -> None:
+    page.goto(f"{start(HOSTILE).url}/docs")
+    expect(page.get_by_label("Choice")).to_contain_text("<script>alert(2)")
+    expect(page.get_by_role("group", name="Item")).to_have_count(0)
+    page.get_by_label("Example").select_option("b")
+    expect(page.get_by_label("B", exact=True)).to_have_value(re.compile("<img src=x"))
+    page.get_by_text("Fields of the input").click()
+    page.get_by_text("Call it from code").click()
+    for name in ("curl", "Python", "JavaScript"):
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.get_by_label("The call as code")).to_contain_text("<script>alert(2)")
+    expect(page.locator("article :is(img, script)")).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

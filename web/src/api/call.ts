@@ -5,16 +5,21 @@ import { embedded } from "./files.svelte";
 import { type Body, planOf } from "./plan";
 import { request } from "./server";
 
-/** Call a handler. Throws what fetch throws: the server cannot be reached, or the call is aborted. */
+/**
+ * Call a handler; in the background, if it can be and is asked to.
+ * Throws what fetch throws: the server cannot be reached, or the call is aborted.
+ */
 export async function call(
   operation: Operation,
   input: Json | undefined,
   signal: AbortSignal,
+  inBackground = false,
 ): Promise<Response> {
   const { method, path, query, body } = planOf(operation, input);
   const { type, content } = await contentOf(body);
   const headers: Record<string, string> = type ? { "Content-Type": type } : {};
-  if (operation.isStream) headers.Accept = "text/event-stream";
+  if (inBackground && !operation.isBackground) headers.Prefer = "respond-async";
+  else if (operation.isStream && !operation.isBackground) headers.Accept = "text/event-stream";
   const where = query.length ? `${path}?${String(new URLSearchParams(query))}` : path;
   return request(where, { method, headers, body: content, signal });
 }

@@ -1,6 +1,7 @@
 // What a form contains before somebody fills it in: defaults, and what can only be one thing.
 
 import type { Json } from "../api/document";
+import { copied } from "./json";
 import { type FormSchema, requiredOf, resolve } from "./schema";
 
 const DEEPEST = 12; // a model that requires itself has no end
@@ -9,7 +10,7 @@ const DEEPEST = 12; // a model that requires itself has no end
 export function initial(schema: FormSchema, root: FormSchema, depth = 0): Json | undefined {
   const found = resolve(schema, root) as FormSchema;
   if (found.const !== undefined) return found.const as Json;
-  if (found.default !== undefined) return structuredClone(found.default) as Json;
+  if (found.default !== undefined) return copied(found.default as Json);
   if (depth > DEEPEST) return undefined;
   if (found.kind === "union") return initial(found.variants![0]!, root, depth + 1);
   if (found.kind) return undefined;

@@ -12,6 +12,11 @@ export function write(value: Json | undefined): string {
   return value === undefined ? "" : JSON.stringify(value, null, 2);
 }
 
+/** Copy a value, so that the form may change it. structuredClone refuses what Svelte watches. */
+export function copied(value: Json): Json {
+  return JSON.parse(JSON.stringify(value)) as Json;
+}
+
 /** Parse a text; an empty one is no value. */
 export function parse(text: string): Parsed {
   if (!text.trim()) return {};

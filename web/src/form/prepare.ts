@@ -23,9 +23,11 @@ export function prepare(operation: Operation): FormSchema {
   const whole = prepared.kind === "file" && fromText ? fileOrText(prepared) : prepared;
   const schemas = (components as { schemas?: Record<string, Schema> } | undefined)?.schemas ?? {};
   const models = Object.entries(schemas).map(([name, model]) => [name, one(model, root, "", true)]);
+  if (whole.$ref) Object.assign(whole, members(resolve(schema, root), root));
   // The handler's name stands above the form already; a field must have a name.
-  const isGroup = !whole.kind && (whole.$ref !== undefined || whole.type === "object");
+  const isGroup = !whole.kind && whole.type === "object";
   whole.title = isGroup ? "" : "Input";
+  delete whole.$ref;
   return { ...whole, components: { schemas: Object.fromEntries(models) } };
 }
 

@@ -10,6 +10,7 @@ import { translation as english } from "@sjsf/form/translations/en";
 
 import type { HTMLTextareaAttributes } from "svelte/elements";
 
+import Checkbox from "./Checkbox.svelte";
 import Checkboxes from "./Checkboxes.svelte";
 import Choice from "./Choice.svelte";
 import FilesField from "./FilesField.svelte";
@@ -62,6 +63,7 @@ const own = {
   multiEnumField: MultiChoiceField,
   textWidget: Text,
   selectWidget: Choice,
+  checkboxWidget: Checkbox,
   checkboxesWidget: Checkboxes,
   layout: Layout,
   title: Title,
@@ -83,6 +85,8 @@ const OPTIONS: Record<string, (config: Config) => unknown> = {
   enumNames: ({ schema }) => {
     return schema.enum?.[0] === true && schema.enum[1] === false ? ["Yes", "No"] : undefined;
   },
+  // What is left out is what the server takes instead.
+  number: ({ schema }) => ({ placeholder: schema.default === undefined ? "" : String(schema.default) }),
   itemTitle: () => (title: string, index: number) => `${title} ${index + 1}`,
   additionalPropertyKey: () => (name: string, attempt: number) => {
     return attempt ? `${name} ${attempt + 1}` : name;

@@ -10,13 +10,15 @@ export interface Snippet {
   url: string;
   hasKey: boolean;
   isStream: boolean;
+  /** Whether it becomes a job, of which the URL is in the answer. */
+  isJob: boolean;
 }
 
 export function snippetOf(operation: Operation, input: Json | undefined, hasKey: boolean): Snippet {
   const plan = planOf(operation, input);
   const url = urlOf(plan.path);
   if (plan.query.length) url.search = String(new URLSearchParams(plan.query));
-  return { plan, url: url.href, hasKey, isStream: operation.isStream };
+  return { plan, url: url.href, hasKey, isStream: operation.isStream && !operation.isBackground, isJob: operation.isBackground };
 }
 
 /** Yield the parts of a JSON text: what is written as it is, and the files in it. */

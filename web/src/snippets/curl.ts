@@ -2,16 +2,16 @@
 
 import { jsonParts, type Snippet, typeOf } from "./call";
 
-export function curl({ plan, url, hasKey, isStream }: Snippet): string {
+export function curl({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
-  const parts: string[] = [isStream ? "curl -N" : "curl"];
+  const parts: string[] = [isStream ? "curl -N" : isJob ? "curl -i" : "curl"];
   if (method === "POST" ? body.kind === "none" : method !== "GET") parts.push(`-X ${method}`);
   if (hasKey) parts.push('-H "Authorization: Bearer $API_KEY"');
   let input = "";
   if (body.kind === "file") {
     parts.push(`-H ${quoted(`Content-Type: ${body.type}`)}`, `--data-binary ${quoted(`@${body.file.name}`)}`);
   } else if (body.kind === "text") {
-    parts.push(`-H 'Content-Type: text/plain; charset=utf-8'`, `--data-binary ${data(body.text)}`);
+    parts.push(`-H 'Content-Type: text/plain; charset=utf-8'`, `--data-raw ${quoted(body.text)}`);
   } else if (body.kind === "form") {
     for (const [name, value] of body.parts) {
       if (typeof value === "string") parts.push(`--form-string ${quoted(`${name}=${value}`)}`);
@@ -20,7 +20,7 @@ export function curl({ plan, url, hasKey, isStream }: Snippet): string {
   } else if (body.kind === "json") {
     parts.push("-H 'Content-Type: application/json'");
     const pieces = jsonParts(body.value, undefined);
-    if (pieces.length === 1) parts.push(`--data-binary ${data(pieces[0] as string)}`);
+    if (pieces.length === 1) parts.push(`--data-raw ${quoted(pieces[0] as string)}`);
     else {
       // The shell has no room for large files among the arguments of a command.
       parts.push("--data-binary @-");
@@ -34,11 +34,6 @@ export function curl({ plan, url, hasKey, isStream }: Snippet): string {
 /** Quote for a POSIX shell. */
 export function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-/** Quote data, which curl takes for the name of a file if it begins with @. */
-function data(text: string): string {
-  return text.startsWith("@") ? `@- <<< ${quoted(text)}` : quoted(text);
 }
 
 /** Quote a name of a file in a part of a form, which has a syntax of its own. */

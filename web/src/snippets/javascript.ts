@@ -5,7 +5,7 @@ import { holdsFile } from "../api/plan";
 import type { Json } from "../api/document";
 import type { Snippet } from "./call";
 
-export function javascript({ plan, url, hasKey, isStream }: Snippet): string {
+export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
   const headers: string[] = [];
   let head = "";
@@ -36,7 +36,7 @@ export function javascript({ plan, url, hasKey, isStream }: Snippet): string {
   ];
   const list = options.length ? `, {\n${options.map((one) => `  ${one},\n`).join("")}}` : "";
   const call = `const response = await fetch(${JSON.stringify(url)}${list});\n`;
-  return `${head}${call}if (!response.ok) throw new Error(await response.text());\n${isStream ? STREAM : SHOW}`;
+  return `${head}${call}if (!response.ok) throw new Error(await response.text());\n${isJob ? jobOf(hasKey) : isStream ? STREAM : SHOW}`;
 }
 
 const HELPER = `const dataUrl = (file) => new Promise((resolve, reject) => {
@@ -54,6 +54,18 @@ for await (const chunk of response.body) {
 const SHOW = `const type = response.headers.get("Content-Type") ?? "";
 console.log(type.includes("json") ? await response.json() : type.startsWith("text/") ? await response.text() : await response.blob());
 `;
+
+/** Ask for the job until it has ended; the server answers when it has, or after 30 s. */
+function jobOf(hasKey: boolean): string {
+  const key = hasKey ? ", Authorization: `Bearer ${API_KEY}`" : "";
+  return `const url = new URL(response.headers.get("Location"), response.url);
+let job;
+do {
+  job = await (await fetch(url, { headers: { Prefer: "wait=30"${key} } })).json();
+} while (["queued", "running"].includes(job.status));
+console.log(job);
+`;
+}
 
 /** Write JSON as JavaScript, with a file where there is one. */
 function literal(value: Json, indent: number): string {

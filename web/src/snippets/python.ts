@@ -5,7 +5,7 @@ import { fileOf } from "../api/files.svelte";
 import { holdsFile } from "../api/plan";
 import { type Snippet, typeOf } from "./call";
 
-export function python({ plan, url, hasKey, isStream }: Snippet): string {
+export function python({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
   const headers: string[] = [];
   const options: string[] = [];
@@ -28,6 +28,7 @@ export function python({ plan, url, hasKey, isStream }: Snippet): string {
     headers.push('"Content-Type": "text/plain; charset=utf-8"');
     options.push(`content=${string(body.text)}.encode()`);
   } else if (body.kind === "form") options.push(...formOf(body.parts));
+  if (isJob) imports.push("time");
   if (headers.length) options.push(`headers={${headers.join(", ")}}`);
   options.push("timeout=None");
 
@@ -37,6 +38,10 @@ export function python({ plan, url, hasKey, isStream }: Snippet): string {
   if (isStream) {
     const stream = `with httpx.stream(\n    "${method}",\n${target}) as response:\n`;
     return `${head}${stream}    response.raise_for_status()\n    for text in response.iter_text():\n        print(text, end="", flush=True)\n`;
+  }
+  if (isJob) {
+    const key = hasKey ? `headers={${headers[0]!}}, ` : "";
+    return `${head}response = httpx.${call}(\n${target})\nresponse.raise_for_status()\n${jobOf(key)}`;
   }
   return `${head}response = httpx.${call}(\n${target})\nresponse.raise_for_status()\n${SHOW}`;
 }
@@ -51,6 +56,18 @@ def data_url(path, media_type):
 const SHOW = `is_text = response.headers.get("content-type", "").startswith(("text/", "application/json"))
 print(response.text if is_text else f"{len(response.content)} bytes")
 `;
+
+/** Ask for the job until it has ended; the server answers when it has, or after 30 s. */
+function jobOf(key: string): string {
+  return `url = response.url.join(response.headers["Location"])
+while True:
+    job = httpx.get(url, ${key ? key.replace("}, ", ', "Prefer": "wait=30"}, ') : 'headers={"Prefer": "wait=30"}, '}timeout=None).json()
+    if job["status"] not in ("queued", "running"):
+        break
+    time.sleep(1)
+print(job)
+`;
+}
 
 function formOf(parts: [string, string | File][]): string[] {
   const texts = new Map<string, string[]>();
