@@ -74,8 +74,14 @@ export function choose(schema: FormSchema, value: Json | undefined, root: FormSc
     };
     return Math.max(0, variants.findIndex(isIt));
   }
-  const fits = variants.findIndex((one) => !check(one, value, root).length);
-  if (fits >= 0) return fits;
+  const fitting = variants.filter((one) => !check(one, value, root).length);
+  if (fitting.length) {
+    // As pydantic does: the one that knows most of what is there.
+    const unknown = (one: FormSchema): number => {
+      return Object.keys(isObject(value) ? value : {}).filter((name) => !one.properties?.[name]).length;
+    };
+    return variants.indexOf(fitting.toSorted((one, other) => unknown(one) - unknown(other))[0]!);
+  }
   return Math.max(0, variants.findIndex((one) => !faultsOf(bare(one), value ?? null).length));
 }
 
