@@ -178,7 +178,9 @@ def test_pictures_sound_and_arrays_are_decoded_by_their_handlers(start: Start, p
     array = io.BytesIO()
     np.save(array, np.zeros((2, 3)))
     page.goto(f"{url}/docs#array")
-    page.locator("input[type=file]").set_input_files(payload("a.npy", "", array.getvalue()))
+    page.locator("input[type=file]").set_input_files(
+        payload("a.npy", "application/x-other", array.getvalue())
+    )
     assert sent(page, "application/octet-stream") == {"shape": [2, 3]}
     page.get_by_label("Kind").select_option("List")
     page.get_by_placeholder("JSON").fill("[[1], [2]]")

@@ -241,6 +241,7 @@ def test_a_model_that_contains_itself_opens_as_deep_as_wanted(start: Start, page
         ("Top", "2.5", "Must be a whole number"),
         ("Ratio", "0", "Must be above 0"),
         ("Text *", "", "Required"),
+        ("Extra", "{} x", "Line 1, column 4: the end of the text expected, but there is x"),
         ("Extra", '{"a":\n oops}', "Line 2, column 2: a value expected, but there is oops}"),
     ],
 )
@@ -436,6 +437,9 @@ def tokens(cache, item: Annotated[str, Field(min_length=1, max_length=200)]) -> 
 @app.handler("/draw")
 def draw(cache, item: Image) -> Image: ...
 
+@app.handler("/pick")
+def pick(cache, item: Literal["a", "b"] | None) -> tuple[int, str]: ...
+
 @app.handler("/data")
 def data(cache, item: File | int) -> bytes: ...
 
@@ -457,6 +461,7 @@ app.serve()
         ("boxes", "Takes a list of Box objects. Returns JSON: a list of Box objects."),
         ("tokens", "Takes text of 1 to 200 characters. Streams text."),
         ("draw", "Takes a picture. Returns a picture (PNG, JPEG or WEBP)."),
+        ("pick", 'Takes "a" or "b". Returns JSON: a list of a whole number and text.'),
         ("data", "Takes a file or a whole number. Returns bytes."),
     ],
 )
