@@ -1,8 +1,10 @@
 // The files that were chosen. In the input, one is written "@name", as for curl.
 
+import { SvelteMap } from "svelte/reactivity";
+
 import type { Json } from "./document";
 
-const chosen = new Map<string, File>();
+const chosen = new SvelteMap<string, File>();
 
 /** Keep a file, and return what stands for it in the input. */
 export function keep(file: File): string {

@@ -1,0 +1,290 @@
+"""The call as curl, Python and JavaScript does what the page does, when it is run."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.server import Server, Start
+from playwright.sync_api import Page, expect
+
+APP = """
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from potassium import ApiKeys, File, Potassium
+
+app = Potassium("server"{options})
+
+def told(file):
+    return file and [file.name, file.content_type, file.read().decode()]
+
+class Box(BaseModel):
+    x: int
+
+class Form(BaseModel):
+    image: File
+    text: str = ""
+    words: list[str] = []
+    box: Box | None = None
+
+class Cover(BaseModel):
+    file: File
+
+class Deep(BaseModel):
+    cover: Cover
+    text: str
+
+class Query(BaseModel):
+    q: str
+    tags: list[str] = []
+
+@app.handler("/echo")
+def echo(cache, item: Any) -> dict:
+    return {{"got": item}}
+
+@app.handler("/file")
+def file(cache, file: File) -> dict:
+    return {{"got": told(file)[1:]}}
+
+@app.handler("/form")
+def form(cache, item: Form) -> dict:
+    box = item.box and item.box.x
+    return {{"got": [told(item.image), item.text, item.words, box]}}
+
+@app.handler("/deep")
+def deep(cache, item: Deep) -> dict:
+    return {{"got": [told(item.cover.file)[1:], item.text]}}
+
+@app.handler("/search", methods=["GET", "POST"])
+def search(cache, item: Query) -> dict:
+    return {{"got": item.model_dump()}}
+
+@app.handler("/raw")
+def raw(cache, body: bytes) -> dict:
+    return {{"got": body.decode()}}
+
+@app.handler("/stream")
+def stream(cache, item: str) -> Iterator[str]:
+    yield from (item, "-", item)
+
+app.serve()
+"""
+LANGUAGES = ("curl", "Python", "JavaScript")
+# What shells, forms and languages give a meaning to.
+NASTY = 'it\'s "$HOME" `id` \\ \\n\n<b>&amp; ü 猫 🐈 ${x} %s */ </script> !'
+CONTENT = "content"
+NAME = 'it\'s a "cat"; $x, ü.txt'
+
+
+def snippet(page: Page, language: str) -> str:
+    page.get_by_role("button", name=language, exact=True).click()
+    code = page.get_by_label("The call as code")
+    expect(code).to_contain_text("curl" if language == "curl" else "response")
+    return code.inner_text()
+
+
+def run(language: str, code: str, page: Page, folder: Path, key: str = "none") -> str:
+    """Run a snippet in a folder, or in the page, and return what it has printed."""
+    if language == "JavaScript":
+        return run_in_page(code, page, key)
+    command = {"curl": ["sh", "-c", code], "Python": [sys.executable, "-c", code]}[language]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "API_KEY": key, "no_proxy": "*"},
+        capture_output=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 0, (code, done.stderr.decode())
+    return done.stdout.decode()
+
+
+RUN = """async ([code, name, content, key]) => {
+  const said = [];
+  const console = { log: (one) => said.push(typeof one === "string" ? one : JSON.stringify(one)) };
+  const file = new File([content], name, { type: "text/plain" });
+  const AsyncFunction = (async () => {}).constructor;
+  await new AsyncFunction("console", "file", "API_KEY", code)(console, file, key);
+  return said.join("");
+}"""
+
+
+def run_in_page(code: str, page: Page, key: str) -> str:
+    """Run JavaScript; the page itself may not make code of text, but a tab of its own may."""
+    context = page.context.browser.new_context(bypass_csp=True)  # type: ignore[union-attr]
+    try:
+        other = context.new_page()
+        other.goto(page.url)
+        said: str = other.evaluate(RUN, [code, NAME, CONTENT, key])
+        return said
+    finally:
+        context.close()
+
+
+def served(start: Start, **options: Any) -> Server:
+    return start(APP.format(options="", **options))
+
+
+def show(page: Page, server: Server, handler: str, value: object) -> None:
+    """Open a handler, write its input as JSON, and open its snippets."""
+    page.goto(f"{server.url}/docs#{handler}")
+    page.get_by_role("button", name="JSON").click()
+    page.get_by_label("Input as JSON").fill(json.dumps(value))
+    page.get_by_text("Call it from code").click()
+
+
+def choose(page: Page, label: str, folder: Path) -> None:
+    """Choose a file whose name has a meaning to shells, forms and languages."""
+    (folder / NAME).write_text(CONTENT)
+    page.get_by_label(label).set_input_files(folder / NAME)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "value", [{"text": NASTY, NASTY: [1, 2.5, True, None, {}]}, "@cat", 7], ids=["all", "at", "7"]
+)
+def test_json_arrives_as_it_is(
+    start: Start, page: Page, tmp_path: Path, language: str, value: object
+) -> None:
+    show(page, served(start), "echo", value)
+    printed = run(language, snippet(page, language), page, tmp_path)
+    assert json.loads(printed) == {"got": value}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_file_is_the_body(start: Start, page: Page, tmp_path: Path, language: str) -> None:
+    page.goto(f"{served(start).url}/docs#file")
+    choose(page, "Input *", tmp_path)
+    page.get_by_text("Call it from code").click()
+    printed = run(language, snippet(page, language), page, tmp_path)
+    assert json.loads(printed) == {"got": ["text/plain", CONTENT]}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_files_and_texts_are_a_form(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    page.goto(f"{served(start).url}/docs#form")
+    choose(page, "Image *", tmp_path)
+    page.get_by_label("Text", exact=True).fill(f"@{NASTY}")
+    page.get_by_role("group", name="Words").get_by_role("button", name="Add").click()
+    page.get_by_label("Words 1").fill("<a; type=b")
+    page.get_by_role("button", name="Add Box").click()
+    page.get_by_label("X *").fill("3")
+    page.get_by_text("Call it from code").click()
+    printed = json.loads(run(language, snippet(page, language), page, tmp_path))["got"]
+    (name, kind, content), text, words, box = printed
+    assert name.endswith("ü.txt")
+    assert (kind, content) == ("text/plain", CONTENT)
+    assert (text.replace("\r\n", "\n"), words, box) == (f"@{NASTY}", ["<a; type=b"], 3)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_file_deep_inside_is_a_data_url(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    page.goto(f"{served(start).url}/docs#deep")
+    choose(page, "File *", tmp_path)
+    page.get_by_label("Text *").fill(NASTY)
+    page.get_by_text("Call it from code").click()
+    printed = run(language, snippet(page, language), page, tmp_path)
+    assert json.loads(printed) == {"got": [["text/plain", CONTENT], NASTY]}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_query_is_part_of_the_url(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    value = {"q": NASTY, "tags": ["a b", "'"]}
+    show(page, served(start), "get_search", value)
+    printed = run(language, snippet(page, language), page, tmp_path)
+    assert json.loads(printed) == {"got": value}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_text_is_the_body_of_a_handler_that_takes_bytes(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    page.goto(f"{served(start).url}/docs#raw")
+    page.get_by_label("Kind").select_option("Text")
+    page.get_by_role("textbox", name="Text").fill(f"@{NASTY}")
+    page.get_by_text("Call it from code").click()
+    printed = run(language, snippet(page, language), page, tmp_path)
+    assert json.loads(printed) == {"got": f"@{NASTY}"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_stream_is_read_as_it_comes(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    show(page, served(start), "stream", "ü")
+    code = snippet(page, language)
+    assert run(language, code, page, tmp_path) == "ü-ü"
+    sign = {"curl": "curl -N", "Python": "httpx.stream(", "JavaScript": "response.body"}
+    assert sign[language] in code
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_key_is_named_and_never_shown(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    key = "a-key-that-nobody-may-see"
+    server = start(
+        APP.format(options=', api_keys=ApiKeys([os.environ["KEY"]])').replace(
+            "from typing", "import os\nfrom typing", 1
+        ),
+        env={"KEY": key},
+    )
+    page.add_init_script(f"sessionStorage.setItem('potassium-api-key', '{key}')")
+    show(page, server, "echo", 1)
+    code = snippet(page, language)
+    assert key not in code
+    assert json.loads(run(language, code, page, tmp_path, key)) == {"got": 1}
+
+
+JOBS = """
+from potassium import Jobs, Potassium
+
+app = Potassium("server", jobs=Jobs(path="jobs.db"))
+
+@app.background("/double")
+def double(cache, item: int) -> int:
+    return 2 * item
+
+app.serve()
+"""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_background_job_is_waited_for(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    show(page, start(JOBS), "double", 21)
+    expect(page.get_by_role("button", name="Run in the background")).to_be_visible()
+    printed = run(language, snippet(page, language), page, tmp_path)
+    if language == "curl":  # which shows where the job is
+        assert re.search(r"location: /jobs/\w+", printed)
+    else:
+        assert re.search(r"""['"]output['"]: ?42""", printed)
+
+
+def test_the_code_follows_the_form_and_is_copied(start: Start, page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{served(start).url}/docs#search")
+    page.get_by_text("Call it from code").click()
+    page.get_by_label("Q *").fill("one")
+    code = page.get_by_label("The call as code")
+    expect(code).to_contain_text('"q":"one"')
+    page.get_by_label("Q *").fill("two")
+    expect(code).to_contain_text('"q":"two"')
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == code.inner_text()

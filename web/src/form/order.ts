@@ -1,0 +1,22 @@
+// The members of an object in the order of its model, whichever was filled in first.
+
+import type { Json } from "../api/document";
+import { type FormSchema, isObject, resolve } from "./schema";
+
+export function ordered(value: Json, schema: FormSchema, root: FormSchema): Json {
+  const whole = resolve(schema, root) as FormSchema;
+  const found = whole.kind === "optional" ? (resolve(whole.inner!, root) as FormSchema) : whole;
+  if (Array.isArray(value)) {
+    const items = found.items as FormSchema | undefined;
+    return isObject(items) ? value.map((one) => ordered(one, items, root)) : value;
+  }
+  if (!isObject(value)) return value;
+  const properties = (found.properties ?? {}) as Record<string, FormSchema>;
+  const names = Object.keys(properties).filter((name) => name in value);
+  const others = Object.keys(value).filter((name) => !(name in properties));
+  const entries = [...names, ...others].map((name) => {
+    const one = value[name]!;
+    return [name, properties[name] && one !== undefined ? ordered(one, properties[name], root) : one];
+  });
+  return Object.fromEntries(entries) as Json;
+}

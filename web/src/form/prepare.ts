@@ -1,0 +1,136 @@
+// Turns the schema of an input into one that makes a good form: what is optional may be left empty,
+// each variant of a union has a name, files are known as files. The input itself stays what it is.
+
+import type { Operation, Schema } from "../api/document";
+import { type FormSchema, isFile, isFree, nameOf, requiredOf, resolve, withoutNull } from "./schema";
+import { titleOf } from "./words";
+
+const GUESSES: [accept: string, names: RegExp][] = [
+  ["image/*", /image|picture|photo|pic\b|mask|frame|img/i],
+  ["audio/*", /audio|sound|speech|voice|recording|wav/i],
+  ["video/*", /video|clip|movie/i],
+];
+
+/** Return the schema of the form for an operation's input. */
+export function prepare(operation: Operation): FormSchema {
+  const root = operation.input ?? {};
+  const { components, ...schema } = root;
+  const raw = operation.takes.filter((one) => !/json|form/.test(one) && one !== "*/*");
+  const accept = raw.filter((one) => one !== "application/octet-stream").join(",");
+  const prepared = one(schema, root, "", true);
+  if (prepared.kind === "file") prepared.accept = accept || undefined;
+  const fromText = operation.takes.length && !operation.takes.some((type) => type.includes("json"));
+  const whole = prepared.kind === "file" && fromText ? fileOrText(prepared) : prepared;
+  const schemas = (components as { schemas?: Record<string, Schema> } | undefined)?.schemas ?? {};
+  const models = Object.entries(schemas).map(([name, model]) => [name, one(model, root, "", true)]);
+  if (whole.$ref) Object.assign(whole, members(resolve(schema, root), root));
+  // The handler's name stands above the form already; a field must have a name.
+  const isGroup = !whole.kind && whole.type === "object";
+  whole.title = isGroup ? "" : "Input";
+  delete whole.$ref;
+  return { ...whole, components: { schemas: Object.fromEntries(models) } };
+}
+
+function fileOrText(file: FormSchema): FormSchema {
+  const text = { type: "string", title: "Text" };
+  return { kind: "union", type: "object", variants: [{ ...file, title: "File" }, text] };
+}
+
+/** Prepare one schema. References to objects stay, so that a model may contain itself. */
+function one(schema: Schema, root: Schema, name: string, required: boolean): FormSchema {
+  const { schema: bare, nullable } = withoutNull(schema);
+  const { default: own, ...found } = resolve(bare, root);
+  // A field is called what it is called, not what its model is called.
+  const title = schema.title ?? (bare.title || (name ? capitalName(name) : found.title));
+  const description = bare.description ?? found.description;
+  const given = schema.default ?? bare.default ?? own;
+  const beside: FormSchema = {
+    ...(title !== undefined ? { title } : {}),
+    ...(description !== undefined ? { description } : {}),
+    ...(given !== undefined && given !== null ? { default: given } : {}),
+  };
+  const optional = (inner: FormSchema): FormSchema => {
+    const mayLack = nullable || !required;
+    if (!mayLack || beside.default !== undefined) return { ...inner, ...beside };
+    return { ...beside, kind: "optional", type: "object", inner };
+  };
+
+  if (isFile(found)) return fileOf(found, beside, name);
+  if (found.const !== undefined) return { ...found, ...beside, kind: "fixed" };
+  if (Array.isArray(found.enum)) return { ...found, ...beside };
+  const variants = found.anyOf ?? found.oneOf;
+  if (variants) return optional(union(found, variants, root, name));
+  switch (found.type) {
+    case "boolean":
+      if (nullable) return { ...beside, enum: [true, false] };
+      return { ...found, ...beside };
+    case "string":
+    case "integer":
+    case "number":
+      return { ...found, ...beside };
+    case "array":
+      if (found.prefixItems) return optional(list(found, root, name));
+      return { ...list(found, root, name), ...beside };
+    case "object":
+      if (isFree(found)) return { ...found, ...beside, kind: "json" };
+      if (found.properties) return optional(bare.$ref ? { $ref: bare.$ref } : members(found, root));
+      return { ...dict(found, root), ...beside };
+    default:
+      return { ...found, ...beside, kind: "json" };
+  }
+}
+
+function fileOf(found: Schema, beside: FormSchema, name: string): FormSchema {
+  const guess = GUESSES.find(([, names]) => names.test(name))?.[0];
+  return { ...beside, kind: "file", type: "string", accept: found.contentMediaType ?? guess };
+}
+
+function union(found: Schema, variants: Schema[], root: Schema, name: string): FormSchema {
+  const tag = (found.discriminator as { propertyName?: string } | undefined)?.propertyName;
+  const titles = variants.map((variant) => titleOf(variant, root, tag));
+  return {
+    kind: "union",
+    type: "object",
+    ...(tag ? { discriminator: tag } : {}),
+    variants: variants.map((variant, index) => {
+      const title = titles[index]!;
+      const same = titles.filter((other) => other === title).length > 1;
+      return { ...one(variant, root, name, true), title: same ? `${title} ${index + 1}` : title };
+    }),
+  };
+}
+
+function list(found: Schema, root: Schema, name: string): FormSchema {
+  const single = name.replace(/s$/, "");
+  if (Array.isArray(found.prefixItems)) {
+    const { prefixItems, ...rest } = found;
+    const items = (prefixItems as Schema[]).map((item) => one(item, root, "", true));
+    return { ...rest, items: items as unknown as Schema };
+  }
+  if (!found.items || !Object.keys(found.items).length) return { ...found, kind: "json" };
+  const items = one(found.items, root, single, true);
+  const { items: _, ...rest } = found;
+  if (items.kind === "file") return { ...rest, kind: "files", accept: items.accept };
+  const { title, ...bare } = items;
+  const keepsTitle = found.items.title !== undefined || nameOf(found.items.$ref) !== undefined;
+  return { ...rest, items: keepsTitle ? { ...bare, title } : bare };
+}
+
+function dict(found: Schema, root: Schema): FormSchema {
+  const values = one(found.additionalProperties as Schema, root, "", true);
+  return { ...found, additionalProperties: { ...values, title: "Value" } };
+}
+
+function members(found: Schema, root: Schema): FormSchema {
+  const required = requiredOf(found);
+  const entries = Object.entries(found.properties ?? {}).map(([name, property]) => {
+    return [name, one(property, root, name, required.has(name))];
+  });
+  const { additionalProperties: _, ...rest } = found;
+  return { ...rest, properties: Object.fromEntries(entries) as Record<string, FormSchema> };
+}
+
+function capitalName(name: string): string {
+  const words = name.replace(/[_-]+/g, " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}

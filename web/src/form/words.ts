@@ -1,0 +1,154 @@
+// What a schema says, in words: "a whole number from 1 to 9".
+
+import type { Schema } from "../api/document";
+import { isFile, isFree, nameOf, resolve, withoutNull } from "./schema";
+
+const FORMATS: Record<string, [one: string, many: string]> = {
+  date: ["a date", "dates"],
+  "date-time": ["a date and time", "dates with times"],
+  time: ["a time of day", "times of day"],
+  duration: ["a duration", "durations"],
+  uuid: ["a UUID", "UUIDs"],
+  email: ["an email address", "email addresses"],
+  uri: ["a URL", "URLs"],
+};
+const FILES: Record<string, [one: string, many: string]> = {
+  image: ["a picture", "pictures"],
+  audio: ["sound", "sounds"],
+  video: ["a video", "videos"],
+};
+const MOST_CHOICES = 6;
+
+/** Return the kind of thing that a media type is about, as a word: "a picture". */
+export function wordOfMedia(type: string | undefined, many = false): string {
+  const [one, several] = FILES[type?.split("/")[0] ?? ""] ?? ["a file", "files"];
+  return many ? several : one;
+}
+
+/** Say what a value is, with its limits. */
+export function phrase(schema: Schema, root: Schema, many = false): string {
+  const limits = limitsOf(resolve(withoutNull(schema).schema, root));
+  const base = kindOf(schema, root, many);
+  return limits ? `${base} ${limits}` : base;
+}
+
+/** Say what a value is, without its limits. */
+export function kindOf(schema: Schema, root: Schema, many = false, depth = 0): string {
+  const bare = withoutNull(schema).schema;
+  const found = resolve(bare, root);
+  const say = (one: string, several: string): string => (many ? several : one);
+  if (isFile(found)) return wordOfMedia(found.contentMediaType, many);
+  if (found.const !== undefined) return JSON.stringify(found.const);
+  if (Array.isArray(found.enum)) return choicesOf(found.enum);
+  const branches = found.anyOf ?? found.oneOf;
+  if (branches) {
+    if (depth > 3) return say("one of several", "of several kinds");
+    const words = branches.map((one) => kindOf(one, root, many, depth + 1));
+    return joined([...new Set(words)], "or");
+  }
+  switch (found.type) {
+    case "string":
+      return say(...(FORMATS[found.format ?? ""] ?? ["text", "texts"]));
+    case "integer":
+      return say("a whole number", "whole numbers");
+    case "number":
+      return say("a number", "numbers");
+    case "boolean":
+      return say("yes or no", "yes or no");
+    case "null":
+      return "nothing";
+    case "array": {
+      if (depth > 3) return say("a list", "lists");
+      if (Array.isArray(found.prefixItems)) {
+        const parts = (found.prefixItems as Schema[]).map((one) => kindOf(one, root, false, depth + 1));
+        return `${say("a list of", "lists of")} ${joined(parts, "and")}`;
+      }
+      if (!found.items || !Object.keys(found.items).length) return say("a list", "lists");
+      const items = kindOf(found.items, root, true, depth + 1);
+      return `${say("a list of", "lists of")} ${items}`;
+    }
+    case "object":
+      return objectOf(found, nameOf(bare.$ref) ?? found.title, root, many, depth);
+    default:
+      return "any JSON";
+  }
+}
+
+function objectOf(
+  found: Schema,
+  name: string | undefined,
+  root: Schema,
+  many: boolean,
+  depth: number,
+): string {
+  if (Object.keys(found.properties ?? {}).length) {
+    if (name) return many ? `${name} objects` : `${article(name)} ${name}`;
+    return many ? "objects" : "an object";
+  }
+  if (isFree(found) || depth > 3) return many ? "objects" : "an object";
+  const values = kindOf(found.additionalProperties as Schema, root, true, depth + 1);
+  return many ? `objects with ${values} by name` : `${values} by name`;
+}
+
+function article(name: string): string {
+  return /^[aeiou]/i.test(name) ? "an" : "a";
+}
+
+function choicesOf(values: unknown[]): string {
+  if (values.length > MOST_CHOICES) return `one of ${values.length} choices`;
+  return joined(values.map((one) => JSON.stringify(one)), "or");
+}
+
+/** Say what limits a value has: "of 1 to 200 characters". */
+export function limitsOf(schema: Schema): string {
+  const number = (name: string): number | undefined => schema[name] as number | undefined;
+  const limits = [
+    range(number("minimum"), number("maximum")),
+    number("exclusiveMinimum") !== undefined && `above ${show(number("exclusiveMinimum")!)}`,
+    number("exclusiveMaximum") !== undefined && `below ${show(number("exclusiveMaximum")!)}`,
+    number("multipleOf") !== undefined && `in steps of ${show(number("multipleOf")!)}`,
+    counted(number("minLength"), number("maxLength"), "character"),
+    counted(number("minItems"), number("maxItems"), "item"),
+    counted(number("minProperties"), number("maxProperties"), "member"),
+    schema.uniqueItems === true && "without repeats",
+    typeof schema.pattern === "string" && `that matches ${schema.pattern}`,
+  ];
+  return limits.filter(Boolean).join(", ");
+}
+
+function range(least: number | undefined, most: number | undefined): string {
+  if (least !== undefined && most !== undefined) return `from ${show(least)} to ${show(most)}`;
+  if (least !== undefined) return `of at least ${show(least)}`;
+  return most !== undefined ? `of at most ${show(most)}` : "";
+}
+
+function counted(least: number | undefined, most: number | undefined, unit: string): string {
+  const units = (count: number): string => `${show(count)} ${unit}${count === 1 ? "" : "s"}`;
+  if (least !== undefined && least === most) return `of ${units(least)}`;
+  if (least && most !== undefined) return `of ${show(least)} to ${units(most)}`;
+  if (least) return `of at least ${units(least)}`;
+  return most !== undefined ? `of at most ${units(most)}` : "";
+}
+
+export function show(value: number): string {
+  return value.toLocaleString("en");
+}
+
+export function joined(parts: string[], word: string): string {
+  if (parts.length < 2) return parts[0] ?? "";
+  return `${parts.slice(0, -1).join(", ")} ${word} ${parts.at(-1)!}`;
+}
+
+/** Return the name of a variant of a union, for people who choose among them. */
+export function titleOf(schema: Schema, root: Schema, discriminator?: string): string {
+  const found = resolve(schema, root);
+  const tag = discriminator && resolve(found.properties?.[discriminator] ?? {}, root);
+  const value = tag && (tag.const ?? (tag.enum as unknown[] | undefined)?.[0]);
+  const name = nameOf(schema.$ref) ?? found.title ?? (value === undefined ? undefined : String(value));
+  return capital(name ?? kindOf(schema, root));
+}
+
+export function capital(text: string): string {
+  return text.replace(/^(?:an? )?(.)/u, (_, first: string) => first.toUpperCase());
+}
+

@@ -1,0 +1,42 @@
+// What the three snippets have in common.
+
+import type { Json, Operation } from "../api/document";
+import { fileOf } from "../api/files.svelte";
+import { holdsFile, type Plan, planOf } from "../api/plan";
+import { urlOf } from "../api/server";
+
+export interface Snippet {
+  plan: Plan;
+  url: string;
+  hasKey: boolean;
+  isStream: boolean;
+  /** Whether it becomes a job, of which the URL is in the answer. */
+  isJob: boolean;
+}
+
+export function snippetOf(operation: Operation, input: Json | undefined, hasKey: boolean): Snippet {
+  const plan = planOf(operation, input);
+  const url = urlOf(plan.path);
+  if (plan.query.length) url.search = String(new URLSearchParams(plan.query));
+  return { plan, url: url.href, hasKey, isStream: operation.isStream && !operation.isBackground, isJob: operation.isBackground };
+}
+
+/** Yield the parts of a JSON text: what is written as it is, and the files in it. */
+export function jsonParts(value: Json, indent: number | undefined): (string | File)[] {
+  if (!holdsFile(value)) return [JSON.stringify(value, null, indent)];
+  const files: File[] = [];
+  const mark = crypto.getRandomValues(new Uint32Array(4)).join("-");
+  const text = JSON.stringify(
+    value,
+    (_, one: unknown) => {
+      const file = fileOf(one);
+      return file ? `${mark}${files.push(file) - 1}${mark}` : one;
+    },
+    indent,
+  );
+  return text.split(new RegExp(`${mark}(\\d+)${mark}`)).map((part, at) => (at % 2 ? files[Number(part)]! : part));
+}
+
+export function typeOf(file: File): string {
+  return file.type || "application/octet-stream";
+}
