@@ -191,9 +191,9 @@ async def test_a_trickling_body_is_left_in_time(receiver: Receiver) -> None:
     """A 2xx counts as delivered, and a body that trickles in is abandoned after the timeout."""
     receiver.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
     receiver.endless, receiver.pause = b"x", 0.01
-    attempt = await posted(delivery_to(receiver.url), timeout=0.1)
+    attempt = await posted(delivery_to(receiver.url), timeout=1)
     assert (attempt.status, attempt.error) == (200, None)
-    assert 0.1 <= attempt.duration < 2
+    assert 1 <= attempt.duration < 5
 
 
 @pytest.mark.parametrize("status", [200, 500])
