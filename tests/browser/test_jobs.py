@@ -126,6 +126,9 @@ def test_a_running_job_shows_its_progress(start: Start, page: Page, tmp_path: Pa
     expect(bar).to_have_js_property("value", 0.25)
     expect(job(page).get_by_text(HOSTILE).first).to_be_visible()
     expect(page.locator("img")).to_have_count(0)
+    (tmp_path / "half").touch()
+    expect(bar).to_have_js_property("value", 0.5)
+    expect(job(page).get_by_text("half", exact=True)).to_be_visible()
     (tmp_path / "go").touch()
     expect(job(page).get_by_role("status")).to_contain_text(
         re.compile(r"^Succeeded after\s+[\d.]+ s")
