@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # it has no stubs
+from axe_playwright_python.sync_playwright import Axe
 from e2e.server import Start
 from PIL import Image
 from playwright.sync_api import FilePayload, Page, expect

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # it has no stubs
+from axe_playwright_python.sync_playwright import Axe
 from e2e.server import Start
 from playwright.sync_api import Page, expect
 

@@ -87,7 +87,8 @@ def snippet(page: Page, language: str) -> str:
     page.get_by_role("button", name=language, exact=True).click()
     code = page.get_by_label("The call as code")
     expect(code).to_contain_text("curl" if language == "curl" else "response")
-    return code.inner_text()
+    text: str = code.inner_text()
+    return text
 
 
 def run(language: str, code: str, page: Page, folder: Path, key: str = "none") -> str:
@@ -119,7 +120,7 @@ RUN = """async ([code, name, content, key]) => {
 
 def run_in_page(code: str, page: Page, key: str) -> str:
     """Run JavaScript; the page itself may not make code of text, but a tab of its own may."""
-    context = page.context.browser.new_context(bypass_csp=True)  # type: ignore[union-attr]
+    context = page.context.browser.new_context(bypass_csp=True)
     try:
         other = context.new_page()
         other.goto(page.url)
