@@ -415,6 +415,16 @@ def test_a_long_text_grows_and_a_short_one_is_a_line(start: Start, page: Page) -
     expect(page.locator("input[type=text]")).to_be_visible()
 
 
+def test_a_form_that_has_gone_is_not_checked_any_more(start: Start, page: Page) -> None:
+    """What was typed last would have been checked a moment later, with a complaint of Svelte's."""
+    server = start(BARE)
+    page.goto(f"{server.url}/docs#text")
+    page.get_by_label("Input *").fill("text")
+    page.goto(f"{server.url}/docs#sized")
+    expect(page.locator("input[type=text]")).to_be_visible()
+    page.evaluate("new Promise((go) => setTimeout(go, 200))")  # four times that moment
+
+
 WORDS = (
     HEAD.replace("import Potassium", "import File, Image, Jobs, Potassium")
     + """

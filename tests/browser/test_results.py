@@ -111,8 +111,8 @@ def test_a_tree_of_any_depth_opens(echo: Server, page: Page) -> None:
     call(page, echo, "/raw", given)
     expect(state(page)).to_have_text(re.compile("Done in"))
     for level in range(10):
-        page.locator("summary").nth(level + 1).click()
-    expect(page.locator("summary")).to_have_count(12)
+        page.locator(".tree summary").nth(level + 1).click()
+    expect(page.locator(".tree summary")).to_have_count(12)
 
 
 def test_long_strings_are_shortened(echo: Server, page: Page) -> None:
@@ -279,7 +279,7 @@ def test_scores_are_bars_the_highest_first(echo: Server, page: Page, result: Any
     expect(chosen(page)).to_have_text("Bars")
     rows = page.get_by_role("table").locator("tbody").get_by_role("row")
     assert rows.all_inner_texts() == ["cat\t0.75\t", "dog\t0.25\t"]
-    widths = [width_of(one) for one in page.locator(".bar").all()]
+    widths = [width_of(one) for one in page.locator(".bars .bar").all()]
     assert widths[0] == pytest.approx(3 * widths[1], rel=0.02)
     assert serious(page) == []
 

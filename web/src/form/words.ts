@@ -108,7 +108,7 @@ export function limitsOf(schema: Schema): string {
     number("exclusiveMaximum") !== undefined && `below ${show(number("exclusiveMaximum")!)}`,
     number("multipleOf") !== undefined && `in steps of ${show(number("multipleOf")!)}`,
     counted(number("minLength"), number("maxLength"), "character"),
-    counted(number("minItems"), number("maxItems"), "item"),
+    !schema.prefixItems && counted(number("minItems"), number("maxItems"), "item"), // else each is told
     counted(number("minProperties"), number("maxProperties"), "member"),
     schema.uniqueItems === true && "without repeats",
     typeof schema.pattern === "string" && `that matches ${schema.pattern}`,
