@@ -80,7 +80,7 @@ def page(session: nox.Session) -> None:
     if shutil.which("chromium") is None:
         session.run("apt-get", "install", "--yes", "chromium", external=True)
     install(session, "tests", "browser", "model", models=[MINILM])
-    session.run("pytest", BROWSER, *session.posargs, env=OFFLINE)
+    session.run("pytest", *(session.posargs or [BROWSER, "--numprocesses=2"]), env=OFFLINE)
 
 
 @nox.session
