@@ -79,7 +79,7 @@ def page(session: nox.Session) -> None:
     session.run("diff", "-r", str(built), "src/potassium/pages/static", external=True)
     if shutil.which("chromium") is None:
         session.run("apt-get", "install", "--yes", "chromium", external=True)
-    install(session, "tests", "browser", "model", models=[MINILM])
+    install(session, "tests", "browser", "model", "chat", models=[MINILM, SMOLLM2])
     session.run("pytest", *(session.posargs or [BROWSER, "--numprocesses=2"]), env=OFFLINE)
 
 
