@@ -426,17 +426,24 @@ def test_a_form_that_has_gone_is_not_checked_any_more(start: Start, page: Page) 
 
 
 WORDS = (
-    HEAD.replace("import Potassium", "import File, Image, Jobs, Potassium")
+    HEAD.replace("import Potassium", "import Audio, File, Image, Jobs, Potassium")
     + """
 class Picture(BaseModel):
     image: Image
     top: int = Field(3, ge=1, le=9, description="How many <script>alert(1)</script> labels.")
+
+class Scan(BaseModel):
+    thing: Image
+    said: Audio | None = None
 
 class Box(BaseModel):
     x: int
 
 @app.handler("/classify")
 def classify(cache, item: Picture) -> dict[str, float]: ...
+
+@app.handler("/scan")
+def scan(cache, item: Scan) -> None: ...
 
 @app.handler("/boxes")
 def boxes(cache, item: list[Box]) -> list[Box]: ...
@@ -480,6 +487,15 @@ def test_the_page_says_what_a_handler_takes_and_returns(
 ) -> None:
     page.goto(f"{start(WORDS).url}/docs#{handler}")
     expect(page.locator(".signature")).to_have_text(words)
+
+
+def test_what_kind_of_file_a_field_is_is_known_from_its_type(start: Start, page: Page) -> None:
+    """Not from its name: a picture may come from the camera, sound from the microphone."""
+    page.goto(f"{start(WORDS).url}/docs#scan")
+    signature = page.locator(".signature")
+    expect(signature).to_contain_text("Takes thing, a picture, and said, sound")
+    expect(page.get_by_role("button", name="Use the camera")).to_have_count(1)
+    expect(page.get_by_role("button", name="Record sound")).to_have_count(1)
 
 
 def test_a_table_lists_the_fields(start: Start, page: Page) -> None:

@@ -2,6 +2,7 @@
 // each variant of a union has a name, files are known as files. The input itself stays what it is.
 
 import type { Operation, Schema } from "../api/document";
+import { inputOf } from "./mediaTypes";
 import { type FormSchema, isFile, isFree, nameOf, requiredOf, resolve, withoutNull } from "./schema";
 import { titleOf } from "./words";
 
@@ -13,7 +14,7 @@ const GUESSES: [accept: string, names: RegExp][] = [
 
 /** Return the schema of the form for an operation's input. */
 export function prepare(operation: Operation): FormSchema {
-  const root = operation.input ?? {};
+  const root = inputOf(operation) ?? {};
   const { components, ...schema } = root;
   const raw = operation.takes.filter((one) => !/json|form/.test(one) && one !== "*/*");
   const accept = raw.filter((one) => one !== "application/octet-stream").join(",");

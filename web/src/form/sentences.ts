@@ -1,6 +1,7 @@
 // What a handler takes and returns, as sentences. Names in them are between backticks.
 
 import type { Operation, Schema } from "../api/document";
+import { inputOf } from "./mediaTypes";
 import { isFile, isObject, requiredOf, resolve, withoutNull } from "./schema";
 import { joined, kindOf, limitsOf, phrase, wordOfMedia } from "./words";
 
@@ -15,7 +16,7 @@ export interface Row {
 }
 
 export function takes(operation: Operation): string {
-  const { input } = operation;
+  const input = inputOf(operation);
   if (input === null || input.type === "null") return "Takes nothing.";
   const found = resolve(input, input);
   if (isFile(found)) return `Takes ${wordOfMedia(mediaOf(operation.takes))}.`;
