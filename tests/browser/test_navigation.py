@@ -1,4 +1,4 @@
-"""The menu: how one finds a handler among many, and what is shown where there is none."""
+"""The menu: finding a handler among many, and what is shown if there is none."""
 
 import re
 

@@ -281,7 +281,7 @@ def test_no_table_hides_what_it_unfolds_to(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_damage_to_arrow_is_worse_than_a_refusal() -> None:
-    """Whichever bit is turned: the array is another one, or there is none."""
+    """Whichever bits are flipped, the file is refused or is an array."""
     content = bytearray(compressed(pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2))))
     arrays = 0
     for position in range(0, len(content), 3):

@@ -178,7 +178,7 @@ def test_models_that_contain_each_other_in_many_ways_are_cut_off() -> None:
 
 
 def test_values_in_a_schema_are_left_alone() -> None:
-    """What looks like a reference in a default or an example is none."""
+    """What looks like a reference in a default or an example stays as it is."""
     value = {"$ref": "#/$defs/Word", "discriminator": 1}
     schema = {"default": value, "examples": [value], "enum": [value], "const": value}
     assert inlined(schema, {}) == schema

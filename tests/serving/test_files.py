@@ -383,7 +383,7 @@ async def test_a_background_job_has_the_query_that_was_sent(
 
 
 class Signed:
-    """Middleware that tells who calls."""
+    """Middleware that notes who calls."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
