@@ -29,12 +29,13 @@ def embed(cache, json_in):
     return json_in
 
 
+# Threads print at the same time: one string each, for ``print`` writes every argument by itself.
 @model.handler("/wait")
 def wait(cache, request: Request):
-    print("begun", request.json["name"])
+    print(f"begun {request.json['name']}")
     while not request.cancelled:
         time.sleep(0.005)
-    print("cancelled", request.json["name"])
+    print(f"cancelled {request.json['name']}")
 
 
 @model.handler("/chat")
@@ -48,7 +49,7 @@ def chat(cache, json_in):
             raise RuntimeError("in mid-stream")
         yield "last"
     except GeneratorExit:
-        print("closed", json_in["name"])
+        print(f"closed {json_in['name']}")
 
 
 def auth(authorization: str = Header("")):
@@ -58,7 +59,7 @@ def auth(authorization: str = Header("")):
 
 def session(x_name: str = Header("")):
     yield
-    print("session over", x_name)
+    print(f"session over {x_name}")
 
 
 parent = FastAPI()
