@@ -9,6 +9,7 @@ from support.manual_time import ManualLoop
 from support.operations import operation_on
 
 from potassium.engine.hang_watch import HangWatch
+from potassium.engine.heartbeat import Pulse
 from potassium.engine.job import Job
 
 TIMEOUT = 10.0
@@ -19,19 +20,14 @@ class Bench:
 
     def __init__(self) -> None:
         self.loop = ManualLoop()
-        self.worker = SimpleNamespace(current=None, since=0.0)
+        self.worker = SimpleNamespace(current=None, since=0.0, progressed_at=0.0)
         self.reports: list[str] = []
         self.loop.run_until_complete(self._begin())
 
     async def _begin(self) -> None:
         pool = SimpleNamespace(oldest=None)
-        self.watch = HangWatch(
-            cast("Any", self.worker),
-            cast("Any", pool),
-            TIMEOUT,
-            self.reports.append,
-            clock=self.loop.time,
-        )
+        pulse = Pulse(cast("Any", self.worker), cast("Any", pool), TIMEOUT, clock=self.loop.time)
+        self.watch = HangWatch(pulse, TIMEOUT, self.reports.append, clock=self.loop.time)
 
     def run(self, name: str) -> None:
         """Let the thread begin a job now."""
@@ -91,4 +87,15 @@ def test_a_call_that_hangs_is_reported_although_the_process_was_stopped(bench: B
     bench.pass_time(3)
     bench.stop(3600)
     bench.pass_time(TIMEOUT)
+    assert bench.reports == ["work has not returned for 10 s"]
+
+
+def test_a_call_that_makes_progress_does_not_hang(bench: Bench) -> None:
+    """However long it takes: it pushes chunks, or reports how far it is."""
+    bench.run("work")
+    for _ in range(5):
+        bench.pass_time(TIMEOUT - 1)
+        bench.worker.progressed_at = bench.loop.now
+    assert not bench.reports
+    bench.pass_time(TIMEOUT + 2)
     assert bench.reports == ["work has not returned for 10 s"]

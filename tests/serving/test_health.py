@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
+import pytest
 from support.engine import Gate
 
-from potassium import Limits, Potassium
+from potassium import Jobs, Limits, Potassium, Request
 from potassium.testing import client
 
 
@@ -68,3 +70,102 @@ async def test_status_shows_the_queue_of_each_async_handler() -> None:
             "/one": {"length": 2, "limit": 2},
             "/two": {"length": 0, "limit": 2},
         }
+
+
+async def beat(http: httpx.AsyncClient) -> tuple[str, float]:
+    """Return the activity and the seconds that liveness shows; the status page shows the same."""
+    pages = [(await http.get(path)).json() for path in ("/healthz", "/_k/status")]
+    assert pages[0]["activity"] == pages[1]["activity"]
+    assert pages[1]["last_progress_seconds"] >= pages[0]["last_progress_seconds"]
+    return pages[0]["activity"], pages[0]["last_progress_seconds"]
+
+
+async def test_liveness_and_status_tell_idle_from_busy() -> None:
+    """While nothing runs, no time passes without progress."""
+    bench = Bench()
+    async with client(bench.app) as http:
+        assert await beat(http) == ("idle", 0)
+        call = asyncio.create_task(http.post("/", json={}))
+        await bench.gate.has_begun()
+        await asyncio.sleep(0.02)
+        activity, seconds = await beat(http)
+        assert (activity, 0.02 <= seconds < 10) == ("busy", True)
+        bench.gate.open()
+        await call
+        assert await beat(http) == ("idle", 0)
+
+
+async def test_a_call_on_the_loop_leaves_the_threads_idle() -> None:
+    """An async handler may wait for something else for hours; that is no sign of a hang."""
+    bench = Bench()
+    async with client(bench.app) as http:
+        call = asyncio.create_task(http.post("/one", json={}))
+        await asyncio.sleep(0.01)
+        assert await beat(http) == ("idle", 0)
+        bench.go["/one"].set()
+        await call
+
+
+async def test_loading_the_model_is_busy_not_idle() -> None:
+    """Whoever waits for a model that does not come up sees for how long it has been loading."""
+    app, gate = Potassium("server"), Gate()
+    app.init(lambda: gate.run(None))
+    app.handler(lambda cache, json_in: None)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as http:
+        assert await beat(http) == ("idle", 0)  # nobody has asked for it yet
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run_until(app, http, gate))
+            await gate.has_begun()
+            await asyncio.sleep(0.02)
+            activity, seconds = await beat(http)
+            gate.open()
+            await task
+    assert (activity, 0.02 <= seconds < 10) == ("busy", True)
+
+
+async def run_until(app: Potassium, http: httpx.AsyncClient, gate: Gate) -> None:
+    async with app.lifespan():
+        assert await beat(http) == ("idle", 0)
+
+
+async def test_a_server_that_has_failed_is_stuck() -> None:
+    """Liveness is 503, and the seconds go on from the last progress."""
+    bench = Bench()
+    async with client(bench.app) as http:
+        services = bench.app._runtime.services
+        assert services is not None
+        services.engine.fail("for a test")
+        await asyncio.sleep(0.02)
+        assert (await http.get("/healthz")).status_code == 503
+        activity, seconds = await beat(http)
+    assert (activity, 0.02 <= seconds < 10) == ("stuck", True)
+
+
+@pytest.mark.parametrize("name", ["push", "progress"])
+async def test_what_a_handler_reports_is_progress(name: str) -> None:
+    """Each chunk of a handler that pushes, and each progress of a background job."""
+    app, gate = Potassium("server", jobs=Jobs(path=None)), Gate()
+
+    @app.handler
+    def handler(cache: dict[str, Any], request: Request) -> None:
+        gate.run(None)
+        if name == "push":
+            request.send("chunk")
+        else:
+            request.progress(0.5)
+        gate.run(None)
+
+    headers = {"Prefer": "respond-async"} if name == "progress" else {}
+    async with client(app) as http:
+        call = asyncio.create_task(http.post("/", json={}, headers=headers))
+        await gate.has_begun()
+        await asyncio.sleep(0.05)
+        assert (await beat(http))[1] >= 0.05
+        gate.open()
+        await gate.has_begun()
+        activity, seconds = await beat(http)
+        gate.open()
+        await call
+    assert (activity, seconds < 0.05) == ("busy", True)

@@ -3,6 +3,7 @@
 from potassium.engine.batching import Batching, Ceiling
 from potassium.engine.engine import Engine
 from potassium.engine.failure import Failure
+from potassium.engine.heartbeat import Activity, Heartbeat
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
 from potassium.engine.open_calls import Counts
@@ -10,12 +11,14 @@ from potassium.engine.operation import Operation, Unfinished
 from potassium.engine.stream import AsyncSteps, Steps, Stream
 
 __all__ = [
+    "Activity",
     "AsyncSteps",
     "Batching",
     "Ceiling",
     "Counts",
     "Engine",
     "Failure",
+    "Heartbeat",
     "Job",
     "Lifecycle",
     "Operation",

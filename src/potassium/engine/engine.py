@@ -42,6 +42,7 @@ class Engine:
         lanes: what runs the jobs of each operation that belongs to the loop.
         is_full: returns whether another server should get the next call.
         calls: admitted jobs whose callers still wait, and the counts of all jobs.
+        pulse: whether the threads are idle, busy or stuck.
         started_at: when it became ready, in seconds since the epoch; None before that.
         cut_off: how many direct calls were still open at the end of the grace period.
 
@@ -64,6 +65,7 @@ class Engine:
             operations, limits, self._threads, broke=self._give_up, is_fatal=is_fatal, clock=clock
         )
         self.worker = self._pipeline.worker
+        self.pulse = self._pipeline.pulse
         self._open_stream = self.worker.open_stream
         self.capacity = self._pipeline.jobs.capacity
         self.lanes = self._pipeline.lanes
@@ -106,11 +108,8 @@ class Engine:
         ]
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
-        hang_timeout, pool = self._limits.hang_timeout, self._pipeline.pool
-        if hang_timeout is not None:
-            self._hang_watch = HangWatch(
-                self.worker, pool, hang_timeout, self.fail, clock=self._clock
-            )
+        if (longest := self._limits.hang_timeout) is not None:
+            self._hang_watch = HangWatch(self.pulse, longest, self.fail, clock=self._clock)
 
     async def call(self, operation: Operation, argument: Any, **options: Any) -> Any:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""

@@ -3,20 +3,22 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from potassium.engine.job import Job
-from potassium.engine.side_pool import SidePool
-from potassium.engine.worker import Worker
+from potassium.engine.heartbeat import Pulse
+
+if TYPE_CHECKING:
+    from potassium.engine.job import Job
 
 __all__ = ["HangWatch"]
 
 
 class HangWatch:
-    """Checks at intervals whether a call has not returned for too long.
+    """Checks at intervals whether a step of a call has made no progress for too long.
 
-    Only the time in one step counts: a stream may go on for hours. Of time without checks, because
-    the whole process was stopped or the machine slept, only two intervals count. Belongs to the
-    event loop.
+    See ``Pulse`` for what counts as progress: a stream may go on for hours. Of time without checks,
+    because the whole process was stopped or the machine slept, only two intervals count. Belongs to
+    the event loop.
 
     Args:
         report: called at most once, with a description of the call that is stuck.
@@ -25,15 +27,13 @@ class HangWatch:
 
     def __init__(
         self,
-        worker: Worker,
-        pool: SidePool,
+        pulse: Pulse,
         hang_timeout: float,
         report: Callable[[str], object],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._worker = worker
-        self._pool = pool
+        self._pulse = pulse
         self._hang_timeout = hang_timeout
         self._report = report
         self._clock = clock
@@ -52,9 +52,8 @@ class HangWatch:
         before = self._stopped
         self._stopped += max(now - self._looked_at - 2 * self._interval, 0.0)
         self._looked_at = now
-        running = [at for at in (self._at_worker(), self._pool.oldest) if at is not None]
         begun, self._begun = self._begun, {}
-        for job, since in running:
+        for job, since in self._pulse.under_way():
             seen = begun.get(job)
             stopped = seen[1] if seen is not None and seen[0] == since else before
             self._begun[job] = since, stopped
@@ -63,11 +62,3 @@ class HangWatch:
                 self._report(f"{name} has not returned for {self._hang_timeout:g} s")
                 return
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
-
-    def _at_worker(self) -> tuple[Job, float] | None:
-        job, since = self._worker.current, self._worker.since
-        if job is None:
-            return None
-        if job.stream is not None and job.stream.is_waiting:
-            return None  # for its reader, which has a time limit of its own
-        return job, since

@@ -14,6 +14,8 @@ app may be started again; a failed one stays failed.
 """
 
 import enum
+import time
+from collections.abc import Callable
 
 from potassium.errors import Draining, Starting, Unavailable, WorkerFailed
 
@@ -49,10 +51,18 @@ _NEXT = {
 
 
 class Lifecycle:
-    """The state of one server. Belongs to the event loop; may be read from any thread."""
+    """The state of one server. Belongs to the event loop; may be read from any thread.
 
-    def __init__(self) -> None:
+    Attributes:
+        state: the current state.
+        changed_at: since when, in monotonic seconds.
+
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.state = State.STARTING
+        self.changed_at = clock()
 
     def advance(self, state: State) -> None:
         """Move on to ``state``.
@@ -64,6 +74,7 @@ class Lifecycle:
         if state not in _NEXT[self.state]:
             raise RuntimeError(f"A server that is {self.state.value} cannot become {state.value}.")
         self.state = state
+        self.changed_at = self._clock()
 
 
 def refusal(state: State) -> Unavailable:

@@ -9,6 +9,7 @@ from potassium.config import Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.dispatcher import Dispatcher
 from potassium.engine.failure import Failure
+from potassium.engine.heartbeat import Pulse
 from potassium.engine.job import Job
 from potassium.engine.loop_worker import LoopWorker
 from potassium.engine.operation import Operation, Unfinished
@@ -39,6 +40,7 @@ class Pipeline:
         lanes: what runs the jobs of each operation that belongs to the loop.
         worker: what the GPU thread runs.
         pool: what the threads of the side pool run.
+        pulse: whether these threads are idle, busy or stuck.
 
     """
 
@@ -67,6 +69,7 @@ class Pipeline:
             finished=self._settle_finished,
             clock=clock,
         )
+        self.pulse = Pulse(self.worker, self.pool, limits.hang_timeout, clock=clock)
         self.jobs = self._new_queue(limits, clock)
         self.dispatcher = Dispatcher(self.jobs, self.jobs.capacity, self.worker, clock=clock)
         self.lanes: dict[Operation, LoopWorker] = {}

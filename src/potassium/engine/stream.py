@@ -86,7 +86,8 @@ class Stream(Generic[JobT]):
 
     Args:
         bridge: notifies the loop that the stream has something for its reader.
-        on_progress: called on the writing thread when it goes on after waiting for the reader.
+        on_progress: called on the writing thread whenever a handler that pushes goes on: with each
+            chunk, and after it has waited for the reader.
 
     """
 
@@ -179,15 +180,15 @@ class Stream(Generic[JobT]):
                 raise StreamBroken(TOO_SLOW)
             self.push(chunk)
             share.count(self._ahead)
+        self._note_progress()
         if not self.is_full:
             return
         self.is_waiting = True
         is_in_time = share.wait(
             lambda: not self.is_full or job.called_off is not None, forever=job.is_background
         )
+        self._note_progress()  # before it counts as running again
         self.is_waiting = False
-        if self._on_progress is not None:
-            self._on_progress()
         if not is_in_time:
             self.overrun = StreamBroken(TOO_SLOW)
             self._tell()
@@ -235,6 +236,10 @@ class Stream(Generic[JobT]):
                 self.share.close()
             if self.on_called_off is not None:
                 self.on_called_off()
+
+    def _note_progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress()
 
     def _ahead(self) -> int:
         """Return how many bytes the reader has not taken."""

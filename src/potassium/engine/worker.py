@@ -57,6 +57,7 @@ class Worker:
         self.fatal: BaseException | None = None  # the error after which it runs nothing
         self.current: Job | None = None  # the job that the thread is running
         self.since = clock()  # when it began to run that one, or to be idle
+        self.progressed_at = self.since  # when that one last told that it goes on
         self.busy = 0.0  # seconds spent on the groups and steps that have ended
         self._is_fatal = is_fatal
         self._report = report
@@ -64,6 +65,7 @@ class Worker:
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream[Job] | None] = queue.SimpleQueue()
         self._slots = StreamSlots()
+        self.turns = self._slots.active  # the streams that are about to make a step
         self._pushes = Pushes(room, self._new_stream)
         self.open_stream = self._pushes.stream_of
 
@@ -78,6 +80,11 @@ class Worker:
     def stop(self) -> None:
         """Let ``run`` return once all that was handed over has been run; closes open streams."""
         self._inbox.put(None)
+
+    def note_progress(self, job: Job) -> None:
+        """Note that ``job``, if it is the one that runs, goes on; may be called on any thread."""
+        if self.current is job:
+            self.progressed_at = self._clock()
 
     def run(self) -> None:
         """Run what is in the inbox until ``stop``; blocks the thread that it is called on."""
@@ -124,9 +131,8 @@ class Worker:
                 if operation.may_stream and self._slots.is_taken(operation):
                     self._slots.park(job)
                     continue
-                self.since = job.began_at = (
-                    now  # before current: whoever sees a job must not see an older time
-                )
+                # Before current: whoever sees a job must not see an older time.
+                self.since = job.began_at = now
                 self.current = self._pushes.running = job
                 self._run(job)
                 began, now = now, clock()
@@ -221,12 +227,11 @@ class Worker:
 
     def _new_stream(self, job: Job) -> Stream[Job]:
         job.operation.may_stream = True
-        stream = job.stream = Stream(job, self._streams, on_progress=self._note_progress)
+        stream = job.stream = Stream(
+            job, self._streams, on_progress=lambda: self.note_progress(job)
+        )
         job.interrupt = lambda: self.resume(stream)
         return stream
-
-    def _note_progress(self) -> None:
-        self.since = self._clock()
 
     def _run_round(self) -> None:
         for stream in tuple(self._slots.active):
@@ -256,17 +261,14 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - as above
             failure = self._failure(error)
         finally:
-            self._account(stream, started)
+            now = self._clock()
+            self._rest(started, now)
+            stream.spent += now - started
         stream.steps = None
         job.operation.service_time.add(stream.spent)
         stream.end(failure)
         self._slots.leave(stream)
         self._report_place()
-
-    def _account(self, stream: Stream[Job], started: float) -> None:
-        now = self._clock()
-        self._rest(started, now)
-        stream.spent += now - started
 
     def _report_place(self) -> None:
         self._report((), False)  # noqa: FBT003 - nothing is done, but there may be a place now

@@ -40,6 +40,7 @@ class Attempt:
         on_cancel: called when the job should end early.
         on_put_off: called when the handler should no longer begin, as the server stops.
         on_begin: called on the loop when the handler has begun, one after the other.
+        on_progress: called with each progress, on the thread that reports it.
         is_cancelled: whether the job should end early.
         has_begun: whether the handler has begun.
         is_over: whether the outcome is known, so that the job can no longer be cancelled.
@@ -51,6 +52,7 @@ class Attempt:
         self.on_cancel: Callable[[], object] | None = None
         self.on_put_off: Callable[[], object] | None = None
         self.on_begin: list[Callable[[], object]] = []
+        self.on_progress: Callable[[], object] | None = None
         self.is_cancelled = False
         self.has_begun = False
         self._store = store
@@ -80,6 +82,8 @@ class Attempt:
 
     def progress(self, share: float | None, message: str | None) -> None:
         """Report progress: a ``share`` from 0 to 1, and a message; None leaves the last one."""
+        if self.on_progress is not None:
+            self.on_progress()
         before = self._latest
         self._latest = (
             before[0] if share is None else share,

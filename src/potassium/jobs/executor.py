@@ -162,6 +162,7 @@ class Executor:
             is_background=True,
         )
         attempt.on_cancel = lambda: engine.call_off(job, JobCancelled())
+        attempt.on_progress = lambda: engine.worker.note_progress(job)
         attempt.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
         timeout = handler.options.get("timeout")
         if timeout is not None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from potassium.engine import State
+from potassium.engine import Activity, State
 from potassium.errors import Draining, Starting, WorkerFailed
 from potassium.schema.annotations import Json
 from potassium.schema.components import Components
@@ -13,6 +13,10 @@ __all__ = ["OPEN", "health_operations"]
 
 JSON = "application/json"
 STATE: Json = {"type": "string", "enum": [state.value for state in State]}
+HEARTBEAT: dict[str, Json] = {
+    "activity": {"type": "string", "enum": [activity.value for activity in Activity]},
+    "last_progress_seconds": {"type": "number"},
+}
 
 # The operations that need no key.
 OPEN = ("get_liveness", "get_readiness", "get_warm_up", "warm_up")
@@ -20,7 +24,9 @@ OPEN = ("get_liveness", "get_readiness", "get_warm_up", "warm_up")
 
 def health_operations(components: Components, problems: Problems) -> dict[str, dict[str, Json]]:
     """Return the operations by path and method; the name of each is its id."""
-    live = components.add("Liveness", _object("Whether the server can recover.", state=STATE))
+    live = components.add(
+        "Liveness", _object("Whether the server can recover.", state=STATE, **HEARTBEAT)
+    )
     ready = components.add("Readiness", _readiness())
     status = components.add("Status", _status())
     warm = components.add("WarmUp", _object("The model is loaded.", warm={"type": "boolean"}))
@@ -85,9 +91,10 @@ def _status() -> Json:
     queue = _object("Calls that wait.", length=integer, limit=limit)
     running = _object("The handler that runs.", handler={"type": "string"}, **{"for": integer})
     return _object(
-        "What the server is doing. Durations are in milliseconds.",
+        "What the server is doing. Durations are in milliseconds unless named otherwise.",
         name={"type": "string"},
         state=STATE,
+        **HEARTBEAT,
         queue=queue,
         lanes={"type": "object", "additionalProperties": queue},
         started_at={"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},

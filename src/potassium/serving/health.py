@@ -34,7 +34,8 @@ class Health:
     async def live(self, _: Request) -> Response:
         """Answer 200 as long as the process can recover by itself, otherwise 503."""
         state = self._runtime.lifecycle.state
-        return JSONResponse({"state": state.value}, 503 if state is State.FAILED else 200)
+        body = {"state": state.value, **self._heartbeat()}
+        return JSONResponse(body, 503 if state is State.FAILED else 200)
 
     async def ready(self, _: Request) -> Response:
         """Answer 200 if a call would be admitted now, otherwise 503.
@@ -65,7 +66,7 @@ class Health:
         return JSONResponse({"warm": True})
 
     async def status(self, _: Request) -> Response:
-        """Report what the server is doing. Durations are in milliseconds."""
+        """Report what the server is doing; durations are in milliseconds unless named otherwise."""
         engine = self._runtime.services and self._runtime.services.engine
         now = time.monotonic()
         job = engine.worker.current if engine else None
@@ -79,6 +80,7 @@ class Health:
             {
                 "name": self._name,
                 "state": self._runtime.lifecycle.state.value,
+                **self._heartbeat(),
                 "queue": {
                     "length": engine.capacity.waiting if engine else 0,
                     "limit": engine.capacity.limit if engine else None,
@@ -98,6 +100,14 @@ class Health:
                 "inference_time": spent if job else 0,
             }
         )
+
+    def _heartbeat(self) -> dict[str, Any]:
+        """Return what the threads that run handlers are doing."""
+        beat = self._runtime.heartbeat()
+        return {
+            "activity": beat.activity.value,
+            "last_progress_seconds": round(beat.last_progress_seconds, 3),
+        }
 
     def _service_times(self) -> dict[str, Any]:
         """Return the mean service time, in milliseconds, of each handler that has run."""

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from potassium.engine import Lifecycle, Operation, State
+from potassium.engine import Activity, Heartbeat, Lifecycle, Operation, State
 from potassium.errors import Draining, Starting, UsageError, WorkerFailed
 from potassium.serving.services import Plan, Services
 from potassium.serving.startup_errors import trace_below
 
 __all__ = ["Runtime"]
+
+IDLE = Heartbeat(Activity.IDLE, 0.0)
 
 STOP_TIME = 15.0  # seconds beyond the grace period that a stop may take, webhooks included
 
@@ -40,6 +42,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start_over = asyncio.Event()
         self._waiting = 0
+        self._entered_at = 0.0  # monotonic seconds
         self._lazy: asyncio.Task[None] | None = None
 
     @property
@@ -142,6 +145,20 @@ class Runtime:
         )
         self._lazy.add_done_callback(self._leave)  # also if it never ran its first step
 
+    def heartbeat(self) -> Heartbeat:
+        """Return whether the app's threads are idle, busy or stuck.
+
+        While the model is being loaded, they are busy, however long that takes.
+        """
+        now, services = time.monotonic(), self.services
+        beat = IDLE if services is None else services.engine.pulse.beat()
+        if self.lifecycle.state is State.FAILED:
+            since = now - self.lifecycle.changed_at
+            return Heartbeat(Activity.STUCK, max(beat.last_progress_seconds, since))
+        if services is None and self._entered:
+            return Heartbeat(Activity.BUSY, now - self._entered_at)
+        return beat
+
     def drain(self) -> None:
         """Stop admitting calls; those admitted have the grace period to finish."""
         if self.services is not None:
@@ -159,6 +176,7 @@ class Runtime:
 
     def _enter(self) -> None:
         self._entered = True
+        self._entered_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._start_over = asyncio.Event()
 
