@@ -94,7 +94,7 @@ class Potassium(Composable):
         self._api_keys = keys_of(api_keys)
         self._has_docs = default_docs() if docs is None else docs
         self._parts = Assembly(
-            limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
+            name, limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
         )
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
@@ -260,7 +260,6 @@ class Potassium(Composable):
             BaseException: whatever ``init`` raised.
 
         """
-        self._parts.check_complete()
         # Signals are left to a parent app, if there is one.
         hearing = before_signals(self._runtime.drain) if app is self else nullcontext()
         async with self._runtime.run():

@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import logging
+import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,8 +21,12 @@ from starlette.applications import Starlette
 import potassium.serving.disconnects
 from potassium import Jobs, Limits, Potassium, UsageError
 from potassium.engine import State
-from potassium.errors import WorkerFailed
+from potassium.errors import StoreFailed, WorkerFailed
+from potassium.jobs.memory_store import MemoryStore
+from potassium.jobs.sqlite.store import SqliteStore
 from potassium.testing import client
+
+Fault = Callable[[Potassium, pytest.MonkeyPatch], None]
 
 
 class Counting:
@@ -208,6 +213,101 @@ def test_an_init_that_fails_on_the_first_request_answers_503(
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
+def with_a_file_in_use(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_: SqliteStore) -> None:
+        raise UsageError("The file is in use.")
+
+    app.background("/job")(lambda cache, json_in: None)
+    monkeypatch.setattr(SqliteStore, "open", fails)
+
+
+def with_a_store_that_cannot_be_read(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_: MemoryStore) -> None:
+        raise StoreFailed("The disk is gone.")
+
+    app._parts.keep_jobs(Jobs(path=None), app)
+    monkeypatch.setattr(MemoryStore, "left_behind", fails)
+
+
+def with_an_init_that_exits(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.init(lambda: sys.exit(3))
+
+
+def with_a_registration_that_is_incomplete(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.result_webhook("https://example.com")(lambda cache, json_in: None)
+
+
+FAULTS = [
+    with_a_file_in_use,
+    with_a_store_that_cannot_be_read,
+    with_an_init_that_exits,
+    with_a_registration_that_is_incomplete,
+]
+
+
+async def assert_failed(http: httpx.AsyncClient) -> None:
+    """Check that a server says, for ever, that only a new process helps."""
+    for path in ("/", "/_k/warmup"):
+        answer = await http.post(path, json={})
+        assert (answer.status_code, answer.json()["code"]) == (503, "worker_failed")
+    live = await http.get("/healthz")
+    assert (live.status_code, live.json()["activity"]) == (503, "stuck")
+    assert (await http.get("/readyz")).json() == {"ready": False, "reason": "failed"}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+async def test_a_start_by_the_first_request_that_fails_is_a_failed_server(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it fails with: liveness is 503, and calls do not wait for a stop that never ends."""
+    app = Potassium("mine")
+    app.handler(lambda cache, json_in: None)
+    fault(app, monkeypatch)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        await assert_failed(http)
+    starts = [one for one in caplog.records if "mine could not start" in one.getMessage()]
+    assert [record.levelno for record in starts] == [logging.CRITICAL]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+async def test_a_start_by_a_lifespan_that_fails_is_a_failed_server(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If its parent goes on without it."""
+    app = Potassium("mine")
+    app.handler(lambda cache, json_in: None)
+    fault(app, monkeypatch)
+    with pytest.raises((UsageError, StoreFailed, SystemExit)):
+        async with app.lifespan():
+            pass
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        await assert_failed(http)
+
+
+async def test_two_mounted_apps_on_one_default_file_are_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names both and what to type; the first one goes on."""
+    monkeypatch.chdir(tmp_path)
+    parent, apps = Starlette(), [Potassium(name) for name in ("first", "second")]
+    for app in apps:
+        app.background("/job")(lambda cache, json_in: None)
+        parent.mount(f"/{app.name}", app)
+    transport = httpx.ASGITransport(parent)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        statuses = [(await http.post(f"/{app.name}/job", json={})).status_code for app in apps]
+        live = [(await http.get(f"/{app.name}/healthz")).status_code for app in apps]
+    assert (statuses, live) == ([202, 503], [200, 503])
+    (record,) = [one for one in caplog.records if one.levelno == logging.CRITICAL]
+    assert record.exc_info is not None
+    told = str(record.exc_info[1])
+    assert 'The apps "first" and "second" in this process both keep background jobs in' in told
+    assert 'Potassium("second", jobs=Jobs(path=".potassium/second.db"))' in told
+    await end_lazy(apps[0])
+
+
 async def test_a_readiness_probe_starts_an_app_that_nobody_started() -> None:
     """A client that waits for readiness before its first call does not wait forever."""
     counting = Counting()
@@ -220,7 +320,7 @@ async def test_a_readiness_probe_starts_an_app_that_nobody_started() -> None:
             await asyncio.sleep(0.01)
         assert (await http.get("/readyz")).json() == {"ready": True}
         assert (await http.get("/healthz")).json()["state"] == "ready"
-    await end_lazy(counting)
+    await end_lazy(counting.app)
 
 
 async def test_a_server_that_cannot_store_jobs_is_not_ready(
@@ -253,7 +353,7 @@ async def test_warmup_waits_for_init() -> None:
         assert (await http.post("/_k/warmup")).json() == {"warm": True}
         assert (await http.get("/_k/warmup")).json() == {"warm": True}
     assert counting.inits == 1
-    await end_lazy(counting)
+    await end_lazy(counting.app)
 
 
 async def test_a_liveness_probe_starts_nothing() -> None:
@@ -393,10 +493,10 @@ def test_what_the_first_request_set_is_not_there_for_others() -> None:
     assert asyncio.run(main()) == ["alice", "bob"]
 
 
-async def end_lazy(counting: Counting) -> None:
+async def end_lazy(app: Potassium) -> None:
     """End an app that the first request started, as the end of its event loop would."""
-    task = counting.app._runtime._lazy
+    task = app._runtime._lazy
     assert task is not None
     task.cancel()
     await asyncio.wait({task})
-    assert counting.state is State.STOPPED
+    assert app._runtime.lifecycle.state is State.STOPPED

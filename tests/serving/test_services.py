@@ -111,7 +111,7 @@ async def test_a_file_serves_one_server_at_a_time(tmp_path: Path) -> None:
     second.init(lambda: loaded.append(True))
     async with first.lifespan():
         before = set(threading.enumerate())
-        with pytest.raises(UsageError, match="is in use by another process"):
+        with pytest.raises(UsageError, match="in this process both keep background jobs"):
             async with second.lifespan():
                 pass
         for thread in set(threading.enumerate()) - before:

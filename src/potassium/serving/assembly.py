@@ -44,18 +44,20 @@ class Assembly:
 
     def __init__(
         self,
+        name: str,
         limits: Limits,
         webhooks: Webhooks,
         set_cache: Callable[[dict[str, Any]], object],
         *,
         debug: bool,
     ) -> None:
-        """Begin without handlers; ``set_cache`` gets what ``init`` returns."""
+        """Begin the app ``name`` without handlers; ``set_cache`` gets what ``init`` returns."""
         self.cache = Cache()
         self._init = Init(self.cache, set_cache)
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
         self._plan = Plan(
+            name=name,
             handlers=self.handlers,
             init=Operation("init", self._init.run),
             bodies=Bodies(limits),
@@ -66,7 +68,7 @@ class Assembly:
             debug=debug,
         )
         self.limits = limits
-        self.runtime = Runtime(self._plan)
+        self.runtime = Runtime(self._plan, self.check_complete)
         self.endpoints: dict[str, Endpoint] = {}
         self._closed_by: str | None = None
 

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -26,7 +26,11 @@ logger = logging.getLogger("potassium")
 class Runtime:
     """Starts and stops what serves the handlers that ``plan`` holds at the time of the start.
 
-    Belongs to the event loop that started it. Can be started again after a stop.
+    Belongs to the event loop that started it. Can be started again after a stop, and after a start
+    that failed before ``init`` was run.
+
+    Args:
+        check: called at the start; raises UsageError if the plan is incomplete.
 
     Attributes:
         lifecycle: the server's state, for all to read.
@@ -34,10 +38,11 @@ class Runtime:
 
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, check: Callable[[], object]) -> None:
         self.lifecycle = Lifecycle()
         self.services: Services | None = None
         self._plan = plan
+        self._check = check
         self._entered = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start_over = asyncio.Event()
@@ -69,13 +74,16 @@ class Runtime:
         """Run the services while the context is open.
 
         Raises:
-            UsageError: the app is running already.
-            WorkerFailed: the app ran before, and failed.
+            UsageError: the app is running already, its plan is incomplete, or its store cannot be
+                opened.
+            WorkerFailed: the app has failed before.
             BaseException: whatever ``init`` raised.
 
         """
         if self.lifecycle.state is State.FAILED:
-            raise WorkerFailed("The app has failed; start it in a new process.")
+            if not self._may_try_again:
+                raise WorkerFailed("The app has failed; start it in a new process.")
+            self.lifecycle = Lifecycle()
         if self._entered:
             raise UsageError("The app is running already: enter app.lifespan once at a time.")
         self._enter()
@@ -105,7 +113,7 @@ class Runtime:
         Raises:
             Starting: the deadline has passed, or too many callers wait for the start already.
             Draining: the app is stopping or has stopped.
-            WorkerFailed: ``init`` or the GPU thread has failed.
+            WorkerFailed: the start or the GPU thread has failed.
 
         """
         if self.services is None:
@@ -121,7 +129,7 @@ class Runtime:
             finally:
                 self._waiting -= 1
         if self.lifecycle.state is State.FAILED:
-            raise WorkerFailed("The model could not be loaded.")
+            raise WorkerFailed("The app could not be started, or has failed.")
         if self.services is None:
             raise Draining("The server is stopping.")
         return self.services
@@ -193,17 +201,27 @@ class Runtime:
         except BaseException as error:
             trace = trace_below(error)
             logger.critical(
-                "init failed; the app answers 503 from now on",
+                "the app %s could not start; it answers 503 from now on",
+                self._plan.name,
                 exc_info=(type(error), error, trace),
             )
 
     async def _start(self) -> Services:
+        self._may_try_again = False
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
         services = Services(self._plan, self.lifecycle)
         try:
+            self._check()
             await services.start()
             self.services = services
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            if self.lifecycle.state is State.STARTING:  # the engine was not started
+                self._may_try_again = True
+                self.lifecycle.advance(State.FAILED)
+            raise
         finally:
             self._start_over.set()
         return services

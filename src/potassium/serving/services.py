@@ -31,6 +31,7 @@ class Plan:
     """The parts of an app, complete when it starts.
 
     Attributes:
+        name: the app's name.
         handlers: the handlers by path.
         init: the operation that loads the model.
         bodies: reads the bodies of requests.
@@ -43,6 +44,7 @@ class Plan:
 
     """
 
+    name: str
     handlers: Mapping[str, Handler]
     init: Operation
     bodies: Bodies
@@ -87,7 +89,7 @@ class Services:
         plan = self._plan
         async with AsyncExitStack() as undo:
             if plan.jobs is not None:
-                self._store = await _open(plan.jobs, plan.webhooks)
+                self._store = await _open(plan.jobs, plan.webhooks, plan.name)
                 undo.push_async_callback(self._store.close)
             self.webhooks = self._new_webhooks()
             undo.push_async_callback(self.webhooks.close)  # init may have posted something
@@ -106,7 +108,9 @@ class Services:
         if self._store is not None and plan.jobs is not None:
             try:
                 await self._start_jobs(self._store, plan.jobs)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    self.engine.fail("its background jobs could not be started")
                 await self.stop()
                 raise
 
@@ -159,7 +163,7 @@ class Services:
         await self.jobs.start()
 
 
-async def _open(options: Jobs, webhooks: Webhooks) -> "JobStore":
+async def _open(options: Jobs, webhooks: Webhooks, app: str) -> "JobStore":
     store: JobStore
     if options.path is None:
         from potassium.jobs.memory_store import MemoryStore  # noqa: PLC0415 - only for apps with jobs
@@ -168,7 +172,7 @@ async def _open(options: Jobs, webhooks: Webhooks) -> "JobStore":
     else:
         from potassium.jobs.sqlite.store import SqliteStore  # noqa: PLC0415
 
-        store = SqliteStore(options.path, options)
+        store = SqliteStore(options.path, options, app=app)
     await store.open()
     return store
 

@@ -1,6 +1,7 @@
 """What ``SqliteStore`` promises beyond what every store does."""
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -68,12 +69,13 @@ async def claim(store: SqliteStore, *, limit: int = 9, now: float = NOW) -> list
 
 
 async def test_a_second_process_is_refused(sqlite: SqliteStore) -> None:
-    """Its error names the file that is in use, and the first process goes on."""
+    """Its error names the file and who uses it, and the first process goes on."""
     other = await asyncio.create_subprocess_exec(
         sys.executable, "-c", OPEN, str(sqlite._path), stdout=subprocess.PIPE
     )
     output, _ = await other.communicate()
-    assert f"{sqlite._path} is in use by another process" in output.decode()
+    who = f'another process (the app "potassium", process {os.getpid()})'
+    assert f"{sqlite._path} is in use by {who}" in output.decode()
     assert "uvicorn without --workers" in output.decode()
     await sqlite.submit(new_job())
 

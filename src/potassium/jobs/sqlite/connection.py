@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from potassium.errors import UsageError
 from potassium.jobs.sqlite import lines, schema
+from potassium.jobs.sqlite.holder import Holder
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
@@ -49,11 +50,12 @@ BEGIN SELECT drop_input_file(old.file); END;
 """
 
 
-async def connect(path: Path, drop: Callable[[str], object]) -> "Connection":
+async def connect(path: Path, drop: Callable[[str], object], holder: Holder) -> "Connection":
     """Return a connection to the database at ``path``, with all tables, in autocommit mode.
 
     Creates the file and its folder if they are missing. ``drop`` is called on the thread of the
     connection with the name of each file whose row is deleted, also if that is rolled back later.
+    ``holder`` notes who has the file, or says who has it if that is somebody else.
 
     Raises:
         UsageError: aiosqlite is not installed; or the file is in use, cannot be opened, holds
@@ -70,7 +72,7 @@ async def connect(path: Path, drop: Callable[[str], object]) -> "Connection":
         _make_ready(path)
         connection = await aiosqlite.connect(path, isolation_level=None, timeout=0)
     except (OSError, sqlite3.Error) as error:
-        raise _refused(path, error) from error
+        raise _refused(path, holder, error) from error
     try:
         connection.row_factory = sqlite3.Row
         await _refuse_foreign(connection, path)
@@ -82,8 +84,9 @@ async def connect(path: Path, drop: Callable[[str], object]) -> "Connection":
     except BaseException as error:
         await connection.close()
         if isinstance(error, sqlite3.Error):
-            raise _refused(path, error) from error
+            raise _refused(path, holder, error) from error
         raise
+    holder.note()
     return connection
 
 
@@ -148,14 +151,10 @@ async def _pragma(connection: "Connection", name: str) -> int:
     return int(value)
 
 
-def _refused(path: Path, error: Exception) -> UsageError:
+def _refused(path: Path, holder: Holder, error: Exception) -> UsageError:
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_BUSY:
-        return UsageError(
-            f"{path} is in use by another process; only one process at a time can use a file of "
-            "jobs. Start one worker (uvicorn without --workers), or give each process a file of "
-            "its own with Jobs(path=...)."
-        )
+        return holder.refusal()
     if code == sqlite3.SQLITE_NOTADB:
         return UsageError(f"{path} is not an SQLite database; choose another file for jobs.")
     return UsageError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from potassium.errors import UsageError
 from potassium.jobs.sqlite.connection import LARGEST_LOG, connect, make_private
+from potassium.jobs.sqlite.holder import Holder
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
@@ -35,10 +36,17 @@ class StoreFile:
 
     """
 
-    def __init__(self, path: Path, connection: "Connection", drop: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: "Connection",
+        drop: Callable[[str], object],
+        holder: Holder,
+    ) -> None:
         """Take what ``connect`` was given, and what it returned."""
         self.connection = connection
         self._drop = drop
+        self._holder = holder
         self._path = path
         self._log = path.with_name(f"{path.name}-wal")
         self._copy = path.with_name(f"{path.name}-copy")
@@ -86,6 +94,7 @@ class StoreFile:
 
     async def close(self) -> None:
         """Close the file."""
+        self._holder.forget()
         await self.connection.close()
 
     def _identity(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
@@ -110,7 +119,7 @@ class StoreFile:
 
     async def _reopen(self) -> None:
         try:
-            connection = await connect(self._path, self._drop)
+            connection = await connect(self._path, self._drop, self._holder)
         except UsageError as error:
             raise sqlite3.OperationalError(error.detail) from error
         await connection.executemany("INSERT INTO taken VALUES (?)", self._taken)

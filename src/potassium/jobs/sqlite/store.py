@@ -15,6 +15,7 @@ from potassium.jobs.sqlite import kept_clock, statements
 from potassium.jobs.sqlite.connection import connect
 from potassium.jobs.sqlite.file import StoreFile
 from potassium.jobs.sqlite.group_commit import GroupCommit
+from potassium.jobs.sqlite.holder import Holder
 from potassium.jobs.sqlite.input_files import InputFiles
 from potassium.jobs.sqlite.rows import (
     ADD_DELIVERY,
@@ -48,6 +49,7 @@ class SqliteStore(SqliteSubmissions):
         path: the SQLite file; nothing is done with it before ``open``.
         options: say how much the store may hold.
         clock: continues the clock of the file.
+        app: the name of the app, for others that want the file.
 
     """
 
@@ -57,9 +59,11 @@ class SqliteStore(SqliteSubmissions):
         options: Jobs | None = None,
         *,
         clock: SteadyClock | None = None,
+        app: str = "potassium",
     ) -> None:
         self.clock = clock or SteadyClock()
         self._path = Path(path).absolute()  # the app may change the working directory
+        self._holder = Holder(self._path, app)
         self._files = InputFiles(self._path.with_name(f"{self._path.name}-files"))
         self._room = Room(options or Jobs())
         self._file: StoreFile
@@ -69,19 +73,20 @@ class SqliteStore(SqliteSubmissions):
         """Lock the file, and create or migrate its tables.
 
         Raises:
-            UsageError: another process uses the file, it is not a store of Potassium, or
+            UsageError: another process or app uses the file, it is not a store of Potassium, or
                 aiosqlite is not installed.
 
         """
         drop = self._files.doubtful.add
-        connection = await connect(self._path, drop)
+        connection = await connect(self._path, drop, self._holder)
         try:
             await self._take_over(connection)
         except BaseException:
+            self._holder.forget()
             await connection.close()  # its thread would keep the process from ending
             raise
         self._files.find()
-        self._file = StoreFile(self._path, connection, drop)
+        self._file = StoreFile(self._path, connection, drop, self._holder)
         self._commits = GroupCommit(self._file, self._room)
 
     async def _take_over(self, connection: "Connection") -> None:
