@@ -346,6 +346,31 @@ async def test_a_server_that_cannot_store_jobs_is_not_ready(
         assert (await http.get("/readyz")).json() == {"ready": True}
 
 
+async def test_a_lost_store_turns_readiness_red_and_green_by_itself(tmp_path: Path) -> None:
+    """Nobody submits a job: the first one that does would otherwise be the one to find out."""
+    app = Potassium("test", jobs=Jobs(path=str(tmp_path / "jobs.db")))
+    app.handler("/direct")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        (tmp_path / "jobs.db").rename(tmp_path / "aside.db")
+        (tmp_path / "jobs.db").write_bytes(b"another")
+        assert await until_ready(http, 503) == {
+            "ready": False,
+            "reason": "store_failed",
+            "detail": "the database file was replaced by another one",
+        }
+        (tmp_path / "aside.db").replace(tmp_path / "jobs.db")
+        assert await until_ready(http, 200) == {"ready": True}
+
+
+async def until_ready(http: httpx.AsyncClient, status: int) -> Any:
+    """Ask for readiness until its status is ``status``; return what it says then."""
+    for _ in range(1000):
+        if (answer := await http.get("/readyz")).status_code == status:
+            break
+        await asyncio.sleep(0.01)
+    return answer.json()
+
+
 async def test_warmup_waits_for_init() -> None:
     """Warm-up starts the app and answers when init has finished."""
     counting = Counting()

@@ -27,7 +27,7 @@ class MemoryStore(MemoryQueries):
 
     """
 
-    is_failing = False
+    fault: str | None = None
 
     def __init__(self, options: Jobs | None = None, *, webhooks: Webhooks | None = None) -> None:
         super().__init__(webhooks)

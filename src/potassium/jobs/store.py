@@ -27,12 +27,12 @@ class JobStore(DeliveryStore, Protocol):
     ``Jobs(max_queued=, max_bytes=)``; only what makes it larger without need is refused.
 
     Attributes:
-        is_failing: whether the last attempt to write failed, and none has succeeded since.
+        fault: why nothing can be stored, in words that anybody may read; None while it can.
 
     """
 
     @property
-    def is_failing(self) -> bool: ...  # noqa: D102 - above
+    def fault(self) -> str | None: ...  # noqa: D102 - above
 
     async def open(self) -> None:
         """Make the store ready.

@@ -81,7 +81,12 @@ def _answer(text: str, schema: Json) -> Json:
 def _readiness() -> Json:
     states = [state.value for state in State if state is not State.READY]
     reason = {"type": "string", "enum": [*states, "queue_full", "store_failed"]}
-    schema = _object("Whether a call would be admitted.", ready={"type": "boolean"}, reason=reason)
+    schema = _object(
+        "Whether a call would be admitted.",
+        ready={"type": "boolean"},
+        reason=reason,
+        detail={"type": "string"},
+    )
     return {**schema, "required": ["ready"]}
 
 

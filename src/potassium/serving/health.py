@@ -50,8 +50,9 @@ class Health:
         if state is State.READY and services is not None:
             if services.engine.is_full():
                 return JSONResponse({"ready": False, "reason": "queue_full"}, 503)
-            if services.jobs is not None and services.jobs.store.is_failing:
-                return JSONResponse({"ready": False, "reason": "store_failed"}, 503)
+            if services.jobs is not None and (fault := services.jobs.store.fault) is not None:
+                reason = {"reason": "store_failed", "detail": fault}
+                return JSONResponse({"ready": False, **reason}, 503)
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "reason": state.value}, 503)
 

@@ -208,7 +208,7 @@ async def test_a_file_that_was_removed_is_written_anew(
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert str(path) in record.getMessage()
-        assert not store.is_failing
+        assert store.fault is None
         assert path.stat().st_mode & 0o777 == 0o600
     async with opened(path) as store:
         claimed = await store.claim(handlers=HANDLERS, limit=9, now=NOW)
@@ -230,12 +230,12 @@ async def test_a_file_that_is_not_ours_is_left_alone(
         for _ in range(50):
             with pytest.raises(StoreFailed):
                 await store.submit(new_job())
-        assert store.is_failing
+        assert store.fault is not None
         assert ["replaced" in record.getMessage() for record in caplog.records] == [True]
         assert path.read_bytes() == b"another"
         (tmp_path / "aside.db").replace(path)
         await store.upkeep()
-        assert not store.is_failing
+        assert store.fault is None
         assert (await run(store)).id == before.id
 
 
@@ -251,12 +251,12 @@ async def test_a_folder_that_cannot_be_made_is_tried_again(
         folder.touch()
         with pytest.raises(StoreFailed):
             await store.submit(new_job())
-        assert store.is_failing
+        assert store.fault is not None
         with pytest.raises(StoreFailed):
             await store.upkeep()
         folder.unlink()
         await store.upkeep()
-        assert not store.is_failing
+        assert store.fault is None
         assert (await run(store)).id == before.id
 
 
@@ -276,7 +276,7 @@ async def test_a_new_file_that_cannot_be_opened_is_tried_again(
         assert (await run(store)).id == before.id
 
 
-async def _no_connection(path: Path, drop: object) -> None:
+async def _no_connection(*_: object) -> None:
     raise UsageError("It is in use by another process.")
 
 
@@ -291,11 +291,11 @@ async def test_a_disk_that_is_full_is_known_until_it_can_be_written(
         with pytest.raises(StoreFailed):
             await sqlite.submit(new_job(body=b"x" * 100_000))
     assert await sqlite.get(job.id) is not None
-    assert sqlite.is_failing
+    assert sqlite.fault is not None
     assert len(caplog.records) == 1
     await sqlite._file.connection.execute("PRAGMA max_page_count = 1000000")
     await sqlite.upkeep()
-    assert not sqlite.is_failing
+    assert sqlite.fault is None
     assert "again" in caplog.records[-1].getMessage()
 
 

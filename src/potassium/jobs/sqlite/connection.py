@@ -15,7 +15,7 @@ from potassium.jobs.sqlite.holder import Holder
 if TYPE_CHECKING:
     from aiosqlite import Connection
 
-__all__ = ["LARGEST_LOG", "connect", "make_private"]
+__all__ = ["LARGEST_LOG", "PRIVATE", "connect", "make_private"]
 
 LARGEST_LOG = 16 * 1024 * 1024  # bytes that the write-ahead log keeps once it has been written back
 

@@ -57,12 +57,12 @@ class GroupCommit:
         room: is told after each transaction what the file holds.
 
     Attributes:
-        is_failing: whether the file could not be written, and ``prove`` has not succeeded since.
+        fault: why the file could not be written, until ``prove`` succeeds; None while it can be.
 
     """
 
     def __init__(self, file: StoreFile, room: Room) -> None:
-        self.is_failing = False
+        self.fault: str | None = None
         self._file = file
         self._room = room
         self._changes = -1
@@ -125,16 +125,21 @@ class GroupCommit:
         result: T = await work.future
         return result
 
-    async def prove(self, write: Operation[object]) -> None:
+    async def prove(self, write: Operation[object], *, needs_room: bool) -> None:
         """Run a small ``write``; if it succeeds, the disk can be written again.
+
+        With ``needs_room``, or after a failure, there must also be room for a job: the small write
+        may fit where no job does.
 
         Raises:
             StoreFailed: it failed.
 
         """
         await self.run(write)
-        if self.is_failing:
-            self.is_failing = False
+        if needs_room or self.fault is not None:
+            await self.between(lambda _: self._file.check_room())
+        if self.fault is not None:
+            self.fault = None
             logger.warning("background jobs can be stored again")
 
     async def close(self) -> None:
@@ -246,7 +251,8 @@ class GroupCommit:
             logger.debug("a transaction of background jobs was not rolled back", exc_info=True)
 
     def _note_failure(self, error: Exception) -> None:
-        self.is_failing = self.is_failing or _is_of_the_disk(error)
+        if _is_of_the_disk(error):
+            self.fault = _fault(error)
         now = time.monotonic()
         if self._logged_at is None or now - self._logged_at >= LOG_EVERY:
             self._logged_at = now
@@ -258,6 +264,15 @@ def _is_of_the_disk(error: Exception) -> bool:
         isinstance(error, sqlite3.OperationalError | OSError)
         or type(error) is sqlite3.DatabaseError
     )
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong, without any path: everybody may ask for it."""
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    if isinstance(error.__cause__, PotassiumError):
+        return "the database file cannot be opened"
+    return str(error)
 
 
 def _failed(cause: Exception | None) -> StoreFailed:

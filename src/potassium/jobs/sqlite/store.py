@@ -99,22 +99,25 @@ class SqliteStore(SqliteSubmissions):
         await kept_clock.resume(connection, self.clock)
 
     @property
-    def is_failing(self) -> bool:
-        """Whether the last attempt to write failed, and none has succeeded since."""
-        return self._open.is_failing
+    def fault(self) -> str | None:
+        """Why nothing can be stored; None while it can."""
+        return self._open.fault
 
     async def upkeep(self) -> None:
-        """Keep the clock, see whether a disk that failed is back, and give back unused space.
+        """Keep the clock, see whether the disk can be written, and give back unused space.
 
-        Also remove the files of inputs that no job needs any more.
+        The disk is tried if it has failed, or if it seems to be full or read-only: nobody needs to
+        submit a job to find out. Also remove the files of inputs that no job needs any more.
 
         Raises:
             StoreFailed: the file cannot be written.
 
         """
-        offset = self.clock.offset
-        if self.is_failing or offset != self._kept_offset:
-            await self._open.prove(lambda db: kept_clock.keep(db, self.clock))
+        offset, is_doubtful = self.clock.offset, self._file.is_doubtful()
+        if is_doubtful or self.fault is not None or offset != self._kept_offset:
+            await self._open.prove(
+                lambda db: kept_clock.keep(db, self.clock), needs_room=is_doubtful
+            )
             self._kept_offset = offset
         await self._files.settle(self._unnamed)
         for _ in range(MOST_STEPS):
