@@ -5,6 +5,7 @@ from potassium.engine.engine import Engine
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
+from potassium.engine.observer import End, Observer
 from potassium.engine.open_calls import Counts
 from potassium.engine.operation import Operation, Unfinished
 from potassium.engine.stream import AsyncSteps, Steps, Stream
@@ -14,10 +15,12 @@ __all__ = [
     "Batching",
     "Ceiling",
     "Counts",
+    "End",
     "Engine",
     "Failure",
     "Job",
     "Lifecycle",
+    "Observer",
     "Operation",
     "Priority",
     "State",

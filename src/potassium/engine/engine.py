@@ -67,7 +67,7 @@ class Engine:
             operations,
             limits,
             self._threads,
-            broke=self._give_up,
+            broke=lambda error: self.fail(f"the accelerator is unusable: {error}"),
             is_fatal=is_fatal,
             observer=observer,
             clock=clock,
@@ -97,6 +97,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         thread = self._threads.start("potassium-gpu", self.worker.run, self.worker.stop)
         job = Job(init, None, self._loop.create_future())
+        job.admitted_at = self._clock()
         try:
             self._pipeline.dispatcher.hand_over([job])
             await asyncio.wait({job.future, thread}, return_when=asyncio.FIRST_COMPLETED)
@@ -161,11 +162,7 @@ class Engine:
             origin,
             self._open_stream if operation.concurrency is None else None,
         )
-        if client is not None:
-            job.client = client
-        if is_background:
-            job.is_background = True
-        job.admitted_at = self._clock()
+        job.client, job.is_background, job.admitted_at = client, is_background, self._clock()
         if deadline is not None:
             self.calls.limit(job, deadline)
         try:
@@ -287,9 +284,6 @@ class Engine:
         if self.cut_off:
             logger.error("%d calls did not finish within the grace period", self.cut_off)
         self.calls.call_off_all(lambda: Draining("The server stopped before the call finished."))
-
-    def _give_up(self, error: BaseException) -> None:
-        self.fail(f"the accelerator is unusable: {error}")
 
     def _tell_loop(self, callback: Callable[..., object], *args: object) -> None:
         try:

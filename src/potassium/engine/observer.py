@@ -2,7 +2,6 @@
 
 import enum
 from collections.abc import Sequence
-from contextvars import Context
 from typing import Protocol
 
 from potassium.engine.job import Job
@@ -30,10 +29,11 @@ class End(enum.Enum):
 class Observer(Protocol):
     """Is told what becomes of the jobs of an engine, which has no observer by default.
 
-    Its methods are called on the event loop, except ``context_of``. They must not block and must
+    Its methods are called on the event loop, except ``begin_batch``. They must not block and must
     not raise. A job carries its times: ``admitted_at``, ``preparation``, ``queued_at``,
     ``began_at``, ``ended_at`` and ``finishing``; its stream carries when it began and how much it
-    has sent. They are written before the call that reports them.
+    has sent. They are written before the call that reports them. The first job to run is ``init``,
+    which is never closed.
     """
 
     def refused(self, operation: Operation, error: PotassiumError) -> None:
@@ -54,5 +54,5 @@ class Observer(Protocol):
         If its caller left early, the GPU thread may still be running it; then ``ran`` follows.
         """
 
-    def context_of(self, batch: Sequence[Job]) -> Context:
-        """Return a new context for a batch to run in; called on the GPU thread."""
+    def begin_batch(self, jobs: Sequence[Job]) -> None:
+        """Note that a batch is about to run: called on the GPU thread, in the batch's context."""

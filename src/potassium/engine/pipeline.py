@@ -59,14 +59,13 @@ class Pipeline:
         tell_loop = threads.tell_loop
         streams = Bridge(tell_loop, self._hear)
         self._observer = observer
-        contexts = {} if observer is None else {"batch_context": observer.context_of}
         self.worker = Worker(
             self._report_from_thread,
             streams,
             PushRoom(limits),
             is_fatal=is_fatal,
+            begin_batch=_ignore if observer is None else observer.begin_batch,
             clock=clock,
-            **contexts,
         )
         self._needs_pool = any(one.is_prepared or one.finish for one in operations)
         self._threads = threads
@@ -232,3 +231,7 @@ def _receive(stream: Stream[Job]) -> None:
     stream.wake()
     if stream.overrun is not None:
         job.call_off(stream.overrun)
+
+
+def _ignore(_: Sequence[Job]) -> None:
+    """Tell nobody about a batch."""

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextvars import Context, copy_context
+from contextvars import copy_context
 
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
@@ -42,7 +42,7 @@ class Worker:
         streams: notifies the loop of the jobs that stream.
         room: how far ahead of their readers handlers that push may be.
         is_fatal: returns whether an error means that the thread can run nothing any more.
-        batch_context: returns a new context for a batch to run in.
+        begin_batch: called with the jobs of each batch, in the context that it will run in.
 
     """
 
@@ -53,7 +53,7 @@ class Worker:
         room: PushRoom,
         *,
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
-        batch_context: Callable[[Sequence[Job]], Context] = lambda _: copy_context(),
+        begin_batch: Callable[[Sequence[Job]], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.started = False
@@ -62,7 +62,7 @@ class Worker:
         self.since = clock()  # when it began to run that one, or to be idle
         self.busy = 0.0  # seconds spent on the groups and steps that have ended
         self._is_fatal = is_fatal
-        self._batch_context = batch_context
+        self._begin_batch = begin_batch
         self._report = report
         self._streams = streams
         self._clock = clock
@@ -200,7 +200,8 @@ class Worker:
         for job in jobs:
             job.began_at, job.batch_size = now, len(jobs)
         left = dict(enumerate(jobs))
-        context = self._batch_context(jobs)
+        context = copy_context()
+        context.run(self._begin_batch, jobs)
         try:
             outcomes = context.run(operation.run, jobs)
             while (item := context.run(next, outcomes, None)) is not None:
@@ -225,8 +226,6 @@ class Worker:
             job.ended_at = job.ended_at or now
         operation.service_time.add((now - started) / len(jobs))
         return done, now
-
-    # Streams.
 
     def _new_stream(self, job: Job) -> Stream[Job]:
         job.operation.may_stream = True

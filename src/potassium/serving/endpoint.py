@@ -14,10 +14,11 @@ from potassium.errors import DeadlineExceeded, PotassiumError, StreamBroken
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
+from potassium.http.exchange import note_call, note_error
 from potassium.http.foreign_reply import ForeignReply, ForeignSender
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
-from potassium.http.problem import failure_reply, internal
+from potassium.http.problem import answered, code_of, failure_reply, internal
 from potassium.http.request_id import request_id_of
 from potassium.http.server_timing import timed
 from potassium.http.spooled import SpooledBody
@@ -93,11 +94,11 @@ class Endpoint:
                 stored = await self._submit(services.submissions, handler, message, scope)
                 del argument, message  # the client may wait for the result
                 held, body = self._bodies.let_go(held, body), b""
-                await _answer(services.submissions, stored, scope, receive, send)
-                return
+                return await _answer(services.submissions, stored, scope, receive, send)
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             call, place = handler.operation, self._place(scope) if self._has_options else {}
             job = services.engine.admit(call, argument, deadline=deadline, origin=message, **place)
+            note_call(scope, self._path, job, message)
             del argument  # the job lets go of it as soon as it has run
             send = timed(send, scope, job)
             services.disconnects.note(job, receive)
@@ -108,8 +109,7 @@ class Endpoint:
                 sender = sender or self._sender(message, send, outcome)
                 await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
-            await self._fail(error, sender, request_id, send)
-            return
+            return await self._fail(error, sender, scope, send)
         finally:
             self._bodies.let_go(held, body)
         del body, message  # the client may read its response slowly
@@ -170,11 +170,13 @@ class Endpoint:
         self,
         raised: Exception,
         sender: StreamSender | ForeignSender | None,
-        request_id: str,
+        scope: Scope,
         send: Send,
     ) -> None:
         """Answer a failed call; if its stream has begun, report the failure in the stream."""
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
+        request_id = request_id_of(scope)
+        note_error(scope, code_of(answered(error)))
         problem = failure_reply(error, self._path, request_id, debug=self._debug)
         if sender is None or not sender.has_begun:
             await problem.send(request_id, send)
