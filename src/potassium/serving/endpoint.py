@@ -71,7 +71,6 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; call its job off if the client disconnects, or on cancellation."""
         handler = self._handlers[self._path]
-        request_id = request_id_of(scope)
         sender: StreamSender | ForeignSender | None = None
         body: bytes | SpooledBody = b""
         held = 0
@@ -80,7 +79,7 @@ class Endpoint:
                 return
             headers, body, held = received
             deadline = deadline_of(scope, handler.options.get("timeout"))
-            message = Message(request_id, headers, body, scope, json_values=self._values)
+            message = Message(request_id_of(scope), headers, body, scope, json_values=self._values)
             if type(body) is SpooledBody and handler.bind.needs_memory(message):
                 message.content, held = await self._in_memory(body, receive, deadline)
             if (len(body) if type(body) is bytes else message.size) <= handler.bind.at_once:
@@ -94,7 +93,8 @@ class Endpoint:
                 stored = await self._submit(services.submissions, handler, message, scope)
                 del argument, message  # the client may wait for the result
                 held, body = self._bodies.let_go(held, body), b""
-                return await _answer(services.submissions, stored, scope, receive, send)
+                await _answer(services.submissions, stored, scope, receive, send)
+                return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             call, place = handler.operation, self._place(scope) if self._has_options else {}
             job = services.engine.admit(call, argument, deadline=deadline, origin=message, **place)
@@ -109,14 +109,15 @@ class Endpoint:
                 sender = sender or self._sender(message, send, outcome)
                 await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
-            return await self._fail(error, sender, scope, send)
+            await self._fail(error, sender, scope, send)
+            return
         finally:
             self._bodies.let_go(held, body)
         del body, message  # the client may read its response slowly
         if sender is None:
-            await outcome.send(request_id, send)
+            await outcome.send(request_id_of(scope), send)
         if handler.webhook_url is not None:
-            post_result(services.webhooks.outbox, handler, outcome, request_id)
+            post_result(services.webhooks.outbox, handler, outcome, request_id_of(scope))
 
     def _place(self, scope: Scope) -> dict[str, Any]:
         """Return what decides about a call's place in the queue, apart from when it comes."""
