@@ -1,6 +1,6 @@
 """The heartbeat: idle, busy and stuck, and for how long nothing has moved."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -136,16 +136,16 @@ async def test_between_two_steps_a_stream_is_busy(bench: Bench) -> None:
 async def test_a_slow_reader_of_a_stream_is_not_stuck(bench: Bench) -> None:
     """The stream gives its turns away: nothing is under way, and the reader has its own limit."""
     stream = bench.thread.stream("a", streaming(), BUFFER, 1)
-    report_place = bench.thread.worker._report_place
+    report = bench.thread.worker._report
 
-    def stalled() -> None:
+    def stalled(jobs: Sequence[Job], ended: bool) -> None:
         if stream.stream is not None and stream.stream.has_stalled:
             bench.look(3600)
             assert stream.stream is not None
             stream.stream._take_some()  # the reader comes back
-        report_place()
+        report(jobs, ended)
 
-    bench.thread.worker._report_place = stalled  # type: ignore[method-assign]
+    bench.thread.worker._report = stalled
     bench.thread.run([stream])
     assert bench.beats == [IDLE]
 

@@ -86,8 +86,8 @@ class Stream(Generic[JobT]):
 
     Args:
         bridge: notifies the loop that the stream has something for its reader.
-        on_progress: called on the writing thread whenever a handler that pushes goes on: with each
-            chunk, and after it has waited for the reader.
+        on_progress: called with the job on the writing thread whenever a handler that pushes goes
+            on: with each chunk, and after it has waited for the reader.
 
     """
 
@@ -100,16 +100,20 @@ class Stream(Generic[JobT]):
         "_reader",
         "_taken",
         "_writer",
+        "began_at",
+        "chunks",
         "failure",
         "has_ended",
         "has_stalled",
         "is_over",
+        "is_reported",
         "is_waiting",
         "job",
         "on_called_off",
         "overrun",
         "share",
         "spent",
+        "stalls",
         "steps",
     )
 
@@ -118,13 +122,17 @@ class Stream(Generic[JobT]):
         job: JobT,
         bridge: Bridge["Stream[JobT]"],
         *,
-        on_progress: Callable[[], object] | None = None,
+        on_progress: Callable[[JobT], object] | None = None,
     ) -> None:
         self.job = job
         self.steps: Steps | None = None  # set for a generator only
         self.spent = 0.0  # seconds that its steps took
+        self.began_at: float | None = None  # when its first chunk arrived, in monotonic seconds
+        self.chunks = 0  # how many its reader has taken
+        self.stalls = 0  # how often it gave up its turns, as its reader did not keep up
         self.has_stalled = False  # it gets no turns until there is room
         self.has_ended = False  # nothing more will be pushed
+        self.is_reported = False  # somebody who measures knows that
         self.failure: Failure | None = None  # what it ended with, if it failed
         self.is_over = False  # the reader has all of it, or has stopped reading
         self.is_waiting = False  # its writer is blocked until the reader takes something
@@ -239,7 +247,7 @@ class Stream(Generic[JobT]):
 
     def _note_progress(self) -> None:
         if self._on_progress is not None:
-            self._on_progress()
+            self._on_progress(self.job)
 
     def _ahead(self) -> int:
         """Return how many bytes the reader has not taken."""
@@ -253,6 +261,7 @@ class Stream(Generic[JobT]):
             taken.append(chunks.popleft())
             size += len(taken[-1]) + CHUNK_OVERHEAD
         self._taken += size
+        self.chunks += len(taken)
         if self.share is not None:
             self.share.count(self._ahead)
         self.wake()

@@ -12,6 +12,7 @@ from potassium.handlers.accelerator import is_fatal
 from potassium.handlers.handler import Handler
 from potassium.handlers.intake import Intake
 from potassium.handlers.thread_defaults import thread_defaults
+from potassium.observe import Observation
 from potassium.serving.bodies import Bodies
 from potassium.serving.disconnects import Disconnects
 from potassium.webhooks.memory_store import MemoryDeliveries
@@ -39,6 +40,7 @@ class Plan:
         limits: how much work the server accepts.
         jobs: where background jobs are kept; None if the app has none.
         webhooks: how results are posted to webhooks.
+        observation: what is measured.
         debug: whether tracebacks are sent to clients.
         schema: the OpenAPI document; empty until somebody has asked for it.
 
@@ -52,6 +54,7 @@ class Plan:
     limits: Limits
     jobs: Jobs | None
     webhooks: Webhooks
+    observation: Observation
     debug: bool
     schema: dict[str, Any] = field(default_factory=dict)
 
@@ -100,6 +103,7 @@ class Services:
                 lifecycle=self._lifecycle,
                 is_fatal=is_fatal,
                 begin_thread=thread_defaults(),
+                observer=plan.observation.of_jobs,
             )
             await self.engine.start(plan.init)
             # A new error for each job: one raised repeatedly keeps the frames of every raise.
