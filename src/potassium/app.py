@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, ExceptionHandler
 from potassium.config import Jobs, Limits, Metrics, Webhooks, switch
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
-from potassium.handlers.torch_modules import module_of
 from potassium.observe import Observation
 from potassium.pages import add_docs
+from potassium.serving.aliases import add_aliases
 from potassium.serving.api_keys import ApiKeys, keys_of
 from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
@@ -99,19 +99,12 @@ class Potassium(Composable):
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
         observed = Observation(metrics)
-        self._parts = Assembly(
-            name,
-            limits or Limits(),
-            webhooks or Webhooks(),
-            self.set_cache,
-            observed,
-            debug=debug,
-        )
+        self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
         super().__init__(
             debug=debug,
-            routes=[*Health(name, self._runtime).routes(), *observed.routes(), *(routes or ())],
+            routes=[*Health(self._runtime).routes(), *observed.routes(), *(routes or ())],
             middleware=middleware,
             exception_handlers={**errors, **(exception_handlers or {})},
             lifespan=self.lifespan,
@@ -222,18 +215,6 @@ class Potassium(Composable):
 
         return decorate
 
-    def optimize(self, *models: Any) -> None:
-        """Record torch modules as worth optimizing; this has no effect on serving.
-
-        Args:
-            models: ``torch.nn.Module``s, or objects with one as ``model`` (transformers pipelines).
-
-        Raises:
-            TypeError: one of them is neither; then none is recorded.
-
-        """
-        self.optimized += [module_of(model) for model in models]
-
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document of the app, as ``GET /openapi.json`` shows it.
 
@@ -294,6 +275,6 @@ class Potassium(Composable):
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""
         observation, endpoints = self._parts.observation, self._parts.endpoints
         public = [add_docs(self.router, self.openapi)] if self._has_docs else []
-        public += [observation.is_public]
+        public += [observation.is_public, add_aliases(self.router, self._runtime)]
         build = super().build_middleware_stack
         return middleware_stack(self, build, endpoints, self._api_keys, observation, public)

@@ -1,7 +1,7 @@
 """The routes of the page to try the handlers on."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -10,13 +10,12 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from potassium.http.accept import preferred
+from potassium.serving.spare_routes import SpareRoutes
 
 __all__ = ["Page"]
 
-PROBE = {"type": "http", "method": "GET", "headers": [(b"accept", b"text/html")]}
 
-
-class Page:
+class Page(SpareRoutes):
     """A page on which people try the handlers in a browser: ``GET /docs`` and ``GET /``.
 
     The page is the same for every app: it reads the app's schema, so it may be sent to anybody,
@@ -34,12 +33,7 @@ class Page:
             _WithSlash("/docs", self.show, methods=["GET"], name="page"),
             Route("/docs/assets/{name}", self.load, methods=["GET"], name="page_assets"),
         )
-        taken = tuple(others)
-        self.routes: Sequence[Route] = [one for one in routes if not _is_taken(one, taken)]
-
-    def has(self, scope: Scope) -> bool:
-        """Return whether the page, or a file of it, answers the request."""
-        return any(route.matches(scope)[0] is Match.FULL for route in self.routes)
+        super().__init__(routes, others)
 
     async def show(self, request: Request) -> Response:
         """Show the page, whose links are relative: a proxy may have removed any prefix."""
@@ -85,8 +79,3 @@ def _wants_html(scope: Scope) -> bool:
     """Return whether a request names HTML, and prefers it to JSON."""
     named = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
     return named and preferred(scope["headers"], ("text/html", "application/json")) == "text/html"
-
-
-def _is_taken(route: Route, others: Iterable[BaseRoute]) -> bool:
-    scope = {**PROBE, "path": route.path.replace("{name}", "x.js")}
-    return any(other.matches(scope)[0] is Match.FULL for other in others)
