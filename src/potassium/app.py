@@ -48,6 +48,8 @@ class Potassium(Composable):
             ``/openapi.json``; defaults to ``POTASSIUM_DOCS``, then True.
         metrics: whether there are figures for Prometheus, at ``/metrics``, or ``Metrics(...)``;
             defaults to ``POTASSIUM_METRICS``, then False.
+        server_timing: whether every response has a ``Server-Timing`` header; otherwise, clients ask
+            for it with ``X-Timing: 1``.
         debug: send tracebacks to clients. For development only.
         routes: as for Starlette; handlers come before them.
         middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
@@ -64,7 +66,7 @@ class Potassium(Composable):
 
     """
 
-    def __init__(  # noqa: PLR0913 - eight of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - nine of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
@@ -74,6 +76,7 @@ class Potassium(Composable):
         api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         docs: bool | None = None,
         metrics: Metrics | bool | None = None,
+        server_timing: bool = False,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -89,6 +92,7 @@ class Potassium(Composable):
             api_keys=api_keys,
             docs=docs,
             metrics=metrics,
+            server_timing=server_timing,
             debug=debug,
             routes=routes,
             middleware=middleware,
@@ -98,7 +102,7 @@ class Potassium(Composable):
         self.optimized: list[Any] = []
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
-        observed = Observation(metrics)
+        observed = Observation(metrics, server_timing=server_timing)
         self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
@@ -277,4 +281,6 @@ class Potassium(Composable):
         public = [add_docs(self.router, self.openapi)] if self._has_docs else []
         public += [observation.is_public, add_aliases(self.router, self._runtime)]
         build = super().build_middleware_stack
-        return middleware_stack(self, build, endpoints, self._api_keys, observation, public)
+        return middleware_stack(
+            self, build, endpoints, self._api_keys, observation, self._runtime, public
+        )

@@ -23,16 +23,20 @@ class Observation:
     Attributes:
         metrics: the figures of the app; None if it has no metrics.
         exchanges: who is told of each request.
+        server_timing: whether every response says how long its call took.
 
     """
 
-    def __init__(self, metrics: "Metrics | bool | None" = None) -> None:
+    def __init__(
+        self, metrics: "Metrics | bool | None" = None, *, server_timing: bool = False
+    ) -> None:
         """Measure what the options say, or the environment where they are None.
 
         Raises:
             UsageError: a library is missing.
 
         """
+        self.server_timing = server_timing
         self.metrics: AppMetrics | None = None
         self.exchanges: list[ExchangeObserver] = []
         self._jobs: list[Observer] = []
