@@ -1,8 +1,9 @@
 // What the page knows of the app: its handlers, read from the OpenAPI document.
 
+import { type Json, read as readJson } from "./json";
 import { request } from "./server";
 
-export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+export type { Json } from "./json";
 
 /** A JSON Schema (2020-12), with the document's components beside it, so that references resolve. */
 export interface Schema {
@@ -97,7 +98,7 @@ export async function load(): Promise<App> {
   const response = await request("/openapi.json", { headers: { Accept: "application/json" } });
   if (response.status === 401) throw new KeyWanted();
   if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-  return read((await response.json()) as OpenApi);
+  return read(readJson(await response.text()) as unknown as OpenApi);
 }
 
 export function read(document: OpenApi): App {

@@ -1,6 +1,7 @@
 // What has gone wrong, in words.
 
 import type { Json } from "./document";
+import { write } from "./json";
 
 export interface Fault {
   where: string;
@@ -75,7 +76,7 @@ function ended(text: string): string {
 }
 
 function textOf(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return typeof value === "string" ? value : write(value);
 }
 
 function fieldsOf(value: Json | undefined): Record<string, Json> {

@@ -1,6 +1,7 @@
 // What a handler takes and returns, as sentences. Names in them are between backticks.
 
-import type { Operation, Schema } from "../api/document";
+import type { Json, Operation, Schema } from "../api/document";
+import { write } from "../api/json";
 import { inputOf } from "./mediaTypes";
 import { isFile, isObject, requiredOf, resolve, withoutNull } from "./schema";
 import { joined, kindOf, limitsOf, phrase, wordOfMedia } from "./words";
@@ -103,7 +104,7 @@ function defaultOf(property: Schema, root: Schema): string | undefined {
   if (given === undefined || given === null) return undefined;
   if (typeof given === "object" && !Object.keys(given).length) return undefined;
   if (typeof given === "boolean") return given ? "yes" : "no";
-  return typeof given === "string" && !given ? undefined : JSON.stringify(given);
+  return typeof given === "string" && !given ? undefined : write(given as Json);
 }
 
 /** Return the schema of a field; that of a file says what its name says. */

@@ -2,6 +2,7 @@
 
 import { sentenceOf } from "../api/answer";
 import type { Json } from "../api/document";
+import { read } from "../api/json";
 import { request } from "../api/server";
 import type { JobDocument } from "./document";
 
@@ -25,15 +26,15 @@ export interface Attempt {
 }
 
 export async function getJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id))).json() as Promise<JobDocument>;
+  return documentIn(await ask(pathOf(id)));
 }
 
 export async function cancelJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id), { method: "DELETE" })).json() as Promise<JobDocument>;
+  return documentIn(await ask(pathOf(id), { method: "DELETE" }));
 }
 
 export async function retryJob(id: string): Promise<JobDocument> {
-  return (await ask(`${pathOf(id)}/retry`, { method: "POST" })).json() as Promise<JobDocument>;
+  return documentIn(await ask(`${pathOf(id)}/retry`, { method: "POST" }));
 }
 
 export async function getDeliveries(id: string): Promise<Delivery[]> {
@@ -49,6 +50,10 @@ export function getOutput(id: string): Promise<Response> {
 export function followJob(id: string, last: string, signal: AbortSignal): Promise<Response> {
   const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
   return ask(`${pathOf(id)}/events`, { headers, signal });
+}
+
+async function documentIn(response: Response): Promise<JobDocument> {
+  return read(await response.text()) as unknown as JobDocument;
 }
 
 function pathOf(id: string): string {
