@@ -290,11 +290,9 @@ def test_a_background_job_is_waited_for(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    ("handler", "output"), [("half", r"21(\.0)?"), ("count", r"\[ ?0, ?1, ?2.*")]
-)
+@pytest.mark.parametrize("handler", ["half", "count"])
 def test_a_call_in_the_background_is_waited_for(
-    start: Start, page: Page, tmp_path: Path, language: str, handler: str, output: str
+    start: Start, page: Page, tmp_path: Path, language: str, handler: str
 ) -> None:
     """The code follows the check mark, as the call does."""
     show(page, start(JOBS), handler, 42)
@@ -306,6 +304,7 @@ def test_a_call_in_the_background_is_waited_for(
     if language == "curl":
         assert re.search(r"location: /jobs/\w+", printed)
     else:
+        output = {"half": r"21(\.0)?", "count": r"\[ ?0, ?1, ?2.*"}[handler]
         assert re.search(rf"""['"]?output['"]?: ?{output}""", re.sub(r"\s+", " ", printed))
 
 

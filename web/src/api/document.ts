@@ -23,7 +23,6 @@ export interface Schema {
 
 interface Media {
   schema?: Schema;
-  encoding?: Record<string, { contentType?: string }>;
   example?: Json;
   examples?: Record<string, { value?: Json }>;
 }
@@ -73,8 +72,6 @@ export interface Operation {
   input: Schema | null;
   /** The content types that the body may have; empty for a GET. */
   takes: string[];
-  /** The content types that files in a form may have, by the names of their fields. */
-  encoding: Record<string, { contentType?: string }>;
   /** The content types that the result may have. */
   returns: string[];
   output: Schema | null;
@@ -143,7 +140,6 @@ function readOperation(
     isStream: raw["x-potassium"]?.stream ?? false,
     input: whole(method === "get" ? queryOf(raw.parameters ?? []) : media?.schema),
     takes: Object.keys(content),
-    encoding: content["multipart/form-data"]?.encoding ?? {},
     returns,
     output: whole((result["application/json"] ?? Object.values(result)[0])?.schema),
     examples: examplesOf(media),

@@ -4,7 +4,7 @@ import { Validator } from "@cfworker/json-schema";
 
 import type { Json } from "../api/document";
 import type { FormSchema } from "./schema";
-import { limitsOf, show } from "./words";
+import { joined, limitsOf, show } from "./words";
 
 const WITHIN = ["properties", "required", "items", "additionalProperties", "components", "default",
   "examples", "accept", "kind", "title", "description", "inner", "variants", "discriminator"];
@@ -72,7 +72,7 @@ function messageOf(keyword: string, schema: FormSchema): string {
   };
   switch (keyword) {
     case "type":
-      return `Must be ${NAMES[String(schema.type)] ?? "something else"}`;
+      return `Must be ${joined([schema.type].flat().flatMap((one) => NAMES[one!] ?? []), "or") || "something else"}`;
     case "minimum":
       return `Must be at least ${at("minimum")}`;
     case "maximum":

@@ -2,7 +2,7 @@
 
 import type { Json, Schema } from "../api/document";
 import { write } from "../api/json";
-import { isFile, isFree, nameOf, resolve, withoutNull } from "./schema";
+import { isFile, isFree, mediaTypesOf, nameOf, resolve, withoutNull } from "./schema";
 
 const FORMATS: Record<string, [one: string, many: string]> = {
   date: ["a date", "dates"],
@@ -38,7 +38,7 @@ export function kindOf(schema: Schema, root: Schema, many = false, depth = 0): s
   const bare = withoutNull(schema).schema;
   const found = resolve(bare, root);
   const say = (one: string, several: string): string => (many ? several : one);
-  if (isFile(found)) return wordOfMedia(found.contentMediaType, many);
+  if (isFile(found)) return wordOfMedia(mediaTypesOf(found)[0], many);
   if (found.const !== undefined) return write(found.const as Json);
   if (Array.isArray(found.enum)) return choicesOf(found.enum);
   const branches = found.anyOf ?? found.oneOf;

@@ -1,8 +1,8 @@
 // What can be asked of the server about one job.
 
-import { sentenceOf } from "../api/answer";
-import type { Json } from "../api/document";
+import { parsed } from "../api/chunks";
 import { read } from "../api/json";
+import { problemOf } from "../api/problem";
 import { request } from "../api/server";
 import type { JobDocument } from "./document";
 
@@ -65,6 +65,6 @@ async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await request(path, init);
   if (response.status === 404) throw new JobGone("The server no longer has this job.");
   if (response.ok) return response;
-  const problem = (await response.json().catch(() => null)) as Json;
-  throw new Error(problem ? sentenceOf(problem) : `The server answered ${response.status}.`);
+  const problem = problemOf(parsed(await response.text()), response.status, response.headers.get("Retry-After") ?? "");
+  throw new Error(`${problem.sentence} ${problem.advice}`.trim());
 }
