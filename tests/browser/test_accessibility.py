@@ -76,7 +76,7 @@ def faults(page: Page) -> list[str]:
     """Return what axe finds, in both colour schemes."""
     found = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # is one of them
+        page.emulate_media(color_scheme=scheme)
         violations = Axe().run(page).response["violations"]
         found += [f"{scheme}: {one['id']}: {one['nodes'][0]['html']}" for one in violations]
     return found
@@ -108,7 +108,7 @@ def test_a_job_is_accessible(start: Start, page: Page, tmp_path: Path, state: st
         page.set_viewport_size({"width": 380, "height": 800})
     show(start, page, {"failed": "fail", "delivered": "post"}.get(state, "job"))
     picture = {"name": "a.png", "mimeType": "image/png", "buffer": png(16, 16, lambda x, _: x)}
-    page.get_by_label("Image", exact=True).set_input_files([picture])  # type: ignore[list-item]
+    page.get_by_label("Image", exact=True).set_input_files([picture])
     for _ in range(2 if state == "waiting" else 1):
         with page.expect_response(lambda response: response.status == 202):
             submit(page)

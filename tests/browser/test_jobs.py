@@ -298,7 +298,7 @@ def test_a_job_is_found_again_after_the_page_was_reloaded(
 def submit_picture(page: Page, server: Server, picture: bytes) -> None:
     show(page, server, "detect")
     file = {"name": "it's <b>a</b> cat.png", "mimeType": "image/png", "buffer": picture}
-    page.get_by_label("Image *").set_input_files([file])  # type: ignore[list-item] # is one
+    page.get_by_label("Image *").set_input_files([file])
     page.get_by_label("Least").fill("0.25")
     submit(page)
 
