@@ -1,7 +1,7 @@
 // What a form contains before somebody fills it in: defaults, and what can only be one thing.
 
 import type { Json } from "../api/document";
-import { copied } from "./json";
+import { copied } from "../api/json";
 import { type FormSchema, requiredOf, resolve } from "./schema";
 
 const DEEPEST = 12; // a model that requires itself has no end
