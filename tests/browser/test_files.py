@@ -121,7 +121,7 @@ def test_bytes_are_sent_as_they_are(start: Start, page: Page) -> None:
     page.goto(f"{start(APP).url}/docs#raw")
     page.locator("input[type=file]").set_input_files(TEXT)
     assert sent(page, "text/plain") == 4
-    page.get_by_label("Kind").select_option("Text")
+    page.get_by_label("Type").select_option("Text")
     page.get_by_role("textbox", name="Text").fill("äö")
     assert sent(page, "text/plain") == 4
 
@@ -182,7 +182,7 @@ def test_pictures_sound_and_arrays_are_decoded_by_their_handlers(start: Start, p
         payload("a.npy", "application/x-other", array.getvalue())
     )
     assert sent(page, "application/octet-stream") == {"shape": [2, 3]}
-    page.get_by_label("Kind").select_option("List")
+    page.get_by_label("Type").select_option("List")
     page.get_by_placeholder("JSON").fill("[[1], [2]]")
     assert sent(page, "application/json") == {"shape": [2, 1]}
 
@@ -257,8 +257,8 @@ def test_in_json_a_file_is_its_name(start: Start, page: Page) -> None:
 
 def test_sound_is_recorded_in_a_form_that_the_server_reads(start: Start, page: Page) -> None:
     page.goto(f"{start(APP).url}/docs#audio")
-    expect(page.get_by_role("button", name="Use the camera")).to_have_count(0)
-    page.get_by_role("button", name="Record sound").click()
+    expect(page.get_by_role("button", name="Use camera")).to_have_count(0)
+    page.get_by_role("button", name="Record audio").click()
     expect(page.get_by_role("timer")).to_have_text("2 s")
     page.get_by_role("button", name="Stop recording").click()
     expect(page.locator("audio")).to_be_visible()
@@ -269,12 +269,12 @@ def test_sound_is_recorded_in_a_form_that_the_server_reads(start: Start, page: P
 
 def test_a_picture_is_taken_with_the_camera(start: Start, page: Page) -> None:
     page.goto(f"{start(APP).url}/docs#note")
-    expect(page.get_by_role("button", name="Record sound")).to_have_count(0)
-    page.get_by_role("button", name="Use the camera").click()
-    video = page.get_by_label("What the camera sees")
+    expect(page.get_by_role("button", name="Record audio")).to_have_count(0)
+    page.get_by_role("button", name="Use camera").click()
+    video = page.get_by_label("Camera preview")
     expect(video).to_have_js_property("readyState", 4)  # it has a picture
     width = video.evaluate("video => video.videoWidth")
-    page.get_by_role("button", name="Take the picture").click()
+    page.get_by_role("button", name="Take picture").click()
     expect(page.get_by_role("img", name=re.compile("^picture-"))).to_be_visible()
     assert sent(page, "multipart/form-data") == [width, "a"]
 
@@ -285,7 +285,7 @@ def test_a_microphone_that_may_not_be_used_is_a_sentence(start: Start, page: Pag
         " Promise.reject(new DOMException('Permission denied', 'NotAllowedError'))"
     )
     page.goto(f"{start(APP).url}/docs#audio")
-    page.get_by_role("button", name="Record sound").click()
+    page.get_by_role("button", name="Record audio").click()
     expect(page.get_by_role("alert")).to_have_text(
         "The microphone cannot be used: Permission denied"
     )

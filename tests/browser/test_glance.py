@@ -243,7 +243,7 @@ def test_a_restart_is_a_gap_in_the_charts(start: Start, page: Page) -> None:
     changed(page, change)
     glance = show(page, server)
     expect(chart(glance, "Served per second: [2-6]")).to_be_visible()
-    expect(chart(glance, "Served per second: not known yet")).to_be_visible()
+    expect(chart(glance, "Served per second: no data yet")).to_be_visible()
 
 
 def test_an_app_that_is_started_by_its_first_request_is_started(start: Start, page: Page) -> None:

@@ -110,11 +110,11 @@ def test_a_queued_job_shows_its_place_in_line(start: Start, page: Page) -> None:
     server = start(source())
     show(page, server, "hold")
     submit(page, 3)
-    expect(job(page).get_by_role("status")).to_have_text("Queued, number 2 in line")
+    expect(job(page).get_by_role("status")).to_have_text("Queued, position 2")
     listed(page).nth(1).get_by_role("button").first.click()
     job(page).get_by_role("button", name="Cancel").click()
     listed(page).nth(0).get_by_role("button").first.click()
-    expect(job(page).get_by_role("status")).to_have_text("Queued, number 1 in line")
+    expect(job(page).get_by_role("status")).to_have_text("Queued, position 1")
 
 
 def test_a_running_job_shows_its_progress(start: Start, page: Page, tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_the_events_of_a_job_are_shown_as_they_come(
     submit(page)
     job(page).get_by_text(re.compile(r"Events \(")).click()
     events = job(page).get_by_role("list", name="Events").get_by_role("listitem")
-    expect(events).to_have_text(["status queued", "status running", f"progress 25 %, {HOSTILE}"])
+    expect(events).to_have_text(["status queued", "status running", f"progress 25%, {HOSTILE}"])
     (tmp_path / "half").touch()
-    expect(events.nth(3)).to_have_text("progress 50 %, half")
+    expect(events.nth(3)).to_have_text("progress 50%, half")
     (tmp_path / "go").touch()
     expect(events.last).to_have_text("status succeeded")
 
@@ -187,7 +187,7 @@ def test_a_job_is_followed_across_a_restart_of_the_server(
     expect(job(page).get_by_role("progressbar")).to_be_visible()
     server.process.kill()
     server.process.wait()
-    expect(job(page).get_by_text("The connection is broken.")).to_be_visible()
+    expect(job(page).get_by_text("Connection lost.")).to_be_visible()
     (tmp_path / "go").touch()
     start(text, port=port)
     expect(job(page).get_by_role("status")).to_contain_text("Succeeded", timeout=20_000)
@@ -260,7 +260,7 @@ def test_the_deliveries_of_webhooks_are_shown(start: Start, page: Page) -> None:
     show(page, server, "post")
     submit(page)
     job(page).get_by_text("Webhook deliveries").click()
-    expect(job(page)).to_contain_text(re.compile(r"failed: .*; the\s+next attempt is at \d"))
+    expect(job(page)).to_contain_text(re.compile(r"failed: .*; next\s+attempt at \d"))
 
 
 def test_a_job_is_found_again_after_the_page_was_reloaded(
@@ -275,7 +275,7 @@ def test_a_job_is_found_again_after_the_page_was_reloaded(
     expect(listed(page)).to_have_count(2)
     expect(listed(page).first).to_contain_text(newest[:8])
     expect(job(page).locator("code")).to_have_text(newest)
-    expect(listed(page).nth(1)).to_contain_text("Running, 25 %")
+    expect(listed(page).nth(1)).to_contain_text("Running, 25%")
     (tmp_path / "go").touch()
     expect(job(page).get_by_role("status")).to_contain_text("Succeeded")
     expect(listed(page).nth(1)).to_contain_text("Succeeded")
@@ -289,12 +289,12 @@ def test_a_job_of_somebody_else_is_not_listed(start: Start, page: Page) -> None:
     server = start(source(keys={"ann": "key-of-ann", "bob": "key-of-bob"}))
     page.goto(f"{server.url}/docs#post")
     page.get_by_label("API key", exact=True).fill("key-of-ann")
-    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("button", name="Continue").click()
     submit(page)
     expect(listed(page)).to_have_count(1)
-    page.get_by_role("button", name="Forget the API key").click()
+    page.get_by_role("button", name="Forget API key").click()
     page.get_by_label("API key", exact=True).fill("key-of-bob")
-    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.get_by_role("heading", level=2)).to_contain_text("/post")
     expect(listed(page)).to_have_count(0)
     names = "Object.keys(sessionStorage).filter((name) => name.startsWith('potassium-jobs'))"
@@ -309,7 +309,7 @@ def test_any_handler_runs_in_the_background_if_asked_to(start: Start, page: Page
     with page.expect_response("**/direct") as direct:
         page.locator("article button[type=submit]").click()
     assert direct.value.status == 200
-    page.get_by_label("In the background").check()
+    page.get_by_label("Run in the background").check()
     submit(page)
     expect(job(page).get_by_role("region", name="Result")).to_contain_text("direct")
 
@@ -319,4 +319,4 @@ def test_an_app_without_jobs_offers_none(start: Start, page: Page) -> None:
     server = start(re.sub(r"jobs=Jobs\(path=None\), ", "", text))
     page.goto(f"{server.url}/docs#direct")
     expect(page.get_by_role("heading", level=2)).to_contain_text("/direct")
-    expect(page.get_by_label("In the background")).to_have_count(0)
+    expect(page.get_by_label("Run in the background")).to_have_count(0)

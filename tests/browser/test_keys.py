@@ -33,11 +33,11 @@ LOCKED = APP.format(keys=["right"])
 
 def enter(page: Page, key: str) -> None:
     page.get_by_label("API key", exact=True).fill(key)
-    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("button", name="Continue").click()
 
 
 def expect_asked(page: Page) -> None:
-    expect(page.get_by_role("heading", name="This server asks for an API key")).to_be_visible()
+    expect(page.get_by_role("heading", name="This server requires an API key")).to_be_visible()
 
 
 def expect_unlocked(page: Page) -> None:
@@ -63,7 +63,7 @@ def test_a_wrong_key_says_so(start: Start, page: Page) -> None:
         expect(page.get_by_role("alert")).to_have_text("The server does not accept this key.")
         page.get_by_label("API key", exact=True).clear()
     enter(page, " ")
-    expect(page.get_by_role("alert")).to_have_text("Enter a key.")
+    expect(page.get_by_role("alert")).to_have_text("Enter an API key.")
     assert page.evaluate("sessionStorage.length") == 0
     enter(page, " right ")
     expect_unlocked(page)
@@ -86,7 +86,7 @@ def test_a_key_stays_in_its_tab(start: Start, page: Page) -> None:
 def test_a_key_can_be_forgotten(start: Start, page: Page) -> None:
     page.goto(start(LOCKED).url)
     enter(page, "right")
-    page.get_by_role("button", name="Forget the API key").click()
+    page.get_by_role("button", name="Forget API key").click()
     expect_asked(page)
     assert page.evaluate("sessionStorage.getItem('potassium-api-key')") is None
     page.reload()

@@ -151,7 +151,7 @@ def test_the_keyboard_alone_is_enough(start: Start, page: Page) -> None:
     page.goto(server.url)
     expect(shown(page)).to_be_visible()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
     expect(page).to_have_url(f"{server.url}/")
@@ -195,7 +195,7 @@ def test_names_and_descriptions_are_text(start: Start, page: Page) -> None:
 def test_a_link_to_a_handler_that_is_not_there_says_so(start: Start, page: Page, name: str) -> None:
     page.goto(f"{start(source(4)).url}/docs#{name}")
     expect(shown(page)).to_have_text("Not found")
-    expect(page.get_by_role("main")).to_contain_text(f"no handler with the name {name}")
+    expect(page.get_by_role("main")).to_contain_text(f"no handler named {name}")
     expect(menu(page).get_by_role("link", name=re.compile("models"))).to_have_count(4)
 
 
@@ -210,11 +210,11 @@ def test_a_schema_that_does_not_come_yet_is_waited_for(start: Start, page: Page)
     held: list[Route] = []
     page.route("**/openapi.json", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
     page.goto(start(source(4)).url)
-    expect(page.get_by_text("The handlers are loading…")).to_be_visible()
+    expect(page.get_by_text("Loading the handlers…")).to_be_visible()
     expect(page.get_by_role("link", name="Server: ready")).to_be_visible()
     held[0].continue_()
     expect(shown(page)).to_contain_text("/models/0")
-    expect(page.get_by_text("The handlers are loading…")).to_have_count(0)
+    expect(page.get_by_text("Loading the handlers…")).to_have_count(0)
 
 
 def test_a_schema_that_fails_can_be_loaded_again(start: Start, page: Page) -> None:
@@ -222,7 +222,7 @@ def test_a_schema_that_fails_can_be_loaded_again(start: Start, page: Page) -> No
     page.clock.install()
     page.route("**/openapi.json", lambda route: route.fulfill(status=500, body="broken"))
     page.goto(start(source(4)).url)
-    expect(page.get_by_role("alert")).to_contain_text("cannot be loaded. The server answered 500.")
+    expect(page.get_by_role("alert")).to_contain_text("could not be loaded. The server answered 500.")
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     expect(shown(page)).to_contain_text("/models/0")

@@ -212,7 +212,7 @@ def test_what_is_no_picture_is_said_to_be_none(
     """It can still be downloaded."""
     given = {"hex": "00", "headers": {"Content-Type": "image/png"}}
     answer = call(page, echo, "/raw", given)
-    expect(answer).to_contain_text("The browser cannot show this picture.")
+    expect(answer).to_contain_text("Your browser cannot display this picture.")
     expect(answer.get_by_role("link", name="Download raw.png")).to_be_visible()
     complaints.clear()
 
@@ -400,7 +400,7 @@ def test_status_request_id_queue_and_run_time_are_shown(echo: Server, page: Page
     expect(answer).to_contain_text("Status 200")
     expect(answer).to_contain_text(re.compile(r"Queue [\d.]+ ms"))
     expect(answer).to_contain_text(re.compile(r"Run [\d.]+ ms"))
-    expect(answer).to_contain_text(re.compile(r"Request [0-9a-f]{8}-[0-9a-f-]{27}"))
+    expect(answer).to_contain_text(re.compile(r"Request ID [0-9a-f]{8}-[0-9a-f-]{27}"))
 
 
 STRICT = """

@@ -215,7 +215,7 @@ def test_a_text_is_the_body_of_a_handler_that_takes_bytes(
     start: Start, page: Page, tmp_path: Path, language: str
 ) -> None:
     page.goto(f"{served(start).url}/docs#raw")
-    page.get_by_label("Kind").select_option("Text")
+    page.get_by_label("Type").select_option("Text")
     page.get_by_role("textbox", name="Text").fill(f"@{NASTY}")
     page.get_by_text("Call it from code").click()
     printed = run(language, snippet(page, language), page, tmp_path)

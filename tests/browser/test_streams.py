@@ -101,7 +101,7 @@ def test_a_text_grows_while_it_comes(server: Server, page: Page) -> None:
     expect(answer.locator("pre")).to_have_text("Hello")
     expect(state(page)).to_have_text("Receiving…")
     expect(answer).to_contain_text("1 chunk")
-    expect(answer).to_contain_text(re.compile(r"First chunk after [\d.]+ m?s"))
+    expect(answer).to_contain_text(re.compile(r"Time to first chunk [\d.]+ m?s"))
     go(server)
     expect(answer.locator("pre")).to_have_text("Hello wor")
     expect(answer).to_contain_text(re.compile(r"2 chunks.*[\d.]+ chunks per second"))
@@ -164,7 +164,7 @@ def test_an_error_in_the_middle_is_shown_below_what_came(server: Server, page: P
     """As a sentence, and as the document."""
     given = {"chunks": ["so ", "far"], "detail": f"Tired {MARKUP}"}
     answer = call(page, server, "/breaks", given)
-    expect(state(page)).to_have_text("Broken off after 2 chunks")
+    expect(state(page)).to_have_text("Interrupted after 2 chunks")
     expect(answer.locator("pre")).to_have_text("so far")
     problem = page.get_by_role("alert")
     expect(problem).to_contain_text(f"Tired {MARKUP}")
@@ -184,7 +184,7 @@ def test_a_stream_that_is_cut_off_is_said_to_be_so(
     go(server)
     expect(answer.locator("pre")).to_have_text("a")
     server.process.kill()
-    expect(state(page)).to_have_text("Broken off after 1 chunk")
+    expect(state(page)).to_have_text("Interrupted after 1 chunk")
     expect(page.get_by_role("alert")).to_contain_text("The connection broke")
     complaints.clear()  # the browser says that the connection was reset
 
@@ -194,7 +194,7 @@ def test_a_stream_without_an_end_is_not_complete(server: Server, page: Page) -> 
     body = "id: 1\ndata: a\n\n"
     page.route("**/all", lambda route: route.fulfill(content_type="text/event-stream", body=body))
     call(page, server, "/all", {"chunks": []})
-    expect(state(page)).to_have_text("Broken off after 1 chunk")
+    expect(state(page)).to_have_text("Interrupted after 1 chunk")
     expect(page.get_by_role("alert")).to_contain_text("The connection broke")
 
 

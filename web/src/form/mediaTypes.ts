@@ -1,4 +1,4 @@
-// JSON says of a file only that it is base64; the form beside it says which content types it has.
+// The JSON schema says only that a file is base64; that of the form has its content types.
 
 import type { Operation, Schema } from "../api/document";
 import { resolve } from "./schema";

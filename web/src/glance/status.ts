@@ -26,7 +26,7 @@ export interface Status {
   service_time: Record<string, number>;
 }
 
-/** Return how many calls wait, in all queues. */
+/** Return how many calls are waiting, in all queues. */
 export function waiting(status: Status): number {
   return [status.queue, ...Object.values(status.lanes)].reduce((sum, one) => sum + one.length, 0);
 }

@@ -1,7 +1,7 @@
 // The ids of the jobs that were submitted in this tab.
 //
 // They are kept for the session of the tab, as the API key is: a job can only be seen with the key
-// of its owner, and whoever uses this browser next should not find what others have submitted.
+// of its owner, and the next user of this browser must not see what others have submitted.
 
 import { ROOT } from "../api/server";
 
