@@ -100,7 +100,7 @@ def png(width: int = 8, height: int = 4) -> FilePayload:
 
 
 def sent(page: Page, kind: str) -> Any:
-    """Press Call, check that the request has this kind of body, and return what came back."""
+    """Press Call, check that the request has this kind of body, and return the result."""
     with page.expect_response(lambda one: one.request.method == "POST") as response:
         page.get_by_role("button", name="Call", exact=True).click()
     assert response.value.request.headers["content-type"].startswith(kind)
@@ -109,6 +109,17 @@ def sent(page: Page, kind: str) -> Any:
 
 
 TEXT = payload("a.txt", "text/plain", b"four")
+
+
+def test_a_picture_that_the_browser_cannot_display_is_shown_by_its_name(
+    start: Start, page: Page
+) -> None:
+    """And without the sign of a broken picture."""
+    page.goto(f"{start(APP).url}/docs#file")
+    picture = payload("a.pgm", "image/x-portable-graymap", b"P5 1 1 255 a")
+    page.get_by_label("Input *").set_input_files(picture)
+    expect(page.get_by_text("a.pgm")).to_be_visible()
+    expect(page.locator("article img")).to_have_count(0)
 
 
 def test_a_file_that_is_the_whole_input_is_the_body(start: Start, page: Page) -> None:

@@ -267,6 +267,50 @@ def test_a_call_that_lacks_something_says_what_and_goes_there(start: Start, page
     assert "POST" not in calls
 
 
+LISTS = """
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from potassium import Potassium
+
+app = Potassium("server")
+
+class Rule(BaseModel):
+    word: str = Field(min_length=2)
+
+class Item(BaseModel):
+    rules: list[Rule] = Field(min_length=1)
+    language: Literal["de", "en", "fr", "ja", "zh"] | None = None
+
+@app.handler("/item")
+def item(cache, item: Item) -> dict:
+    return item.model_dump(exclude_unset=True)
+
+app.serve()
+"""
+
+
+def test_a_fault_in_a_list_is_named_as_in_code(start: Start, page: Page) -> None:
+    """In the form and as JSON."""
+    page.goto(f"{start(LISTS).url}/docs")
+    page.get_by_role("button", name="Call", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("rules[0].word: Required")
+    page.get_by_role("button", name="JSON").click()
+    page.get_by_label("Input as JSON").fill('{"rules": [{"word": "a"}]}')
+    expect(page.get_by_role("listitem").filter(has_text="rules[0].word")).to_be_visible()
+
+
+def test_an_optional_choice_says_that_it_is_not_set(start: Start, page: Page) -> None:
+    page.goto(f"{start(LISTS).url}/docs")
+    choice = page.get_by_role("combobox", name="Language")
+    expect(choice.locator("option:checked")).to_have_text("Not set")
+    choice.select_option("fr")
+    choice.select_option("Not set")
+    page.get_by_label("Word *").fill("ab")
+    assert sent(page) == {"rules": [{"word": "ab"}]}
+
+
 def test_json_and_form_are_two_views_of_one_input(start: Start, page: Page) -> None:
     filled(page, start(ITEM).url)
     page.get_by_role("button", name="JSON").click()

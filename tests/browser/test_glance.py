@@ -203,7 +203,7 @@ def test_the_page_recovers_from_a_server_that_was_away(
     server.process.kill()
     server.process.wait()
     expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
-    expect(page.get_by_role("link", name="Server: not reachable")).to_be_visible()
+    expect(page.get_by_role("link", name="Server: unreachable")).to_be_visible()
     start(APP, port=port)
     expect(page.get_by_text("The server cannot be reached.")).to_have_count(0, timeout=15_000)
     expect(page.get_by_label("Name")).to_have_value("kept")

@@ -210,6 +210,7 @@ def test_a_running_job_can_be_cancelled(start: Start, page: Page) -> None:
     expect(job(page).get_by_role("progressbar")).to_be_visible()
     job(page).get_by_role("button", name="Cancel").click()
     expect(job(page).get_by_role("status")).to_contain_text("Cancelled")
+    expect(job(page).get_by_role("alert")).to_have_count(0)  # its user knows why
 
 
 def test_a_failed_job_says_why_and_can_be_tried_again(

@@ -55,6 +55,14 @@ def test_the_page_asks_for_a_key_and_calls_with_it(start: Start, page: Page) -> 
     expect(page.get_by_role("region", name="Answer")).to_contain_text("200")
 
 
+def test_code_to_copy_says_where_the_key_goes(start: Start, page: Page) -> None:
+    """The key itself is not in it."""
+    page.goto(start(LOCKED).url)
+    enter(page, "right")
+    page.get_by_text("Call it from code").click()
+    expect(page.get_by_text("Set API_KEY to your API key before you run this.")).to_be_visible()
+
+
 def test_a_wrong_key_says_so(start: Start, page: Page) -> None:
     """Also one that no header can carry; it is not kept."""
     page.goto(start(LOCKED).url)

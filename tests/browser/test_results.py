@@ -442,9 +442,9 @@ def test_invalid_input_is_explained_field_by_field(start: Start, page: Page) -> 
     ("status", "detail", "said"),
     [
         (401, "No key", "No key. Enter a valid API key."),
-        (413, "Too much", "Too much. Send less, or a smaller file."),
+        (413, "Too much", "Too much. Send a smaller input."),
         (503, "All busy", "All busy. Try again in 5 seconds."),
-        (504, "Too late.", "Too late. Try again when the server is less busy"),
+        (504, "Too late.", "Too late. Try again later, or with"),
         (409, MARKUP, MARKUP),
     ],
 )
