@@ -1,4 +1,4 @@
-"""A small reverse proxy that removes a prefix from the path, and passes on what comes at once."""
+"""A small reverse proxy that removes a prefix from the path and does not buffer."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +13,7 @@ HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "date", "server")
 
 @contextmanager
 def stripping(prefix: str, server: Server) -> Iterator[str]:
-    """Yield the URL at which a proxy shows a server, without a slash at its end."""
+    """Yield the URL of a proxy in front of a server, without a trailing slash."""
 
     class Handler(BaseHTTPRequestHandler):
         def pass_on(self) -> None:

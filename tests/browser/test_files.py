@@ -114,7 +114,7 @@ TEXT = payload("a.txt", "text/plain", b"four")
 def test_a_picture_that_the_browser_cannot_display_is_shown_by_its_name(
     start: Start, page: Page
 ) -> None:
-    """And without the sign of a broken picture."""
+    """There is no icon of a broken picture."""
     page.goto(f"{start(APP).url}/docs#file")
     picture = payload("a.pgm", "image/x-portable-graymap", b"P5 1 1 255 a")
     page.get_by_label("Input *").set_input_files(picture)
@@ -283,7 +283,7 @@ def test_a_picture_is_taken_with_the_camera(start: Start, page: Page) -> None:
     expect(page.get_by_role("button", name="Record audio")).to_have_count(0)
     page.get_by_role("button", name="Use camera").click()
     video = page.get_by_label("Camera preview")
-    expect(video).to_have_js_property("readyState", 4)  # it has a picture
+    expect(video).to_have_js_property("readyState", 4)  # it shows the camera
     width = video.evaluate("video => video.videoWidth")
     page.get_by_role("button", name="Take picture").click()
     expect(page.get_by_role("img", name=re.compile("^picture-"))).to_be_visible()

@@ -1,4 +1,4 @@
-"""The page says what a handler takes, and makes a form of it."""
+"""The page says what a handler takes, and makes a form for it."""
 
 import json
 import re
@@ -459,14 +459,14 @@ def test_a_long_text_grows_and_a_short_one_is_a_line(start: Start, page: Page) -
     expect(page.locator("input[type=text]")).to_be_visible()
 
 
-def test_a_form_that_has_gone_is_not_checked_any_more(start: Start, page: Page) -> None:
-    """What was typed last would have been checked a moment later, with a complaint of Svelte's."""
+def test_a_form_that_was_removed_is_no_longer_checked(start: Start, page: Page) -> None:
+    """A check that is still pending would make Svelte complain."""
     server = start(BARE)
     page.goto(f"{server.url}/docs#text")
     page.get_by_label("Input *").fill("text")
     page.goto(f"{server.url}/docs#sized")
     expect(page.locator("input[type=text]")).to_be_visible()
-    page.evaluate("new Promise((go) => setTimeout(go, 200))")  # four times that moment
+    page.evaluate("new Promise((go) => setTimeout(go, 200))")  # four times as long as the delay
 
 
 WORDS = (
@@ -533,8 +533,8 @@ def test_the_page_says_what_a_handler_takes_and_returns(
     expect(page.locator(".signature")).to_have_text(words)
 
 
-def test_what_kind_of_file_a_field_is_is_known_from_its_type(start: Start, page: Page) -> None:
-    """Not from its name: a picture may come from the camera, audio from the microphone."""
+def test_the_kind_of_a_file_is_known_from_its_type(start: Start, page: Page) -> None:
+    """Not from the field's name. Pictures can come from the camera, audio from the microphone."""
     page.goto(f"{start(WORDS).url}/docs#scan")
     signature = page.locator(".signature")
     expect(signature).to_contain_text("Takes thing, a picture, and said, an audio file")

@@ -1,4 +1,4 @@
-"""A background job on the page: where it stands, what it reports, and how it ends."""
+"""A background job on the page: its state, what it reports, and how it ends."""
 
 import re
 from pathlib import Path
@@ -105,8 +105,8 @@ def job(page: Page) -> Locator:
     return page.get_by_role("region", name="Job", exact=True)
 
 
-def test_a_queued_job_shows_its_place_in_line(start: Start, page: Page) -> None:
-    """Also if that changes while it waits."""
+def test_a_queued_job_shows_its_position(start: Start, page: Page) -> None:
+    """Its position is updated while it waits."""
     server = start(source())
     show(page, server, "hold")
     submit(page, 3)
@@ -118,7 +118,7 @@ def test_a_queued_job_shows_its_place_in_line(start: Start, page: Page) -> None:
 
 
 def test_a_running_job_shows_its_progress(start: Start, page: Page, tmp_path: Path) -> None:
-    """As a bar, with the message of the handler as text, until the job has succeeded."""
+    """As a bar, with the handler's message as text, until the job has ended."""
     server = start(source())
     show(page, server, "hold")
     submit(page)
@@ -210,13 +210,13 @@ def test_a_running_job_can_be_cancelled(start: Start, page: Page) -> None:
     expect(job(page).get_by_role("progressbar")).to_be_visible()
     job(page).get_by_role("button", name="Cancel").click()
     expect(job(page).get_by_role("status")).to_contain_text("Cancelled")
-    expect(job(page).get_by_role("alert")).to_have_count(0)  # its user knows why
+    expect(job(page).get_by_role("alert")).to_have_count(0)  # the user knows why
 
 
 def test_a_failed_job_says_why_and_can_be_tried_again(
     start: Start, page: Page, tmp_path: Path
 ) -> None:
-    """The reason is text, whatever is in it."""
+    """The reason is shown as text, whatever it contains."""
     server = start(source())
     show(page, server, "fail")
     submit(page)
@@ -246,7 +246,7 @@ def test_the_text_of_a_job_that_streams_comes_chunk_by_chunk(
 def test_an_output_that_is_not_in_the_document_is_loaded(
     start: Start, page: Page, handler: str, shown: str
 ) -> None:
-    """It is large, or not JSON."""
+    """Because it is large, or not JSON."""
     server = start(source())
     page.goto(f"{server.url}/docs#{'some_bytes' if handler == 'bytes' else handler}")
     submit(page)
@@ -255,7 +255,7 @@ def test_an_output_that_is_not_in_the_document_is_loaded(
 
 
 def test_the_deliveries_of_webhooks_are_shown(start: Start, page: Page) -> None:
-    """Also one that has failed, with the time of the next attempt."""
+    """Including failed attempts, with the time of the next one."""
     hook = f'app.result_webhook(url="http://127.0.0.1:{free_port()}/hook")(post)'
     server = start(source(more=hook))
     show(page, server, "post")
@@ -267,7 +267,7 @@ def test_the_deliveries_of_webhooks_are_shown(start: Start, page: Page) -> None:
 def test_a_job_is_found_again_after_the_page_was_reloaded(
     start: Start, page: Page, tmp_path: Path
 ) -> None:
-    """It is listed below its handler, the newest first and, while it runs, open."""
+    """Jobs are listed below their handler, newest first; one that runs is open."""
     server = start(source())
     show(page, server, "hold")
     submit(page, 2)
@@ -286,7 +286,7 @@ def test_a_job_is_found_again_after_the_page_was_reloaded(
 
 
 def test_a_job_of_somebody_else_is_not_listed(start: Start, page: Page) -> None:
-    """If the key of another owner is entered, the server has no such job, and the list neither."""
+    """With another owner's key, the server denies the job, and the list drops it."""
     server = start(source(keys={"ann": "key-of-ann", "bob": "key-of-bob"}))
     page.goto(f"{server.url}/docs#post")
     page.get_by_label("API key", exact=True).fill("key-of-ann")
@@ -304,7 +304,7 @@ def test_a_job_of_somebody_else_is_not_listed(start: Start, page: Page) -> None:
 
 
 def test_any_handler_runs_in_the_background_if_asked_to(start: Start, page: Page) -> None:
-    """Without the check mark, the call is answered directly."""
+    """Unless the box is checked, the call is answered directly."""
     server = start(source())
     show(page, server, "direct")
     with page.expect_response("**/direct") as direct:

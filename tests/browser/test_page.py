@@ -32,7 +32,7 @@ def test_a_form_made_from_the_schema_calls_the_handler(start: Start, page: Page)
 
 
 def tall(page: Page, url: str) -> None:
-    """Show the form where the answer is below what is visible."""
+    """Open the form in a window that is too low for the answer."""
     page.set_viewport_size({"width": 1200, "height": 480})
     page.goto(f"{url}/")
     page.get_by_label("Text *").fill("ab")

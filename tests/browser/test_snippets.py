@@ -77,7 +77,7 @@ def stream(cache, item: str) -> Iterator[str]:
 app.serve()
 """
 LANGUAGES = ("curl", "Python", "JavaScript")
-# What shells, forms and languages give a meaning to.
+# Characters that are special in shells, forms and languages.
 NASTY = 'it\'s "$HOME" `id` \\ \\n\n<b>&amp; ü 猫 🐈 ${x} %s */ </script> !'
 CONTENT = "content"
 NAME = 'it\'s a "cat"; $x, ü.txt'
@@ -119,7 +119,7 @@ RUN = """async ([code, name, content, key]) => {
 
 
 def run_in_page(code: str, page: Page, key: str) -> str:
-    """Run JavaScript; the page itself may not make code of text, but a tab of its own may."""
+    """Run JavaScript in a new tab: the page's own policy forbids eval."""
     context = page.context.browser.new_context(bypass_csp=True)
     try:
         other = context.new_page()
@@ -143,7 +143,7 @@ def show(page: Page, server: Server, handler: str, value: object) -> None:
 
 
 def choose(page: Page, label: str, folder: Path) -> None:
-    """Choose a file whose name has a meaning to shells, forms and languages."""
+    """Choose a file whose name is full of special characters."""
     (folder / NAME).write_text(CONTENT)
     page.get_by_label(label).set_input_files(folder / NAME)
 
