@@ -49,7 +49,7 @@ class Page:
         return html(root).response(request.headers)
 
     async def show_at_root(self, request: Request) -> Response:
-        """Show the page at the root, even if the app is mounted at a path with ``/docs`` last."""
+        """Show the page at the root, whose URL always ends with a slash."""
         from potassium.pages.assets import html  # noqa: PLC0415 - as above
 
         return html("./").response(request.headers)
