@@ -1,14 +1,10 @@
 """Fixtures for tests in a real browser: ``nox -s page`` installs what they need."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator  # noqa: TC003 - pytest reads the annotations of fixtures
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import pytest
-from e2e.server import Server, Start, serve_source
 
 if find_spec("playwright") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -56,14 +52,3 @@ def page(chromium: "Browser", complaints: list[str]) -> "Iterator[Page]":
     yield page
     context.close()
     assert not complaints
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Return a function that runs the source of an ``app.py`` as ``python app.py``."""
-    with ExitStack() as stack:
-
-        def start(source: str, **options: Any) -> Server:
-            return stack.enter_context(serve_source(source, tmp_path, **options))
-
-        yield start

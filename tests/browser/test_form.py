@@ -480,8 +480,18 @@ class Scan(BaseModel):
     thing: Image
     said: Audio | None = None
 
+class Sheet(BaseModel):
+    sound: Image
+    photo: File | None = None
+
+class Book(BaseModel):
+    sheets: list[Sheet] = Field(min_length=1)
+
 class Box(BaseModel):
     x: int
+
+@app.handler("/book")
+def book(cache, item: Book) -> None: ...
 
 @app.handler("/classify")
 def classify(cache, item: Picture) -> dict[str, float]: ...
@@ -540,6 +550,18 @@ def test_the_kind_of_a_file_is_known_from_its_type(start: Start, page: Page) -> 
     expect(signature).to_contain_text("Takes thing, a picture, and said, an audio file")
     expect(page.get_by_role("button", name="Use camera")).to_have_count(1)
     expect(page.get_by_role("button", name="Record audio")).to_have_count(1)
+
+
+def test_what_kind_of_file_a_nested_field_is_is_known_from_its_type(
+    start: Start, page: Page
+) -> None:
+    page.goto(f"{start(WORDS).url}/docs#book")
+    page.get_by_text("Fields of the input").click()
+    rows = page.get_by_role("region", name="Fields of the input").get_by_role("row")
+    expect(rows.filter(has_text="sheets[].sound")).to_contain_text("a picture")
+    expect(rows.filter(has_text="sheets[].photo")).to_contain_text("a file")
+    expect(page.get_by_label("Sound *")).to_have_attribute("accept", "image/*")
+    expect(page.get_by_label("Photo", exact=True)).not_to_have_attribute("accept", "image/*")
 
 
 def test_a_table_lists_the_fields(start: Start, page: Page) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from browser.pictures import png
 from e2e.server import Server, Start, free_port
 from playwright.sync_api import Locator, Page, Route, expect
 
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from potassium import HTTPException, Jobs, Potassium, current_request
+from potassium import File, HTTPException, Jobs, Potassium, current_request
 
 app = Potassium("Jobs", jobs=Jobs(path={path!r}), api_keys={keys!r})
 
@@ -70,6 +71,16 @@ def long(cache, item: Task) -> list[str]:
 @app.handler("/direct")
 def direct(cache, item: Task) -> dict:
     return {{"direct": item.name}}
+
+
+class Shot(BaseModel):
+    image: File
+    least: float = 0.5
+
+
+@app.background("/detect", body_size=16 * 2**20)
+def detect(cache, item: Shot) -> list:
+    return [{{"label": "cat", "score": 0.9, "box": [4, 4, 12, 12]}}]
 
 
 @app.background("/post")
@@ -285,6 +296,78 @@ def test_a_job_is_found_again_after_the_page_was_reloaded(
     expect(listed(page)).to_have_count(0)
 
 
+def submit_picture(page: Page, server: Server, picture: bytes) -> None:
+    show(page, server, "detect")
+    file = {"name": "it's <b>a</b> cat.png", "mimeType": "image/png", "buffer": picture}
+    page.get_by_label("Image *").set_input_files([file])  # type: ignore[list-item] # is one
+    page.get_by_label("Least").fill("0.25")
+    submit(page)
+
+
+def test_what_a_job_has_found_is_drawn_over_its_picture(start: Start, page: Page) -> None:
+    """Also after the page was reloaded."""
+    submit_picture(page, start(source()), png(16, 16, lambda x, _: 16 * x))
+    drawing = job(page).get_by_role("img", name="1 object in the picture")
+    expect(drawing).to_have_js_property("width", 16)
+    page.reload()
+    listed(page).first.get_by_role("button").first.click()
+    expect(drawing).to_have_js_property("width", 16)
+
+
+def test_the_input_of_a_job_can_be_used_again(start: Start, page: Page) -> None:
+    """Also after the page was reloaded: with its files."""
+    submit_picture(page, start(source()), png(16, 16, lambda x, _: 16 * x))
+    expect(job(page).get_by_role("region", name="Result")).to_contain_text("cat")
+    page.reload()
+    expect(page.get_by_label("Least")).to_have_value("0.5")
+    listed(page).first.get_by_role("button").first.click()
+    job(page).get_by_text("Input", exact=True).click()
+    expect(job(page).locator("details", has_text="Use it again")).to_contain_text("0.25")
+    job(page).get_by_role("button", name="Use it again").click()
+    expect(page.get_by_role("region", name="Input", exact=True)).to_be_focused()
+    expect(page.get_by_label("Least")).to_have_value("0.25")
+    expect(page.get_by_role("img", name="it's <b>a</b> cat.png")).to_have_js_property(
+        "naturalWidth", 16
+    )
+    submit(page)
+    expect(listed(page)).to_have_count(2)
+
+
+def test_a_large_file_of_a_job_is_not_kept_and_the_page_says_so(start: Start, page: Page) -> None:
+    """What else was in the input is."""
+    picture = png(16, 16, lambda x, _: 16 * x)
+    submit_picture(page, start(source()), picture + bytes(3 * 2**20))
+    note = job(page).get_by_text("too large for this page to keep")
+    expect(job(page).get_by_role("img", name="1 object in the picture")).to_be_visible()
+    expect(note).to_have_count(0)
+    page.reload()
+    listed(page).first.get_by_role("button").first.click()
+    job(page).get_by_text("Input", exact=True).click()
+    expect(note).to_be_visible()
+    job(page).get_by_role("button", name="Use it again").click()
+    expect(page.get_by_label("Least")).to_have_value("0.25")
+    expect(page.locator(".chosen")).to_have_count(0)
+
+
+def test_the_inputs_of_older_jobs_make_room_for_those_of_newer_ones(
+    start: Start, page: Page
+) -> None:
+    server = start(source())
+    picture = png(16, 16, lambda x, _: 16 * x)
+    for _ in range(3):  # two of them fit
+        submit_picture(page, server, picture + bytes(3 * 2**19))
+        expect(job(page).get_by_role("region", name="Result")).to_contain_text("cat")
+    newest = job(page).locator("code").inner_text()
+    kept = "(id) => Object.keys(sessionStorage).some((name) => name.endsWith(id))"
+    page.wait_for_function(kept, arg=newest)
+    page.reload()
+    listed(page).nth(0).get_by_role("button").first.click()
+    expect(job(page).get_by_text("Input", exact=True)).to_be_visible()
+    listed(page).nth(2).get_by_role("button").first.click()
+    expect(job(page).get_by_text("Events (")).to_be_visible()
+    expect(job(page).get_by_text("Input", exact=True)).to_have_count(0)
+
+
 def test_a_job_of_somebody_else_is_not_listed(start: Start, page: Page) -> None:
     """With another owner's key, the server denies the job, and the list drops it."""
     server = start(source(keys={"ann": "key-of-ann", "bob": "key-of-bob"}))
@@ -301,6 +384,8 @@ def test_a_job_of_somebody_else_is_not_listed(start: Start, page: Page) -> None:
     names = "Object.keys(sessionStorage).filter((name) => name.startsWith('potassium-jobs'))"
     kept = f"() => {names}.every((name) => sessionStorage.getItem(name) === '[]')"
     page.wait_for_function(kept)
+    inputs = "Object.keys(sessionStorage).some((name) => name.startsWith('potassium-input'))"
+    assert not page.evaluate(inputs)
 
 
 def test_any_handler_runs_in_the_background_if_asked_to(start: Start, page: Page) -> None:

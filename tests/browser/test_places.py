@@ -78,6 +78,17 @@ def test_the_page_works_behind_a_prefix(
         expect_use(page, f"{url}{path}")
 
 
+@pytest.mark.parametrize("path", ["", "/", "/docs", "/docs/"])
+@pytest.mark.parametrize("arguments", [(), ("--root-path", "/models/cats")])
+def test_the_page_works_at_a_prefix_without_its_slash_if_the_proxy_says_the_prefix(
+    start: Start, page: Page, path: str, arguments: tuple[str, ...]
+) -> None:
+    """With ``X-Forwarded-Prefix``."""
+    server: Server = start(APP, target="app", arguments=arguments)
+    with stripping("/models/cats", server, says_so=True) as url:
+        expect_use(page, f"{url}{path}")
+
+
 @pytest.mark.parametrize("path", ["/docs/", "/docs/docs", "/docs/docs/"])
 def test_the_page_works_under_a_mount_with_its_own_name(
     start: Start, page: Page, path: str

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.calling import call, choose, chosen, state
 from browser.pictures import data_url, png
 from e2e.server import Server, Start
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 # Returns what it was sent, so that each test has the result that it needs.
 ECHO = """
@@ -31,7 +31,7 @@ def raw(cache, json_in: dict) -> Any:
 
 @app.handler("/fail")
 def fail(cache, json_in: dict) -> Any:
-    headers = {"Retry-After": "5"} if json_in["status"] == 503 else None
+    headers = {"Retry-After": json_in["after"]} if "after" in json_in else None
     raise HTTPException(json_in["status"], json_in["detail"], headers=headers)
 
 app.serve()
@@ -228,6 +228,46 @@ def test_sound_and_video_have_players(
     answer = call(page, echo, "/raw", {"hex": wav.hex(), "headers": {"Content-Type": media_type}})
     expect(answer.locator(f"{element}[controls][src^='blob:']")).to_be_visible()
     assert serious(page) == []
+
+
+# A video of 64 by 48 pixels, whose pictures are all red, as hexadecimal digits.
+RECORD = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#f00";
+  context.fillRect(0, 0, 64, 48);
+  const stream = canvas.captureStream(0);
+  const recorder = new MediaRecorder(stream, { mimeType: "video/webm" });
+  const chunks = [];
+  recorder.ondataavailable = ({ data }) => chunks.push(data);
+  const stopped = new Promise((resolve) => (recorder.onstop = resolve));
+  recorder.start();
+  for (let frame = 0; frame < 10; frame += 1) {
+    context.fillRect(0, 0, 64, 48);
+    stream.getVideoTracks()[0].requestFrame();
+    await new Promise(requestAnimationFrame);
+  }
+  recorder.stop();
+  await stopped;
+  return new Uint8Array(await new Blob(chunks).arrayBuffer()).toHex();
+}"""
+IS_RED = """() => {
+  const context = new OffscreenCanvas(1, 1).getContext("2d");
+  context.drawImage(document.querySelector(".media video"), 0, 0, 1, 1);
+  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
+  return red > 200 && green < 60 && blue < 60;
+}"""
+
+
+def test_a_video_shows_its_first_picture_and_its_size(echo: Server, page: Page) -> None:
+    page.goto(f"{echo.url}/docs")
+    headers = {"Content-Type": "video/webm"}
+    answer = call(page, echo, "/raw", {"hex": page.evaluate(RECORD), "headers": headers})
+    video = answer.locator("video")
+    expect(answer).to_contain_text("64 by 48 pixels, video/webm")
+    video.scroll_into_view_if_needed()
+    page.wait_for_function(IS_RED)
+    assert width_of(video) >= 64
 
 
 def test_data_urls_are_shown_as_what_they_hold(echo: Server, page: Page) -> None:
@@ -443,7 +483,6 @@ def test_invalid_input_is_explained_field_by_field(start: Start, page: Page) -> 
     [
         (401, "No key", "No key. Enter a valid API key."),
         (413, "Too much", "Too much. Send a smaller input."),
-        (503, "All busy", "All busy. Try again in 5 seconds."),
         (504, "Too late.", "Too late. Try again later, or with"),
         (409, MARKUP, MARKUP),
     ],
@@ -458,7 +497,60 @@ def test_a_failed_call_shows_its_problem_as_sentences(
     expect(page.locator(".tree").first).to_contain_text("request_id")
 
 
-def test_a_server_that_is_gone_is_reported(echo: Server, page: Page, complaints: list[str]) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ("0", "Try again now."),
+        ("1", "Try again in 1 second."),
+        ("90", "Try again in 90 seconds."),
+        ("3600", "Try again in 60 minutes."),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "Try again now."),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", "Try again in more than a day."),
+        ("soon", ""),
+    ],
+)
+def test_a_call_that_was_refused_for_now_says_when_to_try_again(
+    echo: Server, page: Page, status: int, after: str, said: str
+) -> None:
+    call(page, echo, "/fail", {"status": status, "detail": "All busy", "after": after})
+    problem = page.get_by_role("alert").locator("p").first
+    expect(problem).to_have_text(f"All busy. {said}".strip())
+
+
+@pytest.mark.parametrize("how", ["other origin", "reset", "offline"])
+def test_a_call_that_was_stopped_on_its_way_is_explained(
+    echo: Server, page: Page, complaints: list[str], how: str
+) -> None:
+    """By a proxy that redirects it, by the network, or because there is no network."""
+
+    def stop(route: Route) -> None:
+        if how == "reset":
+            route.abort("connectionreset")
+        else:
+            route.fulfill(status=302, headers={"Location": "http://other.localhost:9/login"})
+
+    if how != "offline":
+        page.route("**/echo", stop)
+    call(page, echo, "/raw", {"hex": "", "headers": {}})
+    expect(state(page)).to_have_text(re.compile("Done in"))
+    page.evaluate("location.hash = '#echo'")
+    expect(page.get_by_role("heading", level=2)).to_contain_text("/echo")
+    page.locator("article textarea").fill('{"result": 1}')
+    page.context.set_offline(how == "offline")
+    page.locator("article form button[type=submit]").click()
+    expect(page.get_by_role("alert")).to_contain_text(
+        "The server cannot be reached, or it does not allow requests from this page."
+    )
+    offline = page.get_by_role("alert").get_by_text("You are offline.")
+    expect(offline).to_have_count(1 if how == "offline" else 0)
+    expect(state(page)).to_have_text(re.compile("Interrupted after"))
+    complaints.clear()  # the browser reports what it could not send
+
+
+def test_a_server_that_is_gone_is_reported(
+    echo: Server, page: Page, complaints: list[str]
+) -> None:
     """In a plain sentence."""
     call(page, echo, "/echo", {"result": 1})
     expect(state(page)).to_have_text(re.compile("Done in"))

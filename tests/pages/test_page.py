@@ -207,6 +207,37 @@ async def test_the_page_knows_its_place_below_a_mount() -> None:
             assert (await http.get(urls[0])).status_code == 200
 
 
+@pytest.mark.parametrize("said", ["/models/cats", "/models/cats/"])
+async def test_a_proxy_may_say_which_prefix_it_has_removed(said: str) -> None:
+    """Then a browser finds the files also at the prefix without its slash."""
+    async with client(serving()) as http:
+        page = await http.get("/", headers={**BROWSER, "X-Forwarded-Prefix": said})
+        links = re.findall(r'(?:src|href)="([^"]+/assets/[^"]+)"', page.text)
+        assert len(links) == 2
+        assert all(link.startswith("/models/cats/docs/assets/") for link in links)
+        assert "X-Forwarded-Prefix" in page.headers["Vary"]
+        below = await http.get("/docs", headers={**BROWSER, "X-Forwarded-Prefix": said})
+        assert files_of(below)
+
+
+@pytest.mark.parametrize(
+    "said", ["", "/", "//other.test", "https://other.test", "/a, /b", '/"><script>', "cats"]
+)
+async def test_what_is_no_prefix_is_ignored(said: str) -> None:
+    async with client(serving()) as http:
+        page = await http.get("/", headers={**BROWSER, "X-Forwarded-Prefix": said})
+        for url in files_of(page):
+            assert (await http.get(url)).status_code == 200
+
+
+async def test_the_prefix_of_a_proxy_is_not_that_of_a_mount() -> None:
+    parent = Starlette(routes=[Mount("/ml", serving())])
+    transport = httpx.ASGITransport(parent)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        page = await http.get("/ml/", headers={**BROWSER, "X-Forwarded-Prefix": "/cats"})
+        assert files_of(page)
+
+
 def test_the_page_is_up_to_date() -> None:
     """It was built from the sources in web/: web/fingerprint.ts hashes them."""
     files = [path for path in (WEB / "src").rglob("*") if path.is_file()]

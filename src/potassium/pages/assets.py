@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import re
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -49,7 +49,7 @@ class Asset:
             "Content-Type": f"{TYPES[suffix]}; charset=utf-8",
             "Cache-Control": caching,
             "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-            "Vary": "Accept, Accept-Encoding",
+            "Vary": "Accept, Accept-Encoding, X-Forwarded-Prefix",
         }
 
     @cached_property
@@ -75,9 +75,14 @@ def asset(name: str) -> Asset | None:
     return Asset(file.read_bytes(), name.rpartition(".")[2], FOREVER)
 
 
-@cache
+@lru_cache(16)  # clients can ask for any number of paths
 def html(root: str) -> Asset:
-    """Return the page itself; ``root`` is the path from its URL to the app: ``./`` or ``../``."""
+    """Return the page itself.
+
+    Args:
+        root: the path from its URL to the app: ``./``, ``../`` or an absolute path.
+
+    """
     content = (_static() / "index.html").read_text("utf-8")
     return Asset(content.replace('"./', f'"{root}').encode(), "html", "no-cache")
 

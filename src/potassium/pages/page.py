@@ -13,6 +13,7 @@ from potassium.http.accept import preferred
 
 __all__ = ["Page"]
 
+PREFIX = re.compile(r"(/[\w.~-]+)+/?", re.ASCII)
 PROBE = {"type": "http", "method": "GET", "headers": [(b"accept", b"text/html")]}
 
 
@@ -52,7 +53,7 @@ class Page:
         """Show the page at the root, whose URL always ends with a slash."""
         from potassium.pages.assets import html  # noqa: PLC0415 - as above
 
-        return html("./").response(request.headers)
+        return html(_prefix(request) or "./").response(request.headers)
 
     async def load(self, request: Request) -> Response:
         """Send a file that the page loads."""
@@ -61,6 +62,18 @@ class Page:
         if (found := asset(request.path_params["name"])) is None:
             raise HTTPException(404)
         return found.response(request.headers)
+
+
+def _prefix(request: Request) -> str:
+    """Return the path of the app, if it is at its server's root and a proxy says that path.
+
+    The proxy has removed it, and perhaps the slash at its end was not there: relative links would
+    not find the files then.
+    """
+    root = request.scope.get("root_path", "")
+    said = request.headers.get("x-forwarded-prefix", "")
+    is_mounted = root != request.scope.get("app_root_path", root)
+    return "" if is_mounted or not PREFIX.fullmatch(said) else f"{said.rstrip('/')}/"
 
 
 class _WithSlash(Route):

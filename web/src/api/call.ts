@@ -2,6 +2,7 @@
 
 import type { Json, Operation } from "./document";
 import { embedded } from "./files.svelte";
+import { write } from "./json";
 import { type Body, planOf } from "./plan";
 import { request } from "./server";
 
@@ -13,13 +14,14 @@ export async function call(
   operation: Operation,
   input: Json | undefined,
   signal: AbortSignal,
-  inBackground = false,
+  inBackground: boolean,
 ): Promise<Response> {
-  const { method, path, query, body } = planOf(operation, input);
+  const plan = planOf(operation, input, inBackground);
+  const { method, path, query, body, isJob } = plan;
   const { type, content } = await contentOf(body);
-  const headers: Record<string, string> = type ? { "Content-Type": type } : {};
-  if (inBackground && !operation.isBackground) headers.Prefer = "respond-async";
-  else if (operation.isStream && !operation.isBackground) headers.Accept = "text/event-stream";
+  const headers: Record<string, string> = { ...plan.headers };
+  if (type) headers["Content-Type"] = type;
+  if (operation.isStream && !isJob) headers.Accept = "text/event-stream";
   const where = query.length ? `${path}?${String(new URLSearchParams(query))}` : path;
   return request(where, { method, headers, body: content, signal });
 }
@@ -33,7 +35,7 @@ async function contentOf(body: Body): Promise<{ type?: string; content?: BodyIni
     case "text":
       return { type: "text/plain; charset=utf-8", content: body.text };
     case "json":
-      return { type: "application/json", content: JSON.stringify(await embedded(body.value)) };
+      return { type: "application/json", content: write(await embedded(body.value)) };
     case "form": {
       const content = new FormData(); // its type has a boundary, which fetch chooses
       for (const [name, value] of body.parts) content.append(name, value);

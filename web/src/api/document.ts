@@ -1,8 +1,9 @@
 // What the page knows of the app: its handlers, read from the OpenAPI document.
 
+import { type Json, read as readJson } from "./json";
 import { request } from "./server";
 
-export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+export type { Json } from "./json";
 
 /** A JSON Schema (2020-12), with the document's components beside it, so that references resolve. */
 export interface Schema {
@@ -22,7 +23,6 @@ export interface Schema {
 
 interface Media {
   schema?: Schema;
-  encoding?: Record<string, { contentType?: string }>;
   example?: Json;
   examples?: Record<string, { value?: Json }>;
 }
@@ -72,8 +72,6 @@ export interface Operation {
   input: Schema | null;
   /** The content types that the body may have; empty for a GET. */
   takes: string[];
-  /** The content types that files in a form may have, by the names of their fields. */
-  encoding: Record<string, { contentType?: string }>;
   /** The content types that the result may have. */
   returns: string[];
   output: Schema | null;
@@ -97,7 +95,7 @@ export async function load(): Promise<App> {
   const response = await request("/openapi.json", { headers: { Accept: "application/json" } });
   if (response.status === 401) throw new KeyWanted();
   if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-  return read((await response.json()) as OpenApi);
+  return read(readJson(await response.text()) as unknown as OpenApi);
 }
 
 export function read(document: OpenApi): App {
@@ -142,7 +140,6 @@ function readOperation(
     isStream: raw["x-potassium"]?.stream ?? false,
     input: whole(method === "get" ? queryOf(raw.parameters ?? []) : media?.schema),
     takes: Object.keys(content),
-    encoding: content["multipart/form-data"]?.encoding ?? {},
     returns,
     output: whole((result["application/json"] ?? Object.values(result)[0])?.schema),
     examples: examplesOf(media),

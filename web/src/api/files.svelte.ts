@@ -31,7 +31,7 @@ export async function embedded(value: Json): Promise<Json> {
   return Object.fromEntries(await Promise.all(entries)) as Json;
 }
 
-function dataUrl(file: Blob): Promise<string> {
+export function dataUrl(file: Blob): Promise<string> {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result as string);

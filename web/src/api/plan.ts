@@ -2,6 +2,7 @@
 
 import type { Json, Operation } from "./document";
 import { fileOf } from "./files.svelte";
+import { write } from "./json";
 
 export type Part = [name: string, value: string | File];
 
@@ -17,18 +18,26 @@ export interface Plan {
   path: string;
   query: [name: string, value: string][];
   body: Body;
+  /** Beside the content type of the body. */
+  headers: Record<string, string>;
+  /** Whether the call becomes a background job. */
+  isJob: boolean;
 }
 
 const FORM = "multipart/form-data";
 const BYTES = "application/octet-stream";
 
-/** Decide how an input is sent. */
-export function planOf(operation: Operation, input: Json | undefined): Plan {
-  const { method, path } = operation;
+/** Decide how an input is sent; in the background, if the handler can run there. */
+export function planOf(operation: Operation, input: Json | undefined, inBackground: boolean): Plan {
+  const { method, path, isBackground } = operation;
+  const isAsked = inBackground && !isBackground;
+  const headers: Record<string, string> = isAsked ? { Prefer: "respond-async" } : {};
+  const plan = { method, path, headers, isJob: isAsked || isBackground };
   if (method === "GET") {
-    return { method, path, query: input === undefined ? [] : textsOf(input), body: { kind: "none" } };
+    const query = input === undefined ? [] : textsOf(input);
+    return { ...plan, query, body: { kind: "none" } };
   }
-  return { method, path, query: [], body: bodyOf(operation.takes, input) };
+  return { ...plan, query: [], body: bodyOf(operation.takes, input) };
 }
 
 function bodyOf(takes: string[], input: Json | undefined): Body {
@@ -99,7 +108,7 @@ function textsOf(input: Json): [string, string][] {
 }
 
 function textOf(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return typeof value === "string" ? value : write(value);
 }
 
 function isList(value: Json): value is Json[] {

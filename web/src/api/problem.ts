@@ -1,6 +1,7 @@
 // What went wrong, in words.
 
 import type { Json } from "./document";
+import { write } from "./json";
 import { written } from "./path";
 
 export interface Fault {
@@ -30,10 +31,9 @@ const ADVICE: Record<number, string> = {
 export function problemOf(document: Json | undefined, status: number, retryAfter = ""): Problem {
   const { title, detail, code, errors } = fieldsOf(document);
   const said = detail ?? title ?? (typeof document === "string" ? document.slice(0, 500) : "");
-  const wait = /^\d+$/.test(retryAfter) ? `Try again in ${durationOf(Number(retryAfter))}.` : "";
   return {
     sentence: ended(textOf(said) || `The server answered with status ${status}.`),
-    advice: wait || (ADVICE[status] ?? ""),
+    advice: adviceAfter(retryAfter) || (ADVICE[status] ?? ""),
     code: typeof code === "string" ? code : "",
     faults: Array.isArray(errors) ? errors.map(faultOf) : [],
   };
@@ -62,8 +62,17 @@ function faultOf(error: Json): Fault {
   return { where: written(path), what: ended(textOf(msg ?? error)) };
 }
 
+/** Say when to try again: in so many seconds, or at a time (RFC 9110, section 10.2.3). */
+function adviceAfter(retryAfter: string): string {
+  const isDelay = /^\d+$/.test(retryAfter);
+  const seconds = isDelay ? Number(retryAfter) : Math.ceil((Date.parse(retryAfter) - Date.now()) / 1000);
+  if (Number.isNaN(seconds)) return "";
+  return seconds > 0 ? `Try again in ${durationOf(seconds)}.` : "Try again now.";
+}
+
 function durationOf(seconds: number): string {
   if (seconds < 120) return seconds === 1 ? "1 second" : `${seconds} seconds`;
+  if (seconds > 86_400) return "more than a day";
   return `${Math.ceil(seconds / 60)} minutes`;
 }
 
@@ -72,7 +81,7 @@ function ended(text: string): string {
 }
 
 function textOf(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return typeof value === "string" ? value : write(value);
 }
 
 function fieldsOf(value: Json | undefined): Record<string, Json> {

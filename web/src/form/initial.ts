@@ -1,7 +1,7 @@
 // What a form contains at first: defaults, and values without an alternative.
 
 import type { Json } from "../api/document";
-import { copied } from "./json";
+import { copied } from "../api/json";
 import { type FormSchema, requiredOf, resolve } from "./schema";
 
 const DEEPEST = 12; // a model that requires itself never ends

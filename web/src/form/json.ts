@@ -1,6 +1,7 @@
 // Reads and writes JSON as people type it, and says where it is malformed.
 
 import type { Json } from "../api/document";
+import { read, write as writeJson } from "../api/json";
 
 export interface Parsed {
   value?: Json;
@@ -9,19 +10,14 @@ export interface Parsed {
 }
 
 export function write(value: Json | undefined): string {
-  return value === undefined ? "" : JSON.stringify(value, null, 2);
-}
-
-/** Copy a value, so that the form may change it. structuredClone refuses what Svelte watches. */
-export function copied(value: Json): Json {
-  return JSON.parse(JSON.stringify(value)) as Json;
+  return value === undefined ? "" : writeJson(value, 2);
 }
 
 /** Parse a text; an empty one has no value. */
 export function parse(text: string): Parsed {
   if (!text.trim()) return {};
   try {
-    return { value: JSON.parse(text) as Json };
+    return { value: read(text) };
   } catch {
     const { at, wanted } = fault(text);
     const before = text.slice(0, at).split("\n");

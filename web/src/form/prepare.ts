@@ -2,19 +2,12 @@
 // each variant of a union has a name, files are recognized. The input itself does not change.
 
 import type { Operation, Schema } from "../api/document";
-import { inputOf } from "./mediaTypes";
-import { type FormSchema, isFile, isFree, nameOf, requiredOf, resolve, withoutNull } from "./schema";
+import { type FormSchema, isFile, isFree, mediaTypesOf, nameOf, requiredOf, resolve, withoutNull } from "./schema";
 import { titleOf } from "./words";
-
-const GUESSES: [accept: string, names: RegExp][] = [
-  ["image/*", /image|picture|photo|pic\b|mask|frame|img/i],
-  ["audio/*", /audio|sound|speech|voice|recording|wav/i],
-  ["video/*", /video|clip|movie/i],
-];
 
 /** Return the schema of the form for an operation's input. */
 export function prepare(operation: Operation): FormSchema {
-  const root = inputOf(operation) ?? {};
+  const root = operation.input ?? {};
   const { components, ...schema } = root;
   const raw = operation.takes.filter((one) => !/json|form/.test(one) && one !== "*/*");
   const accept = raw.filter((one) => one !== "application/octet-stream").join(",");
@@ -56,7 +49,7 @@ function one(schema: Schema, root: Schema, name: string, required: boolean): For
     return { ...beside, kind: "optional", type: "object", inner };
   };
 
-  if (isFile(found)) return fileOf(found, beside, name);
+  if (isFile(found)) return fileOf(found, beside);
   if (found.const !== undefined) return { ...found, ...beside, kind: "fixed" };
   if (Array.isArray(found.enum)) return { ...found, ...beside };
   const variants = found.anyOf ?? found.oneOf;
@@ -81,9 +74,9 @@ function one(schema: Schema, root: Schema, name: string, required: boolean): For
   }
 }
 
-function fileOf(found: Schema, beside: FormSchema, name: string): FormSchema {
-  const guess = GUESSES.find(([, names]) => names.test(name))?.[0];
-  return { ...beside, kind: "file", type: "string", accept: found.contentMediaType ?? guess };
+function fileOf(found: Schema, beside: FormSchema): FormSchema {
+  const accept = mediaTypesOf(found).join(",") || undefined;
+  return { ...beside, kind: "file", type: "string", accept };
 }
 
 function union(found: Schema, variants: Schema[], root: Schema, name: string): FormSchema {

@@ -58,6 +58,12 @@ export function isFile(schema: Schema): boolean {
   return schema.contentEncoding === "base64" || schema.format === "binary";
 }
 
+/** Return the media types that a file may have; none if it may have any. */
+export function mediaTypesOf(file: Schema): string[] {
+  const { contentMediaType: one, "x-potassium": more } = file;
+  return (more as { media_types?: string[] } | undefined)?.media_types ?? (one ? [one] : []);
+}
+
 /** Return the schema without null, if it is "something or null". */
 export function withoutNull(schema: Schema): { schema: Schema; nullable: boolean } {
   const branches = schema.anyOf ?? schema.oneOf;

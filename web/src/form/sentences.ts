@@ -1,7 +1,7 @@
 // What a handler takes and returns, as sentences. Names in them are between backticks.
 
-import type { Operation, Schema } from "../api/document";
-import { inputOf } from "./mediaTypes";
+import type { Json, Operation, Schema } from "../api/document";
+import { write } from "../api/json";
 import { isFile, isObject, requiredOf, resolve, withoutNull } from "./schema";
 import { joined, kindOf, limitsOf, phrase, wordOfMedia } from "./words";
 
@@ -16,7 +16,7 @@ export interface Row {
 }
 
 export function takes(operation: Operation): string {
-  const input = inputOf(operation);
+  const { input } = operation;
   if (input === null || input.type === "null") return "Takes no input.";
   const found = resolve(input, input);
   if (isFile(found)) return `Takes ${wordOfMedia(mediaOf(operation.takes))}.`;
@@ -31,7 +31,7 @@ export function takes(operation: Operation): string {
     return `Takes ${properties.length} fields, ${which}.`;
   }
   const fields = properties.map(([name, property]) => {
-    const word = phrase(media(property, name), input);
+    const word = phrase(property, input);
     const given = defaultOf(property, input);
     if (required.has(name)) return `\`${name}\`, ${word}`;
     return `\`${name}\`, ${word} (${given ? `default: ${given}` : "optional"})`;
@@ -78,7 +78,7 @@ function walk(schema: Schema, root: Schema, path: string, within: Set<string>, f
   const required = requiredOf(own);
   for (const [name, property] of Object.entries(own.properties ?? {})) {
     const here = path ? `${path}.${name}` : name;
-    found.push(rowOf(here, name, property, required.has(name), root));
+    found.push(rowOf(here, property, required.has(name), root));
     walk(property, root, here, inside, found);
   }
   for (const variant of own.anyOf ?? own.oneOf ?? []) walk(variant, root, path, inside, found);
@@ -87,11 +87,11 @@ function walk(schema: Schema, root: Schema, path: string, within: Set<string>, f
   if (isObject(more)) walk(more as Schema, root, path ? `${path}.*` : "*", inside, found);
 }
 
-function rowOf(path: string, name: string, property: Schema, required: boolean, root: Schema): Row {
+function rowOf(path: string, property: Schema, required: boolean, root: Schema): Row {
   const own = resolve(withoutNull(property).schema, root);
   return {
     name: path,
-    type: kindOf(media(property, name), root),
+    type: kindOf(property, root),
     limits: limitsOf(own),
     given: required ? "required" : (defaultOf(property, root) ?? "optional"),
     description: property.description ?? (own.properties ? "" : (own.description ?? "")),
@@ -103,15 +103,7 @@ function defaultOf(property: Schema, root: Schema): string | undefined {
   if (given === undefined || given === null) return undefined;
   if (typeof given === "object" && !Object.keys(given).length) return undefined;
   if (typeof given === "boolean") return String(given);
-  return typeof given === "string" && !given ? undefined : JSON.stringify(given);
-}
-
-/** Return the schema of a field; the type of a file is guessed from the field's name. */
-function media(property: Schema, name: string): Schema {
-  const { schema } = withoutNull(property);
-  if (!isFile(schema) || schema.contentMediaType) return property;
-  const family = /image|picture|photo/i.test(name) ? "image/*" : /audio|sound|speech/i.test(name) ? "audio/*" : "";
-  return family ? { ...schema, contentMediaType: family } : property;
+  return typeof given === "string" && !given ? undefined : write(given as Json);
 }
 
 function mediaOf(types: string[]): string | undefined {

@@ -17,6 +17,7 @@ import FilesField from "./FilesField.svelte";
 import FixedField from "./FixedField.svelte";
 import JsonField from "./JsonField.svelte";
 import Layout from "./Layout.svelte";
+import NumberInput from "./NumberInput.svelte";
 import OptionalField from "./OptionalField.svelte";
 import type { FormSchema } from "./schema";
 import Text from "./Text.svelte";
@@ -61,6 +62,7 @@ const own = {
   filesField: FilesField,
   enumField: ChoiceField,
   multiEnumField: MultiChoiceField,
+  numberWidget: NumberInput,
   textWidget: Text,
   selectWidget: Choice,
   checkboxWidget: Checkbox,

@@ -1,7 +1,8 @@
 // What a schema says, in words: "a whole number from 1 to 9".
 
-import type { Schema } from "../api/document";
-import { isFile, isFree, nameOf, resolve, withoutNull } from "./schema";
+import type { Json, Schema } from "../api/document";
+import { write } from "../api/json";
+import { isFile, isFree, mediaTypesOf, nameOf, resolve, withoutNull } from "./schema";
 
 const FORMATS: Record<string, [one: string, many: string]> = {
   date: ["a date", "dates"],
@@ -37,8 +38,8 @@ export function kindOf(schema: Schema, root: Schema, many = false, depth = 0): s
   const bare = withoutNull(schema).schema;
   const found = resolve(bare, root);
   const say = (one: string, several: string): string => (many ? several : one);
-  if (isFile(found)) return wordOfMedia(found.contentMediaType, many);
-  if (found.const !== undefined) return JSON.stringify(found.const);
+  if (isFile(found)) return wordOfMedia(mediaTypesOf(found)[0], many);
+  if (found.const !== undefined) return write(found.const as Json);
   if (Array.isArray(found.enum)) return choicesOf(found.enum);
   const branches = found.anyOf ?? found.oneOf;
   if (branches) {
@@ -96,7 +97,7 @@ function article(name: string): string {
 
 function choicesOf(values: unknown[]): string {
   if (values.length > MOST_CHOICES) return `one of ${values.length} choices`;
-  return joined(values.map((one) => JSON.stringify(one)), "or");
+  return joined(values.map((one) => write(one as Json)), "or");
 }
 
 /** Return the limits of a value in words: "of 1 to 200 characters". */
@@ -130,7 +131,7 @@ function counted(least: number | undefined, most: number | undefined, unit: stri
   return most !== undefined ? `${word} at most ${units(most)}` : "";
 }
 
-export function show(value: number): string {
+export function show(value: number | bigint): string {
   return value.toLocaleString("en");
 }
 

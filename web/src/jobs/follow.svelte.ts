@@ -2,6 +2,7 @@
 
 import { events, type StreamEvent } from "../api/events";
 import type { Json } from "../api/document";
+import { read } from "../api/json";
 import { hasEnded, type JobDocument } from "./document";
 import { followJob, getJob, JobGone } from "./requests";
 
@@ -72,7 +73,7 @@ export class Follower {
   #take(event: StreamEvent): void {
     if (Number(event.id) <= Number(this.#last)) return; // from an abandoned connection
     this.#last = event.id;
-    this.#came.push({ id: event.id, kind: event.event, data: JSON.parse(event.data) as Json });
+    this.#came.push({ id: event.id, kind: event.event, data: read(event.data) });
     this.#timer ??= setTimeout(() => this.#settle(), MOMENT);
   }
 

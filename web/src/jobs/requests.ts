@@ -1,7 +1,8 @@
 // Requests to the server about one job.
 
-import { sentenceOf } from "../api/answer";
-import type { Json } from "../api/document";
+import { parsed } from "../api/chunks";
+import { read } from "../api/json";
+import { problemOf } from "../api/problem";
 import { request } from "../api/server";
 import type { JobDocument } from "./document";
 
@@ -25,15 +26,15 @@ export interface Attempt {
 }
 
 export async function getJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id))).json() as Promise<JobDocument>;
+  return documentIn(await ask(pathOf(id)));
 }
 
 export async function cancelJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id), { method: "DELETE" })).json() as Promise<JobDocument>;
+  return documentIn(await ask(pathOf(id), { method: "DELETE" }));
 }
 
 export async function retryJob(id: string): Promise<JobDocument> {
-  return (await ask(`${pathOf(id)}/retry`, { method: "POST" })).json() as Promise<JobDocument>;
+  return documentIn(await ask(`${pathOf(id)}/retry`, { method: "POST" }));
 }
 
 export async function getDeliveries(id: string): Promise<Delivery[]> {
@@ -51,6 +52,10 @@ export function followJob(id: string, last: string, signal: AbortSignal): Promis
   return ask(`${pathOf(id)}/events`, { headers, signal });
 }
 
+async function documentIn(response: Response): Promise<JobDocument> {
+  return read(await response.text()) as unknown as JobDocument;
+}
+
 function pathOf(id: string): string {
   return `/jobs/${encodeURIComponent(id)}`;
 }
@@ -60,6 +65,6 @@ async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await request(path, init);
   if (response.status === 404) throw new JobGone("The server no longer has this job.");
   if (response.ok) return response;
-  const problem = (await response.json().catch(() => null)) as Json;
-  throw new Error(problem ? sentenceOf(problem) : `The server answered ${response.status}.`);
+  const problem = problemOf(parsed(await response.text()), response.status, response.headers.get("Retry-After") ?? "");
+  throw new Error(`${problem.sentence} ${problem.advice}`.trim());
 }

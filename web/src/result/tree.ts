@@ -1,6 +1,7 @@
 // What the tree needs to know about JSON values, without reading more of them than it shows.
 
 import type { Json } from "../api/document";
+import { write } from "../api/json";
 
 const GROUP = 100; // members shown at once; more are put into groups that open
 
@@ -46,6 +47,6 @@ export function preview(value: Json[] | Record<string, Json>): string {
 function brief(value: Json): string {
   if (Array.isArray(value)) return value.length ? "[…]" : "[]";
   if (typeof value === "object" && value !== null) return "{…}";
-  if (typeof value !== "string") return JSON.stringify(value);
-  return JSON.stringify(value.length > 20 ? `${value.slice(0, 20)}…` : value);
+  if (typeof value !== "string") return write(value);
+  return write(value.length > 20 ? `${value.slice(0, 20)}…` : value);
 }

@@ -7,6 +7,7 @@ export function curl({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const parts: string[] = [isStream ? "curl -N" : isJob ? "curl -i" : "curl"];
   if (method === "POST" ? body.kind === "none" : method !== "GET") parts.push(`-X ${method}`);
   if (hasKey) parts.push('-H "Authorization: Bearer $API_KEY"');
+  for (const [name, value] of Object.entries(plan.headers)) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
   let input = "";
   if (body.kind === "file") {
     parts.push(`-H ${quoted(`Content-Type: ${body.type}`)}`, `--data-binary ${quoted(`@${body.file.name}`)}`);
