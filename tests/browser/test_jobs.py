@@ -322,8 +322,8 @@ def test_the_input_of_a_job_can_be_used_again(start: Start, page: Page) -> None:
     expect(page.get_by_label("Least")).to_have_value("0.5")
     listed(page).first.get_by_role("button").first.click()
     job(page).get_by_text("Input", exact=True).click()
-    expect(job(page).locator("details", has_text="Use it again")).to_contain_text("0.25")
-    job(page).get_by_role("button", name="Use it again").click()
+    expect(job(page).locator("details", has_text="Use this input again")).to_contain_text("0.25")
+    job(page).get_by_role("button", name="Use this input again").click()
     expect(page.get_by_role("region", name="Input", exact=True)).to_be_focused()
     expect(page.get_by_label("Least")).to_have_value("0.25")
     expect(page.get_by_role("img", name="it's <b>a</b> cat.png")).to_have_js_property(
@@ -337,14 +337,14 @@ def test_a_large_file_of_a_job_is_not_kept_and_the_page_says_so(start: Start, pa
     """What else was in the input is."""
     picture = png(16, 16, lambda x, _: 16 * x)
     submit_picture(page, start(source()), picture + bytes(3 * 2**20))
-    note = job(page).get_by_text("too large for this page to keep")
+    note = job(page).get_by_text("too large to be kept")
     expect(job(page).get_by_role("img", name="1 object in the picture")).to_be_visible()
     expect(note).to_have_count(0)
     page.reload()
     listed(page).first.get_by_role("button").first.click()
     job(page).get_by_text("Input", exact=True).click()
     expect(note).to_be_visible()
-    job(page).get_by_role("button", name="Use it again").click()
+    job(page).get_by_role("button", name="Use this input again").click()
     expect(page.get_by_label("Least")).to_have_value("0.25")
     expect(page.locator(".chosen")).to_have_count(0)
 

@@ -1,57 +1,11 @@
 // What the page knows of the app: its handlers, read from the OpenAPI document.
 
 import { type Json, read as readJson } from "./json";
+import type { Media, OpenApi, Parameter, RawOperation, Schema } from "./openapi";
 import { request } from "./server";
 
 export type { Json } from "./json";
-
-/** A JSON Schema (2020-12), with the document's components beside it, so that references resolve. */
-export interface Schema {
-  $ref?: string;
-  type?: string | string[];
-  title?: string;
-  description?: string;
-  format?: string;
-  contentEncoding?: string;
-  contentMediaType?: string;
-  properties?: Record<string, Schema>;
-  items?: Schema;
-  anyOf?: Schema[];
-  oneOf?: Schema[];
-  [keyword: string]: unknown;
-}
-
-interface Media {
-  schema?: Schema;
-  example?: Json;
-  examples?: Record<string, { value?: Json }>;
-}
-
-interface Parameter {
-  name: string;
-  in: string;
-  required?: boolean;
-  description?: string;
-  schema?: Schema;
-}
-
-interface RawOperation {
-  operationId: string;
-  summary?: string;
-  description?: string;
-  tags?: string[];
-  deprecated?: boolean;
-  parameters?: Parameter[];
-  requestBody?: { required?: boolean; content: Record<string, Media> };
-  responses: Record<string, { description?: string; content?: Record<string, Media> }>;
-  "x-potassium"?: { background: boolean; stream: boolean };
-}
-
-interface OpenApi {
-  info: { title: string; version: string; description?: string };
-  paths: Record<string, Record<string, RawOperation>>;
-  components?: Record<string, unknown>;
-}
+export type { Schema } from "./openapi";
 
 /** One handler, with one method. */
 export interface Operation {

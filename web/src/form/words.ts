@@ -132,7 +132,7 @@ function counted(least: number | undefined, most: number | undefined, unit: stri
 }
 
 export function show(value: number | bigint): string {
-  return value.toLocaleString("en");
+  return value.toLocaleString("en", { useGrouping: value >= 10_000 || value <= -10_000 }); // 2026 is a year
 }
 
 export function joined(parts: string[], word: string): string {

@@ -24,7 +24,7 @@ class Mine {
     return this.#entries.filter((one) => one.handler === handler).map((one) => one.id);
   }
 
-  /** Add a job, with what its handler was called with. */
+  /** Add a job, with its input. */
   add(id: string, handler: string, input: Json | undefined): void {
     const others = this.#entries.filter((one) => one.id !== id);
     for (const one of others.splice(MOST - 1)) forgetInput(one.id);
