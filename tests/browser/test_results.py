@@ -548,9 +548,7 @@ def test_a_call_that_was_stopped_on_its_way_is_explained(
     complaints.clear()  # the browser reports what it could not send
 
 
-def test_a_server_that_is_gone_is_reported(
-    echo: Server, page: Page, complaints: list[str]
-) -> None:
+def test_a_server_that_is_gone_is_reported(echo: Server, page: Page, complaints: list[str]) -> None:
     """In a plain sentence."""
     call(page, echo, "/echo", {"result": 1})
     expect(state(page)).to_have_text(re.compile("Done in"))
