@@ -16,7 +16,7 @@ ARGUMENTS = (
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 )
-# What the browser itself says about a response that is an error: there are such tests.
+# The browser's own message about an error response, which some tests provoke.
 ABOUT_ANSWERS = "Failed to load resource: the server responded with a status of"
 
 
@@ -32,13 +32,13 @@ def chromium() -> "Iterator[Browser]":
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """Return what the browser has complained about; a test that expects any clears it."""
+    """Return the browser's complaints; a test that expects some clears the list."""
     return []
 
 
 @pytest.fixture
 def page(chromium: "Browser", complaints: list[str]) -> "Iterator[Page]":
-    """Yield a tab of its own; what the browser complains about fails the test."""
+    """Yield a new tab; the test fails if the browser complains about anything."""
     context = chromium.new_context(viewport={"width": 1200, "height": 800})
     context.set_default_timeout(10_000)
 

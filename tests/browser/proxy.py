@@ -1,4 +1,4 @@
-"""A small reverse proxy that removes a prefix from the path, and passes on what comes at once."""
+"""A small reverse proxy that removes a prefix from the path and does not buffer."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -13,11 +13,11 @@ HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "date", "server")
 
 @contextmanager
 def stripping(prefix: str, server: Server, *, says_so: bool = False) -> Iterator[str]:
-    """Yield the URL at which a proxy shows a server, without a slash at its end.
+    """Yield the URL of a proxy in front of a server, without a trailing slash.
 
     Args:
         prefix: what it removes from the path.
-        server: what it passes requests on to.
+        server: where it sends requests.
         says_so: whether it tells the server about the prefix.
 
     """

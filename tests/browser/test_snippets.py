@@ -85,7 +85,7 @@ def stream(cache, item: str) -> Iterator[str]:
 app.serve()
 """
 LANGUAGES = ("curl", "Python", "JavaScript")
-# What shells, forms and languages give a meaning to.
+# Characters that are special in shells, forms and languages.
 NASTY = 'it\'s "$HOME" `id` \\ \\n\n<b>&amp; ü 猫 🐈 ${x} %s */ </script> !'
 CONTENT = "content"
 NAME = 'it\'s a "cat"; $x, ü.txt'
@@ -131,7 +131,7 @@ def show(page: Page, server: Server, handler: str, value: object) -> None:
 
 
 def choose(page: Page, label: str, folder: Path) -> None:
-    """Choose a file whose name has a meaning to shells, forms and languages."""
+    """Choose a file whose name is full of special characters."""
     (folder / NAME).write_text(CONTENT)
     page.get_by_label(label).set_input_files(folder / NAME)
 
@@ -217,7 +217,7 @@ def test_a_text_is_the_body_of_a_handler_that_takes_bytes(
     start: Start, page: Page, tmp_path: Path, language: str
 ) -> None:
     page.goto(f"{served(start).url}/docs#raw")
-    page.get_by_label("Kind").select_option("Text")
+    page.get_by_label("Type").select_option("Text")
     page.get_by_role("textbox", name="Text").fill(f"@{NASTY}")
     page.get_by_text("Call it from code").click()
     printed = run(language, snippet(page, language), tmp_path)

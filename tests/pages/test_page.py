@@ -86,7 +86,7 @@ async def test_a_browser_that_has_a_file_is_not_sent_it_again() -> None:
     async with client(serving()) as http:
         page = await http.get("/docs")
         script = await http.get(files_of(page)[0])
-        assert page.headers["Cache-Control"] == "no-cache"  # that is: ask first
+        assert page.headers["Cache-Control"] == "no-cache"  # that is, revalidate
         assert "immutable" in script.headers["Cache-Control"]
         for response in page, script:
             known = {"If-None-Match": f'"x", {response.headers["ETag"]}'}
@@ -128,7 +128,7 @@ async def test_handlers_and_routes_of_the_app_come_first() -> None:
         assert (
             (await http.get("/", headers=BROWSER)).headers["Content-Type"].startswith("text/html")
         )
-        refused = await http.get("/")  # as it is without a page
+        refused = await http.get("/")  # as without a page
         assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
 
 
@@ -165,7 +165,7 @@ async def test_the_option_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_is_neither_on_nor_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="docs=True"):
-        Potassium("test", docs="no")  # type: ignore[arg-type] # the mistake
+        Potassium("test", docs="no")  # type: ignore[arg-type] # on purpose
     monkeypatch.setenv("POTASSIUM_DOCS", "off")
     with pytest.raises(UsageError, match="POTASSIUM_DOCS='off' must be 1 or 0"):
         Potassium("test")
@@ -239,7 +239,7 @@ async def test_the_prefix_of_a_proxy_is_not_that_of_a_mount() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    """It is built of just the sources in web/: as web/fingerprint.ts counts them."""
+    """It was built from the sources in web/: web/fingerprint.ts hashes them."""
     files = [path for path in (WEB / "src").rglob("*") if path.is_file()]
     files += [
         WEB / name
@@ -256,7 +256,7 @@ def test_the_page_is_up_to_date() -> None:
     assert stamp == found.hexdigest(), "Run: npm ci && npm run build, in web/"
 
 
-def test_nothing_of_the_page_is_loaded_before_somebody_looks() -> None:
+def test_the_page_costs_nothing_before_it_is_opened() -> None:
     code = (
         "import sys, potassium; app = potassium.Potassium('x');"
         "app.handler(lambda cache, x: x); app.build_middleware_stack();"

@@ -1,4 +1,4 @@
-// Sends what was filled in to a handler.
+// Sends the input to a handler.
 
 import type { Json, Operation } from "./document";
 import { embedded } from "./files.svelte";
@@ -7,8 +7,8 @@ import { type Body, planOf } from "./plan";
 import { request } from "./server";
 
 /**
- * Call a handler; in the background, if it can be and is asked to.
- * Throws what fetch throws: the server cannot be reached, or the call is aborted.
+ * Call a handler; with `inBackground`, as a background job.
+ * Throws what fetch throws, if the server cannot be reached or the call is aborted.
  */
 export async function call(
   operation: Operation,

@@ -1,8 +1,8 @@
-// JSON as this page reads and writes it: whole numbers keep all of their digits.
+// JSON as this page reads and writes it: integers keep all of their digits.
 //
-// JavaScript's numbers are exact up to 2^53; ids and hashes go beyond. A whole number that is larger
-// is read as a bigint, if the browser tells how it was written
-// (https://github.com/tc39/proposal-json-parse-with-source); in others it is a number as ever.
+// JavaScript's numbers are exact up to 2^53, which ids and hashes exceed. A larger integer is read as a
+// bigint if the browser gives access to its source text
+// (https://github.com/tc39/proposal-json-parse-with-source); in other browsers it stays a number.
 
 export type Json = null | boolean | number | bigint | string | Json[] | { [name: string]: Json };
 
@@ -13,7 +13,7 @@ const { rawJSON } = JSON as { rawJSON?: (text: string) => unknown };
 const WHOLE = /^-?\d+$/;
 const LONG = /(?:^|[[:,\s])-?\d{16,}\s*(?:$|[,\]}])/; // most texts have none, and are read faster
 
-/** Return the value of a JSON text. Throws SyntaxError if it is none. */
+/** Return the value of a JSON text. Throws SyntaxError if it is malformed. */
 export function read(text: string): Json {
   if (!rawJSON || !LONG.test(text)) return parse(text);
   return parse(text, (_, value, context) => {
@@ -26,14 +26,14 @@ export function write(value: Json, indent?: number): string {
   return JSON.stringify(value, null, indent);
 }
 
-// The libraries that make forms write JSON, too: of schemas, whose limits may be large.
+// The form libraries also write JSON, of schemas whose limits may be large.
 Object.defineProperty(BigInt.prototype, "toJSON", {
   value(this: bigint) {
     return rawJSON ? rawJSON(String(this)) : Number(this);
   },
 });
 
-/** Return the number that a text is: a bigint if it is whole and a number cannot hold it. */
+/** Return the number that a text stands for: a bigint if it is an integer that a number cannot hold. */
 export function numberIn(text: string): number | bigint {
   const number = Number(text);
   return rawJSON && WHOLE.test(text) && !Number.isSafeInteger(number) ? BigInt(text) : number;

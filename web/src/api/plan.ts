@@ -61,7 +61,7 @@ function isRaw(type: string): boolean {
   return !/json|form/.test(type);
 }
 
-/** Return the type to send a file as: its own if the handler takes that, or else just bytes. */
+/** Return the type to send a file as: its own if the handler takes that, otherwise plain bytes. */
 function typeFor(file: File, takes: string[]): string {
   const [family] = file.type.split("/");
   const isTaken = [file.type, `${family}/*`, "*/*"].some((one) => takes.includes(one));
@@ -69,8 +69,8 @@ function typeFor(file: File, takes: string[]): string {
 }
 
 /**
- * Return whether a form can say all that an object says. It has files at its top level only, and
- * neither null nor an empty list.
+ * Return whether a form can represent an object: it must have files at its top level only, and no
+ * null or empty list.
  */
 function fitsForm(input: Json): input is { [name: string]: Json } {
   if (typeof input !== "object" || input === null || isList(input)) return false;

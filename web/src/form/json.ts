@@ -1,4 +1,4 @@
-// Reads and writes JSON as people type it, and says where it is wrong.
+// Reads and writes JSON as people type it, and says where it is malformed.
 
 import type { Json } from "../api/document";
 import { read, write as writeJson } from "../api/json";
@@ -13,7 +13,7 @@ export function write(value: Json | undefined): string {
   return value === undefined ? "" : writeJson(value, 2);
 }
 
-/** Parse a text; an empty one is no value. */
+/** Parse a text; an empty one has no value. */
 export function parse(text: string): Parsed {
   if (!text.trim()) return {};
   try {
@@ -23,7 +23,7 @@ export function parse(text: string): Parsed {
     const before = text.slice(0, at).split("\n");
     const found = at >= text.length ? "the text ends" : `there is ${text.slice(at, at + 12).split("\n")[0]!}`;
     const where = `Line ${before.length}, column ${before.at(-1)!.length + 1}`;
-    return { wrong: `${where}: ${wanted} expected, but ${found}` };
+    return { wrong: `${where}: expected ${wanted}, but ${found}` };
   }
 }
 
@@ -34,7 +34,7 @@ class Wrong {
   ) {}
 }
 
-/** Return where a text is not JSON (RFC 8259), which browsers say in ways of their own, or not at all. */
+/** Return where a text is not JSON (RFC 8259): browsers disagree on how to say it, or do not. */
 function fault(text: string): Wrong {
   let at = 0;
   const skip = (): void => {
@@ -85,6 +85,6 @@ function fault(text: string): Wrong {
     return new Wrong(at, "the end of the text");
   } catch (error) {
     if (error instanceof Wrong) return error;
-    return new Wrong(0, "less depth"); // RangeError: nested too deeply
+    return new Wrong(0, "less nesting"); // RangeError: nested too deeply
   }
 }

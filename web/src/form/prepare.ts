@@ -1,5 +1,5 @@
 // Turns the schema of an input into one that makes a good form: what is optional may be left empty,
-// each variant of a union has a name, files are known as files. The input itself stays what it is.
+// each variant of a union has a name, files are recognized. The input itself does not change.
 
 import type { Operation, Schema } from "../api/document";
 import { type FormSchema, isFile, isFree, mediaTypesOf, nameOf, requiredOf, resolve, withoutNull } from "./schema";
@@ -18,7 +18,7 @@ export function prepare(operation: Operation): FormSchema {
   const schemas = (components as { schemas?: Record<string, Schema> } | undefined)?.schemas ?? {};
   const models = Object.entries(schemas).map(([name, model]) => [name, one(model, root, "", true)]);
   if (whole.$ref) Object.assign(whole, members(resolve(schema, root), root));
-  // The handler's name stands above the form already; a field must have a name.
+  // The form's heading is the handler's path; a single field needs a label.
   const isGroup = !whole.kind && whole.type === "object";
   whole.title = isGroup ? "" : "Input";
   delete whole.$ref;
@@ -34,7 +34,7 @@ function fileOrText(file: FormSchema): FormSchema {
 function one(schema: Schema, root: Schema, name: string, required: boolean): FormSchema {
   const { schema: bare, nullable } = withoutNull(schema);
   const { default: own, ...found } = resolve(bare, root);
-  // A field is called what it is called, not what its model is called.
+  // A field goes by its own name, not by that of its model.
   const title = schema.title ?? (bare.title || (name ? capitalName(name) : found.title));
   const description = bare.description ?? found.description;
   const given = schema.default ?? bare.default ?? own;

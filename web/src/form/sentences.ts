@@ -5,7 +5,7 @@ import { write } from "../api/json";
 import { isFile, isObject, requiredOf, resolve, withoutNull } from "./schema";
 import { joined, kindOf, limitsOf, phrase, wordOfMedia } from "./words";
 
-const MOST = 4; // fields that fit into a sentence
+const MOST = 4; // fields listed in the sentence
 
 export interface Row {
   name: string;
@@ -17,7 +17,7 @@ export interface Row {
 
 export function takes(operation: Operation): string {
   const { input } = operation;
-  if (input === null || input.type === "null") return "Takes nothing.";
+  if (input === null || input.type === "null") return "Takes no input.";
   const found = resolve(input, input);
   if (isFile(found)) return `Takes ${wordOfMedia(mediaOf(operation.takes))}.`;
   const properties = Object.entries(found.properties ?? {});
@@ -26,7 +26,7 @@ export function takes(operation: Operation): string {
   if (properties.length > MOST) {
     const needed = properties.filter(([name]) => required.has(name)).map(([name]) => `\`${name}\``);
     const which = !needed.length
-      ? "none of them required"
+      ? "all optional"
       : `of which ${joined(needed, "and")} ${needed.length === 1 ? "is" : "are"} required`;
     return `Takes ${properties.length} fields, ${which}.`;
   }
@@ -34,7 +34,7 @@ export function takes(operation: Operation): string {
     const word = phrase(property, input);
     const given = defaultOf(property, input);
     if (required.has(name)) return `\`${name}\`, ${word}`;
-    return `\`${name}\`, ${word} (${given ? `${given} unless you say otherwise` : "optional"})`;
+    return `\`${name}\`, ${word} (${given ? `default: ${given}` : "optional"})`;
   });
   if (fields.length < 3) return `Takes ${fields.join(", and ")}.`;
   return `Takes ${fields.slice(0, -1).join("; ")}; and ${fields.at(-1)!}.`;
@@ -48,7 +48,7 @@ export function returns(operation: Operation): string {
     if (first.startsWith("text/plain")) return `${verb} text.`;
     if (first.includes("octet-stream")) return `${verb} bytes.`;
     const items = output && resolve(output, output).items;
-    return `${verb} JSON: ${items ? kindOf(items, output, true) : "one value after another"}.`;
+    return `${verb} JSON: ${items ? kindOf(items, output, true) : "a sequence of values"}.`;
   }
   const [family] = first.split("/");
   if (["image", "audio", "video"].includes(family ?? "")) {
@@ -57,12 +57,12 @@ export function returns(operation: Operation): string {
   }
   if (types.some((one) => one.includes("x-npy"))) return `${verb} an array.`;
   if (first === "application/octet-stream") return `${verb} bytes.`;
-  if (!output || types.includes("*/*")) return `${verb} whatever the handler answers.`;
+  if (!output || types.includes("*/*")) return `${verb} a response of any type.`;
   const word = phrase(output, output);
   return word === "any JSON" ? `${verb} JSON.` : `${verb} JSON: ${word}.`;
 }
 
-/** Return the fields of an input, one a row; those of a model within itself only once. */
+/** Return the fields of an input, one per row; a recursive model is expanded once. */
 export function rows(input: Schema): Row[] {
   const found: Row[] = [];
   walk(input, input, "", new Set(), found);
@@ -102,7 +102,7 @@ function defaultOf(property: Schema, root: Schema): string | undefined {
   const given = resolve(property, root).default;
   if (given === undefined || given === null) return undefined;
   if (typeof given === "object" && !Object.keys(given).length) return undefined;
-  if (typeof given === "boolean") return given ? "yes" : "no";
+  if (typeof given === "boolean") return String(given);
   return typeof given === "string" && !given ? undefined : write(given as Json);
 }
 

@@ -1,9 +1,9 @@
-// What a chart looks like, for uPlot.
+// The look of a chart, for uPlot.
 
 import type uPlot from "uplot";
 
 export const HEIGHT = 120;
-export const DASHES = [[], [6, 4], [2, 3]]; // colour alone does not tell lines apart
+export const DASHES = [[], [6, 4], [2, 3]]; // lines must differ in more than colour
 
 export interface Colours {
   ink: string;
@@ -12,8 +12,8 @@ export interface Colours {
 }
 
 /**
- * Return the options of a chart that covers the last `span` seconds; `shown` shows a value, with its
- * unit.
+ * Return the options of a chart that covers the last `span` seconds; `shown` formats a value with
+ * its unit.
  */
 export function options(
   width: number,

@@ -1,7 +1,7 @@
-// What the jobs of this tab were called with, also after the page was reloaded.
+// The inputs of this tab's jobs, which survive a reload.
 //
-// It is kept as the ids of the jobs are: for the session of the tab. Browsers give that little room,
-// so large files are not kept.
+// They are kept for the session of the tab, as the ids of the jobs are. Browsers limit this storage, so
+// large files are not kept.
 
 import { dataUrl, fileOf, keep } from "../api/files.svelte";
 import { type Json, read, write } from "../api/json";
@@ -15,7 +15,7 @@ export interface Input {
 
 interface Stored {
   value: Json;
-  /** By what stands for them in the value: the name and content; null if that was not kept. */
+  /** The name and content of each file, by its placeholder in the value; null if it was not kept. */
   files: { [mark: string]: [name: string, dataUrl: string] | null };
 }
 
@@ -23,14 +23,14 @@ const MOST = 3 * 2 ** 20; // characters; browsers have room for about 5 million
 const known = new Map<string, Input>();
 const nameOf = (id: string): string => `potassium-input ${ROOT.pathname} ${id}`;
 
-/** Return what a job was called with, if that is known. */
+/** Return the input of a job, if it is known. */
 export function inputOf(id: string): Input | undefined {
   const stored = known.has(id) ? null : sessionStorage.getItem(nameOf(id));
   if (stored) known.set(id, restored(read(stored) as unknown as Stored));
   return known.get(id);
 }
 
-/** Keep the input of a job; if there is no room, those of others are dropped, the last of them first. */
+/** Keep the input of a job; if there is no room, those of other jobs are dropped, the oldest first. */
 export async function keepInput(id: string, value: Json, others: string[]): Promise<void> {
   known.set(id, { value, lacksFiles: false });
   const stored: Stored = { value, files: {} };
@@ -66,7 +66,7 @@ function restored({ value, files }: Stored): Input {
   return { value: replaced(value, marks) ?? null, lacksFiles };
 }
 
-/** Return a value with other marks of its files; without those that are gone. */
+/** Return a value with new placeholders for its files, without those that are gone. */
 function replaced(value: Json, marks: Map<string, string | undefined>): Json | undefined {
   if (typeof value === "string") return marks.has(value) ? marks.get(value) : value;
   if (typeof value !== "object" || value === null) return value;

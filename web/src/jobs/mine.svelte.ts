@@ -1,7 +1,7 @@
 // The ids of the jobs that were submitted in this tab.
 //
 // They are kept for the session of the tab, as the API key is: a job can only be seen with the key
-// of its owner, and whoever uses this browser next should not find what others have submitted.
+// of its owner, and the next user of this browser must not see what others have submitted.
 
 import type { Json } from "../api/json";
 import { ROOT } from "../api/server";
@@ -24,7 +24,7 @@ class Mine {
     return this.#entries.filter((one) => one.handler === handler).map((one) => one.id);
   }
 
-  /** Add a job, with what its handler was called with. */
+  /** Add a job, with its input. */
   add(id: string, handler: string, input: Json | undefined): void {
     const others = this.#entries.filter((one) => one.id !== id);
     for (const one of others.splice(MOST - 1)) forgetInput(one.id);

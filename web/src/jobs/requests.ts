@@ -1,4 +1,4 @@
-// What can be asked of the server about one job.
+// Requests to the server about one job.
 
 import { parsed } from "../api/chunks";
 import { read } from "../api/json";
@@ -6,7 +6,7 @@ import { problemOf } from "../api/problem";
 import { request } from "../api/server";
 import type { JobDocument } from "./document";
 
-/** The job does not exist, or not for the owner of this API key. */
+/** The job does not exist, or belongs to the owner of another API key. */
 export class JobGone extends Error {}
 
 export interface Delivery {
@@ -46,7 +46,7 @@ export function getOutput(id: string): Promise<Response> {
   return ask(`${pathOf(id)}/output`);
 }
 
-/** Return the response with the events of a job after one, as they come; 204 if there are no more. */
+/** Return the response that streams a job's events after one; 204 if there are no more. */
 export function followJob(id: string, last: string, signal: AbortSignal): Promise<Response> {
   const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
   return ask(`${pathOf(id)}/events`, { headers, signal });
@@ -60,7 +60,7 @@ function pathOf(id: string): string {
   return `/jobs/${encodeURIComponent(id)}`;
 }
 
-/** Send a request; throws JobGone, or an error whose message is a sentence. */
+/** Send a request. Throws JobGone, or an error whose message is a sentence. */
 async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await request(path, init);
   if (response.status === 404) throw new JobGone("The server no longer has this job.");

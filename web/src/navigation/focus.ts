@@ -1,14 +1,14 @@
-// Where the focus goes when what has it disappears, as Stop does at the end of a stream: to what is
-// next to it. Left alone, browsers begin again at the top of the page.
+// Moves the focus to the next element if the focused one disappears, as Stop does at the end of a
+// stream. Browsers would start again at the top of the page.
 
 const FOCUSABLE =
   "a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, summary, [tabindex]";
-const HOME = '[tabindex="-1"]'; // what says how things stand, where there is such a thing
+const HOME = '[tabindex="-1"]'; // a state in words, if there is one
 
-/** Watch over the focus of the page. Returns a function that ends it. */
+/** Keep the focus of the page. Returns a function that stops this. */
 export function keepFocus(): () => void {
   let focused: Element | undefined;
-  let around: Node[] = []; // the element with the focus, and all that it is in
+  let around: Node[] = []; // the focused element and its ancestors
 
   const note = ({ target }: FocusEvent): void => {
     focused = target as Element;
@@ -16,7 +16,7 @@ export function keepFocus(): () => void {
     for (let node: Node | null = focused; node; node = node.parentNode) around.push(node);
   };
   const leave = ({ target }: FocusEvent): void => {
-    // Browsers also say so of what is removed: that is seen below, before this.
+    // Browsers also report this for removed elements, which the observer below sees first.
     setTimeout(() => {
       if (focused === target && document.activeElement !== target) focused = undefined;
     });
@@ -47,7 +47,7 @@ export function keepFocus(): () => void {
   };
 }
 
-/** Return what is to have the focus instead of something behind `before` in `place`. */
+/** Return what gets the focus instead of something that stood after `before` in `place`. */
 function nearest(place: Node, before: Node | null): HTMLElement | undefined {
   for (let area = place as Element | null; area; area = area.parentElement) {
     const all = [...area.querySelectorAll<HTMLElement>(FOCUSABLE)].filter((one) => one.checkVisibility());
