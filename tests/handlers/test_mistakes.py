@@ -1,6 +1,7 @@
 """Results that are probably mistakes: each is said once, where silence would cost hours."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Optional
@@ -201,8 +202,75 @@ async def test_a_body_over_a_limit_is_told_once_with_the_option_that_raises_it(
     """Once for each handler: any client can send such bodies."""
     app = Potassium("test", limits=limits)
     app.handler(lambda cache, json_in: {})
-    sent = {"content": body, "headers": {"content-type": "application/json"}}
+    sent: Any = {"content": body, "headers": {"content-type": "application/json"}}
     assert await post(app, **sent) == [413, 413, 413]
     (line,) = lines()
     assert line.startswith("/ refused a body: ")
     assert f"Limits({option}=...)" in line
+
+
+def reads_it(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+    return {"loaded": "model" in cache}
+
+
+def reads_it_inside(cache: dict[str, Any], json_in: dict[str, Any]) -> list[Any]:
+    return sorted(json_in, key=lambda name: str(cache.get(name)))
+
+
+def reads_it_in_chunks(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:
+    yield cache.get("model")
+
+
+async def reads_it_async(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
+    return cache.get("model")
+
+
+class Owner:
+    def reads_it(self, cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
+        return cache.get("model")
+
+    def ignores_it(self, cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
+        return {"self": type(self).__name__, **json_in}
+
+
+@functools.wraps(reads_it)
+def wrapped(*args: Any) -> Any:
+    return reads_it(*args)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [reads_it, reads_it_inside, reads_it_in_chunks, reads_it_async, Owner().reads_it, wrapped],
+)
+async def test_an_init_that_returns_nothing_is_told_if_a_handler_uses_the_cache(
+    app: Potassium, lines: Lines, function: Callable[..., Any]
+) -> None:
+    """The model is lost then, and the handler gets an empty dict."""
+    app.init(lambda: None)
+    app.handler("/chat")(function)
+    async with app.lifespan():
+        pass
+    (line,) = lines()
+    assert line.startswith("init returned nothing and set no cache, but /chat uses it")
+
+
+@pytest.mark.parametrize(
+    ("init", "function"),
+    [
+        (lambda app: None, declared),
+        (lambda app: None, Owner().ignores_it),
+        (lambda app: None, functools.partial(reads_it)),  # its code is out of reach
+        (lambda app: app.set_cache({"model": 1}), reads_it),
+        (lambda app: {"model": 1}, reads_it),
+        (lambda app: {}, reads_it),
+    ],
+)
+async def test_nothing_is_said_of_an_init_whose_result_nobody_uses(
+    app: Potassium, lines: Lines, init: Callable[..., Any], function: Callable[..., Any]
+) -> None:
+    """The model may be a global, and the cache may be set by hand."""
+    app.init(lambda: init(app))
+    app.handler(function)
+    async with app.lifespan():
+        pass
+    assert lines() == []

@@ -2,12 +2,14 @@
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from potassium.engine import Job
 from potassium.errors import UsageError
 from potassium.handlers.cache import Cache
+from potassium.handlers.functions import reads
+from potassium.handlers.handler import Handler
 from potassium.handlers.in_process import ON_THREAD
 
 __all__ = ["Init"]
@@ -16,11 +18,23 @@ logger = logging.getLogger("potassium")
 
 
 class Init:
-    """Runs the app's ``init`` function, if it has one, and puts its result into the cache."""
+    """Runs the app's ``init`` function, if it has one, and puts its result into the cache.
 
-    def __init__(self, cache: Cache, set_cache: Callable[[dict[str, Any]], object]) -> None:
-        """Call ``set_cache``, which an app may override, to put something into ``cache``."""
+    Args:
+        cache: what handlers get.
+        set_cache: called to put something into ``cache``; an app may override it.
+        handlers: those that get the cache, by path, once the app starts.
+
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        set_cache: Callable[[dict[str, Any]], object],
+        handlers: Mapping[str, Handler],
+    ) -> None:
         self._cache = cache
+        self._handlers = handlers
         self._set_cache = set_cache
         self._function: Callable[[], Any] | None = None
 
@@ -60,5 +74,17 @@ class Init:
         if contents is not None:
             self._set_cache(contents)
         elif self._cache.contents is before and not before:
-            # It may have loaded the model into globals, so this is not a warning.
+            self._tell_empty()
+
+    def _tell_empty(self) -> None:
+        """Log that the cache is empty: as a warning, if a handler looks into it."""
+        readers = [path for path, one in self._handlers.items() if reads(one.function, 0)]
+        if readers:
+            logger.warning(
+                "init returned nothing and set no cache, but %s %s it: return a dict from init, "
+                'such as {"model": model}, or call app.set_cache(...) in it',
+                ", ".join(readers),
+                "use" if len(readers) > 1 else "uses",
+            )
+        else:  # it may have loaded the model into globals
             logger.info("init returned nothing and set no cache: handlers get an empty dict")

@@ -52,9 +52,9 @@ class Assembly:
     ) -> None:
         """Begin without handlers; ``set_cache`` gets what ``init`` returns."""
         self.cache = Cache()
-        self._init = Init(self.cache, set_cache)
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
+        self._init = Init(self.cache, set_cache, self.handlers)
         self._plan = Plan(
             handlers=self.handlers,
             init=Operation("init", self._init.run),
