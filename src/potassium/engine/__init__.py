@@ -5,6 +5,7 @@ from potassium.engine.engine import Engine
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
+from potassium.engine.loop_watch import LoopWatch
 from potassium.engine.open_calls import Counts
 from potassium.engine.operation import Operation, Unfinished
 from potassium.engine.stream import AsyncSteps, Steps, Stream
@@ -18,6 +19,7 @@ __all__ = [
     "Failure",
     "Job",
     "Lifecycle",
+    "LoopWatch",
     "Operation",
     "Priority",
     "State",

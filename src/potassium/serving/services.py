@@ -1,12 +1,13 @@
 """What lives from an app's start to its stop, and the order of starting and stopping it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from potassium.config import Jobs, Limits, Webhooks
-from potassium.engine import Engine, Lifecycle, Operation
+from potassium.engine import Engine, Lifecycle, LoopWatch, Operation
 from potassium.errors import ClientLeft
 from potassium.handlers.accelerator import is_fatal
 from potassium.handlers.handler import Handler
@@ -70,6 +71,7 @@ class Services:
         self._plan = plan
         self._lifecycle = lifecycle
         self._store: JobStore | None = None
+        self._loop_watch: LoopWatch | None = None
         self.jobs: JobService | None = None
         self.submissions: Submissions | None = None
         self.engine: Engine
@@ -103,6 +105,9 @@ class Services:
             # A new error for each job: one raised repeatedly keeps the frames of every raise.
             self.disconnects = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
             undo.pop_all()
+        if self.engine.lanes:
+            self._loop_watch = LoopWatch(asyncio.get_running_loop())
+            self._loop_watch.start()
         if self._store is not None and plan.jobs is not None:
             try:
                 await self._start_jobs(self._store, plan.jobs)
@@ -120,6 +125,8 @@ class Services:
         """Let admitted calls end, then stop the threads, the jobs, the deliveries and the store."""
         self.drain()
         self.disconnects.close()
+        if self._loop_watch is not None:
+            self._loop_watch.close()
         async with AsyncExitStack() as rest:
             if self._store is not None:
                 rest.push_async_callback(self._store.close)
