@@ -8,6 +8,7 @@ from potassium.engine.lifecycle import Lifecycle, State, refusal
 from potassium.engine.loop_watch import LoopWatch
 from potassium.engine.open_calls import Counts
 from potassium.engine.operation import Operation, Unfinished
+from potassium.engine.places import place_below
 from potassium.engine.stream import AsyncSteps, Steps, Stream
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "Steps",
     "Stream",
     "Unfinished",
+    "place_below",
     "refusal",
 ]

@@ -2,10 +2,11 @@
 
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from potassium.engine import Job
+from potassium.engine import Job, place_below
 from potassium.errors import UsageError
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import reads
@@ -37,6 +38,7 @@ class Init:
         self._handlers = handlers
         self._set_cache = set_cache
         self._function: Callable[[], Any] | None = None
+        self._thread: int | None = None  # the one that runs it, while it does
 
     def register(self, function: Callable[[], Any]) -> None:
         """Run ``function`` when the app starts.
@@ -70,11 +72,19 @@ class Init:
             return
         ON_THREAD.set(job)
         before = self._cache.contents
-        contents = self._function()
+        self._thread = threading.get_ident()
+        try:
+            contents = self._function()
+        finally:
+            self._thread = None
         if contents is not None:
             self._set_cache(contents)
         elif self._cache.contents is before and not before:
             self._tell_empty()
+
+    def place(self) -> str | None:
+        """Return which line of the function is running now, from any thread; None if none is."""
+        return None if self._thread is None else place_below(self._thread, Init.run.__code__)
 
     def _tell_empty(self) -> None:
         """Log that the cache is empty: as a warning, if a handler looks into it."""

@@ -58,6 +58,7 @@ class Assembly:
         self._plan = Plan(
             handlers=self.handlers,
             init=Operation("init", self._init.run),
+            loading_at=self._init.place,
             bodies=Bodies(limits),
             intake=Intake(),
             limits=limits,

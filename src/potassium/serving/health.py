@@ -65,7 +65,7 @@ class Health:
         return JSONResponse({"warm": True})
 
     async def status(self, _: Request) -> Response:
-        """Report what the server is doing. Durations are in milliseconds."""
+        """Report what the server is doing. Durations are in milliseconds; of the start, seconds."""
         engine = self._runtime.services and self._runtime.services.engine
         now = time.monotonic()
         job = engine.worker.current if engine else None
@@ -85,6 +85,7 @@ class Health:
                 },
                 "lanes": _lanes(engine) if engine else {},
                 "started_at": _rfc3339(engine.started_at if engine else None),
+                "startup": self._runtime.startup.document(operations),
                 "open_streams": streams,
                 "stalled_streams": stalled,
                 "running": {"handler": job.operation.name, "for": spent} if job else None,

@@ -12,7 +12,9 @@ import anyio
 from potassium.engine import Lifecycle, Operation, State
 from potassium.errors import Draining, Starting, UsageError, WorkerFailed
 from potassium.serving.line_limit import OURS, LineLimit
+from potassium.serving.processes import tell_processes
 from potassium.serving.services import Plan, Services
+from potassium.serving.startup import Startup
 from potassium.serving.startup_errors import trace_below
 
 __all__ = ["Runtime"]
@@ -58,6 +60,11 @@ class Runtime:
         """Whether the app is starting or running."""
         return self._entered
 
+    @property
+    def startup(self) -> Startup:
+        """What the time of the last start went into."""
+        return self._plan.startup
+
     def operations(self) -> list[Operation]:
         """Return the operation of every handler."""
         return [handler.operation for handler in self._plan.handlers.values()]
@@ -77,6 +84,7 @@ class Runtime:
         if self._entered:
             raise UsageError("The app is running already: enter app.lifespan once at a time.")
         self._enter()
+        self._plan.startup.begin(by_request=False)
         async with self._serving():
             yield
 
@@ -138,6 +146,7 @@ class Runtime:
             "enter app.lifespan() in the parent's own lifespan"
         )
         self._enter()
+        self._plan.startup.begin(by_request=True)
         self._lazy = asyncio.create_task(
             self._run_until_the_loop_ends(),
             name="potassium-lazy",
@@ -189,6 +198,8 @@ class Runtime:
         try:
             await services.start()
             self.services = services
+            self._plan.startup.ready()
+            tell_processes()
         finally:
             self._start_over.set()
         return services

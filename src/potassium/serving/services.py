@@ -15,6 +15,8 @@ from potassium.handlers.intake import Intake
 from potassium.handlers.thread_defaults import thread_defaults
 from potassium.serving.bodies import Bodies
 from potassium.serving.disconnects import Disconnects
+from potassium.serving.loading import Loading
+from potassium.serving.startup import Startup
 from potassium.webhooks.memory_store import MemoryDeliveries
 from potassium.webhooks.outbox import OUTBOX
 from potassium.webhooks.service import WebhookService
@@ -34,6 +36,7 @@ class Plan:
     Attributes:
         handlers: the handlers by path.
         init: the operation that loads the model.
+        loading_at: returns the line at which that is; None if it does not run.
         bodies: reads the bodies of requests.
         intake: binds requests to the handlers' arguments.
         limits: how much work the server accepts.
@@ -41,11 +44,13 @@ class Plan:
         webhooks: how results are posted to webhooks.
         debug: whether tracebacks are sent to clients.
         schema: the OpenAPI document; empty until somebody has asked for it.
+        startup: what the time of the last start went into.
 
     """
 
     handlers: Mapping[str, Handler]
     init: Operation
+    loading_at: Callable[[], str | None]
     bodies: Bodies
     intake: Intake
     limits: Limits
@@ -53,6 +58,7 @@ class Plan:
     webhooks: Webhooks
     debug: bool
     schema: dict[str, Any] = field(default_factory=dict)
+    startup: Startup = field(default_factory=Startup)
 
 
 class Services:
@@ -101,7 +107,9 @@ class Services:
                 is_fatal=is_fatal,
                 begin_thread=thread_defaults(),
             )
-            await self.engine.start(plan.init)
+            plan.startup.watch(handler.operation for handler in plan.handlers.values())
+            with plan.startup.phase("init"), Loading(plan.loading_at):
+                await self.engine.start(plan.init)
             # A new error for each job: one raised repeatedly keeps the frames of every raise.
             self.disconnects = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
             undo.pop_all()
