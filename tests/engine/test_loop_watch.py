@@ -79,7 +79,10 @@ async def test_the_line_is_in_the_code_that_the_handler_awaits(
         bench.hold()
 
     async def handler(_: Any) -> None:
-        await asyncio.sleep(0)
+        for _ in range(2):
+            bench.look()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         innermost()
 
     await bench.run(handler)

@@ -113,9 +113,13 @@ def test_one_kind_of_line_does_not_crowd_out_another(lines: Messages) -> None:
                 fault()
             except (ValueError, ZeroDivisionError):
                 logger.exception("it raised")
+        try:
+            int("y")
+        except ValueError:
+            logger.exception("it raised")
     written = lines.take()
     assert written.count("/a failed") == written.count("/b failed") == FIRST
-    assert written.count("it raised") == 2 * FIRST
+    assert written.count("it raised") == 3 * FIRST
 
 
 def test_a_kind_that_was_quiet_begins_anew(lines: Messages, time: Time) -> None:
