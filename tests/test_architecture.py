@@ -26,6 +26,7 @@ LAYERS = [
     {"media", "client"},
     {"handlers", "webhooks", "connections"},
     {"jobs"},
+    {"observe"},
     {"serving"},
     {"schema", "pages"},
     {"server"},

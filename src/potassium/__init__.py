@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
 
     from potassium.app import Potassium
-    from potassium.config import Batch, Jobs, Limits, Webhooks
+    from potassium.config import Batch, Jobs, Limits, Metrics, Webhooks
     from potassium.errors import InvalidInput, PotassiumError, UsageError
     from potassium.http.file import File
     from potassium.http.request import Request, current_request
@@ -33,6 +33,7 @@ __all__ = [
     "InvalidInput",
     "Jobs",
     "Limits",
+    "Metrics",
     "Potassium",
     "PotassiumError",
     "Request",
@@ -52,6 +53,7 @@ MODULES = {
     "InvalidInput": "potassium.errors",
     "Jobs": "potassium.config",
     "Limits": "potassium.config",
+    "Metrics": "potassium.config",
     "Potassium": "potassium.app",
     "PotassiumError": "potassium.errors",
     "Request": "potassium.http.request",

@@ -8,10 +8,11 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, Webhooks, default_docs
+from potassium.config import Jobs, Limits, Metrics, Webhooks, switch
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
+from potassium.observe import Observation
 from potassium.pages import add_docs
 from potassium.serving.api_keys import ApiKeys, keys_of
 from potassium.serving.arguments import check_arguments
@@ -45,6 +46,8 @@ class Potassium(Composable):
             readiness and warm-up; defaults to ``POTASSIUM_API_KEYS``, separated by commas.
         docs: whether there are a page to try the handlers on, at ``/docs``, and the schema, at
             ``/openapi.json``; defaults to ``POTASSIUM_DOCS``, then True.
+        metrics: whether there are figures for Prometheus, at ``/metrics``, or ``Metrics(...)``;
+            defaults to ``POTASSIUM_METRICS``, then False.
         debug: send tracebacks to clients. For development only.
         routes: as for Starlette; handlers come before them.
         middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
@@ -61,7 +64,7 @@ class Potassium(Composable):
 
     """
 
-    def __init__(  # noqa: PLR0913 - seven of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - eight of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
@@ -70,6 +73,7 @@ class Potassium(Composable):
         webhooks: Webhooks | None = None,
         api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         docs: bool | None = None,
+        metrics: Metrics | bool | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -84,6 +88,7 @@ class Potassium(Composable):
             webhooks=webhooks,
             api_keys=api_keys,
             docs=docs,
+            metrics=metrics,
             debug=debug,
             routes=routes,
             middleware=middleware,
@@ -92,15 +97,16 @@ class Potassium(Composable):
         self.name = name
         self.optimized: list[Any] = []
         self._api_keys = keys_of(api_keys)
-        self._has_docs = default_docs() if docs is None else docs
+        self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
+        observed = Observation(metrics)
         self._parts = Assembly(
-            limits or Limits(), webhooks or Webhooks(), self.set_cache, debug=debug
+            limits or Limits(), webhooks or Webhooks(), self.set_cache, observed, debug=debug
         )
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
         super().__init__(
             debug=debug,
-            routes=[*Health(name, self._runtime).routes(), *(routes or ())],
+            routes=[*Health(name, self._runtime).routes(), *observed.routes(), *(routes or ())],
             middleware=middleware,
             exception_handlers={**errors, **(exception_handlers or {})},
             lifespan=self.lifespan,
@@ -211,19 +217,6 @@ class Potassium(Composable):
 
         return decorate
 
-    def set_cache(self, cache: dict[str, Any]) -> None:
-        """Replace the cache; the next call sees the new one.
-
-        Raises:
-            TypeError: ``cache`` is not a dict.
-
-        """
-        self._parts.cache.replace(cache)
-
-    def get_cache(self) -> dict[str, Any]:
-        """Return the cache itself, not a copy."""
-        return self._parts.cache.contents
-
     def optimize(self, *models: Any) -> None:
         """Record torch modules as worth optimizing; this has no effect on serving.
 
@@ -295,6 +288,8 @@ class Potassium(Composable):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""
+        observation, endpoints = self._parts.observation, self._parts.endpoints
         public = [add_docs(self.router, self.openapi)] if self._has_docs else []
+        public += [observation.is_public]
         build = super().build_middleware_stack
-        return middleware_stack(self, build, self._parts.endpoints, self._api_keys, *public)
+        return middleware_stack(self, build, endpoints, self._api_keys, observation, public)

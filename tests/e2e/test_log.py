@@ -169,9 +169,12 @@ def test_a_terminal_shows_that_the_model_loads(tmp_path: Path, free_port: int) -
     assert after.startswith(b" " * len("loading... 2 s") + b"\r")
 
 
+WORKERS = ["--workers", "2", "--timeout-worker-healthcheck", "60"]
+
+
 def test_workers_with_a_model_each_are_told(start: Start) -> None:
     """``uvicorn --workers 2`` loads it twice; one of the two says so, and what that takes."""
-    server = start(LOADS.replace("app.serve()", ""), target="app", arguments=["--workers", "2"])
+    server = start(LOADS.replace("app.serve()", ""), target="app", arguments=WORKERS)
     wait_until(lambda: server.log().count("startup complete") == 2, "both workers", seconds=30)
     assert server.log().count("this is one of 2 processes") == 1
     if sys.platform == "linux":

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from potassium import Potassium
-from potassium.serving.fast_path import path_below_mount
+from potassium.http.path import path_below_mount
 from potassium.testing import client
 
 

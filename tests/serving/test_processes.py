@@ -44,9 +44,9 @@ def test_a_process_of_its_own_is_the_only_one(
 
 def test_workers_of_uvicorn_know_how_many_they_are(spawned: Callable[..., None]) -> None:
     """From ``--workers``, ``workers=`` or ``WEB_CONCURRENCY``; one that reloads is alone."""
-    spawned(config=uvicorn.Config("app:app", workers=4))
+    spawned(config=uvicorn.Config("app:app", workers=4, log_config=None))
     assert number_of_processes() == 4
-    spawned(config=uvicorn.Config("app:app", reload=True))
+    spawned(config=uvicorn.Config("app:app", reload=True, log_config=None))
     assert number_of_processes() == 1
 
 
@@ -95,7 +95,7 @@ def test_a_model_for_each_process_is_told_with_what_it_takes(
         is_initialized=lambda: True, device_count=lambda: 2, memory_reserved=reserved.__getitem__
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    spawned(config=uvicorn.Config("app:app", workers=4))
+    spawned(config=uvicorn.Config("app:app", workers=4, log_config=None))
     tell_processes()
     (line,) = lines()
     assert line.startswith("this is one of 4 processes")
@@ -110,6 +110,6 @@ def test_of_several_processes_one_says_so(
     spawned: Callable[..., None], lines: Callable[[], list[str]]
 ) -> None:
     """The first one."""
-    spawned("SpawnProcess-2", config=uvicorn.Config("app:app", workers=4))
+    spawned("SpawnProcess-2", config=uvicorn.Config("app:app", workers=4, log_config=None))
     tell_processes()
     assert lines() == []

@@ -4,7 +4,7 @@ import os
 
 from potassium.errors import UsageError
 
-__all__ = ["default_docs", "default_host", "default_port"]
+__all__ = ["default_host", "default_port", "switch"]
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -29,14 +29,14 @@ def default_port() -> int:
     return int(value)
 
 
-def default_docs() -> bool:
-    """Return whether ``POTASSIUM_DOCS`` lets an app show its page and schema; by default, it does.
+def switch(name: str, *, default: bool) -> bool:
+    """Return whether the environment variable ``name`` is 1, or ``default`` if it is not set.
 
     Raises:
         UsageError: it is neither 0 nor 1.
 
     """
-    value = os.environ.get("POTASSIUM_DOCS") or "1"
+    value = os.environ.get(name) or str(int(default))
     if value not in ("0", "1"):
-        raise UsageError(f"POTASSIUM_DOCS={value!r} must be 1 or 0.")
+        raise UsageError(f"{name}={value!r} must be 1 or 0.")
     return value == "1"

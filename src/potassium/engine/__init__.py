@@ -6,6 +6,7 @@ from potassium.engine.failure import Failure
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
 from potassium.engine.loop_watch import LoopWatch
+from potassium.engine.observer import End, Observer
 from potassium.engine.open_calls import Counts
 from potassium.engine.operation import Operation, Unfinished
 from potassium.engine.places import place_below
@@ -16,11 +17,13 @@ __all__ = [
     "Batching",
     "Ceiling",
     "Counts",
+    "End",
     "Engine",
     "Failure",
     "Job",
     "Lifecycle",
     "LoopWatch",
+    "Observer",
     "Operation",
     "Priority",
     "State",

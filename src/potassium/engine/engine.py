@@ -11,12 +11,13 @@ from potassium.engine.failure import Failure
 from potassium.engine.hang_watch import HangWatch
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
+from potassium.engine.observer import Observer
 from potassium.engine.open_calls import OpenCalls
 from potassium.engine.operation import Operation
 from potassium.engine.pipeline import Pipeline
 from potassium.engine.stream import Stream
 from potassium.engine.threads import Threads
-from potassium.errors import ClientLeft, DeadlineExceeded, Draining, PotassiumError, WorkerFailed
+from potassium.errors import ClientLeft, Draining, PotassiumError, WorkerFailed
 
 __all__ = ["Engine"]
 
@@ -34,6 +35,7 @@ class Engine:
     Args:
         is_fatal: returns whether an operation's error leaves the GPU thread unusable.
         begin_thread: called on each thread before anything else.
+        observer: is told what becomes of the jobs; None if nobody measures them.
 
     Attributes:
         lifecycle: the current state, which anyone may read.
@@ -55,13 +57,20 @@ class Engine:
         lifecycle: Lifecycle,
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
         begin_thread: Callable[[], object] = lambda: None,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lifecycle = lifecycle
         self.started_at: float | None = None
         self._threads = Threads(self._tell_loop, begin_thread, lost=self.fail)
         self._pipeline = Pipeline(
-            operations, limits, self._threads, broke=self._give_up, is_fatal=is_fatal, clock=clock
+            operations,
+            limits,
+            self._threads,
+            broke=lambda error: self.fail(f"the accelerator is unusable: {error}"),
+            is_fatal=is_fatal,
+            observer=observer,
+            clock=clock,
         )
         self.worker = self._pipeline.worker
         self._open_stream = self.worker.open_stream
@@ -69,7 +78,7 @@ class Engine:
         self.lanes = self._pipeline.lanes
         self.is_full = self._pipeline.is_full
         self._tasks: list[asyncio.Task[None]] = []
-        self.calls = OpenCalls(self._pipeline.discard, clock)
+        self.calls = OpenCalls(self._pipeline.discard, clock, observer)
         self._limits = limits
         self._clock = clock
         self._grace_timer: asyncio.TimerHandle | None = None
@@ -88,6 +97,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         thread = self._threads.start("potassium-gpu", self.worker.run, self.worker.stop)
         job = Job(init, None, self._loop.create_future())
+        job.admitted_at = self._clock()
         try:
             self._pipeline.dispatcher.hand_over([job])
             await asyncio.wait({job.future, thread}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,7 +152,7 @@ class Engine:
         """
         state = self.lifecycle.state
         if state is not State.READY and (state is not State.DRAINING or caller not in self.calls):
-            raise self.calls.refused(refusal(state))
+            raise self.calls.refused(operation, refusal(state))
         job = Job(
             operation,
             argument,
@@ -152,18 +162,16 @@ class Engine:
             origin,
             self._open_stream if operation.concurrency is None else None,
         )
-        if client is not None:
-            job.client = client
-        if is_background:
-            job.is_background = True
+        job.client, job.is_background, job.admitted_at = client, is_background, self._clock()
         if deadline is not None:
-            self._set_timer(job, deadline)
+            self.calls.limit(job, deadline)
         try:
             self._pipeline.let_in(job)
         except asyncio.QueueFull:
             if job.timer is not None:
                 job.timer.cancel()
-            raise self.calls.refused(self._pipeline.queue_of(operation).refusal(job)) from None
+            error = self._pipeline.queue_of(operation).refusal(job)
+            raise self.calls.refused(operation, error) from None
         self.calls.open(job)
         return job
 
@@ -277,9 +285,6 @@ class Engine:
             logger.error("%d calls did not finish within the grace period", self.cut_off)
         self.calls.call_off_all(lambda: Draining("The server stopped before the call finished."))
 
-    def _give_up(self, error: BaseException) -> None:
-        self.fail(f"the accelerator is unusable: {error}")
-
     def _tell_loop(self, callback: Callable[..., object], *args: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
@@ -287,13 +292,3 @@ class Engine:
             # The loop was closed while a handler ran: nobody is left to notify.
             if not self._loop.is_closed():
                 raise
-
-    def _set_timer(self, job: Job, deadline: float) -> None:
-        left = deadline - self._clock()
-        if left <= 0:
-            raise self.calls.refused(DeadlineExceeded())
-        job.timer = self._loop.call_later(left, self._end_time, job)
-
-    def _end_time(self, job: Job) -> None:
-        if job.stream is None or not job.stream.has_ended:  # one that has ended may still be read
-            self.call_off(job, DeadlineExceeded())

@@ -36,8 +36,9 @@ class Job:
 
     It is prepared in the side pool if its operation requires that, queued, handed to a runner,
     then settled, or it streams until its stream is over. Calling it off ends it at any stage. The
-    thread that runs a step of the job writes ``argument``, ``outcome``, ``cost``, ``began_at`` and
-    ``stream``; everything else belongs to the event loop.
+    thread that runs a step of the job writes ``argument``, ``outcome``, ``cost``, ``stream`` and
+    the times of the step; everything else belongs to the event loop. Times are in monotonic
+    seconds.
 
     Attributes:
         argument: what its operation works on; after preparation, what that returned.
@@ -54,8 +55,14 @@ class Job:
         is_queued: whether it waits in the queue.
         in_pool: whether it is being prepared or finished, or waits for that.
         rank: its position in the order of the queue; lower ranks go first.
-        arrived_at: when it was queued, in monotonic seconds, if its operation is batched.
-        began_at: when it began to run, in monotonic seconds; None until then.
+        arrived_at: when it was queued, if its operation is batched.
+        admitted_at: when it was admitted.
+        preparation: when its preparation began and ended; None if it has none, or none so far.
+        began_at: when it began to run; None until then.
+        ended_at: when it ended running, or its last step; None until then.
+        batch_size: how many jobs ran in the same call, itself included.
+        finishing: when finishing its result began and ended; None if that is not needed, or not
+            done so far.
         cost: what it adds to the cost of a batch, if its operation is batched by cost.
         stream: the chunks that it sends; None until it begins to stream.
         is_background: whether another process can run it again if this one stops. It is overtaken
@@ -74,7 +81,12 @@ class Job:
     in_pool = False
     rank: float = 0
     arrived_at = 0.0
+    admitted_at = 0.0
+    preparation: tuple[float, float] | None = None
     began_at: float | None = None
+    ended_at: float | None = None
+    batch_size = 1
+    finishing: tuple[float, float] | None = None
     cost: float = 1
     stream: "Stream[Job] | None" = None
     is_background = False
@@ -104,6 +116,20 @@ class Job:
     def is_unwanted(self, now: float) -> bool:
         """Return whether running the job is pointless at ``now``, in monotonic seconds."""
         return self.called_off is not None or (self.deadline is not None and now >= self.deadline)
+
+    @property
+    def queued_at(self) -> float:
+        """When it began to wait for its runner."""
+        return self.admitted_at if self.preparation is None else self.preparation[1]
+
+    @property
+    def run_time(self) -> float | None:
+        """The seconds for which it has run, without waiting for its turns; None until it ends."""
+        if self.began_at is None or self.ended_at is None:
+            return None
+        if self.stream is not None and self.stream.spent:
+            return self.stream.spent
+        return self.ended_at - self.began_at
 
     @property
     def is_over(self) -> bool:

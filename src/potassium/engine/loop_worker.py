@@ -75,6 +75,7 @@ class LoopWorker:
         self._operation.service_time.add(self._clock() - started)
 
     def _end(self, job: Job, outcome: object) -> None:
+        job.ended_at = self._clock()
         job.interrupt = None  # the task, which is over
         if job.stream is not None:
             job.drop_input()

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from potassium.engine.job import Job
-from potassium.errors import PotassiumError
+from potassium.engine.observer import End, Observer
+from potassium.engine.operation import Operation
+from potassium.errors import DeadlineExceeded, PotassiumError
 
 __all__ = ["Counts", "OpenCalls"]
 
@@ -37,14 +39,21 @@ class OpenCalls:
 
     Args:
         discard: removes a job that was called off from wherever it waits.
+        observer: is told of each call that is refused or closed.
 
     Attributes:
         counts: the counts of all calls.
 
     """
 
-    def __init__(self, discard: Callable[[Job], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        discard: Callable[[Job], None],
+        clock: Callable[[], float],
+        observer: Observer | None = None,
+    ) -> None:
         self.counts = Counts()
+        self._observer = observer
         self._discard = discard
         self._clock = clock
         self._jobs: set[Job] = set()
@@ -58,10 +67,24 @@ class OpenCalls:
         """Return whether ``job`` was admitted, and its caller still waits."""
         return job in self._jobs
 
-    def refused(self, error: PotassiumError) -> PotassiumError:
+    def refused(self, operation: Operation, error: PotassiumError) -> PotassiumError:
         """Count a call that is not admitted; return ``error``, for the caller to raise."""
         self.counts.refused += 1
+        if self._observer is not None:
+            self._observer.refused(operation, error)
         return error
+
+    def limit(self, job: Job, deadline: float) -> None:
+        """Call ``job``, which is about to be opened, off at ``deadline``, in monotonic seconds.
+
+        Raises:
+            DeadlineExceeded: it has already passed.
+
+        """
+        left = deadline - job.admitted_at
+        if left <= 0:
+            raise self.refused(job.operation, DeadlineExceeded())
+        job.timer = asyncio.get_running_loop().call_later(left, self._end_time, job)
 
     def open(self, job: Job) -> None:
         """Note that ``job`` was admitted."""
@@ -89,18 +112,27 @@ class OpenCalls:
         off, and as failed otherwise.
         """
         if succeeded:
+            end = End.SUCCEEDED
             self.counts.succeeded += 1
         elif cancelled or job.called_off is not None:
+            end = End.CANCELLED
             self.counts.cancelled += 1
         else:
+            end = End.FAILED
             self.counts.failed += 1
         if job.timer is not None:
             job.timer.cancel()
         if job.operation.batching is not None:
             job.operation.batching.callers.went(self._clock())
         self._jobs.discard(job)
+        if self._observer is not None:
+            self._observer.closed(job, end)
         if not self._jobs:
             self._all_closed.set()
+
+    def _end_time(self, job: Job) -> None:
+        if job.stream is None or not job.stream.has_ended:  # one that has ended may still be read
+            self.call_off(job, DeadlineExceeded())
 
     def direct(self) -> int:
         """Return how many callers wait; those of background jobs do not."""

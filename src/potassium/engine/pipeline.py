@@ -11,6 +11,7 @@ from potassium.engine.dispatcher import Dispatcher
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
 from potassium.engine.loop_worker import LoopWorker
+from potassium.engine.observer import Observer
 from potassium.engine.operation import Operation, Unfinished
 from potassium.engine.push_room import PushRoom
 from potassium.engine.queue import Capacity, JobQueue
@@ -33,6 +34,7 @@ class Pipeline:
         threads: hosts those of the pool.
         broke: called on the loop with an error that leaves the GPU thread unusable.
         is_fatal: returns whether an error does that.
+        observer: is told what becomes of the jobs; None if nobody measures them.
 
     Attributes:
         jobs: the jobs for the GPU thread.
@@ -50,13 +52,20 @@ class Pipeline:
         *,
         broke: Callable[[BaseException], object],
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         operations = list(operations)
         tell_loop = threads.tell_loop
-        streams = Bridge(tell_loop, _receive)
+        streams = Bridge(tell_loop, self._hear)
+        self._observer = observer
         self.worker = Worker(
-            self._report_from_thread, streams, PushRoom(limits), is_fatal=is_fatal, clock=clock
+            self._report_from_thread,
+            streams,
+            PushRoom(limits),
+            is_fatal=is_fatal,
+            begin_batch=_ignore if observer is None else observer.begin_batch,
+            clock=clock,
         )
         self._needs_pool = any(one.is_prepared or one.finish for one in operations)
         self._threads = threads
@@ -69,14 +78,13 @@ class Pipeline:
         )
         self.jobs = self._new_queue(limits, clock)
         self.dispatcher = Dispatcher(self.jobs, self.jobs.capacity, self.worker, clock=clock)
+        settle = Job.settle if observer is None else self._settle_in_lane
         self.lanes: dict[Operation, LoopWorker] = {}
         for operation in operations:
             operation.forget_streams()
             if operation.concurrency is not None:
                 queue = self._new_queue(limits, clock)
-                self.lanes[operation] = LoopWorker(
-                    operation, queue, Job.settle, streams, clock=clock
-                )
+                self.lanes[operation] = LoopWorker(operation, queue, settle, streams, clock=clock)
         self._uses_thread = len(self.lanes) < len(operations) or not operations
         self._tell_loop = tell_loop
         self._clock = clock
@@ -166,6 +174,8 @@ class Pipeline:
         fatal: BaseException | None,
         at: float,
     ) -> None:
+        if self._observer is not None:
+            self._observer.ran(done)
         for job in done:
             kind = type(job.outcome)
             if kind is Failure or (job.operation.finish is None and kind is not Unfinished):
@@ -184,6 +194,11 @@ class Pipeline:
         if fatal is not None:
             self._broke(fatal)
 
+    def _settle_in_lane(self, job: Job) -> None:
+        assert self._observer is not None  # noqa: S101 - otherwise, jobs settle themselves
+        self._observer.ran((job,))
+        job.settle()
+
     def _settle_finished(self, job: Job) -> None:
         job.in_pool = False
         self.jobs.capacity.leave(job)
@@ -192,9 +207,19 @@ class Pipeline:
     def _new_queue(self, limits: Limits, clock: Callable[[], float]) -> JobQueue:
         return JobQueue(Capacity(limits.queue_size), priorities=limits.priorities, clock=clock)
 
+    def _hear(self, stream: Stream[Job]) -> None:
+        """Handle a stream that has something for its reader."""
+        if stream.began_at is None and stream.was_begun:
+            stream.began_at = self._clock()
+            if self._observer is not None:
+                self._observer.streams(stream.job)
+        if self._observer is not None and stream.has_ended and not stream.is_reported:
+            stream.is_reported = True
+            self._observer.ran((stream.job,))
+        _receive(stream)
+
 
 def _receive(stream: Stream[Job]) -> None:
-    """Handle, on the loop, a stream that has something for its reader."""
     job = stream.job
     if not job.future.done():
         never_began = stream.has_ended and not stream.was_begun
@@ -206,3 +231,7 @@ def _receive(stream: Stream[Job]) -> None:
     stream.wake()
     if stream.overrun is not None:
         job.call_off(stream.overrun)
+
+
+def _ignore(_: Sequence[Job]) -> None:
+    """Tell nobody about a batch."""

@@ -40,7 +40,7 @@ class SidePool:
         self._finished = Bridge(tell_loop, finished)
         self._clock = clock
         self._at: dict[int, tuple[Job, float]] = {}  # each thread's current job, and since when
-        self._inbox: queue.SimpleQueue[tuple[Callable[[Job], None], Job] | None] = (
+        self._inbox: queue.SimpleQueue[tuple[Callable[[Job, float], None], Job] | None] = (
             queue.SimpleQueue()
         )
 
@@ -69,14 +69,15 @@ class SidePool:
         try:
             while (item := self._inbox.get()) is not None:
                 step, job = item
-                self._at[threading.get_ident()] = job, self._clock()
-                step(job)
+                began = self._clock()
+                self._at[threading.get_ident()] = job, began
+                step(job, began)
                 del self._at[threading.get_ident()]
                 del item, step, job  # a blocked thread holds on to its locals
         finally:
             thread.name = name
 
-    def _prepare(self, job: Job) -> None:
+    def _prepare(self, job: Job, began: float) -> None:
         operation = job.operation
         if job.called_off is None:
             try:
@@ -86,9 +87,10 @@ class SidePool:
                     job.cost = job.context.run(operation.cost, job)
             except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
                 job.outcome = Failure(error)
+        job.preparation = began, self._clock()
         self._prepared.send(job)
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: Job, began: float) -> None:
         outcome, finish = job.outcome, job.operation.finish
         if job.called_off is None:
             try:
@@ -98,4 +100,5 @@ class SidePool:
                     job.outcome = job.context.run(finish, job, outcome)
             except BaseException as error:  # noqa: BLE001 - as above
                 job.outcome = Failure(error)
+        job.finishing = began, self._clock()
         self._finished.send(job)

@@ -99,16 +99,20 @@ class Stream(Generic[JobT]):
         "_reader",
         "_taken",
         "_writer",
+        "began_at",
+        "chunks",
         "failure",
         "has_ended",
         "has_stalled",
         "is_over",
+        "is_reported",
         "is_waiting",
         "job",
         "on_called_off",
         "overrun",
         "share",
         "spent",
+        "stalls",
         "steps",
     )
 
@@ -122,8 +126,12 @@ class Stream(Generic[JobT]):
         self.job = job
         self.steps: Steps | None = None  # set for a generator only
         self.spent = 0.0  # seconds that its steps took
+        self.began_at: float | None = None  # when its first chunk arrived, in monotonic seconds
+        self.chunks = 0  # how many its reader has taken
+        self.stalls = 0  # how often it gave up its turns, as its reader did not keep up
         self.has_stalled = False  # it gets no turns until there is room
         self.has_ended = False  # nothing more will be pushed
+        self.is_reported = False  # somebody who measures knows that
         self.failure: Failure | None = None  # what it ended with, if it failed
         self.is_over = False  # the reader has all of it, or has stopped reading
         self.is_waiting = False  # its writer is blocked until the reader takes something
@@ -248,6 +256,7 @@ class Stream(Generic[JobT]):
             taken.append(chunks.popleft())
             size += len(taken[-1]) + CHUNK_OVERHEAD
         self._taken += size
+        self.chunks += len(taken)
         if self.share is not None:
             self.share.count(self._ahead)
         self.wake()

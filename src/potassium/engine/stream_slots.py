@@ -51,6 +51,7 @@ class StreamSlots:
         """Give ``stream`` no turns until it comes back."""
         self.active.remove(stream)
         self._stalled.add(stream)
+        stream.stalls += 1
         stream.job.operation.stalled_streams += 1
 
     def come_back(self, stream: Stream[Job]) -> None:

@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
@@ -41,16 +42,18 @@ class Worker:
         streams: notifies the loop of the jobs that stream.
         room: how far ahead of their readers handlers that push may be.
         is_fatal: returns whether an error means that the thread can run nothing any more.
+        begin_batch: called with the jobs of each batch, in the context that it will run in.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what differs between apps and tests
         self,
         report: Callable[[Sequence[Job], bool], None],
         streams: Bridge[Stream[Job]],
         room: PushRoom,
         *,
         is_fatal: Callable[[BaseException], bool] = lambda _: False,
+        begin_batch: Callable[[Sequence[Job]], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.started = False
@@ -59,6 +62,7 @@ class Worker:
         self.since = clock()  # when it began to run that one, or to be idle
         self.busy = 0.0  # seconds spent on the groups and steps that have ended
         self._is_fatal = is_fatal
+        self._begin_batch = begin_batch
         self._report = report
         self._streams = streams
         self._clock = clock
@@ -99,8 +103,8 @@ class Worker:
                     del item
                 if slots.active:
                     self._run_round()
-                if slots.parked:
-                    self._run_unparked()
+                for job in slots.unparked() if slots.parked else ():
+                    self._run_group([job], ends=False)
         finally:
             for stream in slots:
                 self._close(stream)
@@ -124,12 +128,12 @@ class Worker:
                 if operation.may_stream and self._slots.is_taken(operation):
                     self._slots.park(job)
                     continue
-                self.since = job.began_at = (
-                    now  # before current: whoever sees a job must not see an older time
-                )
+                # Before current: whoever sees a job must not see an older time.
+                self.since = job.began_at = now
                 self.current = self._pushes.running = job
                 self._run(job)
                 began, now = now, clock()
+                job.ended_at = now
                 if job.stream is None or job.stream.steps is None:
                     operation.service_time.add(now - began)
                 else:
@@ -166,6 +170,7 @@ class Worker:
             stream.steps = outcome
             self._slots.enter(stream)
         elif job.stream is not None:  # the handler has pushed chunks
+            job.ended_at = self._clock()  # before the loop is told
             job.stream.end(outcome if isinstance(outcome, Failure) else self._lateness(job))
         else:
             job.outcome = outcome
@@ -193,16 +198,20 @@ class Worker:
         started = reported = self.since = now
         self.current = jobs[0]
         for job in jobs:
-            job.began_at = now
+            job.began_at, job.batch_size = now, len(jobs)
         left = dict(enumerate(jobs))
+        context = copy_context()
+        context.run(self._begin_batch, jobs)
         try:
-            for index, outcome in operation.run(jobs):
+            outcomes = context.run(operation.run, jobs)
+            while (item := context.run(next, outcomes, None)) is not None:
+                index, outcome = item
                 job = left.pop(index)
                 job.outcome = outcome
                 if isinstance(outcome, Failure) and self._is_fatal(outcome.error):
                     self.fatal = outcome.error
                 done.append(job)
-                now = self.since = self._clock()
+                now = self.since = job.ended_at = self._clock()
                 if now - reported > REPORT_INTERVAL and left:
                     self._report(done, False)  # noqa: FBT003
                     done, reported = [], now
@@ -211,13 +220,12 @@ class Worker:
             for job in left.values():
                 job.outcome = failure
                 done.append(job)
+        now = self._clock()
         for job in jobs:
             job.argument = None  # as above
-        now = self._clock()
+            job.ended_at = job.ended_at or now
         operation.service_time.add((now - started) / len(jobs))
         return done, now
-
-    # Streams.
 
     def _new_stream(self, job: Job) -> Stream[Job]:
         job.operation.may_stream = True
@@ -258,6 +266,7 @@ class Worker:
         finally:
             self._account(stream, started)
         stream.steps = None
+        job.ended_at = self.since
         job.operation.service_time.add(stream.spent)
         stream.end(failure)
         self._slots.leave(stream)
@@ -270,10 +279,6 @@ class Worker:
 
     def _report_place(self) -> None:
         self._report((), False)  # noqa: FBT003 - nothing is done, but there may be a place now
-
-    def _run_unparked(self) -> None:
-        for job in self._slots.unparked():
-            self._run_group([job], ends=False)
 
     def _rest(self, started: float, now: float) -> None:
         """Note that the thread is idle, after it was busy from ``started`` to ``now``."""

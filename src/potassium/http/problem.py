@@ -25,6 +25,7 @@ __all__ = [
     "PROBLEM",
     "answered",
     "code_of",
+    "code_of_status",
     "explained",
     "failure_reply",
     "internal",
@@ -55,13 +56,12 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
         detail: Any = error.detail if isinstance(error.detail, dict | list) else str(error.detail)
         # The code that raised it may have given numbers.
         headers: Mapping[str, str] = {str(a): str(b) for a, b in (error.headers or {}).items()}
-        code = code_of(status)
         members: dict[str, Any] = {}
     elif isinstance(error, PotassiumError):
-        status, code, detail = error.status, error.code, error.detail
+        status, detail = error.status, error.detail
         headers, members = error.headers, dict(error.members)
     else:
-        status, code, detail = 500, PotassiumError.code, "The server failed to process the request."
+        status, detail = 500, "The server failed to process the request."
         headers, members = {}, {}
     cause = error.__cause__ if isinstance(error, HandlerError) else error
     if debug and status >= HTTPStatus.INTERNAL_SERVER_ERROR and cause is not None:
@@ -71,7 +71,7 @@ def problem_reply(error: Exception, request_id: str, *, debug: bool = False) -> 
         "title": _title(status),
         "status": status,
         "detail": detail,
-        "code": code,
+        "code": code_of(error),
         "request_id": request_id,
         **members,
     }
@@ -88,7 +88,14 @@ def problem_document(error: PotassiumError, request_id: str) -> bytes:
     return problem_reply(error, request_id).body
 
 
-def code_of(status: int) -> str:
+def code_of(error: Exception) -> str:
+    """Return the stable code of a request that failed with ``error``."""
+    if isinstance(error, HTTPException):
+        return code_of_status(error.status_code)
+    return error.code if isinstance(error, PotassiumError) else PotassiumError.code
+
+
+def code_of_status(status: int) -> str:
     """Return the stable code of an ``HTTPException`` with this status."""
     return CODES.get(status) or _title(status).lower().replace(" ", "_").replace("-", "_")
 

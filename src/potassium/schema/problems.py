@@ -17,7 +17,7 @@ from potassium.errors import (
     UnsupportedEncoding,
     UnsupportedMediaType,
 )
-from potassium.http.problem import code_of
+from potassium.http.problem import code_of_status
 from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.components import Components
 from potassium.schema.headers import shown
@@ -68,7 +68,7 @@ class Problems:
             kinds = list(group)
             texts = {error.code: _text(error) for error in kinds}
             if may_raise:
-                texts.setdefault(code_of(status), "The handler says so.")
+                texts.setdefault(code_of_status(status), "The handler says so.")
             found[str(status)] = self._response(status, texts, kinds)
         return found
 

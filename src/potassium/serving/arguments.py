@@ -1,17 +1,23 @@
 """Checks what an app is created with."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from potassium.config import Jobs, Limits, Webhooks, check_options
+from potassium.config import Jobs, Limits, Metrics, Webhooks, check_options
 from potassium.errors import UsageError
 
 __all__ = ["check_arguments"]
 
 GROUPS = {"limits": Limits, "jobs": Jobs, "webhooks": Webhooks}
+SWITCHES: dict[str, tuple[type, ...]] = {
+    "debug": (bool,),
+    "docs": (bool, NoneType),
+    "metrics": (bool, NoneType, Metrics),
+}
 
 
 def check_arguments(unknown: Iterable[str], **given: Any) -> None:
@@ -38,7 +44,7 @@ def check_arguments(unknown: Iterable[str], **given: Any) -> None:
             raise UsageError(
                 f"Potassium({option}={given[option]!r}): write {option}={kind.__name__}(...)."
             )
-    for option, kinds in (("debug", (bool,)), ("docs", (bool, type(None)))):
+    for option, kinds in SWITCHES.items():
         if type(given[option]) not in kinds:
             raise UsageError(f"Potassium({option}={given[option]!r}): write {option}=True.")
     form = "write middleware=[Middleware(CORSMiddleware, allow_origins=[...])]."

@@ -15,6 +15,7 @@ from potassium.handlers.init import Init
 from potassium.handlers.intake import Intake
 from potassium.handlers.options import HandlerOptions, check_each
 from potassium.handlers.registry import Registry
+from potassium.observe import Observation
 from potassium.serving.bodies import Bodies
 from potassium.serving.endpoint import Endpoint
 from potassium.serving.runtime import Runtime
@@ -47,6 +48,7 @@ class Assembly:
         limits: Limits,
         webhooks: Webhooks,
         set_cache: Callable[[dict[str, Any]], object],
+        observation: Observation,
         *,
         debug: bool,
     ) -> None:
@@ -64,6 +66,7 @@ class Assembly:
             limits=limits,
             jobs=None,
             webhooks=webhooks,
+            observation=observation,
             debug=debug,
         )
         self.limits = limits
@@ -82,6 +85,11 @@ class Assembly:
     def plan(self) -> Plan:
         """The parts of the app, complete once it has started."""
         return self._plan
+
+    @property
+    def observation(self) -> Observation:
+        """What is measured."""
+        return self._plan.observation
 
     def load_with(self, function: Callable[[], Any]) -> None:
         """Register ``function`` to load the model when the app starts.

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from potassium.errors import Unauthorized
+from potassium.http.exchange import note_error
 from potassium.http.owner import SCOPE_KEY
+from potassium.http.path import path_below_mount
 from potassium.http.problem import problem_reply
 from potassium.http.request_id import request_id_of
 from potassium.serving.api_keys import ApiKeys, digest_of
 from potassium.serving.clients import KEY_OWNER
-from potassium.serving.fast_path import path_below_mount
 from potassium.serving.slashes import without_slash
 
 __all__ = ["Authentication"]
@@ -66,6 +67,7 @@ class Authentication:
             return
         request_id = request_id_of(scope)
         error = Unauthorized("Send a valid API key, as Authorization: Bearer KEY.")
+        note_error(scope, error.code)
         await problem_reply(error, request_id).send(request_id, send)
 
     def _is_open(self, scope: Scope) -> bool:

@@ -23,6 +23,19 @@ class Composable(Starlette):
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     openapi: Callable[[], dict[str, Any]]
 
+    def set_cache(self, cache: dict[str, Any]) -> None:
+        """Replace the cache; the next call sees the new one.
+
+        Raises:
+            TypeError: ``cache`` is not a dict.
+
+        """
+        self._parts.cache.replace(cache)
+
+    def get_cache(self) -> dict[str, Any]:
+        """Return the cache itself, not a copy."""
+        return self._parts.cache.contents
+
     async def call(
         self,
         path: str,

@@ -14,10 +14,11 @@ from potassium.errors import BodyTooLarge, DeadlineExceeded, PotassiumError, Str
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
+from potassium.http.exchange import note_call, note_error
 from potassium.http.foreign_reply import ForeignReply, ForeignSender
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
-from potassium.http.problem import failure_reply, internal
+from potassium.http.problem import answered, code_of, failure_reply, internal
 from potassium.http.request_id import request_id_of
 from potassium.http.server_timing import timed
 from potassium.http.spooled import SpooledBody
@@ -71,7 +72,6 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; call its job off if the client disconnects, or on cancellation."""
         handler = self._handlers[self._path]
-        request_id = request_id_of(scope)
         sender: StreamSender | ForeignSender | None = None
         body: bytes | SpooledBody = b""
         held = 0
@@ -80,7 +80,7 @@ class Endpoint:
                 return
             headers, body, held = received
             deadline = deadline_of(scope, handler.options.get("timeout"))
-            message = Message(request_id, headers, body, scope, json_values=self._values)
+            message = Message(request_id_of(scope), headers, body, scope, json_values=self._values)
             if type(body) is SpooledBody and handler.bind.needs_memory(message):
                 message.content, held = await self._in_memory(body, receive, deadline)
             if (len(body) if type(body) is bytes else message.size) <= handler.bind.at_once:
@@ -99,6 +99,7 @@ class Endpoint:
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
             call, place = handler.operation, self._place(scope) if self._has_options else {}
             job = services.engine.admit(call, argument, deadline=deadline, origin=message, **place)
+            note_call(scope, self._path, job, message)
             del argument  # the job lets go of it as soon as it has run
             send = timed(send, scope, job)
             services.disconnects.note(job, receive)
@@ -109,15 +110,15 @@ class Endpoint:
                 sender = sender or self._sender(message, send, outcome)
                 await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
-            await self._fail(error, sender, request_id, send)
+            await self._fail(error, sender, scope, send)
             return
         finally:
             self._bodies.let_go(held, body)
         del body, message  # the client may read its response slowly
         if sender is None:
-            await outcome.send(request_id, send)
+            await outcome.send(request_id_of(scope), send)
         if handler.webhook_url is not None:
-            post_result(services.webhooks.outbox, handler, outcome, request_id)
+            post_result(services.webhooks.outbox, handler, outcome, request_id_of(scope))
 
     def _place(self, scope: Scope) -> dict[str, Any]:
         """Return what decides about a call's place in the queue, apart from when it comes."""
@@ -171,13 +172,15 @@ class Endpoint:
         self,
         raised: Exception,
         sender: StreamSender | ForeignSender | None,
-        request_id: str,
+        scope: Scope,
         send: Send,
     ) -> None:
         """Answer a failed call; if its stream has begun, report the failure in the stream."""
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
         if isinstance(error, BodyTooLarge):
             self._tell_limit(error)
+        request_id = request_id_of(scope)
+        note_error(scope, code_of(answered(error)))
         problem = failure_reply(error, self._path, request_id, debug=self._debug)
         if sender is None or not sender.has_begun:
             await problem.send(request_id, send)

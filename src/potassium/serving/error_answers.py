@@ -11,7 +11,8 @@ from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler
 
 from potassium.errors import PotassiumError
-from potassium.http.problem import explained, problem_reply
+from potassium.http.exchange import note_error
+from potassium.http.problem import code_of, explained, problem_reply
 from potassium.http.request_id import request_id_of
 
 __all__ = ["error_answers"]
@@ -30,6 +31,7 @@ def error_answers(handlers: Collection[str]) -> dict[Any, ExceptionHandler]:
             known = handlers if debug else ()
             error = _with_all_methods(error, request)
             error = explained(error, request.method, request.scope["path"], known)
+        note_error(request.scope, code_of(error))
         reply = problem_reply(error, request_id_of(request.scope), debug=debug)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
         return Response(reply.body, reply.status, headers)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["FastPath", "path_below_mount"]
+from potassium.http.path import path_below_mount
+
+__all__ = ["FastPath"]
 
 
 class FastPath:
@@ -23,12 +25,3 @@ class FastPath:
         if scope["type"] == "http" and scope["method"] == "POST":
             app = self._endpoints.get(path_below_mount(scope))
         await (app or self._rest)(scope, receive, send)
-
-
-def path_below_mount(scope: Scope) -> str:
-    """Return the path without the prefix where the app is mounted (ASGI ``root_path``)."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :]
-    return path

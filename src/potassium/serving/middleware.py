@@ -1,11 +1,13 @@
 """The middleware that every connection passes before it reaches a route or a handler."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Scope
 
+from potassium.observe import Observation
+from potassium.observe.exchanges import Exchanges
 from potassium.serving.api_keys import ApiKeys
 from potassium.serving.auth import Authentication
 from potassium.serving.fast_path import FastPath
@@ -15,12 +17,13 @@ from potassium.serving.startup_errors import StartupErrors
 __all__ = ["middleware_stack"]
 
 
-def middleware_stack(
+def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
     app: Starlette,
     build: Callable[[], ASGIApp],
     endpoints: Mapping[str, ASGIApp],
     api_keys: ApiKeys | None,
-    is_public: Callable[[Scope], bool] = lambda _: False,
+    observation: Observation,
+    public: Collection[Callable[[Scope], bool]] = (),
 ) -> ASGIApp:
     """Return the app as a server calls it: API keys first, then the fast path, then the rest.
 
@@ -32,9 +35,14 @@ def middleware_stack(
         build: returns Starlette's stack, from ``app.user_middleware`` down to the routes.
         endpoints: the endpoints to call without that stack, by path.
         api_keys: a call must carry one of them; None if anybody may call.
-        is_public: returns whether a request needs no key, because it is for what is no secret.
+        observation: who is told of each request, whatever comes of it.
+        public: each returns whether a request needs no key, because it is for what is no secret.
 
     """
+
+    def is_public(scope: Scope) -> bool:
+        return any(one(scope) for one in public)
+
     own = list(app.user_middleware)
     if own and api_keys is not None:
         app.user_middleware = [*own, Middleware(Authentication, keys=api_keys, is_public=is_public)]
@@ -43,4 +51,7 @@ def middleware_stack(
     finally:
         app.user_middleware = own
     stack = FastPath({} if own else endpoints, stack)
-    return stack if own or api_keys is None else Authentication(stack, api_keys, is_public)
+    if not own and api_keys is not None:
+        stack = Authentication(stack, api_keys, is_public)
+    observers = observation.exchanges
+    return Exchanges(stack, observers, endpoints) if observers else stack

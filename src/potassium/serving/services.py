@@ -13,6 +13,7 @@ from potassium.handlers.accelerator import is_fatal
 from potassium.handlers.handler import Handler
 from potassium.handlers.intake import Intake
 from potassium.handlers.thread_defaults import thread_defaults
+from potassium.observe import Observation
 from potassium.serving.bodies import Bodies
 from potassium.serving.disconnects import Disconnects
 from potassium.serving.loading import Loading
@@ -42,6 +43,7 @@ class Plan:
         limits: how much work the server accepts.
         jobs: where background jobs are kept; None if the app has none.
         webhooks: how results are posted to webhooks.
+        observation: what is measured.
         debug: whether tracebacks are sent to clients.
         schema: the OpenAPI document; empty until somebody has asked for it.
         startup: what the time of the last start went into.
@@ -56,6 +58,7 @@ class Plan:
     limits: Limits
     jobs: Jobs | None
     webhooks: Webhooks
+    observation: Observation
     debug: bool
     schema: dict[str, Any] = field(default_factory=dict)
     startup: Startup = field(default_factory=Startup)
@@ -106,6 +109,7 @@ class Services:
                 lifecycle=self._lifecycle,
                 is_fatal=is_fatal,
                 begin_thread=thread_defaults(),
+                observer=plan.observation.of_jobs,
             )
             plan.startup.watch(handler.operation for handler in plan.handlers.values())
             with plan.startup.phase("init"), Loading(plan.loading_at):

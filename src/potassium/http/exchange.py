@@ -1,0 +1,93 @@
+"""One request and its response, for whoever measures or logs them."""
+
+from typing import Protocol
+
+from starlette.types import Message, Scope, Send
+
+__all__ = ["Exchange", "ExchangeObserver", "note_call", "note_error"]
+
+SCOPE_KEY = "potassium.exchange"
+
+
+class Exchange:
+    """One request and its response, from the first middleware's point of view.
+
+    Times are in monotonic seconds, sizes in bytes.
+
+    Attributes:
+        scope: the ASGI scope.
+        began_at: when the app was called.
+        ended_at: when the app returned; 0 until then.
+        status: the status of the response; 0 until its head is sent.
+        code: the stable code of the error that it ended with; empty if there is none.
+        handler: the path of the handler that answers; empty if none does.
+        call: the job that the handler runs for it, if any.
+        received: the size of the body, after decompression, if a handler has read it.
+        sent: the size of the response so far, without its head.
+
+    """
+
+    __slots__ = (
+        "_send",
+        "began_at",
+        "call",
+        "code",
+        "ended_at",
+        "handler",
+        "received",
+        "scope",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, send: Send, began_at: float) -> None:
+        self.scope = scope
+        self.began_at = began_at
+        self.ended_at = 0.0
+        self.status = 0
+        self.code = ""
+        self.handler = ""
+        self.call: object = None
+        self.received = 0
+        self.sent = 0
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the app's, and note what it says."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.sent += len(message.get("body", b""))
+        await self._send(message)
+
+
+class Body(Protocol):
+    """What is known of a body that was read."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+
+
+class ExchangeObserver(Protocol):
+    """Is told of each exchange. Its methods must not block and must not raise."""
+
+    def began(self, exchange: Exchange, /) -> None:
+        """Note that a request has arrived; called in the task that serves it."""
+
+    def ended(self, exchange: Exchange, /) -> None:
+        """Note that the app has returned; called in the same task."""
+
+
+def note_call(scope: Scope, handler: str, call: object, body: Body) -> None:
+    """Note that the handler at a path runs ``call`` for a request with this body."""
+    exchange: Exchange | None = scope.get(SCOPE_KEY)
+    if exchange is not None:
+        exchange.handler, exchange.call, exchange.received = handler, call, body.size
+
+
+def note_error(scope: Scope, code: str) -> None:
+    """Note the code of the error that a request ends with, for whoever measures it."""
+    exchange: Exchange | None = scope.get(SCOPE_KEY)
+    if exchange is not None:
+        exchange.code = code
