@@ -77,7 +77,7 @@ class Health:
         return JSONResponse({"warm": True})
 
     async def status(self, _: Request) -> Response:
-        """Report what the server is doing; durations are in milliseconds unless named otherwise."""
+        """Report what the server is doing; in milliseconds, unless a name says seconds."""
         engine = self._runtime.services and self._runtime.services.engine
         now = time.monotonic()
         job = engine.worker.current if engine else None
@@ -98,6 +98,7 @@ class Health:
                 },
                 "lanes": _lanes(engine) if engine else {},
                 "started_at": _rfc3339(engine.started_at if engine else None),
+                "startup": self._runtime.startup.document(operations),
                 "open_streams": streams,
                 "stalled_streams": stalled,
                 "running": {"handler": job.operation.name, "for": spent} if job else None,
