@@ -111,7 +111,11 @@ class Potassium(Composable):
         errors = error_answers(self._parts.handlers)
         super().__init__(
             debug=debug,
-            routes=[*Health(name, self._runtime).routes(), *observed.routes(), *(routes or ())],
+            routes=[
+                *Health(name, self._runtime).routes(),
+                *observed.routes(name, self._runtime),
+                *(routes or ()),
+            ],
             middleware=middleware,
             exception_handlers={**errors, **(exception_handlers or {})},
             lifespan=self.lifespan,

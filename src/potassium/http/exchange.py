@@ -24,6 +24,7 @@ class Exchange:
         call: the job that the handler runs for it, if any.
         received: the size of the body, after decompression, if a handler has read it.
         sent: the size of the response so far, without its head.
+        trace_id: the id of its trace, in hexadecimal; empty unless somebody traces it.
 
     """
 
@@ -38,6 +39,7 @@ class Exchange:
         "scope",
         "sent",
         "status",
+        "trace_id",
     )
 
     def __init__(self, scope: Scope, send: Send, began_at: float) -> None:
@@ -50,6 +52,7 @@ class Exchange:
         self.call: object = None
         self.received = 0
         self.sent = 0
+        self.trace_id = ""
         self._send = send
 
     async def send(self, message: Message) -> None:
