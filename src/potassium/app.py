@@ -109,13 +109,10 @@ class Potassium(Composable):
         )
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
+        own = [*Health(name, self._runtime).routes(), *observed.routes(name, self._runtime)]
         super().__init__(
             debug=debug,
-            routes=[
-                *Health(name, self._runtime).routes(),
-                *observed.routes(name, self._runtime),
-                *(routes or ()),
-            ],
+            routes=[*own, *(routes or ())],
             middleware=middleware,
             exception_handlers={**errors, **(exception_handlers or {})},
             lifespan=self.lifespan,

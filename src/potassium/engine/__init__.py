@@ -6,9 +6,11 @@ from potassium.engine.failure import Failure
 from potassium.engine.heartbeat import Activity, Heartbeat
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
+from potassium.engine.loop_watch import LoopWatch
 from potassium.engine.observer import End, Observer
 from potassium.engine.open_calls import Counts
 from potassium.engine.operation import Operation, Unfinished
+from potassium.engine.places import place_below
 from potassium.engine.stream import AsyncSteps, Steps, Stream
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Heartbeat",
     "Job",
     "Lifecycle",
+    "LoopWatch",
     "Observer",
     "Operation",
     "Priority",
@@ -30,5 +33,6 @@ __all__ = [
     "Steps",
     "Stream",
     "Unfinished",
+    "place_below",
     "refusal",
 ]

@@ -93,6 +93,8 @@ class LoopWorker:
             return Failure(error)
         return outcome
 
+    CALL = _outcome.__code__  # what the task of each of its calls runs
+
     async def _stream(self, job: Job, steps: AsyncSteps) -> None:
         stream = job.stream = Stream(job, self._streams)
         try:

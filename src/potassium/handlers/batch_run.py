@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from math import inf
+from types import CoroutineType
 from typing import Any
 
 from potassium.engine import Ceiling, Failure
@@ -117,6 +118,11 @@ class BatchRun:
             rewind(items)
         self._has_run = True
         results = self._function(items)
+        if type(results) is CoroutineType:
+            results.close()
+            raise WrongCountError(
+                f"expected a list of {len(part)} results, got a coroutine, which nobody awaits"
+            )
         if hasattr(type(results), "__next__"):
             results = list(results)
         if not _is_list(results):

@@ -1,10 +1,11 @@
 """Inspects an app's functions without calling them."""
 
+import dis
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["is_async", "name_of", "yields"]
+__all__ = ["is_async", "name_of", "reads", "yields"]
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -19,6 +20,26 @@ def is_async(function: Callable[..., Any]) -> bool:
 def name_of(function: Callable[..., Any]) -> str:
     """Return a function's name for messages; for partials and instances, that of their class."""
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def reads(function: Callable[..., Any], index: int) -> bool:
+    """Return whether the code of ``function`` uses its positional argument ``index``.
+
+    False for what has no Python code of its own, such as an instance or a builtin.
+    """
+    function = inspect.unwrap(function)
+    index += inspect.ismethod(function)
+    code = getattr(function, "__code__", None)
+    if code is None or index >= code.co_argcount:
+        return False
+    name = code.co_varnames[index]
+    if name in code.co_cellvars:  # a function inside uses it
+        return True
+    for one in dis.get_instructions(code):
+        names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
+        if one.opname.startswith("LOAD_FAST") and name in names:
+            return True
+    return False
 
 
 def yields(function: Callable[..., Any]) -> bool:

@@ -2,12 +2,15 @@
 
 import inspect
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from potassium.engine import Job
+from potassium.engine import Job, place_below
 from potassium.errors import UsageError
 from potassium.handlers.cache import Cache
+from potassium.handlers.functions import reads
+from potassium.handlers.handler import Handler
 from potassium.handlers.in_process import ON_THREAD
 
 __all__ = ["Init"]
@@ -16,13 +19,26 @@ logger = logging.getLogger("potassium")
 
 
 class Init:
-    """Runs the app's ``init`` function, if it has one, and puts its result into the cache."""
+    """Runs the app's ``init`` function, if it has one, and puts its result into the cache.
 
-    def __init__(self, cache: Cache, set_cache: Callable[[dict[str, Any]], object]) -> None:
-        """Call ``set_cache``, which an app may override, to put something into ``cache``."""
+    Args:
+        cache: what handlers get.
+        set_cache: called to put something into ``cache``; an app may override it.
+        handlers: those that get the cache, by path, once the app starts.
+
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        set_cache: Callable[[dict[str, Any]], object],
+        handlers: Mapping[str, Handler],
+    ) -> None:
         self._cache = cache
+        self._handlers = handlers
         self._set_cache = set_cache
         self._function: Callable[[], Any] | None = None
+        self._thread: int | None = None  # the one that runs it, while it does
 
     def register(self, function: Callable[[], Any]) -> None:
         """Run ``function`` when the app starts.
@@ -56,9 +72,29 @@ class Init:
             return
         ON_THREAD.set(job)
         before = self._cache.contents
-        contents = self._function()
+        self._thread = threading.get_ident()
+        try:
+            contents = self._function()
+        finally:
+            self._thread = None
         if contents is not None:
             self._set_cache(contents)
         elif self._cache.contents is before and not before:
-            # It may have loaded the model into globals, so this is not a warning.
+            self._tell_empty()
+
+    def place(self) -> str | None:
+        """Return which line of the function is running now, from any thread; None if none is."""
+        return None if self._thread is None else place_below(self._thread, Init.run.__code__)
+
+    def _tell_empty(self) -> None:
+        """Log that the cache is empty: as a warning, if a handler looks into it."""
+        readers = [path for path, one in self._handlers.items() if reads(one.function, 0)]
+        if readers:
+            logger.warning(
+                "init returned nothing and set no cache, but %s %s it: return a dict from init, "
+                'such as {"model": model}, or call app.set_cache(...) in it',
+                ", ".join(readers),
+                "use" if len(readers) > 1 else "uses",
+            )
+        else:  # it may have loaded the model into globals
             logger.info("init returned nothing and set no cache: handlers get an empty dict")

@@ -5,7 +5,6 @@ import inspect
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from types import CoroutineType
 from typing import Any
 
 from potassium.engine import Batching, Failure, Job, Operation, Unfinished
@@ -17,6 +16,7 @@ from potassium.handlers.cache import Cache
 from potassium.handlers.functions import is_async
 from potassium.handlers.generators import AsyncGeneratorSteps, GeneratorSteps
 from potassium.handlers.in_process import ON_THREAD, InProcess, Value, outcome_of
+from potassium.handlers.mistakes import SUSPECTS, Mistakes, check_awaited
 from potassium.handlers.options import HandlerOptions
 from potassium.handlers.parameters import UnusableError, parameters_of
 from potassium.handlers.returns import Presenter, presenter_of
@@ -51,16 +51,16 @@ def operation_of(
 
     prepare, finish, batch = options.get("prepare"), options.get("finish"), options.get("batch")
     is_list = batch is not None and finish is None
-    present = presenter_of(function if finish is None else finish, batched=is_list)
+    last = function if finish is None else finish
+    present = presenter_of(last, batched=is_list)
+    mistakes = Mistakes(name, last, batched=is_list)
     if is_async(function):
-        run = _run_on_loop(handle, present)
+        run = _run_on_loop(handle, present, mistakes)
         return Operation(name, run, concurrency=options.get("concurrency") or 1)
     batching = None if batch is None else Batching(batch)
-    answer: Answer = _answer
+    answer: Answer = _answering(present, mistakes)
     if finish is not None or batching is not None:
         answer = _keep if finish is not None else _keep_or_encode
-    if present is not None and answer is _answer:
-        answer = _presenting(present)
     finished: Function | None = None
     if finish is not None:
         finished = _step("finish", finish, cache)
@@ -74,7 +74,7 @@ def operation_of(
         batching=batching,
         prepare=None if prepare is None else _prepare(_step("prepare", prepare, cache)),
         cost=None if batching is None or batching.rule.cost is None else _cost(batching),
-        finish=None if finished is None else _finish(finished, present),
+        finish=None if finished is None else _finish(finished, present, mistakes),
     )
 
 
@@ -107,7 +107,9 @@ def _run(handle: Function, answer: Answer) -> Callable[[Job], Any]:
     return run
 
 
-def _run_on_loop(handle: Function, present: Presenter | None) -> Callable[[Job], Any]:
+def _run_on_loop(
+    handle: Function, present: Presenter | None, mistakes: Mistakes
+) -> Callable[[Job], Any]:
     async def run(job: Job) -> Any:
         request = request_of(job)
         CURRENT.set(request)  # each call has its own task, and so its own context
@@ -115,6 +117,8 @@ def _run_on_loop(handle: Function, present: Presenter | None) -> Callable[[Job],
         result = handle(argument_of(job, request))
         if inspect.isawaitable(result):
             result = await result
+        if type(result) in SUSPECTS:
+            mistakes.check(job, result)
         result = _presented(job, result, present)
         body = _open_body(job, result)
         if body is None:
@@ -163,6 +167,17 @@ def _outcome_in_batch(job: Job, result: Any, answer: Answer) -> Any:
         return Failure(error)
 
 
+def _answering(present: Presenter | None, mistakes: Mistakes) -> Answer:
+    def answer(job: Job, result: Any) -> Any:
+        if type(result) is dict and present is None and job.stream is None:
+            return outcome_of(job, result)
+        if type(result) in SUSPECTS:
+            mistakes.check(job, result)
+        return _answer(job, _presented(job, result, present))
+
+    return answer
+
+
 def _answer(job: Job, result: Any) -> Any:
     """Return a handler's result as the engine takes it: a reply, a stream's steps, or None."""
     was_sent_to = job.stream is not None
@@ -190,12 +205,9 @@ def _presented(job: Job, result: Any, present: Presenter | None) -> Any:
     return result if present is None or type(job.origin) is InProcess else present(result)
 
 
-def _presenting(present: Presenter) -> Answer:
-    return lambda job, result: _answer(job, _presented(job, result, present))
-
-
 def _keep(job: Job, result: Any) -> Any:
     """Return a result in host memory, for the step that finishes it off the GPU thread."""
+    check_awaited(job.operation.name, result)
     if _open_body(job, result) is not None:
         raise UsageError("finish= is for handlers that return; this one returned a generator.")
     return to_host(result)
@@ -226,9 +238,7 @@ def _prepare(step: Function) -> Callable[[Job], Any]:
             prepared = step(argument_of(job, request))
         finally:
             CURRENT.reset(token)
-        if type(prepared) is CoroutineType:
-            prepared.close()
-            raise UsageError("prepare= returned a coroutine, which nobody awaits; write def.")
+        check_awaited("prepare=", prepared)
         return prepared
 
     return prepare
@@ -238,13 +248,18 @@ def _cost(batching: Batching) -> Callable[[Job], float]:
     return lambda job: batching.cost_of(argument_of(job, request_of(job)))
 
 
-def _finish(step: Function, present: Presenter | None) -> Callable[[Job, Any], Reply | Value]:
+def _finish(
+    step: Function, present: Presenter | None, mistakes: Mistakes
+) -> Callable[[Job, Any], Reply | Value]:
     def finish(job: Job, result: Any) -> Reply | Value:
         if isinstance(result, Reply | Value):
             return result
         token = CURRENT.set(request_of(job))
         try:
-            finished = _presented(job, step(result), present)
+            finished = step(result)
+            if type(finished) in SUSPECTS:
+                mistakes.check(job, finished)
+            finished = _presented(job, finished, present)
             if _open_body(job, finished) is not None:
                 raise UsageError("finish= must return the answer; it cannot stream.")
             return outcome_of(job, finished)

@@ -55,13 +55,14 @@ class Assembly:
     ) -> None:
         """Begin the app ``name`` without handlers; ``set_cache`` gets what ``init`` returns."""
         self.cache = Cache()
-        self._init = Init(self.cache, set_cache)
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
+        self._init = Init(self.cache, set_cache, self.handlers)
         self._plan = Plan(
             name=name,
             handlers=self.handlers,
             init=Operation("init", self._init.run),
+            loading_at=self._init.place,
             bodies=Bodies(limits),
             intake=Intake(),
             limits=limits,

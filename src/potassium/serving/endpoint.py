@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from potassium.engine import Engine, Job, Priority, State, Stream, refusal
-from potassium.errors import DeadlineExceeded, PotassiumError, StreamBroken
+from potassium.errors import BodyTooLarge, DeadlineExceeded, PotassiumError, StreamBroken
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
@@ -62,6 +62,7 @@ class Endpoint:
         self._has_options = self._priorities or self._fair
         self._stall_timeout = plan.limits.stream_stall_timeout
         self._debug = debug
+        self._told: set[str] = set()
 
     @cached_property
     def _rule(self) -> BodyRule:
@@ -178,6 +179,8 @@ class Endpoint:
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
         request_id = request_id_of(scope)
         note_error(scope, code_of(answered(error)))
+        if isinstance(error, BodyTooLarge):
+            self._tell_limit(error)
         problem = failure_reply(error, self._path, request_id, debug=self._debug)
         if sender is None or not sender.has_begun:
             await problem.send(request_id, send)
@@ -190,6 +193,23 @@ class Endpoint:
                 extra={"request_id": request_id, "handler": self._path},
             )
             raise StreamBroken(error.detail) from None
+
+    def _tell_limit(self, error: BodyTooLarge) -> None:
+        """Log, once for each limit, that a body was over it, and which option raises it."""
+        option = None
+        if error.detail == self._rule.too_large().detail:
+            option = "@app.handler(body_size=...) or Limits(body_size=...)"
+        elif "values" in error.detail:
+            option = "Limits(json_values=...)"
+        if option is not None and option not in self._told:
+            self._told.add(option)
+            logger.warning(
+                "%s refused a body: %s To raise this limit, write %s. This is said once",
+                self._path,
+                error.detail,
+                option,
+                extra={"handler": self._path},
+            )
 
 
 async def _in_time(receive: Receive, deadline: float | None, work: Coroutine[Any, Any, T]) -> T:

@@ -81,6 +81,7 @@ class Health:
                 },
                 "lanes": _lanes(engine) if engine else {},
                 "started_at": _rfc3339(engine.started_at if engine else None),
+                "startup": self._runtime.startup.document(operations),
                 "open_streams": streams,
                 "stalled_streams": stalled,
                 "running": {"handler": job.operation.name, "for": spent} if job else None,

@@ -12,7 +12,10 @@ import anyio
 from potassium.engine import Activity, Heartbeat, Lifecycle, Operation, State
 from potassium.errors import Draining, Starting, UsageError, WorkerFailed
 from potassium.observe import Observation
+from potassium.serving.line_limit import OURS, LineLimit
+from potassium.serving.processes import tell_processes
 from potassium.serving.services import Plan, Services
+from potassium.serving.startup import Startup
 from potassium.serving.startup_errors import trace_below
 
 __all__ = ["Runtime"]
@@ -71,6 +74,15 @@ class Runtime:
         """What is measured."""
         return self._plan.observation
 
+    @property
+    def startup(self) -> Startup:
+        """What the time of the last start went into."""
+        return self._plan.startup
+
+    def startup_seconds(self) -> dict[str, float]:
+        """Return how long each phase of the last start took, by its name."""
+        return {name: phase.seconds for name, phase in self.startup.phases.items()}
+
     def operations(self) -> list[Operation]:
         """Return the operation of every handler."""
         return [handler.operation for handler in self._plan.handlers.values()]
@@ -93,18 +105,21 @@ class Runtime:
         if self._entered:
             raise UsageError("The app is running already: enter app.lifespan once at a time.")
         self._enter()
+        self._plan.startup.begin(by_request=False)
         async with self._serving():
             yield
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
         try:
-            services = await self._start()
-            try:
-                yield
-            finally:
-                with anyio.move_on_after(self._plan.limits.grace_period + STOP_TIME, shield=True):
-                    await services.stop()
+            with LineLimit().on(*OURS):
+                services = await self._start()
+                try:
+                    yield
+                finally:
+                    most = self._plan.limits.grace_period + STOP_TIME
+                    with anyio.move_on_after(most, shield=True):
+                        await services.stop()
         finally:
             self._leave()
 
@@ -152,6 +167,7 @@ class Runtime:
             "enter app.lifespan() in the parent's own lifespan"
         )
         self._enter()
+        self._plan.startup.begin(by_request=True)
         self._lazy = asyncio.create_task(
             self._run_until_the_loop_ends(),
             name="potassium-lazy",
@@ -236,6 +252,8 @@ class Runtime:
             self._check()
             await services.start()
             self.services = services
+            self._plan.startup.ready()
+            tell_processes()
         except asyncio.CancelledError:
             raise
         except BaseException:

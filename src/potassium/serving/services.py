@@ -1,12 +1,13 @@
 """What lives from an app's start to its stop, and the order of starting and stopping it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from potassium.config import Jobs, Limits, Webhooks
-from potassium.engine import Engine, Lifecycle, Operation
+from potassium.engine import Engine, Lifecycle, LoopWatch, Operation
 from potassium.errors import ClientLeft
 from potassium.handlers.accelerator import is_fatal
 from potassium.handlers.handler import Handler
@@ -15,6 +16,8 @@ from potassium.handlers.thread_defaults import thread_defaults
 from potassium.observe import Observation
 from potassium.serving.bodies import Bodies
 from potassium.serving.disconnects import Disconnects
+from potassium.serving.loading import Loading
+from potassium.serving.startup import Startup
 from potassium.webhooks.memory_store import MemoryDeliveries
 from potassium.webhooks.outbox import OUTBOX
 from potassium.webhooks.service import WebhookService
@@ -35,6 +38,7 @@ class Plan:
         name: the app's name.
         handlers: the handlers by path.
         init: the operation that loads the model.
+        loading_at: returns the line at which that is; None if it does not run.
         bodies: reads the bodies of requests.
         intake: binds requests to the handlers' arguments.
         limits: how much work the server accepts.
@@ -43,12 +47,14 @@ class Plan:
         observation: what is measured.
         debug: whether tracebacks are sent to clients.
         schema: the OpenAPI document; empty until somebody has asked for it.
+        startup: what the time of the last start went into.
 
     """
 
     name: str
     handlers: Mapping[str, Handler]
     init: Operation
+    loading_at: Callable[[], str | None]
     bodies: Bodies
     intake: Intake
     limits: Limits
@@ -57,6 +63,7 @@ class Plan:
     observation: Observation
     debug: bool
     schema: dict[str, Any] = field(default_factory=dict)
+    startup: Startup = field(default_factory=Startup)
 
 
 class Services:
@@ -75,6 +82,7 @@ class Services:
         self._plan = plan
         self._lifecycle = lifecycle
         self._store: JobStore | None = None
+        self._loop_watch: LoopWatch | None = None
         self.jobs: JobService | None = None
         self.submissions: Submissions | None = None
         self.engine: Engine
@@ -108,10 +116,15 @@ class Services:
                 begin_thread=thread_defaults(),
                 observer=plan.observation.of_jobs,
             )
-            await self.engine.start(plan.init)
+            plan.startup.watch(handler.operation for handler in plan.handlers.values())
+            with plan.startup.phase("init"), Loading(plan.loading_at):
+                await self.engine.start(plan.init)
             # A new error for each job: one raised repeatedly keeps the frames of every raise.
             self.disconnects = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
             undo.pop_all()
+        if self.engine.lanes:
+            self._loop_watch = LoopWatch(asyncio.get_running_loop())
+            self._loop_watch.start()
         if self._store is not None and plan.jobs is not None:
             try:
                 await self._start_jobs(self._store, plan.jobs)
@@ -131,6 +144,8 @@ class Services:
         """Let admitted calls end, then stop the threads, the jobs, the deliveries and the store."""
         self.drain()
         self.disconnects.close()
+        if self._loop_watch is not None:
+            self._loop_watch.close()
         async with AsyncExitStack() as rest:
             if self._store is not None:
                 rest.push_async_callback(self._store.close)

@@ -49,6 +49,12 @@ class ServerFamilies:
             "Seconds for which the step under way has made no progress; 0 while nothing is due.",
             {(): beat.last_progress_seconds},
         )
+        yield shown.gauge(
+            "potassium_startup_seconds",
+            "Seconds that each phase of the last start took.",
+            {(phase,): seconds for phase, seconds in source.startup_seconds().items()},
+            "phase",
+        )
         if source.services is not None:
             yield from self._of_engine(source.services.engine, shown)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -10,6 +11,8 @@ from prometheus_client.samples import Exemplar
 from potassium.observe.metrics.histogram import Example, Histogram
 
 __all__ = ["Shown"]
+
+Key = TypeVar("Key", bound=tuple[str, ...])
 
 LONGEST_EXEMPLAR = 128  # characters of its names and values (OpenMetrics 1.0, "Exemplars")
 
@@ -24,18 +27,14 @@ class Shown:
         self._app = app
         self._now = time.time() - time.monotonic()
 
-    def counter(
-        self, name: str, what: str, values: Mapping[tuple[str, ...], float], *labels: str
-    ) -> Metric:
+    def counter(self, name: str, what: str, values: Mapping[Key, float], *labels: str) -> Metric:
         """Return a counter, whose ``name`` ends in ``_total``."""
         family = CounterMetricFamily(name, what, labels=["app", *labels])
         for given, value in values.items():
             family.add_metric([self._app, *given], value)
         return family
 
-    def gauge(
-        self, name: str, what: str, values: Mapping[tuple[str, ...], float], *labels: str
-    ) -> Metric:
+    def gauge(self, name: str, what: str, values: Mapping[Key, float], *labels: str) -> Metric:
         """Return a gauge."""
         family = GaugeMetricFamily(name, what, labels=["app", *labels])
         for given, value in values.items():
@@ -43,7 +42,7 @@ class Shown:
         return family
 
     def histogram(
-        self, name: str, what: str, values: Mapping[tuple[str, ...], Histogram], *labels: str
+        self, name: str, what: str, values: Mapping[Key, Histogram], *labels: str
     ) -> Metric:
         """Return a histogram, with its examples as exemplars."""
         family = HistogramMetricFamily(name, what, labels=["app", *labels])

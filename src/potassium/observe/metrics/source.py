@@ -1,6 +1,6 @@
 """What the metrics of a running app read when they are scraped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from potassium.engine import Engine, Heartbeat, Lifecycle, Operation
@@ -41,6 +41,9 @@ class Source(Protocol):
 
     def operations(self) -> Sequence[Operation]:
         """Return the operation of every handler."""
+
+    def startup_seconds(self) -> Mapping[str, float]:
+        """Return how long each phase of the last start took, by its name."""
 
     def unready(self) -> dict[str, str] | None:
         """Return why a call would not be admitted now; None if it would be."""

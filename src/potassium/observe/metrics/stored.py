@@ -99,7 +99,7 @@ class Stored:
         yield shown.counter(
             "potassium_job_attempts_total",
             "Attempts at background jobs that have ended, by what came of them.",
-            {**jobs.attempts},
+            jobs.attempts,
             *("handler", "outcome"),
         )
 

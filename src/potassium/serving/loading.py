@@ -1,0 +1,82 @@
+"""Says that an app is still loading: now and then on the log, all the time on a terminal."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, TextIO
+
+__all__ = ["Loading"]
+
+PERIOD = 1.0  # seconds between two looks at the clock
+FIRST = 30.0  # seconds until the log says so for the first time; then after twice as long each
+
+logger = logging.getLogger("potassium")
+
+
+class Loading:
+    """While it is entered, says how long an app has been loading.
+
+    The line on a terminal is rewritten each second, and goes with the end. It leaves the cursor at
+    its beginning, so that the next line of the log takes its place.
+
+    Args:
+        place: returns at which line ``init`` is; None if it does not run.
+        terminal: where to show the progress, if that is a terminal; stderr by default.
+
+    """
+
+    def __init__(
+        self,
+        place: Callable[[], str | None],
+        *,
+        terminal: TextIO | None = None,
+    ) -> None:
+        self._place = place
+        self._terminal = terminal or sys.stderr  # None in a process without one
+        self._written = 0  # characters on the terminal
+
+    def __enter__(self) -> Self:
+        """Begin to count the seconds."""
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._due = FIRST
+        self._next = self._loop.call_later(PERIOD, self._look)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Clear the terminal's line."""
+        self._next.cancel()
+        self._write("")
+
+    def _look(self) -> None:
+        spent = self._loop.time() - self._began
+        self._next = self._loop.call_later(PERIOD, self._look)
+        if spent >= self._due:
+            self._due *= 2
+            self._write("")
+            place = self._place()
+            logger.warning(
+                "loading, %d s so far%s",
+                spent,
+                f"; init is at {place}" if place else "",
+                extra={"loading_seconds": round(spent)},
+            )
+        self._write(f"loading... {int(spent)} s")
+
+    def _write(self, text: str) -> None:
+        """Show ``text`` in place of what was shown before."""
+        if self._terminal is None or not (text or self._written):
+            return
+        with suppress(OSError, ValueError):  # it was closed
+            if self._terminal.isatty():
+                self._terminal.write(text.ljust(self._written) + "\r")
+                self._terminal.flush()
+                self._written = len(text)
