@@ -25,21 +25,29 @@ class Histogram:
         bounds: the upper bounds of the buckets, inclusive, in rising order, without infinity.
 
     Attributes:
-        examples: the latest example of each bucket that has one, by its number.
+        counts: how many values each bucket has; the last one has those above all bounds.
+        sum: the sum of all values.
+        examples: an example of each bucket that has one, by its number.
+        wanted: for each bucket, whether its next value becomes its example: those are as new as
+            the last time that somebody looked.
 
     """
 
-    __slots__ = ("bounds", "counts", "examples", "sum")
+    __slots__ = ("bounds", "counts", "examples", "sum", "wanted")
 
     def __init__(self, bounds: tuple[float, ...] = SECONDS) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
         self.examples: dict[int, Example] = {}
+        self.wanted = [True] * len(self.counts)
 
-    def add(self, value: float) -> int:
-        """Count one value; return the number of its bucket."""
-        bucket = bisect_left(self.bounds, value)
-        self.counts[bucket] += 1
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
-        return bucket
+
+    def look(self) -> dict[int, Example]:
+        """Return the examples, and want new ones."""
+        self.wanted = [True] * len(self.counts)
+        return self.examples

@@ -47,12 +47,12 @@ class Shown:
         """Return a histogram, with its examples as exemplars."""
         family = HistogramMetricFamily(name, what, labels=["app", *labels])
         for given, histogram in values.items():
-            below = 0
+            below, examples = 0, histogram.look()
             buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
             bounds = [*map(str, histogram.bounds), "+Inf"]
             for number, count in enumerate(histogram.counts):
                 below += count
-                example = histogram.examples.get(number)
+                example = examples.get(number)
                 exemplar = None if example is None else self._exemplar(example)
                 bucket = (bounds[number], below)
                 buckets.append(bucket if exemplar is None else (*bucket, exemplar))
