@@ -28,9 +28,9 @@ class Scrape:
     def values(self, name: str, **labels: str) -> dict[tuple[str, ...], float]:
         """Return the samples that have these labels, by the values of the others, but ``app``."""
         return {
-            tuple(value for key, value in sorted(one.labels.items()) if key not in {*labels, "app"}): (
-                one.value
-            )
+            tuple(
+                value for key, value in sorted(one.labels.items()) if key not in {*labels, "app"}
+            ): (one.value)
             for family in self.families
             for one in family.samples
             if one.name == name and labels.items() <= one.labels.items()
@@ -67,7 +67,9 @@ def prometheus(name: str = "prometheus") -> str:
 def promtool(*arguments: str, stdin: str = "", cwd: Path | None = None) -> str:
     """Run promtool, which must be content; return what it has printed."""
     command = [prometheus("promtool"), *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, check=False)
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, cwd=cwd, check=False
+    )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     return output

@@ -82,9 +82,13 @@ async def test_unknown_paths_are_one_label() -> None:
 async def test_the_labels_of_an_app_that_invents_errors_are_bounded() -> None:
     """Of a thousand statuses and codes, those that mean something are kept, and the rest is one."""
     statuses: list[tuple[str, dict[str, Any]]] = [
-        ("/", {"json": {"status": status}}) for status in range(200, 600) if status not in (204, 304)
+        ("/", {"json": {"status": status}})
+        for status in range(200, 600)
+        if status not in (204, 304)
     ]
-    codes: list[tuple[str, dict[str, Any]]] = [("/", {"json": {"code": f"c{n}"}}) for n in range(500)]
+    codes: list[tuple[str, dict[str, Any]]] = [
+        ("/", {"json": {"code": f"c{n}"}}) for n in range(500)
+    ]
     seen = await after(new_app(), *codes, *statuses, ("/", {"content": b"{"}))
     shown = seen.values(REQUESTS, handler="/")
     assert len(shown) < 250

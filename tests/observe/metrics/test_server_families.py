@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 from support.engine import Gate
 from support.metrics import scrape
 
@@ -109,8 +110,6 @@ async def test_the_phases_of_the_start_are_shown() -> None:
 
 async def test_a_server_that_is_not_running_can_be_scraped() -> None:
     """A mounted app that nothing has started says so; the scrape does not start it."""
-    import httpx
-
     app = held(Gate())
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:

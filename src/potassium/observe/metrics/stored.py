@@ -37,12 +37,12 @@ class Stored:
     undelivered: int | None
 
     @classmethod
-    async def of(cls, running: Running, patience: float = PATIENCE) -> "Stored":
-        """Ask the stores, for ``patience`` seconds at most; one that fails is left out."""
+    async def of(cls, running: Running) -> "Stored":
+        """Ask the stores, for ``PATIENCE`` seconds at most; one that fails is left out."""
         jobs = running.jobs
         census, undelivered = await asyncio.gather(
-            _in_time(_nothing() if jobs is None else jobs.store.census(), patience),
-            _in_time(running.webhooks.undelivered(), patience),
+            _in_time(_nothing() if jobs is None else jobs.store.census()),
+            _in_time(running.webhooks.undelivered()),
         )
         now = 0.0 if jobs is None else jobs.store.clock()
         return cls(running=running, census=census, now=now, undelivered=undelivered)
@@ -108,9 +108,9 @@ async def _nothing() -> None:
     return None
 
 
-async def _in_time(asked: Awaitable[T], patience: float) -> T | None:
+async def _in_time(asked: Awaitable[T]) -> T | None:
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(PATIENCE):
             return await asked
     except (PotassiumError, TimeoutError):
         return None
