@@ -88,12 +88,12 @@ class HandlerMetrics:
     @property
     def chunks(self) -> int:
         """How many chunks of streams their readers have taken."""
-        return self._chunks + sum(job.stream.chunks for job in self.streams if job.stream)
+        return self._chunks + sum(job.stream.chunks for job in list(self.streams) if job.stream)
 
     @property
     def stalls(self) -> int:
         """How often a stream gave up its turns, because its reader did not keep up."""
-        return self._stalls + sum(job.stream.stalls for job in self.streams if job.stream)
+        return self._stalls + sum(job.stream.stalls for job in list(self.streams) if job.stream)
 
     def end_stream(self, job: Job) -> None:
         """Count a stream that is closed."""

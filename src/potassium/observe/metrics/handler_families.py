@@ -13,12 +13,12 @@ __all__ = ["handler_families"]
 
 
 def handler_families(handlers: Mapping[str, HandlerMetrics], shown: Shown) -> Iterator[Metric]:
-    """Yield what there is to show of calls, phases, streams and batches."""
-    of = {(name,): figures for name, figures in handlers.items()}
+    """Yield what there is to show of calls, phases, streams and batches; on any thread."""
+    of = {(name,): figures for name, figures in dict(handlers).items()}
     outcomes: dict[tuple[str, ...], float] = {}
     for (name,), figures in of.items():
         outcomes[name, "succeeded"] = figures.succeeded
-        outcomes |= {(name, outcome): count for outcome, count in figures.outcomes.items()}
+        outcomes |= {(name, outcome): count for outcome, count in dict(figures.outcomes).items()}
     yield shown.counter(
         "potassium_calls_total",
         "Calls of handlers, over HTTP or from the same process, by what became of them.",

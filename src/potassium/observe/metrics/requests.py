@@ -79,16 +79,17 @@ class RequestMetrics:
         self._refusals["", error.code] += 1
 
     def families(self, shown: Shown) -> Iterator[Metric]:
-        """Yield what there is to show."""
+        """Yield what there is to show; may be called on any thread."""
         yield shown.gauge(
             "potassium_requests_in_flight",
             "HTTP requests that have no complete response yet, the scrape itself included.",
             {(): self._in_flight},
         )
+        handlers, refusals = dict(self._handlers), dict(self._refusals)
         answers: dict[tuple[str, ...], float] = {}
-        for handler, figures in self._handlers.items():
+        for handler, figures in handlers.items():
             answers[handler or OTHER, str(OK), ""] = figures.succeeded
-            for (status, code), count in figures.others.items():
+            for (status, code), count in dict(figures.others).items():
                 answers[handler or OTHER, status, code] = count
         yield shown.counter(
             "potassium_requests_total",
@@ -99,13 +100,13 @@ class RequestMetrics:
         yield shown.counter(
             "potassium_refusals_total",
             "HTTP requests that were answered with an error before any handler ran, by its code.",
-            {(handler or OTHER, code): count for (handler, code), count in self._refusals.items()},
+            {(handler or OTHER, code): count for (handler, code), count in refusals.items()},
             *("handler", "reason"),
         )
         yield shown.histogram(
             "potassium_request_duration_seconds",
             "Seconds from a request's arrival to the end of its response.",
-            {(name or OTHER,): figures.seconds for name, figures in self._handlers.items()},
+            {(name or OTHER,): figures.seconds for name, figures in handlers.items()},
             "handler",
         )
 

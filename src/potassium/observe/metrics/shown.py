@@ -50,7 +50,7 @@ class Shown:
             below, examples = 0, histogram.look()
             buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
             bounds = [*map(str, histogram.bounds), "+Inf"]
-            for number, count in enumerate(histogram.counts):
+            for number, count in enumerate(list(histogram.counts)):
                 below += count
                 example = examples.get(number)
                 exemplar = None if example is None else self._exemplar(example)
