@@ -162,6 +162,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def observability(session: nox.Session) -> None:
+    """Measure what metrics, traces and JSON logs cost, alone and together; print ratios."""
+    install(session, "bench")
+    session.run("python", "benchmarks/observability.py", *session.posargs)
+
+
+@nox.session
 def overload(session: nox.Session) -> None:
     """Measure what clients get, and at what cost, if there are far more than a server can serve."""
     install(session, "bench")

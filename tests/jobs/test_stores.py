@@ -427,7 +427,7 @@ async def test_jobs_are_counted_by_handler(store: JobStore) -> None:
 
 
 async def test_a_census_has_each_state_of_each_handler_and_the_oldest_jobs(store: JobStore) -> None:
-    """Ages are those of the oldest queued job and the oldest running one; deliveries are no jobs."""
+    """Ages are those of the oldest queued job and the oldest running one; deliveries are none."""
     census = await store.census()
     assert (sum(census.jobs.values()), census.oldest) == (0, {})
     await store.submit(new_job(created_at=NOW - 30))
