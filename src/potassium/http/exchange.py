@@ -29,39 +29,27 @@ class Exchange:
 
     """
 
-    __slots__ = (
-        "_send",
-        "began_at",
-        "call",
-        "code",
-        "ended_at",
-        "handler",
-        "received",
-        "scope",
-        "sent",
-        "status",
-        "trace_id",
-    )
+    # Defaults are set here and not in __init__, which runs for every request.
+    ended_at = 0.0
+    status = 0
+    code = ""
+    handler = ""
+    call: object = None
+    received = 0
+    sent = 0
+    trace_id = ""
 
     def __init__(self, scope: Scope, send: Send, began_at: float) -> None:
         self.scope = scope
         self.began_at = began_at
-        self.ended_at = 0.0
-        self.status = 0
-        self.code = ""
-        self.handler = ""
-        self.call: object = None
-        self.received = 0
-        self.sent = 0
-        self.trace_id = ""
         self._send = send
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the app's, and note what it says."""
-        if message["type"] == "http.response.start":
+        if "status" in message:  # it is the start of the response
             self.status = message["status"]
-        else:
-            self.sent += len(message.get("body", b""))
+        elif "body" in message:
+            self.sent += len(message["body"])
         return self._send(message)  # not a coroutine of its own, which would cost more than this
 
 
