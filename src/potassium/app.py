@@ -100,12 +100,7 @@ class Potassium(Composable):
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
         observed = Observation(metrics)
         self._parts = Assembly(
-            name,
-            limits or Limits(),
-            webhooks or Webhooks(),
-            self.set_cache,
-            observed,
-            debug=debug,
+            name, limits or Limits(), webhooks or Webhooks(), self.set_cache, observed, debug=debug
         )
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
