@@ -84,6 +84,17 @@ def page(session: nox.Session) -> None:
 
 
 @nox.session
+def metrics(session: nox.Session) -> None:
+    """Let Prometheus and promtool judge the metrics, the dashboard and the alerts."""
+    if not all(shutil.which(program) for program in ("prometheus", "promtool")):
+        session.run("apt-get", "install", "--yes", "prometheus", external=True)
+    install(session, "tests")
+    env = {"PROMETHEUS": "required"}
+    files = ["tests/observe", "tests/e2e/test_prometheus.py"]
+    session.run("pytest", *(session.posargs or files), env=env)
+
+
+@nox.session
 def kill(session: nox.Session) -> None:
     """Kill a server in fifty rounds of 200 jobs, and look for jobs that were lost."""
     install(session, "tests")
@@ -148,6 +159,13 @@ def bench(session: nox.Session) -> None:
     """Compare the overhead with that of plain Starlette; print ratios."""
     install(session, "bench")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+
+
+@nox.session
+def observability(session: nox.Session) -> None:
+    """Measure what metrics, traces and JSON logs cost, alone and together; print ratios."""
+    install(session, "bench")
+    session.run("python", "benchmarks/observability.py", *session.posargs)
 
 
 @nox.session

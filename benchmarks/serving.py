@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -31,16 +31,29 @@ class Server:
         name: the script's name, without the suffix.
         arguments: the script's arguments after the port.
         python: the interpreter; a peer needs its own.
+        env: variables in addition to those of this process. With any, its output is thrown away:
+            it may be a line for each request.
 
     """
 
-    def __init__(self, name: str, *arguments: str, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        name: str,
+        *arguments: str,
+        python: str = sys.executable,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.name = name
         command = [python, str(SERVERS / f"{name}.py"), str(self.port), *arguments]
         # Scripts find the modules in the parent folder, as they do when they are imported.
         path = os.pathsep.join([str(SERVERS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": path, **(env or {})},
+            stdout=subprocess.DEVNULL if env else None,
+            stderr=subprocess.DEVNULL if env else None,
+        )
         self.seen = psutil.Process(self.process.pid)
 
     def wait_until_it_listens(self) -> None:

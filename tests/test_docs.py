@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from potassium import Batch, Jobs, Limits, Webhooks, errors
+from potassium import Batch, Jobs, Limits, Metrics, Webhooks, errors
 from potassium.handlers.options import HandlerOptions
 
 ROOT = Path(__file__).parent.parent
@@ -74,7 +74,7 @@ def test_every_error_is_in_the_contract_and_in_its_tree() -> None:
             assert [row for row in rows if code in row and status.strip("| ") in row], name
 
 
-@pytest.mark.parametrize("group", [Batch, Jobs, Limits, Webhooks, HandlerOptions])
+@pytest.mark.parametrize("group", [Batch, Jobs, Limits, Metrics, Webhooks, HandlerOptions])
 def test_every_option_is_in_the_documentation(group: type) -> None:
     """Each option of a group is on the page about options or the one about batching."""
     pages = [(ROOT / "docs" / page).read_text("utf-8") for page in ("options.md", "batching.md")]

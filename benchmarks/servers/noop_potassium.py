@@ -14,4 +14,4 @@ def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app.serve(port=int(sys.argv[1]), log_level="warning")
+    app.serve(port=int(sys.argv[1]), log_level=sys.argv[2] if sys.argv[2:] else "warning")

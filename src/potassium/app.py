@@ -106,9 +106,10 @@ class Potassium(Composable):
         self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
+        own = [*Health(self._runtime).routes(), *observed.routes(name, self._runtime)]
         super().__init__(
             debug=debug,
-            routes=[*Health(self._runtime).routes(), *observed.routes(), *(routes or ())],
+            routes=[*own, *(routes or ())],
             middleware=middleware,
             exception_handlers={**errors, **(exception_handlers or {})},
             lifespan=self.lifespan,

@@ -79,7 +79,7 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
         )
     host = default_host() if host is None else host
     port = default_port() if port is None else port
-    config = _config(app, limits, host, port, options)
+    config = _config(app, runtime, limits, host, port, options)
     sockets = None
     if config.fd is None and config.uds is None:
         # Before the model is loaded, so that a port that is taken is reported at once.
@@ -181,8 +181,13 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def _config(
-    app: ASGIApp, limits: Limits, host: str, port: int, options: dict[str, Any]
+def _config(  # noqa: PLR0913, PLR0917 - what app.serve() knows
+    app: ASGIApp,
+    runtime: Runtime,
+    limits: Limits,
+    host: str,
+    port: int,
+    options: dict[str, Any],
 ) -> uvicorn.Config:
     for option in ("workers", "reload"):
         if options.get(option):
@@ -201,7 +206,7 @@ def _config(
         host=host,
         port=port,
         **{
-            "http": Connections(limits, keep_alive),
+            "http": Connections(limits, keep_alive, runtime.observation.refused),
             "access_log": False,
             "ws": "none",
             "lifespan": "on",

@@ -54,6 +54,17 @@ def test_a_slow_reader_is_not_cut_off_for_the_time_in_which_the_process_was_stop
     assert client.is_closed
 
 
+def test_whoever_counts_is_told_of_each_answer_that_no_app_gave(bench: MakeBench) -> None:
+    """The log has one line a minute; counting has all of them."""
+    told: list[str] = []
+    http = Connections(Limits(head_size=1000), 75, lambda error: told.append(error.code))
+    one = bench(answers(1), http=http)
+    for _ in range(3):
+        one.connect().send(b"nonsense\r\n\r\n")
+    one.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 2000)
+    assert told == ["malformed_request"] * 3 + ["head_too_large"]
+
+
 def test_a_client_that_reads_a_trickle_is_cut_off(bench: MakeBench) -> None:
     """It would hold megabytes for days."""
     one = bench(answers(MIB), Limits(stream_stall_timeout=30))

@@ -426,6 +426,27 @@ async def test_jobs_are_counted_by_handler(store: JobStore) -> None:
     assert list(await store.waiting()) == ["/other"]
 
 
+async def test_a_census_has_each_state_of_each_handler_and_the_oldest_jobs(store: JobStore) -> None:
+    """Ages are those of the oldest queued job and the oldest running one; deliveries are none."""
+    census = await store.census()
+    assert (sum(census.jobs.values()), census.oldest) == (0, {})
+    await store.submit(new_job(created_at=NOW - 30))
+    await store.submit(new_job(created_at=NOW - 20, priority=2))
+    await store.submit(new_job(handler="/other", created_at=NOW - 10))
+    await store.add(delivery())
+    (running,) = await claim(store)
+    census = await store.census()
+    assert {key: count for key, count in census.jobs.items() if count} == {
+        ("/train", Status.QUEUED): 1,
+        ("/train", Status.RUNNING): 1,
+        ("/other", Status.QUEUED): 1,
+    }
+    assert sorted(census.oldest) == [Status.QUEUED, Status.RUNNING]
+    assert census.oldest[Status.RUNNING] == running.created_at
+    await store.end(running, Status.FAILED, now=NOW)
+    assert list((await store.census()).oldest) == [Status.QUEUED]
+
+
 async def test_an_attempt_that_does_not_count_leaves_as_many(store: JobStore) -> None:
     """An attempt that a stop cut off may be repeated."""
     job = await store.submit(new_job(attempts_limit=2))

@@ -20,6 +20,8 @@ def delivery_to(url: str, id: str = "d-1", **members: object) -> Delivery:  # no
 class FakeStore:
     """Keeps deliveries as the protocol says, and looks through all; ``failures`` calls fail."""
 
+    dropped = 0
+
     def __init__(self, *deliveries: Delivery) -> None:
         self.waiting = {delivery.id: delivery for delivery in deliveries}
         self.taken: dict[str, Delivery] = {}

@@ -1,6 +1,7 @@
 """Creates the protocol of each connection that uvicorn accepts."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -10,6 +11,7 @@ from potassium.config import Limits
 from potassium.connections.connection import Connection
 from potassium.connections.crowd import Crowd
 from potassium.connections.host import Host
+from potassium.errors import PotassiumError
 
 __all__ = ["Connections"]
 
@@ -17,11 +19,21 @@ __all__ = ["Connections"]
 class Connections:
     """Serves one server's connections within ``limits``: ``uvicorn.Config(http=Connections(...))``.
 
-    ``keep_alive`` is the number of seconds for which an idle connection is kept.
+    Args:
+        limits: what each connection may send, and for how long.
+        keep_alive: seconds for which an idle connection is kept.
+        refused: is told of each error that a connection answers with by itself.
+
     """
 
-    def __init__(self, limits: Limits, keep_alive: float) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        keep_alive: float,
+        refused: Callable[[PotassiumError], object] = lambda _: None,
+    ) -> None:
         self._limits = limits
+        self._refused = refused
         self._keep_alive = keep_alive
         self._host: Host | None = None
         self._crowd: Crowd | None = None
@@ -36,5 +48,5 @@ class Connections:
         """Return the protocol of a new connection; uvicorn calls this."""
         if self._host is None or self._crowd is None or self._host.state is not server_state:
             self._host = Host(config, server_state, app_state)
-            self._crowd = Crowd(self._limits, self._keep_alive)
+            self._crowd = Crowd(self._limits, self._keep_alive, self._refused)
         return Connection(self._host, self._crowd)

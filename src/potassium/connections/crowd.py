@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -66,8 +67,14 @@ class Crowd:
 
     """
 
-    def __init__(self, limits: Limits, keep_alive: float) -> None:
-        """Begin without connections, in a running event loop."""
+    def __init__(
+        self,
+        limits: Limits,
+        keep_alive: float,
+        refused: Callable[[PotassiumError], object] = lambda _: None,
+    ) -> None:
+        """Begin without connections, in a running event loop; tell ``refused`` of each refusal."""
+        self._refused = refused
         self.limits = limits
         self.keep_alive = keep_alive
         # Handlers' bodies are timed by their endpoint, which answers 408 before this is over.
@@ -144,6 +151,7 @@ class Crowd:
 
     def note_refusal(self, error: PotassiumError) -> None:
         """Log that something other than a request arrived, at most once a minute for each kind."""
+        self._refused(error)
         now = time.monotonic()
         if now - self._logged_at.get(error.code, -LOG_PAUSE) >= LOG_PAUSE:
             self._logged_at[error.code] = now

@@ -122,6 +122,10 @@ class Engine:
         if (longest := self._limits.hang_timeout) is not None:
             self._hang_watch = HangWatch(self.pulse, longest, self.fail, clock=self._clock)
 
+    def estimated_wait(self, operation: Operation) -> float:
+        """Return the seconds that a call of ``operation`` is expected to wait in its queue."""
+        return self._pipeline.queue_of(operation).estimated_wait(operation)
+
     async def call(self, operation: Operation, argument: Any, **options: Any) -> Any:
         """Admit a job and return its result; see ``admit`` and ``outcome``."""
         return await self.outcome(self.admit(operation, argument, **options))

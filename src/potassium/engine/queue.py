@@ -117,21 +117,26 @@ class JobQueue(asyncio.Queue[Job]):
     def refusal(self, job: Job) -> QueueFull:
         """Return the error that refuses ``job``, for which there is no place.
 
-        It suggests to wait for as long as all waiting jobs are expected to take. Those that wait
-        elsewhere count as if they were of the same operation.
+        It suggests to wait for as long as all waiting jobs are expected to take.
         """
-        operation = job.operation
-        seconds, elsewhere = 0.0, self.capacity.waiting
-        for queue in self.by_operation:
-            seconds += len(queue) * (queue.operation.service_time.mean or 0.0)
-            elsewhere -= len(queue)
-        seconds += elsewhere * (operation.service_time.mean or 0.0)
-        seconds /= operation.concurrency or 1
+        seconds = self.estimated_wait(job.operation)
         detail = f"The queue is full: {self.capacity.limit} calls are waiting."
         if self.capacity.free > 0:
             held = self.capacity.held(job.client)
             detail = f"Your share of the queue is full: {held} of your calls are waiting."
         return QueueFull(detail, min(max(ceil(seconds), 1), LONGEST_RETRY_AFTER))
+
+    def estimated_wait(self, operation: Operation) -> float:
+        """Return the seconds that all waiting jobs are expected to take, for one of ``operation``.
+
+        Those that wait elsewhere count as if they were of the same operation.
+        """
+        seconds, elsewhere = 0.0, self.capacity.waiting
+        for queue in self.by_operation:
+            seconds += len(queue) * (queue.operation.service_time.mean or 0.0)
+            elsewhere -= len(queue)
+        seconds += elsewhere * (operation.service_time.mean or 0.0)
+        return seconds / (operation.concurrency or 1)
 
     def put_nowait(self, item: Job) -> None:
         """Queue ``item``.

@@ -62,6 +62,7 @@ class Worker:
         self.since = clock()  # when it began to run that one, or to be idle
         self.progressed_at = self.since  # when that one last told that it goes on
         self.busy = 0.0  # seconds spent on the groups and steps that have ended
+        self.busy_since: float | None = None  # when the one began that has not ended
         self._is_fatal = is_fatal
         self._begin_batch = begin_batch
         self._report = report
@@ -118,7 +119,7 @@ class Worker:
             thread.name = name
 
     def _run_group(self, group: Sequence[Job], *, ends: bool = True) -> None:
-        started = now = self._clock()
+        started = now = self.busy_since = self._clock()
         run = self._run_each if group[0].operation.batching is None else self._run_batch
         done, now = run(group, now)
         self._rest(started, now)
@@ -255,7 +256,7 @@ class Worker:
                 self._report((), False)  # noqa: FBT003 - there may be a place now
                 return
             stream.has_stalled = False
-        started = self.since = self._clock()
+        started = self.since = self.busy_since = self._clock()
         self.current = job
         try:
             if job.called_off is None and self.fatal is None:
@@ -282,6 +283,7 @@ class Worker:
         """Note that the thread is idle, after it was busy from ``started`` to ``now``."""
         self.current = None
         self.since = now
+        self.busy_since = None
         self.busy += now - started
 
     def _close(self, stream: Stream[Job]) -> None:

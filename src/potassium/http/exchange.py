@@ -1,5 +1,6 @@
 """One request and its response, for whoever measures or logs them."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from starlette.types import Message, Scope, Send
@@ -24,41 +25,32 @@ class Exchange:
         call: the job that the handler runs for it, if any.
         received: the size of the body, after decompression, if a handler has read it.
         sent: the size of the response so far, without its head.
+        trace_id: the id of its trace, in hexadecimal; empty unless somebody traces it.
 
     """
 
-    __slots__ = (
-        "_send",
-        "began_at",
-        "call",
-        "code",
-        "ended_at",
-        "handler",
-        "received",
-        "scope",
-        "sent",
-        "status",
-    )
+    # Defaults are set here and not in __init__, which runs for every request.
+    ended_at = 0.0
+    status = 0
+    code = ""
+    handler = ""
+    call: object = None
+    received = 0
+    sent = 0
+    trace_id = ""
 
     def __init__(self, scope: Scope, send: Send, began_at: float) -> None:
         self.scope = scope
         self.began_at = began_at
-        self.ended_at = 0.0
-        self.status = 0
-        self.code = ""
-        self.handler = ""
-        self.call: object = None
-        self.received = 0
-        self.sent = 0
         self._send = send
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the app's, and note what it says."""
-        if message["type"] == "http.response.start":
+        if "status" in message:  # it is the start of the response
             self.status = message["status"]
-        else:
-            self.sent += len(message.get("body", b""))
-        await self._send(message)
+        elif "body" in message:
+            self.sent += len(message["body"])
+        return self._send(message)  # not a coroutine of its own, which would cost more than this
 
 
 class Body(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 from potassium.config import Webhooks
-from potassium.jobs.model import Event, NewJob, Status, StoredJob, same_or_refused
+from potassium.jobs.model import Census, Event, NewJob, Status, StoredJob, same_or_refused
 from potassium.jobs.order import JobOrder
 from potassium.jobs.room import FULL_PAUSE, Room
 from potassium.webhooks.memory_store import MemoryDeliveries
@@ -71,6 +71,15 @@ class MemoryQueries(MemoryDeliveries):
         if handler is not None:
             return self._counts[status, handler]
         return sum(jobs for (one, _), jobs in self._counts.items() if one is status)
+
+    async def census(self) -> Census:
+        """Return how many jobs there are of each handler and status."""
+        oldest: dict[Status, float] = {}
+        for job in self._jobs.values():
+            if not job.status.is_final and job.status not in oldest:
+                oldest[job.status] = job.created_at
+        jobs = {(handler, status): count for (status, handler), count in self._counts.items()}
+        return Census(jobs=jobs, oldest=oldest)
 
     async def waiting(self) -> Collection[str]:
         """Return the handlers that have queued jobs."""

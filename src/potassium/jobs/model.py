@@ -19,14 +19,23 @@ time, with no other job beside them, so that a further crash concerns one job al
                               └─────process died─────┴──too often──> failed
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from potassium.errors import IdempotencyKeyReused
 from potassium.jobs.inputs import Input
 
-__all__ = ["LARGEST_SHOWN", "Event", "NewJob", "Status", "StoredJob", "queued", "same_or_refused"]
+__all__ = [
+    "LARGEST_SHOWN",
+    "Census",
+    "Event",
+    "NewJob",
+    "Status",
+    "StoredJob",
+    "queued",
+    "same_or_refused",
+]
 
 LARGEST_SHOWN = 1024 * 1024  # bytes of an output that is part of the job's document
 
@@ -55,6 +64,21 @@ class Status(StrEnum):
     def is_final(self) -> bool:
         """Whether the job has ended and does not change again by itself."""
         return self not in (Status.QUEUED, Status.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """How many jobs a store holds at one moment.
+
+    Attributes:
+        jobs: the number of jobs by handler and status; those that are 0 may be left out.
+        oldest: when the oldest queued job and the oldest running one were submitted, in seconds by
+            the clock of the store; without those of which there is none.
+
+    """
+
+    jobs: Mapping[tuple[str, Status], int]
+    oldest: Mapping[Status, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

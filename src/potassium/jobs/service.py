@@ -101,6 +101,11 @@ class JobService:
         self._runner.drain()
 
     @property
+    def attempts(self) -> Mapping[tuple[str, str], int]:
+        """How many attempts have ended, by handler and outcome, see ``Settlement``."""
+        return self._settlement.attempts
+
+    @property
     def is_draining(self) -> bool:
         """Whether this server begins no more jobs."""
         return self._runner.is_draining

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -36,6 +37,8 @@ class Settlement:
     Attributes:
         is_patient: whether a store that fails is asked until it works; otherwise a job that
             cannot be stored is left as it is, for the next server to run again.
+        attempts: how many attempts have ended, by handler and what came of them: ``succeeded``,
+            ``failed``, ``cancelled``, ``retried`` or ``put_back``.
 
     """
 
@@ -49,6 +52,7 @@ class Settlement:
         clock: Callable[[], float],
     ) -> None:
         self.is_patient = True
+        self.attempts: Counter[tuple[str, str]] = Counter()
         self._store = store
         self._terms = terms
         self._webhooks = webhooks
@@ -64,22 +68,22 @@ class Settlement:
         """
         job = attempt.job
         if isinstance(outcome, Done):
-            await self._end(
-                attempt, Status.SUCCEEDED, output=outcome.output, output_type=outcome.media_type
-            )
-            return False
-        if isinstance(outcome, Cancelled) or attempt.is_cancelled:
+            output, kind = outcome.output, outcome.media_type
+            await self._end(attempt, Status.SUCCEEDED, output=output, output_type=kind)
+        elif isinstance(outcome, Cancelled) or attempt.is_cancelled:
             await self._end(attempt, Status.CANCELLED, error=_cancelled(attempt, outcome))
-            return False
-        if isinstance(outcome, NotDone):
+        elif isinstance(outcome, NotDone):
             await self._put_back(attempt, job, due_at=self._clock(), error=None, counts=False)
+            self.attempts[job.handler, "put_back"] += 1
+            return True
         elif outcome.may_retry and job.attempts < job.attempts_limit:
             due_at = self._clock() + self._terms.backoff(job)
             await self._put_back(attempt, job.cleared(), due_at=due_at, error=outcome.error)
+            self.attempts[job.handler, "retried"] += 1
+            return True
         else:
             await self._end(attempt, Status.FAILED, error=outcome.error)
-            return False
-        return True
+        return False
 
     async def end(  # noqa: PLR0913 - as in the store
         self,
@@ -193,6 +197,7 @@ class Settlement:
                 job, status, output=output, output_type=output_type, error=error, events=events
             )
         )
+        self.attempts[job.handler, status.value] += 1
 
     async def _put_back(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-from potassium.jobs.model import Event, NewJob, Status, StoredJob
+from potassium.jobs.model import Census, Event, NewJob, Status, StoredJob
 from potassium.webhooks.model import Delivery, DeliveryStore
 
 __all__ = ["EVENTS_BYTES", "JobStore"]
@@ -89,6 +89,9 @@ class JobStore(DeliveryStore, Protocol):
 
     async def count(self, status: Status, handler: str | None = None) -> int:
         """Return how many jobs have a status, of all handlers or of one, without a scan."""
+
+    async def census(self) -> Census:
+        """Return how many jobs there are of each handler and status, without a scan."""
 
     async def waiting(self) -> Collection[str]:
         """Return the handlers that have queued jobs, without a scan."""

@@ -28,7 +28,8 @@ class Exchanges:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._observers = observers
+        self._began = [observer.began for observer in observers]
+        self._ended = [observer.ended for observer in reversed(observers)]
         self._handlers = handlers
         self._clock = clock
 
@@ -38,14 +39,14 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         exchange = scope[SCOPE_KEY] = Exchange(scope, send, self._clock())
-        for observer in self._observers:
-            observer.began(exchange)
+        for tell in self._began:
+            tell(exchange)
         try:
             await self._app(scope, receive, exchange.send)
         finally:
             exchange.ended_at = self._clock()
             if not exchange.handler and (path := path_below_mount(scope)) in self._handlers:
                 exchange.handler = path  # it was refused before it got there
-            for observer in reversed(self._observers):
-                observer.ended(exchange)
+            for tell in self._ended:
+                tell(exchange)
             del scope[SCOPE_KEY]  # which refers to the scope: nothing is left for the collector

@@ -9,10 +9,11 @@ from starlette.types import Scope
 from potassium.config import Metrics, switch
 from potassium.engine import End, Job, Observer, Operation
 from potassium.errors import PotassiumError
+from potassium.http.path import path_below_mount
 
 if TYPE_CHECKING:
     from potassium.http.exchange import ExchangeObserver
-    from potassium.observe.metrics import AppMetrics
+    from potassium.observe.metrics import Figures, Source
 
 __all__ = ["Observation"]
 
@@ -21,7 +22,6 @@ class Observation:
     """What an app measures: nothing by default.
 
     Attributes:
-        metrics: the figures of the app; None if it has no metrics.
         exchanges: who is told of each request.
         server_timing: whether every response says how long its call took.
 
@@ -36,8 +36,9 @@ class Observation:
             UsageError: a library is missing.
 
         """
+        self._metrics: Metrics | None = None
+        self._figures: Figures | None = None
         self.server_timing = server_timing
-        self.metrics: AppMetrics | None = None
         self.exchanges: list[ExchangeObserver] = []
         self._jobs: list[Observer] = []
         if metrics is None:
@@ -45,17 +46,43 @@ class Observation:
         if metrics:
             from potassium.observe import metrics as its  # noqa: PLC0415 - needs an extra
 
-            self.metrics = its.AppMetrics(Metrics() if metrics is True else metrics)
-            self.exchanges.append(self.metrics.requests)
-            self._jobs.append(self.metrics.calls)
+            self._metrics = Metrics() if metrics is True else metrics
+            self._figures = its.Figures()
+            self.exchanges.append(self._figures.requests)
+            self._jobs.append(self._figures.calls)
 
-    def routes(self) -> list[Route]:
-        """Return the routes that show what is measured."""
-        return [] if self.metrics is None else [self.metrics.route()]
+    def routes(self, app: str, source: "Source") -> list[Route]:
+        """Return the routes that show what is measured of the app with this name."""
+        if self._metrics is None or self._figures is None:
+            return []
+        from potassium.observe.metrics import Page  # noqa: PLC0415 - as above
+
+        page = Page(app, source, self._figures)
+        return [Route(self._metrics.path, page.show, methods=["GET"], name="metrics")]
 
     def is_public(self, scope: Scope) -> bool:
         """Return whether a request is for what is shown to anybody."""
-        return self.metrics is not None and self.metrics.is_public(scope)
+        return (
+            self._metrics is not None
+            and not self._metrics.needs_key
+            and scope["method"] in ("GET", "HEAD")
+            and path_below_mount(scope) == self._metrics.path
+        )
+
+    def begin(self, operations: Sequence[Operation]) -> None:
+        """Note that the app starts, with the operations of its handlers."""
+        if self._figures is not None:
+            self._figures.begin(operations)
+
+    def end(self) -> None:
+        """Note that the app stops."""
+        if self._figures is not None:
+            self._figures.end()
+
+    def refused(self, error: PotassiumError) -> None:
+        """Note what a connection has answered by itself, without the app."""
+        if self._figures is not None:
+            self._figures.requests.refused(error)
 
     @property
     def of_jobs(self) -> Observer | None:

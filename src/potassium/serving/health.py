@@ -48,23 +48,16 @@ class Health:
         return JSONResponse(body, 200 if state is State.READY else 503)
 
     async def ready(self, _: Request) -> Response:
-        """Answer 200 if a call would be admitted now, otherwise 503.
-
-        A full queue of one async handler is no reason: all other calls are admitted.
+        """Answer 200 if a call would be admitted now, otherwise 503; see ``Runtime.unready``.
 
         Begins to start the app if nothing has: a client that waits for readiness before it sends
         the first call would otherwise wait forever.
         """
         self._runtime.begin()
-        state, services = self._runtime.lifecycle.state, self._runtime.services
-        if state is State.READY and services is not None:
-            if services.engine.is_full():
-                return JSONResponse({"ready": False, "reason": "queue_full"}, 503)
-            if services.jobs is not None and (fault := services.jobs.store.fault) is not None:
-                reason = {"reason": "store_failed", "detail": fault}
-                return JSONResponse({"ready": False, **reason}, 503)
+        reason = self._runtime.unready()
+        if reason is None:
             return JSONResponse({"ready": True})
-        return JSONResponse({"ready": False, "reason": state.value}, 503)
+        return JSONResponse({"ready": False, **reason}, 503)
 
     async def warmup(self, _: Request) -> Response:
         """Answer once ``init`` is done; starts the app if nothing has.

@@ -11,6 +11,7 @@ import anyio
 
 from potassium.engine import Activity, Heartbeat, Lifecycle, Operation, State
 from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.observe import Observation
 from potassium.serving.line_limit import OURS, LineLimit
 from potassium.serving.processes import tell_processes
 from potassium.serving.services import Plan, Services
@@ -71,9 +72,18 @@ class Runtime:
         return self._entered
 
     @property
+    def observation(self) -> Observation:
+        """What is measured."""
+        return self._plan.observation
+
+    @property
     def startup(self) -> Startup:
         """What the time of the last start went into."""
         return self._plan.startup
+
+    def startup_seconds(self) -> dict[str, float]:
+        """Return how long each phase of the last start took, by its name."""
+        return {name: phase.seconds for name, phase in self.startup.phases.items()}
 
     def operations(self) -> list[Operation]:
         """Return the operation of every handler."""
@@ -166,6 +176,21 @@ class Runtime:
             context=contextvars.Context(),  # what the first request set must not leak into others
         )
         self._lazy.add_done_callback(self._leave)  # also if it never ran its first step
+
+    def unready(self) -> dict[str, str] | None:
+        """Return why a call would not be admitted now, a ``reason`` and perhaps a ``detail``.
+
+        Returns None if it would be. A full queue of one async handler is no reason: all other calls
+        are admitted.
+        """
+        state, services = self.lifecycle.state, self.services
+        if state is not State.READY or services is None:
+            return {"reason": state.value}
+        if services.engine.is_full():
+            return {"reason": "queue_full"}
+        if services.jobs is not None and (fault := services.jobs.store.fault) is not None:
+            return {"reason": "store_failed", "detail": fault}
+        return None
 
     def heartbeat(self) -> Heartbeat:
         """Return whether the app's threads are idle, busy or stuck.

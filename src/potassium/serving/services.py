@@ -104,11 +104,14 @@ class Services:
             if plan.jobs is not None:
                 self._store = await _open(plan.jobs, plan.webhooks, plan.name)
                 undo.push_async_callback(self._store.close)
+            operations = [handler.operation for handler in plan.handlers.values()]
+            plan.observation.begin(operations)
+            undo.callback(plan.observation.end)
             self.webhooks = self._new_webhooks()
             undo.push_async_callback(self.webhooks.close)  # init may have posted something
             OUTBOX.set(self.webhooks.outbox)  # the threads and tasks that start from now on have it
             self.engine = Engine(
-                [handler.operation for handler in plan.handlers.values()],
+                operations,
                 limits=plan.limits,
                 lifecycle=self._lifecycle,
                 is_fatal=is_fatal,
@@ -153,6 +156,7 @@ class Services:
         async with AsyncExitStack() as rest:
             if self._store is not None:
                 rest.push_async_callback(self._store.close)
+            rest.callback(self._plan.observation.end)
             rest.push_async_callback(self.webhooks.close)
             rest.callback(self._plan.intake.close)
             rest.callback(self._plan.bodies.close)

@@ -50,6 +50,10 @@ class Deliverer:
         clock: returns seconds since the epoch.
         post: makes the attempts; a ``Poster`` by default.
 
+    Attributes:
+        attempts: how many were made, by what came of them: ``delivered``, ``failed`` (another one
+            follows) or ``given_up``.
+
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Deliverer:
         self._clock = clock
         self._post = post or Poster(options, clock=clock)
         self._faults = StoreBackoff(clock)
+        self.attempts: Counter[str] = Counter()
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._woken = asyncio.Event()
         self._closing_at: float | None = None
@@ -191,6 +196,7 @@ class Deliverer:
 
     async def _deliver(self, delivery: Delivery) -> None:
         attempt = await self._post(delivery)
+        self.attempts[_outcome(attempt)] += 1
         if attempt.error is not None:
             _log_failure(delivery, attempt, self._clock())
         await self._keep(lambda: self._store.tried(delivery, attempt))
@@ -213,6 +219,12 @@ class Deliverer:
             lost = await self._store.undelivered()
         if lost:
             logger.error("%d webhook deliveries were lost when the server stopped", lost)
+
+
+def _outcome(attempt: DeliveryAttempt) -> str:
+    if attempt.error is None:
+        return "delivered"
+    return "given_up" if attempt.next_at is None else "failed"
 
 
 def _log_failure(delivery: Delivery, attempt: DeliveryAttempt, now: float) -> None:

@@ -19,15 +19,20 @@ class Losses:
     Args:
         clock: returns monotonic seconds.
 
+    Attributes:
+        count: how many there were.
+
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.count = 0
         self._logged_at: float | None = None
         self._unlogged = 0
 
     def add(self, delivery: Delivery, why: str) -> None:
         """Record that a delivery is dropped."""
+        self.count += 1
         self._unlogged += 1
         now = self._clock()
         if self._logged_at is not None and now - self._logged_at < LOG_EVERY:

@@ -23,15 +23,20 @@ class MemoryDeliveries:
     def __init__(self, options: Webhooks | None = None) -> None:
         options = options or Webhooks()
         self.clock = SteadyClock()
-        losses = Losses()
+        self._losses = Losses()
         self._sides = {
             is_guarded: Backlog(
-                max_waiting=options.max_waiting, max_bytes=options.max_bytes, losses=losses
+                max_waiting=options.max_waiting, max_bytes=options.max_bytes, losses=self._losses
             )
             for is_guarded in (False, True)
         }
         self._attempts: defaultdict[str, list[DeliveryAttempt]] = defaultdict(list)
         self._of_job: defaultdict[str, dict[str, bool]] = defaultdict(dict)  # ids, and their sides
+
+    @property
+    def dropped(self) -> int:
+        """How many deliveries it had no room for."""
+        return self._losses.count
 
     async def add(self, delivery: Delivery) -> None:
         """Store a new delivery; drop it, or one that has failed, if there are too many."""

@@ -134,10 +134,14 @@ class DeliveryStore(Protocol):
 
     Attributes:
         clock: tells the time that all others in the store are compared with.
+        dropped: how many deliveries it had no room for.
 
     """
 
     clock: SteadyClock
+
+    @property
+    def dropped(self) -> int: ...  # noqa: D102 - above
 
     async def add(self, delivery: Delivery) -> None:
         """Store a new delivery."""

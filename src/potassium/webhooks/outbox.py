@@ -44,6 +44,11 @@ class Outbox:
         self._pending = 0  # bytes
         self._losses = Losses()
 
+    @property
+    def dropped(self) -> int:
+        """How many deliveries were not stored."""
+        return self._losses.count
+
     def post(self, url: str, body: bytes, request_id: str, *, is_guarded: bool = False) -> None:
         """Post ``body``, a JSON document, to ``url`` in the background; return at once."""
         now = self._clock()

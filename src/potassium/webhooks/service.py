@@ -1,5 +1,6 @@
 """The webhook service: stores what it is given, and posts it in the background."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from potassium.config import Webhooks
@@ -34,6 +35,25 @@ class WebhookService:
         self._is_durable = is_durable
         self.outbox = Outbox(store, self.wake, clock=store.clock)
         self._deliverer: Deliverer | None = None
+
+    @property
+    def attempts(self) -> Mapping[str, int]:
+        """How many attempts were made, by what came of them, see ``Deliverer``."""
+        return {} if self._deliverer is None else self._deliverer.attempts
+
+    @property
+    def dropped(self) -> int:
+        """How many deliveries were dropped, because there was no room or they were not stored."""
+        return self.outbox.dropped + self._store.dropped
+
+    async def undelivered(self) -> int:
+        """Return how many deliveries have neither arrived nor been given up.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+
+        """
+        return await self._store.undelivered()
 
     def is_kept_by(self, store: DeliveryStore) -> bool:
         """Return whether this service posts what is in ``store``."""

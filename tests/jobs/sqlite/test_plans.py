@@ -25,6 +25,7 @@ INDEXES = {
     "NEXT_SUSPECT": "COVERING INDEX jobs_in_line (handler=? AND is_due=?)",
     "NEXT_JOB": "COVERING INDEX jobs_by_due (handler=? AND is_due=?)",
     "NOW_DUE": "COVERING INDEX jobs_by_due (handler=? AND is_due=? AND due_at<?)",
+    "OLDEST": "INDEX jobs_by_status (status=?)",
     "OVERDUE": "INDEX jobs_by_expiry (expires_at<?)",
     "TURNS": "COVERING INDEX owners_by_turn (is_guarded=? AND turn_at<?)",
     "NEXT_TURNS": "COVERING INDEX owners_by_turn (is_guarded=?)",

@@ -48,6 +48,8 @@ ATTEMPTS = (
 class SqliteDeliveries:
     """The half of ``SqliteStore`` that is a ``DeliveryStore``."""
 
+    dropped = 0  # it has room as long as the disk has
+
     _commits: GroupCommit | None = None
     _room: Room
     clock: SteadyClock

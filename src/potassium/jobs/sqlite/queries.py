@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from potassium.jobs.model import Event, NewJob, Status, StoredJob, same_or_refused
+from potassium.jobs.model import Census, Event, NewJob, Status, StoredJob, same_or_refused
 from potassium.jobs.order import rank
 from potassium.jobs.room import FULL_PAUSE
 from potassium.jobs.sqlite import statements
@@ -90,6 +90,20 @@ class SqliteQueries(SqliteDeliveries):
             return int(jobs)
 
         return await self._open.share(f"count {status} {handler}", count)
+
+    async def census(self) -> Census:
+        """Return how many jobs there are of each handler and status."""
+
+        async def census(db: "Connection") -> Census:
+            counts = await db.execute_fetchall(statements.COUNTS)
+            oldest = {}
+            for status in (Status.QUEUED, Status.RUNNING):
+                for row in await db.execute_fetchall(statements.OLDEST, (status.value,)):
+                    oldest[status] = row["created_at"]
+            jobs = {(row["handler"], Status(row["status"])): row["jobs"] for row in counts}
+            return Census(jobs=jobs, oldest=oldest)
+
+        return await self._open.share("census", census)
 
     async def waiting(self) -> Collection[str]:
         """Return the handlers that have queued jobs."""

@@ -12,6 +12,7 @@ __all__ = [
     "BY_KEY",
     "CLAIM",
     "COUNT",
+    "COUNTS",
     "DELETE",
     "DELETE_DELIVERIES",
     "END",
@@ -29,6 +30,7 @@ __all__ = [
     "NEXT_SUSPECT",
     "NOTE",
     "NOW_DUE",
+    "OLDEST",
     "OUTPUT",
     "OVERDUE",
     "PUT_BACK",
@@ -52,6 +54,8 @@ USAGE = """
     SELECT coalesce(sum(CASE status WHEN 'queued' THEN jobs END), 0), coalesce(sum(bytes), 0)
     FROM counts
 """
+COUNTS = "SELECT status, handler, jobs FROM counts WHERE status <> 'delivery'"
+OLDEST = "SELECT created_at FROM jobs WHERE status = ? ORDER BY seq LIMIT 1"
 WAITING = "SELECT handler FROM counts WHERE status = 'queued' AND jobs > 0"
 LAST_EVENT = """
     SELECT coalesce(max(events.id), 0) FROM events

@@ -1,59 +1,120 @@
 """What becomes of the jobs of the engine, counted for metrics."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
-from potassium.engine import End, Job, Operation
-from potassium.errors import PotassiumError
-from potassium.observe.metrics.histogram import Histogram
+from potassium.engine import End, Failure, Job, Operation
+from potassium.errors import DeadlineExceeded, PotassiumError
+from potassium.observe.metrics.handler import BatchMetrics, HandlerMetrics
+from potassium.observe.metrics.histogram import SECONDS
 
 __all__ = ["CallMetrics"]
 
-
-class HandlerMetrics:
-    """The figures of one handler."""
-
-    __slots__ = ("queue", "run")
-
-    def __init__(self) -> None:
-        self.queue = Histogram()
-        self.run = Histogram()
+SUCCEEDED = End.SUCCEEDED  # a member of an enum takes long to look up
 
 
 class CallMetrics:
-    """Counts what the engine reports. Belongs to the event loop.
+    """Counts what the engine reports. Belongs to the event loop, except for batches.
 
     Attributes:
-        refusals: calls that were not admitted, by handler and code.
-        ended: calls by handler and how they ended.
-        handlers: the figures of each handler, by name.
+        handlers: the figures of each handler, by path.
 
     """
 
     def __init__(self) -> None:
-        self.refusals: Counter[tuple[str, str]] = Counter()
-        self.ended: Counter[tuple[str, End]] = Counter()
-        self.handlers: defaultdict[str, HandlerMetrics] = defaultdict(HandlerMetrics)
+        self.handlers: dict[str, HandlerMetrics] = {}
+        self._of: dict[Operation, HandlerMetrics | None] = {}
+
+    def begin(self, operations: Iterable[Operation]) -> None:
+        """Count jobs of these operations, those of handlers. Those of others do not count."""
+        self._of.clear()  # they may be those of an earlier start
+        for operation in operations:
+            figures = self.handlers.setdefault(operation.name, HandlerMetrics())
+            if operation.batching is not None and figures.batches is None:
+                figures.batches = BatchMetrics(by_cost=operation.batching.rule.cost is not None)
+            self._of[operation] = figures
 
     def refused(self, operation: Operation, error: PotassiumError) -> None:
         """Count a call that is not admitted."""
-        self.refusals[operation.name, error.code] += 1
+        del error
+        figures = self._figures(operation)
+        if figures is not None:
+            figures.outcomes["refused"] += 1
 
     def streams(self, job: Job) -> None:
         """Count a stream that begins."""
+        figures = self._figures(job.operation)
+        if figures is not None and job.stream is not None and job.stream.began_at is not None:
+            figures.first_chunk.add(job.stream.began_at - job.admitted_at)
+            if job.called_off is None:  # otherwise it may be closed already
+                figures.streams.add(job)
 
     def ran(self, jobs: Sequence[Job]) -> None:
         """Count jobs that have run."""
+        operation: Operation | None = None
+        figures: HandlerMetrics | None = None
         for job in jobs:
-            began = job.began_at
-            if began is not None and job.ended_at is not None:
-                figures = self.handlers[job.operation.name]
-                figures.queue.add(began - job.queued_at)
-                figures.run.add(job.ended_at - began)
+            if job.began_at is None or job.ended_at is None:
+                continue
+            if job.operation is not operation:
+                operation = job.operation
+                figures = self._figures(operation)
+            if figures is None:
+                continue  # it is init
+            began_at = job.began_at
+            ready_at = job.admitted_at if job.preparation is None else job.preparation[1]
+            # As Histogram.add does: for what is done for every call, a call costs as much again.
+            waited, queue, run = began_at - ready_at, figures.queue, figures.run
+            queue.counts[bisect_left(SECONDS, waited)] += 1
+            queue.sum += waited
+            seconds = job.ended_at - began_at if job.stream is None else job.run_time or 0.0
+            run.counts[bisect_left(SECONDS, seconds)] += 1
+            run.sum += seconds
+            if job.called_off is not None:
+                figures.note_waste(job, seconds)
 
     def closed(self, job: Job, end: End) -> None:
         """Count a call that has ended."""
-        self.ended[job.operation.name, end] += 1
+        operation = job.operation
+        figures = self._of.get(operation) or self._figures(operation)
+        if figures is None:
+            return
+        if end is SUCCEEDED:
+            figures.succeeded += 1
+        else:
+            figures.outcomes[_outcome(job, end)] += 1
+        if job.preparation is not None:
+            figures.prepare.add(job.preparation[1] - job.preparation[0])
+        if job.finishing is not None:
+            figures.finish.add(job.finishing[1] - job.finishing[0])
+        if job.stream is not None:
+            figures.end_stream(job)
 
     def begin_batch(self, jobs: Sequence[Job]) -> None:
-        """Do nothing: a batch is counted when it has run."""
+        """Count a batch; called on the GPU thread, to which these figures belong."""
+        figures = self._of.get(jobs[0].operation)
+        if figures is not None and figures.batches is not None:
+            figures.batches.add([job.cost for job in jobs])
+
+    def _figures(self, operation: Operation) -> HandlerMetrics | None:
+        """Return the figures of the handler that ``operation`` belongs to; None if there is none.
+
+        A handler may have several operations: a job that may have crashed the server runs alone.
+        """
+        try:
+            return self._of[operation]
+        except KeyError:
+            figures = self._of[operation] = self.handlers.get(operation.name)
+            return figures
+
+
+def _outcome(job: Job, end: End) -> str:
+    """Return why a call did not succeed: what called it off, or that it has failed."""
+    if job.called_off is not None:
+        return job.called_off.code
+    if end is End.FAILED:
+        outcome = job.future.result() if job.future.done() else None
+        if isinstance(outcome, Failure) and isinstance(outcome.error, DeadlineExceeded):
+            return DeadlineExceeded.code  # the GPU thread noticed it first
+        return "failed"
+    return "cancelled"

@@ -1,0 +1,92 @@
+"""``GET /metrics``: gathers the figures of an app, and encodes them."""
+
+import gzip
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+
+import anyio
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from potassium.observe.metrics.accelerators import accelerator_families
+from potassium.observe.metrics.figures import Figures
+from potassium.observe.metrics.handler_families import handler_families
+from potassium.observe.metrics.server_families import ServerFamilies
+from potassium.observe.metrics.shown import Shown
+from potassium.observe.metrics.source import Source
+from potassium.observe.metrics.stored import Stored
+
+__all__ = ["Page"]
+
+
+class Page:
+    """Shows the figures of an app, and all that is in Prometheus's own registry.
+
+    That has what is known of the process, and the metrics that the app's author defines.
+
+    Args:
+        app: the name of the app.
+        source: what the figures are of, if they are not counted but read.
+        figures: what is counted.
+
+    """
+
+    def __init__(self, app: str, source: Source, figures: Figures) -> None:
+        self._app = app
+        self._source = source
+        self._figures = figures
+        self._server = ServerFamilies(source)
+        self._limiter = anyio.CapacityLimiter(1)
+
+    async def show(self, request: Request) -> Response:
+        """Answer one scrape, as text or, where that is asked for, as OpenMetrics."""
+        shown = Shown(self._app)
+        running = self._source.services
+        stored = None if running is None else await Stored.of(running)
+        families = list(self._families(shown, stored))
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
+        compresses = gzip_accepted(request.headers.get("accept-encoding", ""))
+        if compresses:
+            headers["content-encoding"] = "gzip"
+
+        def encoded() -> bytes:
+            text = encode(_Gathered(families, self._figures, shown))
+            return gzip.compress(text, compresslevel=1) if compresses else text
+
+        # Milliseconds of work, which would hold up the event loop. It counts on meanwhile: what is
+        # counted is copied before it is looked through.
+        content = await anyio.to_thread.run_sync(encoded, limiter=self._limiter)
+        return Response(content, headers=headers)
+
+    def _families(self, shown: Shown, stored: Stored | None) -> Iterator[Metric]:
+        yield shown.gauge(
+            "potassium_build_info",
+            "1, with the version of Potassium.",
+            {(version("potassium"),): 1},
+            "version",
+        )
+        yield from self._server.families(shown)
+        if stored is not None:
+            yield from stored.families(shown)
+        yield from self._figures.loop_lag.families(shown)
+
+
+class _Gathered(Collector):
+    """What one scrape shows: ``families`` and, as that takes longer, all that is counted."""
+
+    def __init__(self, families: Sequence[Metric], figures: Figures, shown: Shown) -> None:
+        self._families = families
+        self._figures = figures
+        self._shown = shown
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._families
+        yield from self._figures.requests.families(self._shown)
+        yield from handler_families(self._figures.calls.handlers, self._shown)
+        yield from accelerator_families(self._shown)
+        yield from REGISTRY.collect()

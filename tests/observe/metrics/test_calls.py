@@ -1,0 +1,206 @@
+"""Calls by their outcome, and the seconds of their phases."""
+
+import asyncio
+import time
+from typing import Any
+
+from support.engine import Gate
+from support.metrics import scrape
+
+from potassium import Jobs, Potassium
+from potassium.errors import PotassiumError
+from potassium.testing import client
+
+CALLS = "potassium_calls_total"
+RUN = "potassium_run_duration_seconds"
+QUEUE = "potassium_queue_duration_seconds"
+
+
+async def test_each_phase_of_a_call_is_timed() -> None:
+    """Preparing, waiting, running and finishing, each for itself."""
+    app, pause = Potassium("test", metrics=True), 0.02
+
+    def slow(value: Any) -> Any:
+        time.sleep(pause)
+        return value
+
+    def prepare(json_in: dict[str, Any]) -> Any:
+        return slow(json_in)
+
+    app.handler("/all", prepare=prepare, finish=slow)(lambda cache, item: slow(item))
+    app.handler("/plain")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        for path in ("/all", "/all", "/plain"):
+            assert (await http.post(path, json={})).status_code == 200
+        seen = await scrape(http)
+    for phase in ("prepare", "run", "finish"):
+        name = f"potassium_{phase}_duration_seconds"
+        assert seen.value(f"{name}_count", handler="/all") == 2
+        assert 2 * pause <= seen.value(f"{name}_sum", handler="/all") < 1
+    assert seen.value(f"{QUEUE}_sum", handler="/all") < 2 * pause
+    assert seen.values("potassium_finish_duration_seconds_count", handler="/plain") == {}
+
+
+async def test_the_time_in_the_queue_is_that_of_waiting() -> None:
+    """A call that waits behind another one is in the bucket of that time."""
+    app, gate = Potassium("test", metrics=True), Gate()
+    app.handler(lambda cache, json_in: gate.run(json_in))
+    async with client(app) as http, asyncio.TaskGroup() as group:
+        group.create_task(http.post("/", json={}))
+        await gate.has_begun()
+        second = group.create_task(http.post("/", json={}))
+        await asyncio.sleep(0.03)
+        gate.open(2)
+        await second
+        seen = await scrape(http)
+        assert seen.value(f"{QUEUE}_bucket", handler="/", le="+Inf") == 2
+        assert seen.value(f"{QUEUE}_bucket", handler="/", le="0.025") == 1
+
+
+async def test_buckets_are_from_a_millisecond_to_ten_minutes() -> None:
+    """And each bucket has what the one below it has."""
+    app = Potassium("test", metrics=True)
+    app.handler(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        await http.post("/", json={})
+        seen = await scrape(http)
+    buckets = seen.values(f"{RUN}_bucket", handler="/")
+    bounds = sorted(float(bound) for (bound,) in buckets)
+    assert (bounds[0], bounds[-2:]) == (0.001, [600.0, float("inf")])
+    counts = [count for _, count in sorted(buckets.items(), key=lambda one: float(one[0][0]))]
+    assert counts == sorted(counts)
+    assert counts[-1] == 1
+
+
+async def test_init_is_no_call_of_a_handler() -> None:
+    """It is the first job of the thread, and counts nowhere; nor does a handler of that name."""
+    app = Potassium("test", metrics=True)
+    app.init(lambda: {"model": 1})
+    app.handler("/init")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        seen = await scrape(http)
+        assert seen.values(f"{RUN}_count") == {("/init",): 0}
+        await http.post("/init", json={})
+        assert (await scrape(http)).values(f"{RUN}_count") == {("/init",): 1}
+        assert (await scrape(http)).values(CALLS) == {("/init", "succeeded"): 1}
+
+
+async def test_calls_are_counted_by_what_became_of_them() -> None:
+    """A failure, a deadline, a client that left and a refusal are told apart."""
+    app, gate = Potassium("test", metrics=True), Gate()
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
+        if json_in.get("fail"):
+            raise ValueError
+        return gate.run(json_in) if json_in.get("wait") else json_in
+
+    async with client(app) as http:
+        await http.post("/", json={})
+        await http.post("/", json={"fail": True})
+        late = asyncio.create_task(
+            http.post("/", json={"wait": True}, headers={"Prefer": "wait=0.05"})
+        )
+        await gate.has_begun()
+        leaving = asyncio.create_task(http.post("/", json={}))
+        await asyncio.sleep(0.01)
+        leaving.cancel()
+        assert (await late).status_code == 504
+        gate.open()
+        await http.post("/", json={})
+        seen = await scrape(http)
+    assert seen.values(CALLS, handler="/") == {
+        ("succeeded",): 2,
+        ("failed",): 1,
+        ("deadline_exceeded",): 1,
+        ("client_left",): 1,
+    }
+
+
+async def test_errors_that_an_app_invents_are_failures() -> None:
+    """Their codes are no labels: there may be any number of them."""
+    app = Potassium("test", metrics=True)
+
+    @app.handler
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
+        raise type("Own", (PotassiumError,), {"code": json_in["code"]})
+
+    async with client(app) as http:
+        for number in range(5):
+            await http.post("/", json={"code": f"own-{number}"})
+        assert (await scrape(http)).values(CALLS) == {("/", "succeeded"): 0, ("/", "failed"): 5}
+
+
+async def test_calls_from_the_same_process_are_counted_but_no_requests() -> None:
+    """``app.call`` goes through the same queue."""
+    app = Potassium("test", metrics=True)
+    app.handler(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        await app.call("/", {})
+        seen = await scrape(http)
+    assert seen.value(CALLS, handler="/", outcome="succeeded") == 1
+    assert seen.value("potassium_requests_total", handler="/", status="200") == 0
+
+
+async def test_time_spent_on_results_that_nobody_took_is_counted() -> None:
+    """The call was called off while it ran; one that never ran wastes nothing."""
+    app, gate = Potassium("test", metrics=True), Gate()
+    app.handler(lambda cache, json_in: gate.run(json_in))
+    app.handler("/taken")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        running = asyncio.create_task(http.post("/", json={}))
+        await gate.has_begun()
+        waiting = asyncio.create_task(http.post("/taken", json={}))
+        await asyncio.sleep(0.03)
+        for task in (running, waiting):
+            task.cancel()
+        await asyncio.wait([running, waiting])
+        gate.open()
+        assert (await http.post("/taken", json={})).status_code == 200
+        seen = await scrape(http)
+    assert 0.03 <= seen.value("potassium_wasted_gpu_seconds_total", handler="/") < 1
+    assert seen.value("potassium_wasted_gpu_seconds_total", handler="/taken") == 0
+
+
+async def test_the_time_of_an_async_handler_is_not_the_gpus() -> None:
+    """It runs on the loop, so nothing of the GPU thread was in vain."""
+    app, begun = Potassium("test", metrics=True), asyncio.Event()
+
+    @app.handler
+    async def handler(cache: dict[str, Any], json_in: Any) -> None:
+        begun.set()
+        await asyncio.sleep(10)
+
+    async with client(app) as http:
+        calling = asyncio.create_task(http.post("/", json={}))
+        await begun.wait()
+        calling.cancel()
+        await asyncio.wait([calling])
+        await asyncio.sleep(0.01)
+        seen = await scrape(http)
+    assert seen.value(f"{RUN}_count", handler="/") == 1
+    assert seen.value("potassium_wasted_gpu_seconds_total", handler="/") == 0
+
+
+async def test_background_jobs_are_calls_of_their_handlers() -> None:
+    """Their runs are measured like all others."""
+    app = Potassium("test", metrics=True, jobs=Jobs(path=None))
+    app.background("/train")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        job = (await http.post("/train", json={}, headers={"Prefer": "wait=5"})).json()
+        assert job is not None
+        seen = await scrape(http)
+    assert seen.value(CALLS, handler="/train", outcome="succeeded") == 1
+    assert seen.value(f"{RUN}_count", handler="/train") == 1
+
+
+async def test_figures_go_on_where_an_app_starts_again() -> None:
+    """A counter does not fall, and the same handlers are counted."""
+    app = Potassium("test", metrics=True)
+    app.handler(lambda cache, json_in: json_in)
+    for times in (1, 2):
+        async with client(app) as http:
+            await http.post("/", json={})
+            seen = await scrape(http)
+        assert seen.value(CALLS, handler="/", outcome="succeeded") == times
+        assert seen.value(f"{RUN}_count", handler="/") == times
