@@ -103,13 +103,15 @@ class Potassium(Composable):
             name, limits or Limits(), webhooks or Webhooks(), self.set_cache, observed, debug=debug
         )
         self._runtime = self._parts.runtime
-        errors = error_answers(self._parts.handlers)
         own = [*Health(name, self._runtime).routes(), *observed.routes(name, self._runtime)]
         super().__init__(
             debug=debug,
             routes=[*own, *(routes or ())],
             middleware=middleware,
-            exception_handlers={**errors, **(exception_handlers or {})},
+            exception_handlers={
+                **error_answers(self._parts.handlers),
+                **(exception_handlers or {}),
+            },
             lifespan=self.lifespan,
         )
         OtherForm(self.router)
