@@ -105,13 +105,13 @@ class Potassium(Composable):
         observed = Observation(metrics, server_timing=server_timing)
         self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
         self._runtime = self._parts.runtime
-        errors = error_answers(self._parts.handlers)
+        answers = error_answers(self._parts.handlers) | dict(exception_handlers or {})
         own = [*Health(self._runtime).routes(), *observed.routes(name, self._runtime)]
         super().__init__(
             debug=debug,
             routes=[*own, *(routes or ())],
             middleware=middleware,
-            exception_handlers={**errors, **(exception_handlers or {})},
+            exception_handlers=answers,
             lifespan=self.lifespan,
         )
         OtherForm(self.router)
