@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, Metrics, Webhooks, switch
+from potassium.config import Jobs, Limits, Metrics, Traces, Webhooks, switch
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.handlers.torch_modules import module_of
@@ -48,6 +48,8 @@ class Potassium(Composable):
             ``/openapi.json``; defaults to ``POTASSIUM_DOCS``, then True.
         metrics: whether there are figures for Prometheus, at ``/metrics``, or ``Metrics(...)``;
             defaults to ``POTASSIUM_METRICS``, then False.
+        traces: whether calls are traced with OpenTelemetry, or ``Traces(...)``; defaults to
+            ``POTASSIUM_TRACES``, then False.
         debug: send tracebacks to clients. For development only.
         routes: as for Starlette; handlers come before them.
         middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
@@ -64,7 +66,7 @@ class Potassium(Composable):
 
     """
 
-    def __init__(  # noqa: PLR0913 - eight of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - nine of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
@@ -74,6 +76,7 @@ class Potassium(Composable):
         api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         docs: bool | None = None,
         metrics: Metrics | bool | None = None,
+        traces: Traces | bool | None = None,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -89,6 +92,7 @@ class Potassium(Composable):
             api_keys=api_keys,
             docs=docs,
             metrics=metrics,
+            traces=traces,
             debug=debug,
             routes=routes,
             middleware=middleware,
@@ -98,7 +102,7 @@ class Potassium(Composable):
         self.optimized: list[Any] = []
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
-        observed = Observation(metrics)
+        observed = Observation(metrics, traces)
         self._parts = Assembly(
             limits or Limits(), webhooks or Webhooks(), self.set_cache, observed, debug=debug
         )

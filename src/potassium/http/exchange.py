@@ -24,6 +24,9 @@ class Exchange:
         call: the job that the handler runs for it, if any.
         received: the size of the body, after decompression, if a handler has read it.
         sent: the size of the response so far, without its head.
+        is_quiet: whether it is for health, metrics or the page, and says nothing about calls.
+        trace: what traces keep of it; None if it is not traced.
+        trace_id: the id of its trace in hexadecimal, for logs; empty if it has none.
 
     """
 
@@ -34,10 +37,13 @@ class Exchange:
         "code",
         "ended_at",
         "handler",
+        "is_quiet",
         "received",
         "scope",
         "sent",
         "status",
+        "trace",
+        "trace_id",
     )
 
     def __init__(self, scope: Scope, send: Send, began_at: float) -> None:
@@ -50,6 +56,9 @@ class Exchange:
         self.call: object = None
         self.received = 0
         self.sent = 0
+        self.is_quiet = False
+        self.trace: object = None
+        self.trace_id = ""
         self._send = send
 
     async def send(self, message: Message) -> None:

@@ -16,6 +16,7 @@ class Exchanges:
 
     Args:
         handlers: the paths of handlers; other paths are too many to tell them apart.
+        is_quiet: returns whether a request is for health, metrics or the page.
 
     """
 
@@ -24,12 +25,14 @@ class Exchanges:
         app: ASGIApp,
         observers: Sequence[ExchangeObserver],
         handlers: Collection[str],
+        is_quiet: Callable[[Scope], bool] = lambda _: False,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._observers = observers
         self._handlers = handlers
+        self._is_quiet = is_quiet
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,14 +41,15 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         exchange = scope[SCOPE_KEY] = Exchange(scope, send, self._clock())
+        exchange.is_quiet = self._is_quiet(scope)
+        if (path := path_below_mount(scope)) in self._handlers:
+            exchange.handler = path  # also if it is refused before it gets there
         for observer in self._observers:
             observer.began(exchange)
         try:
             await self._app(scope, receive, exchange.send)
         finally:
             exchange.ended_at = self._clock()
-            if not exchange.handler and (path := path_below_mount(scope)) in self._handlers:
-                exchange.handler = path  # it was refused before it got there
             for observer in reversed(self._observers):
                 observer.ended(exchange)
             del scope[SCOPE_KEY]  # which refers to the scope: nothing is left for the collector

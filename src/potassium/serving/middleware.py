@@ -4,17 +4,22 @@ from collections.abc import Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
+from potassium.http.path import path_below_mount
 from potassium.observe import Observation
 from potassium.observe.exchanges import Exchanges
 from potassium.serving.api_keys import ApiKeys
 from potassium.serving.auth import Authentication
 from potassium.serving.fast_path import FastPath
+from potassium.serving.health import Health
 from potassium.serving.request_ids import RequestIds
 from potassium.serving.startup_errors import StartupErrors
 
 __all__ = ["middleware_stack"]
+
+LOOKING = ("GET", "HEAD")
 
 
 def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
@@ -53,5 +58,22 @@ def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
     stack = FastPath({} if own else endpoints, stack)
     if not own and api_keys is not None:
         stack = Authentication(stack, api_keys, is_public)
-    observers = observation.exchanges
-    return Exchanges(stack, observers, endpoints) if observers else stack
+    if not observation.exchanges:
+        return stack
+    return Exchanges(stack, observation.exchanges, endpoints, _quiet(app, observation, is_public))
+
+
+def _quiet(
+    app: Starlette, observation: Observation, is_public: Callable[[Scope], bool]
+) -> Callable[[Scope], bool]:
+    """Return what tells whether a request is for health, metrics or the page."""
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    paths = {one.path for one in routes if type(getattr(one.endpoint, "__self__", 0)) is Health}
+    paths |= {one.path for one in observation.routes()}
+
+    def is_quiet(scope: Scope) -> bool:
+        if path_below_mount(scope) in paths:
+            return True
+        return scope["method"] in LOOKING and is_public(scope)
+
+    return is_quiet
