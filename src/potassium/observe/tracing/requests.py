@@ -14,7 +14,7 @@ from opentelemetry.trace import (
 from starlette.routing import Route
 
 from potassium.config import Traces
-from potassium.errors import ClientLeft
+from potassium.errors import ClientLeft, StreamBroken
 from potassium.http.exchange import Exchange
 from potassium.http.request_id import request_id_of
 from potassium.observe.tracing.attributes import CODE, HANDLER, METHODS, of_request
@@ -106,7 +106,7 @@ def _judge(span: Span, exchange: Exchange, raised: BaseException | None) -> None
     """
     code, status = exchange.code, exchange.status
     is_broken = status < CLIENT_ERROR and code not in ("", ClientLeft.code)
-    if isinstance(raised, Exception) and not code:
+    if isinstance(raised, Exception) and not isinstance(raised, StreamBroken):
         fail(span, raised)
     elif status >= SERVER_ERROR or is_broken:
         span.set_status(Status(StatusCode.ERROR))
