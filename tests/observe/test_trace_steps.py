@@ -260,7 +260,7 @@ async def test_a_batch_is_one_span_linked_to_its_calls(spans: Recorded) -> None:
     assert batch.status.status_code is StatusCode.UNSET
     assert spans.children(batch) == ["mine"]
     began, ended = times_of(runs[0])[0], max(times_of(run)[1] for run in runs)
-    assert times_of(batch) == (pytest.approx(began, abs=1e7), pytest.approx(ended, abs=1e7))
+    assert times_of(batch) == pytest.approx((began, ended), abs=1e7)
 
 
 async def test_a_batch_whose_clients_have_left_ends_too(spans: Recorded) -> None:
