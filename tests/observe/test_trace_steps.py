@@ -1,6 +1,7 @@
 """Traces of the steps of calls: what each took, and what the app's own code adds."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,8 +15,9 @@ from support.asgi import Exchange
 from support.calls import until
 from support.traces import Recorded, id_of, link_ids, mine, recording
 
-from potassium import Batch, Limits, Potassium, Traces
+from potassium import Batch, Jobs, Limits, Potassium, Traces
 from potassium.observe.tracing import AppTraces
+from potassium.observe.tracing.call import Call
 from potassium.observe.tracing.spans import Spans
 from potassium.testing import client
 
@@ -347,3 +349,33 @@ async def test_a_stream_in_the_process_that_is_dropped_ends_its_span(spans: Reco
         async with app.stream("/chat", {}) as chunks:
             assert await anext(chunks) == "a"
         assert spans.one("call /chat").status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize("how", ["request", "call", "job"])
+async def test_nothing_of_a_call_is_left_to_the_garbage_collector(
+    spans: Recorded, how: str
+) -> None:
+    """Context variables may be large: what refers to them goes with the call."""
+    app = Potassium("test", traces=True, jobs=Jobs(path=None))
+    app.handler("/embed", batch=Batch(max_size=2))(batched)
+
+    @app.background("/train")
+    def train(cache: Value, json_in: Value) -> None: ...
+
+    async with client(app) as http:
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(1, 6):
+                if how == "call":
+                    await app.call("/embed", {})
+                elif how == "request":
+                    await http.post("/embed", json={})
+                else:
+                    await app.submit("/train", {})
+                    await spans.wait_for("process /train", number)
+            await asyncio.sleep(0.01)
+            left = [one for one in gc.get_objects() if type(one) is Call]
+            assert len(left) <= 1  # which is referred to until the next one comes
+        finally:
+            gc.enable()

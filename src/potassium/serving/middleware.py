@@ -13,13 +13,13 @@ from potassium.observe.exchanges import Exchanges
 from potassium.serving.api_keys import ApiKeys
 from potassium.serving.auth import Authentication
 from potassium.serving.fast_path import FastPath
-from potassium.serving.health import Health
 from potassium.serving.request_ids import RequestIds
 from potassium.serving.startup_errors import StartupErrors
 
 __all__ = ["middleware_stack"]
 
 LOOKING = ("GET", "HEAD")
+FOR_OPERATORS = ("potassium.serving.health", "potassium.observe.")  # modules
 
 
 def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
@@ -60,16 +60,13 @@ def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
         stack = Authentication(stack, api_keys, is_public)
     if not observation.exchanges:
         return stack
-    return Exchanges(stack, observation.exchanges, endpoints, _quiet(app, observation, is_public))
+    return Exchanges(stack, observation.exchanges, endpoints, _quiet(app, is_public))
 
 
-def _quiet(
-    app: Starlette, observation: Observation, is_public: Callable[[Scope], bool]
-) -> Callable[[Scope], bool]:
+def _quiet(app: Starlette, is_public: Callable[[Scope], bool]) -> Callable[[Scope], bool]:
     """Return what tells whether a request is for health, metrics or the page."""
     routes = [route for route in app.routes if isinstance(route, Route)]
-    paths = {one.path for one in routes if type(getattr(one.endpoint, "__self__", 0)) is Health}
-    paths |= {one.path for one in observation.routes()}
+    paths = {one.path for one in routes if _owner(one).startswith(FOR_OPERATORS)}
 
     def is_quiet(scope: Scope) -> bool:
         if path_below_mount(scope) in paths:
@@ -77,3 +74,8 @@ def _quiet(
         return scope["method"] in LOOKING and is_public(scope)
 
     return is_quiet
+
+
+def _owner(route: Route) -> str:
+    """Return the module of the class whose method answers at a route, if it is one's."""
+    return type(getattr(route.endpoint, "__self__", None)).__module__

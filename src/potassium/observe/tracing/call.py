@@ -60,9 +60,14 @@ class Call:
         """Return a time in nanoseconds since the epoch."""
         return int(monotonic * 1e9) + self._offset
 
-    def enter(self) -> None:
-        """Make this the call, and its span the current one, of the code that follows."""
-        self._tokens = contexts.attach(self.context), _CALL.set(self)
+    def enter(self, *, for_good: bool = False) -> None:
+        """Make this the call, and its span the current one, of the code that follows.
+
+        ``for_good`` means for the rest of the task. Otherwise, ``leave`` must follow: until then,
+        the call and the variables of the task refer to each other.
+        """
+        tokens = contexts.attach(self.context), _CALL.set(self)
+        self._tokens = None if for_good else tokens
 
     def leave(self) -> None:
         """Undo ``enter``, in the same task."""

@@ -72,7 +72,7 @@ class TracedWork:
             links=[Link(submit)] if submit.is_valid else [],
         )
         calls.append(call)
-        call.enter()
+        call.enter(for_good=True)
 
     @harmless
     def _end(self, call: Call, outcome: Outcome) -> None:
