@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 from support.asgi import Exchange
 from support.calls import until
@@ -171,6 +171,30 @@ async def test_a_stream_that_breaks_is_an_error_although_its_status_was_200(
     assert [event.name for event in spans.one("run").events] == ["exception"]
 
 
+class Chosen(Sampler):
+    """Keeps the spans with these names."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.asked: list[str] = []
+
+    def should_sample(  # noqa: PLR0913, PLR0917 - as inherited
+        self,
+        parent_context: Any,
+        trace_id: int,
+        name: str,
+        kind: Any = None,
+        attributes: Any = None,
+        links: Any = None,
+        trace_state: Any = None,
+    ) -> SamplingResult:
+        self.asked.append(name)
+        return SamplingResult(Decision.RECORD_AND_SAMPLE if name in self.names else Decision.DROP)
+
+    def get_description(self) -> str:
+        return "chosen"
+
+
 class Held:
     """An app whose handler runs until it is let go."""
 
@@ -288,9 +312,20 @@ async def test_a_batch_whose_clients_have_left_ends_too(spans: Recorded) -> None
     assert {one.status.status_code for one in spans.named("run")} == {StatusCode.UNSET}
 
 
+async def test_the_steps_of_a_call_that_is_dropped_cost_no_spans() -> None:
+    """Nobody is even asked about them."""
+    sampler = Chosen()
+    with recording(sampler):
+        app = Potassium("test", traces=True)
+        app.handler("/embed", prepare=step)(taken)
+        async with client(app) as http:
+            await http.post("/embed", json={})
+    assert sampler.asked == ["POST /embed", "mine"]
+
+
 async def test_what_a_batch_does_for_nobody_who_is_traced_is_not_traced() -> None:
     """Spans of the app's own in it are dropped as those of its calls are."""
-    with recording(ParentBased(ALWAYS_OFF)) as spans:
+    with recording(ParentBased(Chosen("mine"))) as spans:
         app = Potassium("test", traces=True)
         app.handler("/embed", batch=Batch())(batched)
         async with client(app) as http:

@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar, copy_context
 from typing import Annotated, Any
 
 import anyio
@@ -217,27 +217,48 @@ class Shown(BaseModel):
     tenant: Annotated[str, PlainSerializer(lambda _: TENANT.get())] = ""
 
 
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["its own thread", "another thread"])
+def send_here(request: Request) -> None:
+    request.send(Shown())
+
+
+def send_elsewhere(request: Request) -> None:
+    thread = threading.Thread(target=send_here, args=(request,))
+    thread.start()
+    thread.join()
+
+
+def send_with_more(request: Request) -> None:
+    context = copy_context()
+    context.run(TENANT.set, "set by a thread")
+    thread = threading.Thread(target=context.run, args=(send_here, request))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("send", "seen"),
+    [
+        (send_here, "acme as set by the handler"),
+        (send_elsewhere, "acme as set by the handler"),
+        (send_with_more, "set by a thread"),
+    ],
+    ids=["its own thread", "another thread", "another thread with a copy"],
+)
 async def test_what_is_sent_is_encoded_with_the_variables_of_the_request(
-    *, elsewhere: bool
+    send: Callable[[Request], None], seen: str
 ) -> None:
-    """On the handler's thread, those that it has set; on another, those of its request."""
+    """On any thread, unless the code there has a copy of them with changes of its own."""
     app = Potassium("test", middleware=[Middleware(Tenants)])
 
     @app.handler("/")
     def handler(cache: dict[str, Any], request: Request) -> None:
         TENANT.set(f"{TENANT.get()} as set by the handler")
-        if elsewhere:
-            thread = threading.Thread(target=request.send, args=(Shown(),))
-            thread.start()
-            thread.join()
-        else:
-            request.send(Shown())
+        send(request)
 
     async with client(app) as http:
         headers = {"Tenant": "acme", "Accept": "application/x-ndjson"}
         answer = await http.post("/", json={}, headers=headers)
-    assert answer.text == '{"tenant":"acme as set by the handler"}\n'
+    assert answer.json() == {"tenant": seen}
 
 
 async def test_a_call_made_by_a_handler_has_the_handlers_variables() -> None:
