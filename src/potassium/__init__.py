@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
 
     from potassium.app import Potassium
-    from potassium.config import Batch, Jobs, Limits, Metrics, Webhooks
+    from potassium.config import Batch, Jobs, Limits, Metrics, Traces, Webhooks
     from potassium.errors import InvalidInput, PotassiumError, UsageError
     from potassium.http.file import File
     from potassium.http.request import Request, current_request
@@ -38,6 +38,7 @@ __all__ = [
     "PotassiumError",
     "Request",
     "Response",
+    "Traces",
     "UsageError",
     "Webhooks",
     "current_request",
@@ -58,6 +59,7 @@ MODULES = {
     "PotassiumError": "potassium.errors",
     "Request": "potassium.http.request",
     "Response": "potassium.http.response",
+    "Traces": "potassium.config",
     "UsageError": "potassium.errors",
     "Webhooks": "potassium.config",
     "current_request": "potassium.http.request",

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, Metrics, Webhooks, switch
+from potassium.config import Jobs, Limits, Metrics, Traces, Webhooks, switch
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.observe import Observation
@@ -48,6 +48,8 @@ class Potassium(Composable):
             ``/openapi.json``; defaults to ``POTASSIUM_DOCS``, then True.
         metrics: whether there are figures for Prometheus, at ``/metrics``, or ``Metrics(...)``;
             defaults to ``POTASSIUM_METRICS``, then False.
+        traces: whether calls are traced with OpenTelemetry, or ``Traces(...)``; defaults to
+            ``POTASSIUM_TRACES``, then False.
         server_timing: whether every response has a ``Server-Timing`` header; otherwise, clients ask
             for it with ``X-Timing: 1``.
         debug: send tracebacks to clients. For development only.
@@ -76,6 +78,7 @@ class Potassium(Composable):
         api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         docs: bool | None = None,
         metrics: Metrics | bool | None = None,
+        traces: Traces | bool | None = None,
         server_timing: bool = False,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
@@ -92,6 +95,7 @@ class Potassium(Composable):
             api_keys=api_keys,
             docs=docs,
             metrics=metrics,
+            traces=traces,
             server_timing=server_timing,
             debug=debug,
             routes=routes,
@@ -102,7 +106,7 @@ class Potassium(Composable):
         self.optimized: list[Any] = []
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
-        observed = Observation(metrics, server_timing=server_timing)
+        observed = Observation(metrics, traces, server_timing=server_timing)
         self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
         self._runtime = self._parts.runtime
         answers = error_answers(self._parts.handlers) | dict(exception_handlers or {})

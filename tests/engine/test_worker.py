@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.operations import operation_on
 
-from potassium.config import Limits
+from potassium.config import Batch, Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
@@ -191,3 +191,15 @@ async def test_a_failure_holds_on_to_no_local_of_the_handler(bench: Bench) -> No
     gc.collect()
     assert alive[0]() is None
     assert group[0].outcome.error.__traceback__ is not None
+
+
+async def test_every_job_of_a_batch_is_reported() -> None:
+    """Also one that was not run again, as nobody waited for it any more."""
+    bench = Bench()
+    operation = operation_on("batch", lambda items: iter([(0, "first")]), batch=Batch())
+    loop = asyncio.get_running_loop()
+    jobs = [Job(operation, n, loop.create_future()) for n in range(2)]
+    bench.run(jobs)
+    ((reported, _),) = bench.reports
+    assert reported == jobs
+    assert isinstance(jobs[1].outcome, Failure)

@@ -51,7 +51,12 @@ async def next_due(deliveries: DeliveryStore, *hosts: str) -> float | None:
 async def test_a_delivery_is_kept_as_it_was_given(deliveries: DeliveryStore) -> None:
     """Whoever takes it gets all of its fields."""
     given = delivery(
-        url="https://user:pw@A.test:81/x?y", body=b"\x00", job_id="j", is_guarded=True, attempts=3
+        url="https://user:pw@A.test:81/x?y",
+        body=b"\x00",
+        job_id="j",
+        is_guarded=True,
+        trace=(("traceparent", "00-1-2-01"), ("tracestate", 'a="b"')),
+        attempts=3,
     )
     await deliveries.add(given)
     assert await take(deliveries, is_guarded=True) == [given]

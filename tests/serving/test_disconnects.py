@@ -1,6 +1,7 @@
 """Noticing that a client has left."""
 
 import asyncio
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from support.operations import operation_on
 
 from potassium.engine import Job
 from potassium.serving.disconnects import PATIENCE, Disconnects
+
+TENANT: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 OPERATION = operation_on("work", lambda argument: argument)
 
@@ -135,3 +138,29 @@ async def test_a_receive_that_never_waits_does_not_freeze_the_loop(called_off: l
     departures.note(one, replay)
     await later()
     assert (asked, called_off) == (1, [])
+
+
+async def test_each_client_is_watched_with_the_variables_of_its_own_request(
+    called_off: list[Job],
+) -> None:
+    """Middleware may have wrapped ``receive``; one timer looks after all calls."""
+    seen: dict[str, str] = {}
+    disconnects = Disconnects(called_off.append)
+
+    def note(name: str) -> Job:
+        async def receive() -> dict[str, Any]:
+            seen[name] = TENANT.get()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        TENANT.set(name)
+        noted = job()
+        disconnects.note(noted, receive)
+        return noted
+
+    jobs = [copy_context().run(note, name) for name in ("acme", "umbrella")]
+    await later()
+    assert seen == {"acme": "acme", "umbrella": "umbrella"}
+    for one in jobs:
+        one.settle()
+    disconnects.close()

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import closing
+from contextvars import ContextVar, copy_context
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,8 @@ from potassium.errors import StoreFailed
 from potassium.webhooks.deliverer import Deliverer
 from potassium.webhooks.model import Delivery, DeliveryAttempt
 from potassium.webhooks.schedule import next_attempt
+
+CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
 DAY = 24 * 3600.0
 RETRIES = [5, 300, 1800, 7200, 18_000, 36_000, 36_000]  # seconds between the attempts
@@ -34,8 +37,10 @@ class FakePost:
         self.at_once = 0
         self.most_at_once = 0
         self.is_closed = False
+        self.callers: set[str] = set()
 
     async def __call__(self, delivery: Delivery) -> DeliveryAttempt:
+        self.callers.add(CALLER.get())
         at = self.loop.now
         self.posted.append((at, delivery.id))
         self.at_once += 1
@@ -575,3 +580,12 @@ def test_what_never_started_can_be_closed(bench: Bench) -> None:
     deliverer = Deliverer(bench.store, Webhooks(), clock=bench.loop.time, post=bench.post)
     assert bench.do(deliverer.close(1)).done()
     assert bench.post.is_closed
+
+
+def test_deliveries_have_no_context_variables_of_a_call(bench: Bench) -> None:
+    """The first call that posts something starts what delivers for all of them."""
+    calling = copy_context()
+    calling.run(CALLER.set, "the first call")
+    calling.run(bench.start, delivery_to("a.test"))
+    assert len(bench.post.posted) == 1
+    assert bench.post.callers == {"nobody"}

@@ -6,6 +6,7 @@ from potassium.config.environment import default_host, default_port, switch
 from potassium.config.jobs import Jobs
 from potassium.config.limits import Limits
 from potassium.config.metrics import Metrics
+from potassium.config.traces import Traces
 from potassium.config.webhooks import Webhooks
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Jobs",
     "Limits",
     "Metrics",
+    "Traces",
     "Webhooks",
     "check_count",
     "check_options",

@@ -223,11 +223,12 @@ class Worker:
                 if now - reported > REPORT_INTERVAL and left:
                     self._report(done, False)  # noqa: FBT003
                     done, reported = [], now
+            failure = None
         except BaseException as error:  # noqa: BLE001 - as above
             failure = self._failure(error)
-            for job in left.values():
-                job.outcome = failure
-                done.append(job)
+        for job in left.values():  # if nothing failed, nobody wanted them any more
+            job.outcome = failure or Failure(job.called_off or DeadlineExceeded())
+            done.append(job)
         now = self._clock()
         for job in jobs:
             job.argument = None  # as above

@@ -25,7 +25,9 @@ class Exchange:
         call: the job that the handler runs for it, if any.
         received: the size of the body, after decompression, if a handler has read it.
         sent: the size of the response so far, without its head.
-        trace_id: the id of its trace, in hexadecimal; empty unless somebody traces it.
+        is_quiet: whether it is for health, metrics or the page, and says nothing about calls.
+        trace: what traces keep of it; None if it is not traced.
+        trace_id: the id of its trace in hexadecimal, for logs; empty if it has none.
 
     """
 
@@ -37,6 +39,8 @@ class Exchange:
     call: object = None
     received = 0
     sent = 0
+    is_quiet = False
+    trace: object = None
     trace_id = ""
 
     def __init__(self, scope: Scope, send: Send, began_at: float) -> None:

@@ -168,7 +168,7 @@ class Request:
         self.raise_if_cancelled()
         if stream.has_ended:
             raise UsageError(NOT_RUNNING)
-        stream.send(self._message.form.encode(chunk))
+        stream.send(self._encoded(chunk))
         self.raise_if_cancelled()
 
     def progress(self, share: float, message: str | None = None) -> None:
@@ -191,6 +191,13 @@ class Request:
             )
         if self._message.background is not None:
             self._message.background.progress(share, message)
+
+    def _encoded(self, chunk: Any) -> bytes:
+        """Encode a chunk; on a thread of the handler's own, in a copy of the call's context."""
+        encode, job = self._message.form.encode, self._job
+        if job is None or CURRENT.get(None) == self:
+            return encode(chunk)
+        return job.context.copy().run(encode, chunk)
 
     def _stream(self) -> "Stream[Job]":
         job = self._job

@@ -12,6 +12,7 @@ from potassium.handlers.handler import Handler
 from potassium.http.message import MULTIPART, Message
 from potassium.http.multipart import boundary_of, can_parse
 from potassium.http.request_line import request_line_of
+from potassium.http.trace_headers import NO_TRACE, TraceHeaders
 from potassium.jobs.inputs import fingerprint, is_large
 from potassium.jobs.model import NewJob, Status, StoredJob
 from potassium.jobs.store import JobStore
@@ -31,10 +32,18 @@ class Intake:
 
     Args:
         stored: called after a job is stored.
+        trace: what continues the trace of whoever submits a job, in place of the client's headers.
 
     """
 
-    def __init__(self, store: JobStore, terms: Terms, stored: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        terms: Terms,
+        stored: Callable[[], object],
+        trace: TraceHeaders = NO_TRACE,
+    ) -> None:
+        self._trace = trace
         self._store = store
         self._terms = terms
         self._stored = stored
@@ -92,7 +101,7 @@ class Intake:
             id=secrets.token_hex(16),
             handler=handler.path,
             body=message.content,
-            headers=[one for one in message.headers.items() if one[0] not in CREDENTIALS],
+            headers=self._headers(message),
             request_line=request_line_of(message.scope),
             request_id=message.id,
             priority=priority.value,
@@ -101,6 +110,11 @@ class Intake:
             expires_at=self._terms.expires_at(now),
             idempotency_key=idempotency_key,
         )
+
+    def _headers(self, message: Message) -> list[tuple[str, str]]:
+        trace = self._trace.current()
+        dropped = {*CREDENTIALS, *(self._trace.names() if trace else ())}
+        return [*(one for one in message.headers.items() if one[0] not in dropped), *trace]
 
     async def _add(self, new: NewJob) -> tuple[StoredJob, int]:
         """Store a job; return it, and how many of its handler are queued.

@@ -71,13 +71,13 @@ class JobService:
         self.outputs = Outputs(store)
         self._handlers = handlers
         clock = store.clock
-        self._terms = Terms(handlers, options, clock)
+        self._terms = Terms(handlers, options, clock, webhooks.trace)
         self._settlement = Settlement(store, self._terms, webhooks, self.watch, clock=clock)
         self._runner = Runner(store, work, self._settlement, self.watch, clock=clock)
         self._sweeper = Sweeper(
             store, self._runner, self._settlement, keep_for=options.keep_for, clock=clock
         )
-        self.intake = Intake(store, self._terms, self._runner.wake)
+        self.intake = Intake(store, self._terms, self._runner.wake, webhooks.trace)
 
     async def start(self) -> None:
         """Requeue the jobs that a process that died left running, and begin to run jobs.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from potassium.config import Jobs
 from potassium.handlers.handler import Handler
 from potassium.http.codec import encode
+from potassium.http.trace_headers import NO_TRACE, TraceHeaders
 from potassium.jobs.document import document
 from potassium.jobs.model import StoredJob
 from potassium.webhooks.model import Delivery
@@ -24,10 +25,18 @@ class Terms:
 
     Args:
         clock: that of the store.
+        trace: what continues in a delivery the trace of the job's run.
 
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], options: Jobs, clock: SteadyClock) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        options: Jobs,
+        clock: SteadyClock,
+        trace: TraceHeaders = NO_TRACE,
+    ) -> None:
+        self._trace = trace
         self._clock = clock
         self._handlers = handlers
         self._options = options
@@ -72,6 +81,7 @@ class Terms:
                 request_id=job.request_id,
                 job_id=job.id,
                 is_guarded=is_guarded,
+                trace=self._trace.current(for_stranger=is_guarded),
                 created_at=now,
                 due_at=now,
             )

@@ -16,6 +16,7 @@ class Exchanges:
 
     Args:
         handlers: the paths of handlers; other paths are too many to tell them apart.
+        is_quiet: returns whether a request is for health, metrics or the page.
 
     """
 
@@ -24,6 +25,7 @@ class Exchanges:
         app: ASGIApp,
         observers: Sequence[ExchangeObserver],
         handlers: Collection[str],
+        is_quiet: Callable[[Scope], bool] = lambda _: False,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -31,6 +33,7 @@ class Exchanges:
         self._began = [observer.began for observer in observers]
         self._ended = [observer.ended for observer in reversed(observers)]
         self._handlers = handlers
+        self._is_quiet = is_quiet
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,14 +42,16 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         exchange = scope[SCOPE_KEY] = Exchange(scope, send, self._clock())
+        if (path := path_below_mount(scope)) in self._handlers:
+            exchange.handler = path  # also if it is refused before it gets there
+        else:
+            exchange.is_quiet = self._is_quiet(scope)
         for tell in self._began:
             tell(exchange)
         try:
             await self._app(scope, receive, exchange.send)
         finally:
             exchange.ended_at = self._clock()
-            if not exchange.handler and (path := path_below_mount(scope)) in self._handlers:
-                exchange.handler = path  # it was refused before it got there
             for tell in self._ended:
                 tell(exchange)
             del scope[SCOPE_KEY]  # which refers to the scope: nothing is left for the collector

@@ -1,19 +1,23 @@
 """Chooses what an app measures."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 from starlette.types import Scope
 
-from potassium.config import Metrics, switch
+from potassium.config import Metrics, Traces, switch
 from potassium.engine import End, Job, Observer, Operation
 from potassium.errors import PotassiumError
 from potassium.http.path import path_below_mount
+from potassium.http.trace_headers import NO_TRACE, TraceHeaders
 
 if TYPE_CHECKING:
     from potassium.http.exchange import ExchangeObserver
+    from potassium.jobs.outcome import Work
     from potassium.observe.metrics import Figures, Source
+    from potassium.observe.tracing import AppTraces
 
 __all__ = ["Observation"]
 
@@ -22,13 +26,18 @@ class Observation:
     """What an app measures: nothing by default.
 
     Attributes:
+        traces: the traces of the app; None if it has none.
         exchanges: who is told of each request.
         server_timing: whether every response says how long its call took.
 
     """
 
     def __init__(
-        self, metrics: "Metrics | bool | None" = None, *, server_timing: bool = False
+        self,
+        metrics: "Metrics | bool | None" = None,
+        traces: "Traces | bool | None" = None,
+        *,
+        server_timing: bool = False,
     ) -> None:
         """Measure what the options say, or the environment where they are None.
 
@@ -50,6 +59,15 @@ class Observation:
             self._figures = its.Figures()
             self.exchanges.append(self._figures.requests)
             self._jobs.append(self._figures.calls)
+        self.traces: AppTraces | None = None
+        if traces is None:
+            traces = switch("POTASSIUM_TRACES", default=False)
+        if traces:
+            from potassium.observe import tracing  # noqa: PLC0415 - needs an extra
+
+            self.traces = tracing.AppTraces(Traces() if traces is True else traces)
+            self.exchanges.append(self.traces.requests)
+            self._jobs.append(self.traces.jobs)
 
     def routes(self, app: str, source: "Source") -> list[Route]:
         """Return the routes that show what is measured of the app with this name."""
@@ -83,6 +101,23 @@ class Observation:
         """Note what a connection has answered by itself, without the app."""
         if self._figures is not None:
             self._figures.requests.refused(error)
+
+    @property
+    def trace_headers(self) -> TraceHeaders:
+        """What continues the current trace in webhooks and background jobs."""
+        return NO_TRACE if self.traces is None else self.traces.headers
+
+    def calling(self, path: str) -> AbstractContextManager[object]:
+        """Return a context for calling a handler from code in the process."""
+        return nullcontext() if self.traces is None else self.traces.calling(path)
+
+    def submitting(self, path: str) -> AbstractContextManager[object]:
+        """Return a context for submitting a background job from code in the process."""
+        return nullcontext() if self.traces is None else self.traces.submitting(path)
+
+    def of_work(self, work: "Work") -> "Work":
+        """Return what runs background jobs, and is traced if the app is."""
+        return work if self.traces is None else self.traces.work(work)
 
     @property
     def of_jobs(self) -> Observer | None:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from potassium.config import Jobs, Limits, Metrics, Webhooks, check_options
+from potassium.config import Jobs, Limits, Metrics, Traces, Webhooks, check_options
 from potassium.errors import UsageError
 
 __all__ = ["check_arguments"]
@@ -18,6 +18,7 @@ SWITCHES: dict[str, tuple[type, ...]] = {
     "docs": (bool, NoneType),
     "metrics": (bool, NoneType, Metrics),
     "server_timing": (bool,),
+    "traces": (bool, NoneType, Traces),
 }
 
 

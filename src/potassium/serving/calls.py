@@ -120,13 +120,14 @@ class Calls:
         assert services.jobs is not None  # noqa: S101 - the plan has them
         if self._runtime.lifecycle.state is not State.READY:
             raise refusal(self._runtime.lifecycle.state)
-        job, position = await services.jobs.intake.submit(
-            handler,
-            message,
-            priority=options.priority,
-            idempotency_key=idempotency_key,
-            webhook_url=None,
-        )
+        with self._plan.observation.submitting(handler.path):
+            job, position = await services.jobs.intake.submit(
+                handler,
+                message,
+                priority=options.priority,
+                idempotency_key=idempotency_key,
+                webhook_url=None,
+            )
         from potassium.jobs.document import document  # noqa: PLC0415 - only for apps with jobs
 
         shown = document(job.light, services.jobs.store.clock, position=position)
@@ -155,6 +156,10 @@ class _Call:
 
     async def outcome(self, item: Any) -> tuple[Engine, Stream[Job] | Value]:
         """Make the call, and wait for its result or the first chunk of its stream."""
+        with self._plan.observation.calling(self._handler.path):
+            return await self._made(item)
+
+    async def _made(self, item: Any) -> tuple[Engine, Stream[Job] | Value]:
         caller = caller_of()
         timeout = self._options.timeout
         if timeout is None:

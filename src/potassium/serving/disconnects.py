@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 
 from starlette.types import Receive
 
@@ -30,12 +31,13 @@ class Disconnects:
         self._old: list[tuple[Job, Receive]] = []  # noted before it
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self._context = Context()  # of the timer: that of no request
 
     def note(self, job: Job, receive: Receive) -> None:
         """Watch ``receive``, whose request is complete, until ``job`` is settled."""
         self._young.append((job, receive))
         if self._timer is None:
-            self._timer = self._loop.call_later(PATIENCE, self._look)
+            self._timer = self._loop.call_later(PATIENCE, self._look, context=self._context)
 
     @contextmanager
     def watching(self, job: Job, receive: Receive) -> Iterator[None]:
@@ -57,11 +59,17 @@ class Disconnects:
             if not job.future.done():
                 self._watch(job, receive)
         self._old, self._young = self._young, []
-        self._timer = self._loop.call_later(PATIENCE, self._look) if self._old else None
+        self._timer = (
+            self._loop.call_later(PATIENCE, self._look, context=self._context)
+            if self._old
+            else None
+        )
 
     def _watch(self, job: Job, receive: Receive) -> None:
         """Watch in a task that ends with the job; the job's future keeps a reference to it."""
-        task = asyncio.ensure_future(self._until_disconnect(job, receive))
+        watching = self._until_disconnect(job, receive)
+        # Middleware may have wrapped ``receive``, and may look for what it has set for the request.
+        task = self._loop.create_task(watching, context=job.context.copy())
         job.future.add_done_callback(lambda _: task.cancel())
 
     async def _until_disconnect(self, job: Job, receive: Receive) -> None:

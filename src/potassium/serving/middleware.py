@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
+from potassium.http.path import path_below_mount
 from potassium.observe import Observation
 from potassium.observe.exchanges import Exchanges
 from potassium.serving.api_keys import ApiKeys
@@ -17,6 +19,9 @@ from potassium.serving.runtime import Runtime
 from potassium.serving.startup_errors import StartupErrors
 
 __all__ = ["middleware_stack"]
+
+LOOKING = ("GET", "HEAD")
+FOR_OPERATORS = ("potassium.serving.health", "potassium.observe.")  # modules
 
 
 def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
@@ -59,5 +64,24 @@ def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
         stack = Authentication(stack, api_keys, is_public)
     if observation.server_timing:
         stack = ServerTiming(stack, runtime)
-    observers = observation.exchanges
-    return Exchanges(stack, observers, endpoints) if observers else stack
+    if not observation.exchanges:
+        return stack
+    return Exchanges(stack, observation.exchanges, endpoints, _quiet(app, is_public))
+
+
+def _quiet(app: Starlette, is_public: Callable[[Scope], bool]) -> Callable[[Scope], bool]:
+    """Return what tells whether a request is for health, metrics or the page."""
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    paths = {one.path for one in routes if _owner(one).startswith(FOR_OPERATORS)}
+
+    def is_quiet(scope: Scope) -> bool:
+        if path_below_mount(scope) in paths:
+            return True
+        return scope["method"] in LOOKING and is_public(scope)
+
+    return is_quiet
+
+
+def _owner(route: Route) -> str:
+    """Return the module of the class whose method answers at a route, if it is one's."""
+    return type(getattr(route.endpoint, "__self__", None)).__module__

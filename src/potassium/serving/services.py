@@ -166,10 +166,12 @@ class Services:
 
     def _new_webhooks(self) -> WebhookService:
         plan, store = self._plan, self._store
+        trace = plan.observation.trace_headers
         if store is None or plan.jobs is None or plan.webhooks.store is None:
             deliveries = MemoryDeliveries(plan.webhooks)
-            return WebhookService(deliveries, plan.webhooks, is_durable=False)
-        return WebhookService(store, plan.webhooks, is_durable=plan.jobs.path is not None)
+            return WebhookService(deliveries, plan.webhooks, is_durable=False, trace=trace)
+        is_durable = plan.jobs.path is not None
+        return WebhookService(store, plan.webhooks, is_durable=is_durable, trace=trace)
 
     async def _start_jobs(self, store: "JobStore", options: Jobs) -> None:
         from potassium.jobs.executor import Executor  # noqa: PLC0415 - only for apps with jobs
@@ -184,7 +186,8 @@ class Services:
             max_output=options.max_output,
             debug=plan.debug,
         )
-        self.jobs = JobService(store, options, plan.handlers, executor, self.webhooks)
+        work = plan.observation.of_work(executor)
+        self.jobs = JobService(store, options, plan.handlers, work, self.webhooks)
         check: Callable[[str], Awaitable[str]] | None = None
         if plan.webhooks.client_urls:
             check = _url_check(plan.webhooks)

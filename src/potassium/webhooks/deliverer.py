@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from typing import Protocol
 
 from potassium.config import Webhooks
@@ -80,7 +81,11 @@ class Deliverer:
 
     def start(self) -> None:
         """Begin to deliver. Call it on the event loop, before any method other than ``add``."""
-        self._loop = asyncio.create_task(self._run(), name="potassium-deliverer")
+        self._loop = asyncio.create_task(
+            self._run(),
+            name="potassium-deliverer",
+            context=Context(),  # not that of the first call to post something
+        )
 
     async def add(self, delivery: Delivery) -> None:
         """Store a new delivery, and deliver it.

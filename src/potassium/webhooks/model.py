@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from potassium.http.trace_headers import Headers
 from potassium.webhooks.steady_clock import SteadyClock
 
 __all__ = ["Delivery", "DeliveryAttempt", "DeliveryStore", "Full", "is_http_url"]
@@ -23,6 +24,7 @@ class Delivery:
         job_id: the background job that it is about; None if it comes from a direct call.
         is_guarded: whether the URL came from a client, so that it must not lead into private
             networks.
+        trace: the headers that continue the trace that it belongs to.
         created_at: when it was created.
         attempts: how many attempts were made.
         due_at: when the next attempt is due; None if it has arrived or was given up.
@@ -35,6 +37,7 @@ class Delivery:
     request_id: str
     job_id: str | None = None
     is_guarded: bool = False
+    trace: Headers = ()
     created_at: float
     attempts: int = 0
     due_at: float | None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 from potassium.errors import StoreFailed
+from potassium.http.trace_headers import NO_TRACE, TraceHeaders
 from potassium.webhooks.losses import Losses
 from potassium.webhooks.model import Delivery, DeliveryStore
 
@@ -25,6 +26,7 @@ class Outbox:
 
     Args:
         stored: called after each delivery is stored.
+        trace: what continues in each delivery the trace of whoever posts it.
         clock: returns seconds since the epoch.
 
     """
@@ -34,9 +36,11 @@ class Outbox:
         store: DeliveryStore,
         stored: Callable[[], object],
         *,
+        trace: TraceHeaders = NO_TRACE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._trace = trace
         self._stored = stored
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -58,6 +62,7 @@ class Outbox:
             body=body,
             request_id=request_id,
             is_guarded=is_guarded,
+            trace=self._trace.current(for_stranger=is_guarded),
             created_at=now,
             due_at=now,
         )

@@ -101,6 +101,7 @@ class Poster:
 
     def _headers(self, delivery: Delivery) -> dict[str, str]:
         return {
+            **dict(delivery.trace),
             "Content-Type": "application/json",
             "User-Agent": f"potassium/{version('potassium')}",
             "X-Request-Id": delivery.request_id,

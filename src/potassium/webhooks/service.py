@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from potassium.config import Webhooks
+from potassium.http.trace_headers import NO_TRACE, TraceHeaders
 from potassium.webhooks.model import DeliveryStore
 from potassium.webhooks.outbox import Outbox
 
@@ -25,15 +26,24 @@ class WebhookService:
         is_durable: whether the store still has the deliveries after a restart.
 
     Attributes:
+        trace: what continues a trace in the deliveries.
         outbox: takes what is to be posted.
 
     """
 
-    def __init__(self, store: DeliveryStore, options: Webhooks, *, is_durable: bool) -> None:
+    def __init__(
+        self,
+        store: DeliveryStore,
+        options: Webhooks,
+        *,
+        is_durable: bool,
+        trace: TraceHeaders = NO_TRACE,
+    ) -> None:
         self._store = store
         self._options = options
         self._is_durable = is_durable
-        self.outbox = Outbox(store, self.wake, clock=store.clock)
+        self.trace = trace
+        self.outbox = Outbox(store, self.wake, trace=trace, clock=store.clock)
         self._deliverer: Deliverer | None = None
 
     @property

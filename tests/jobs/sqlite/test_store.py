@@ -241,7 +241,10 @@ async def test_deliveries_of_before_wait_in_line_too(tmp_path: Path) -> None:
         old.executescript(schema.MIGRATIONS[0])
         for is_guarded in (False, True):
             row = dict(row_of(delivery(url="http://a.test.:81/", is_guarded=is_guarded)))
-            old.execute(ADD_DELIVERY.replace(", owner", "").replace(", :owner", ""), row)
+            statement = ADD_DELIVERY
+            for newer in (", :owner", ", owner", " :trace,", " trace,"):
+                statement = statement.replace(newer, "")
+            old.execute(statement, row)
         old.commit()
         old.execute("PRAGMA user_version = 1")
         old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")

@@ -106,7 +106,7 @@ def row_of(item: Delivery | DeliveryAttempt) -> Mapping[str, Any]:
     """Return the row of a delivery, with its host and owner, or of an attempt."""
     row = {field.name: getattr(item, field.name) for field in fields(item)}
     if isinstance(item, Delivery):
-        row |= {"host": item.host, "owner": item.owner}
+        row |= {"host": item.host, "owner": item.owner, "trace": json.dumps(item.trace)}
     return row
 
 
@@ -126,6 +126,7 @@ def delivery_of(row: Row) -> Delivery:
     """Return the delivery in a row of ``DELIVERY``."""
     values = dict(row)
     values["is_guarded"] = bool(values["is_guarded"])
+    values["trace"] = tuple((name, value) for name, value in json.loads(values["trace"]))
     return Delivery(**values)
 
 

@@ -215,6 +215,11 @@ _OUTPUT_TYPES = """
 ALTER TABLE jobs ADD COLUMN output_type TEXT;
 """
 
+# The headers of a delivery that continue a trace.
+_TRACES = """
+ALTER TABLE deliveries ADD COLUMN trace TEXT NOT NULL DEFAULT '[]';
+"""
+
 # Number n turns version n - 1 into version n; version 0 is an empty file. A migration never changes
 # once it is released.
 MIGRATIONS = [
@@ -226,4 +231,5 @@ MIGRATIONS = [
     _REQUEST_LINES,
     _FILES,
     _OUTPUT_TYPES,
+    _TRACES,
 ]

@@ -1,0 +1,67 @@
+"""What spans say, by OpenTelemetry's conventions where it has any."""
+
+from opentelemetry.util.types import AttributeValue
+from starlette.types import Scope
+
+__all__ = ["BATCH_SIZE", "CODE", "HANDLER", "messaging", "of_request"]
+
+HANDLER = "potassium.handler"
+CODE = "potassium.code"
+BATCH_SIZE = "potassium.batch.size"
+
+METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "QUERY"}
+)
+
+
+def messaging(name: str, kind: str, destination: str) -> dict[str, AttributeValue]:
+    """Return what is said of a background job.
+
+    See https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/.
+    """
+    return {
+        "messaging.system": "potassium",
+        "messaging.operation.name": name,
+        "messaging.operation.type": kind,
+        "messaging.destination.name": destination,
+    }
+
+
+def of_request(scope: Scope) -> dict[str, AttributeValue]:
+    """Return what is known of a request when it arrives.
+
+    See https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span. The query is
+    left out: it may be the input of a model.
+    """
+    method = scope["method"]
+    found: dict[str, AttributeValue] = {
+        "http.request.method": method if method in METHODS else "_OTHER",
+        "url.path": scope["path"],
+        "url.scheme": scope.get("scheme", "http"),
+        "network.protocol.version": scope.get("http_version", "1.1"),
+    }
+    if method not in METHODS:
+        found["http.request.method_original"] = method
+    server = scope.get("server")
+    address, port = (server[0], server[1]) if server else ("", None)
+    for name, value in scope["headers"]:
+        if name == b"host":
+            address, port = _host(value.decode("latin-1"))
+        elif name == b"user-agent":
+            found["user_agent.original"] = value.decode("latin-1")
+    if address:
+        found["server.address"] = address
+        if port is not None:
+            found["server.port"] = port
+    client = scope.get("client")
+    if client:
+        found["client.address"] = client[0]
+    return found
+
+
+def _host(value: str) -> tuple[str, int | None]:
+    """Return name and port of a ``Host`` header."""
+    name, colon, port = value.rpartition(":")
+    if colon and port.isdecimal() and len(port) <= len("65535"):
+        return name.strip("[]"), int(port)
+    return value.strip("[]"), None
