@@ -16,10 +16,10 @@ import uvicorn
 from potassium import Potassium, UsageError
 from potassium.config import default_port
 from potassium.engine import State
-from potassium.serving.log_config import Seldom
 
 Served = dict[str, Any]
 LOGGERS = ["potassium", "uvicorn", "uvicorn.access"]
+ALL_LOGGERS = [*LOGGERS, "uvicorn.error"]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def server(served: Callable[..., Served]) -> uvicorn.Server:
 
 @pytest.fixture(autouse=True)
 def _logging_is_as_before() -> object:
-    loggers = [logging.getLogger(name) for name in LOGGERS]
+    loggers = [logging.getLogger(name) for name in ALL_LOGGERS]
     before = [(logger.level, logger.propagate, logger.handlers[:]) for logger in loggers]
     yield
     for logger, state in zip(loggers, before, strict=True):
@@ -176,13 +176,24 @@ def test_log_lines_have_time_level_and_message(
 
 
 @pytest.mark.parametrize(
-    ("given", "level"), [(None, logging.INFO), ("warning", logging.WARNING), (10, 10)]
+    ("given", "level"),
+    [(None, logging.INFO), ("warning", logging.WARNING), ("WARN", logging.WARNING), (10, 10)],
 )
 def test_our_log_has_the_level_of_uvicorns(
     served: Callable[..., Served], given: Any, level: int
 ) -> None:
     """``log_level=`` applies to both logs."""
     assert served(port=0, log_level=given)["level"] == level
+    assert logging.getLogger("uvicorn.error").level == level
+
+
+def test_a_log_configuration_of_ones_own_is_used_as_it_is(served: Callable[..., Served]) -> None:
+    """With ``log_config=``, we configure nothing."""
+    ours = logging.getLogger("potassium")
+    own = {"version": 1, "disable_existing_loggers": False}
+    assert served(port=0, log_config=own)["config"].log_config == own
+    assert ours.handlers == []
+    assert ours.level == logging.NOTSET
 
 
 def test_the_switch_interval_is_lowered_while_serving(served: Callable[..., Served]) -> None:
@@ -300,21 +311,3 @@ def test_log_handlers_of_the_apps_own_stay(app: Potassium, served: Callable[...,
 def test_idle_connections_outlive_those_of_balancers(served: Callable[..., Served]) -> None:
     """They close theirs after 60 s; a server that is earlier may do so as a request is sent."""
     assert served(port=0)["config"].timeout_keep_alive > 60
-
-
-def test_lines_that_any_client_can_cause_are_written_now_and_then(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Once a minute each; all other lines always."""
-    now = 0.0
-    monkeypatch.setattr("potassium.serving.log_config.time.monotonic", lambda: now)
-    passes = Seldom()
-
-    def written(line: str) -> bool:
-        return passes(logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, line, (), None))
-
-    upgrade, other = "Unsupported upgrade request.", "Something else."
-    assert [written(upgrade) for _ in range(3)] == [True, False, False]
-    assert [written(other) for _ in range(3)] == [True] * 3
-    now = 60.0
-    assert [written(upgrade) for _ in range(2)] == [True, False]

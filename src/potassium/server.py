@@ -23,7 +23,8 @@ from potassium.connections import Connections
 from potassium.engine import State
 from potassium.errors import UsageError
 from potassium.serving.leftovers import end_tasks, end_with_main_thread, exit_now, flush
-from potassium.serving.log_config import log_config
+from potassium.serving.line_limit import LineLimit
+from potassium.serving.log_config import level_of, set_up_logging
 from potassium.serving.runtime import Runtime
 from potassium.serving.signals import SIGNALS, end_forked
 
@@ -41,6 +42,8 @@ CLOSING_TIME = 1  # second
 # Balancers keep idle connections for 60 s: whoever closes first must not be the server, which may
 # do so at the very moment that a request is sent.
 KEEP_ALIVE = 75  # seconds
+
+OTHERS = ("uvicorn.error", "asyncio")  # loggers on which clients can cause lines, besides ours
 
 ACCEPTED = 16  # connections in a turn of the event loop
 
@@ -100,7 +103,8 @@ def _own_process() -> Iterator[None]:
     switch_interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        yield
+        with LineLimit().on(*OTHERS):
+            yield
     finally:
         sys.setswitchinterval(switch_interval)
         if not frozen:
@@ -188,6 +192,9 @@ def _config(
                 "workers, each holds a model, and only one can have a file of jobs)."
             )
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
+    level = level_of(options.get("log_level"))
+    if "log_config" not in options:
+        set_up_logging(level, use_colors=options.get("use_colors"))
     keep_alive = options.get("timeout_keep_alive", KEEP_ALIVE)
     return uvicorn.Config(
         app,
@@ -198,10 +205,11 @@ def _config(
             "access_log": False,
             "ws": "none",
             "lifespan": "on",
-            "log_config": log_config(options.get("log_level")),
+            "log_config": None,
             "timeout_graceful_shutdown": CLOSING_TIME,
             "timeout_keep_alive": keep_alive,
             **options,
+            "log_level": level,
         },
     )
 

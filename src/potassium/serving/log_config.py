@@ -1,54 +1,102 @@
-"""How a server of its own logs: uvicorn's configuration, and what we add to it."""
+"""How a server of its own logs, if the app has set up nothing else."""
 
-import copy
 import logging
-import time
-from typing import Any
+import sys
+from typing import TextIO
 
-import uvicorn.config
+from uvicorn.logging import (
+    TRACE_LOG_LEVEL,
+    AccessFormatter,
+    ColourizedFormatter,
+    DefaultFormatter,
+)
 
-from potassium.errors import StreamBroken
+from potassium.errors import StreamBroken, UsageError
 
-__all__ = ["Seldom", "log_config"]
+__all__ = ["level_of", "set_up_logging"]
+
+LINE = "%(asctime)s %(levelprefix)s %(message)s"
+ACCESS_LINE = '%(asctime)s %(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s'
 
 
-def log_config(log_level: str | int | None) -> dict[str, Any]:
-    """Return uvicorn's log configuration with timestamps, and with our logger's output added."""
-    level = log_level.upper() if isinstance(log_level, str) else log_level or logging.INFO
-    config: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    for formatter in config["formatters"].values():
-        formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
-    ours = logging.getLogger("potassium")
+def level_of(log_level: str | int | None) -> int | None:
+    """Return the number of a level, given by number or by a name that ``logging`` knows.
+
+    ``"warn"``, ``"WARNING"``, ``"30"`` and 30 mean the same.
+
+    Raises:
+        UsageError: there is no such level.
+
+    """
+    if log_level is None:
+        return None
+    if isinstance(log_level, str):
+        name = log_level.strip().upper()
+        known = {**logging.getLevelNamesMapping(), "TRACE": TRACE_LOG_LEVEL}
+        level = int(name) if name.isascii() and name.isdigit() else known.get(name)
+    else:
+        level = log_level if type(log_level) is int else None
+    if level is None:
+        raise UsageError(
+            f'serve(log_level={log_level!r}): write "debug", "info", "warning", "error", '
+            '"critical", or a number of logging, such as logging.WARNING.'
+        )
+    return level
+
+
+def set_up_logging(level: int | None, *, use_colors: bool | None = None) -> None:
+    """Write our lines and uvicorn's as uvicorn does, with timestamps, unless the app does.
+
+    A logger that the app has given handlers keeps them, and gets no others. If the root logger has
+    handlers, they get all lines. ``logging.config`` is not used: it closes all handlers that there
+    are, and takes those off that are on loggers below the ones that it is given.
+
+    Args:
+        level: that of our lines; None for INFO, or what the app has set.
+        use_colors: whether the level is coloured; None for if the output is a terminal.
+
+    """
+    root, ours = logging.getLogger(), logging.getLogger("potassium")
     if not ours.hasHandlers():
-        config["loggers"][ours.name] = {"handlers": ["default"], "level": level, "propagate": False}
-    elif ours.level == logging.NOTSET:  # the app has handlers of its own, which get our lines
-        ours.setLevel(level)
-    config["filters"] = {"told": {"()": lambda: _was_not_told}, "seldom": {"()": Seldom}}
-    config["handlers"]["default"]["filters"] = ["told", "seldom"]
-    return config
+        ours.setLevel(level or logging.INFO)
+        _write(ours, _handler(DefaultFormatter, LINE, sys.stderr, use_colors=use_colors))
+    elif level is not None or (ours.level == logging.NOTSET and _has_no_level(root, ours)):
+        ours.setLevel(level or logging.INFO)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.INFO)
+    for name, formatter, line, stream in (
+        ("uvicorn", DefaultFormatter, LINE, sys.stderr),
+        ("uvicorn.access", AccessFormatter, ACCESS_LINE, sys.stdout),
+    ):
+        logger = logging.getLogger(name)
+        if not logger.handlers and not root.handlers:
+            _write(logger, _handler(formatter, line, stream, use_colors=use_colors))
+
+
+def _handler(
+    formatter: type[ColourizedFormatter], line: str, stream: TextIO, *, use_colors: bool | None
+) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(line, use_colors=use_colors))
+    handler.addFilter(_was_not_told)
+    return handler
+
+
+def _write(logger: logging.Logger, handler: logging.Handler) -> None:
+    """Let ``handler`` write what comes to ``logger``, and nothing else do."""
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+def _has_no_level(root: logging.Logger, ours: logging.Logger) -> bool:
+    """Return whether the app seems to have set no level that applies to ``ours``.
+
+    WARNING is what the root logger has if nobody sets it.
+    """
+    return bool(ours.handlers) or root.level == logging.WARNING
 
 
 def _was_not_told(record: logging.LogRecord) -> bool:
     """Drop the server's record of a stream that was broken on purpose: we logged it already."""
     return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
-
-
-class Seldom:
-    """Passes each of the lines that any client can cause at will once a minute."""
-
-    LINES = ("Unsupported upgrade request.", "No supported WebSocket library detected")
-    PAUSE = 60.0  # seconds
-
-    def __init__(self) -> None:
-        self._passed_at: dict[str, float] = {}
-
-    def __call__(self, record: logging.LogRecord) -> bool:
-        """Return whether ``record`` is to be logged."""
-        line = next((one for one in self.LINES if str(record.msg).startswith(one)), None)
-        if line is None:
-            return True
-        now = time.monotonic()
-        is_due = now - self._passed_at.get(line, -self.PAUSE) >= self.PAUSE
-        if is_due:
-            self._passed_at[line] = now
-        return is_due

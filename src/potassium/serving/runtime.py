@@ -11,6 +11,7 @@ import anyio
 
 from potassium.engine import Lifecycle, Operation, State
 from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.serving.line_limit import OURS, LineLimit
 from potassium.serving.services import Plan, Services
 from potassium.serving.startup_errors import trace_below
 
@@ -82,12 +83,14 @@ class Runtime:
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
         try:
-            services = await self._start()
-            try:
-                yield
-            finally:
-                with anyio.move_on_after(self._plan.limits.grace_period + STOP_TIME, shield=True):
-                    await services.stop()
+            with LineLimit().on(*OURS):
+                services = await self._start()
+                try:
+                    yield
+                finally:
+                    most = self._plan.limits.grace_period + STOP_TIME
+                    with anyio.move_on_after(most, shield=True):
+                        await services.stop()
         finally:
             self._leave()
 
