@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from potassium.errors import ClientLeft, PotassiumError
 from potassium.http.exchange import SCOPE_KEY, Exchange, ExchangeObserver
 from potassium.http.path import path_below_mount
 
@@ -42,7 +43,13 @@ class Exchanges:
             observer.began(exchange)
         try:
             await self._app(scope, receive, exchange.send)
+        except BaseException:
+            if not exchange.status:  # then the server answers
+                exchange.status, exchange.code = PotassiumError.status, PotassiumError.code
+            raise
         finally:
+            if not exchange.status:
+                exchange.status, exchange.code = ClientLeft.status, ClientLeft.code
             exchange.ended_at = self._clock()
             if not exchange.handler and (path := path_below_mount(scope)) in self._handlers:
                 exchange.handler = path  # it was refused before it got there

@@ -1,20 +1,26 @@
 """Chooses what an app measures."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from starlette.routing import Route
 from starlette.types import Scope
 
-from potassium.config import Metrics, switch
+from potassium.config import LOG_FORMATS, LogFormat, Metrics, default_log, switch
 from potassium.engine import End, Job, Observer, Operation
-from potassium.errors import PotassiumError
+from potassium.errors import PotassiumError, UsageError
 
 if TYPE_CHECKING:
     from potassium.http.exchange import ExchangeObserver
+    from potassium.jobs.outcome import AttemptObserver
+    from potassium.observe.logs.access import AccessLog
     from potassium.observe.metrics import AppMetrics
 
 __all__ = ["Observation"]
+
+# For probes, scrapes and browsers, which come again and again and say nothing of any call.
+QUIET = ("/healthz", "/readyz", "/health", "/ping", "/_k/status", "/__status__", "/_k/warmup")
+ASSETS = "/docs/assets/"
 
 
 class Observation:
@@ -23,6 +29,7 @@ class Observation:
     Attributes:
         metrics: the figures of the app; None if it has no metrics.
         exchanges: who is told of each request.
+        of_attempts: who is told of attempts at background jobs; None for nobody.
 
     """
 
@@ -30,11 +37,15 @@ class Observation:
         """Measure what the options say, or the environment where they are None.
 
         Raises:
-            UsageError: a library is missing.
+            ModuleNotFoundError: a library is missing.
+            UsageError: the environment says something that does not exist.
 
         """
         self.metrics: AppMetrics | None = None
         self.exchanges: list[ExchangeObserver] = []
+        self.of_attempts: AttemptObserver | None = None
+        self._access: AccessLog | None = None
+        self._log = default_log()
         self._jobs: list[Observer] = []
         if metrics is None:
             metrics = switch("POTASSIUM_METRICS", default=False)
@@ -44,6 +55,42 @@ class Observation:
             self.metrics = its.AppMetrics(Metrics() if metrics is True else metrics)
             self.exchanges.append(self.metrics.requests)
             self._jobs.append(self.metrics.calls)
+        if self._log is not None:
+            self._log_calls(of_all_paths=False)
+
+    def log(
+        self, how: LogFormat | None, *, access: bool | Literal["all"] | None
+    ) -> LogFormat | None:
+        """Log as ``app.serve`` says; return the format of the process's log, None for plain lines.
+
+        Raises:
+            UsageError: there is no such format, or no such access log.
+
+        """
+        if how not in (None, *LOG_FORMATS):
+            raise UsageError(f'serve(log={how!r}): write "json" or "text".')
+        if access not in (None, True, False, "all"):
+            raise UsageError(f'serve(access_log={access!r}): write True, False or "all".')
+        how = how or self._log
+        if access is None:
+            access = how is not None
+        if self._access is not None:
+            self.exchanges.remove(self._access)
+            self._access = self.of_attempts = None
+        if access:
+            self._log_calls(of_all_paths=access == "all")
+        return how or ("text" if access else None)
+
+    def _log_calls(self, *, of_all_paths: bool) -> None:
+        from potassium.observe.logs.access import AccessLog  # noqa: PLC0415 - only where it is on
+
+        self._access = AccessLog((lambda _: False) if of_all_paths else self._is_quiet)
+        self.exchanges.insert(0, self._access)  # is told of the end last, when all is known
+        self.of_attempts = self._access
+
+    def _is_quiet(self, path: str) -> bool:
+        is_scrape = self.metrics is not None and path == self.metrics.options.path
+        return is_scrape or path in QUIET or path.startswith(ASSETS)
 
     def routes(self) -> list[Route]:
         """Return the routes that show what is measured."""

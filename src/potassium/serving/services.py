@@ -154,7 +154,14 @@ class Services:
             max_output=options.max_output,
             debug=plan.debug,
         )
-        self.jobs = JobService(store, options, plan.handlers, executor, self.webhooks)
+        self.jobs = JobService(
+            store,
+            options,
+            plan.handlers,
+            executor,
+            self.webhooks,
+            observer=plan.observation.of_attempts,
+        )
         check: Callable[[str], Awaitable[str]] | None = None
         if plan.webhooks.client_urls:
             check = _url_check(plan.webhooks)
