@@ -21,6 +21,17 @@ __all__ = ["AccessLog"]
 LONGEST_PATH = 256  # characters; more are cut
 TRACEPARENT = re.compile(r"[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-[\da-f]{2}")
 
+# What is said of where a call has spent its time, in the order in which it goes.
+PARTS = (
+    ("prepare_ms", "prepare"),
+    ("queue_ms", "queue"),
+    ("run_ms", "run"),
+    ("finish_ms", "finish"),
+    ("first_chunk_ms", "first chunk"),
+    ("chunks", "chunks"),
+    ("batch_size", "batch of"),
+)
+
 logger = logging.getLogger("potassium.access")
 
 Fields = dict[str, Any]
@@ -128,7 +139,7 @@ def _words(fields: Fields) -> str:
     said = f"{fields['method']} {fields['path']} {fields['status']}"
     if code:
         said += f" {code}"
-    said += f" in {fields['total_ms']:g} ms"
+    said += f" in {fields['total_ms']} ms"
     if parts := _parts(fields):
         said += f" ({parts})"
     if "job_id" in fields:
@@ -146,18 +157,7 @@ def _words_of_job(fields: Fields) -> str:
 
 
 def _parts(fields: Fields) -> str:
-    names = ("prepare", "queue", "run", "finish", "first_chunk")
-    parts = [
-        f"{name.replace('_', ' ')} {fields[key]:g}"
-        for name in names
-        if (key := f"{name}_ms") in fields
-    ]
-    parts += [
-        f"{name.replace('_size', '')} {fields[name]}"
-        for name in ("chunks", "batch_size")
-        if name in fields
-    ]
-    return ", ".join(parts)
+    return ", ".join([f"{words} {fields[name]}" for name, words in PARTS if name in fields])
 
 
 def _ms(seconds: float) -> float:

@@ -16,6 +16,9 @@ MOST = (
     4 * 1024 * 1024
 )  # characters of lines that wait to be written; warnings may take as much again
 PIECE = 256  # lines that are written at once
+PAUSE = (
+    0.01  # seconds in which lines gather: to wake the thread for each costs more than to write it
+)
 LAST_MOMENTS = 2.0  # seconds that a flush waits for a reader that takes nothing
 
 
@@ -23,9 +26,9 @@ class LineWriter(logging.Handler):
     """Formats records where they are logged, and writes them on a thread of its own.
 
     A pipe whose reader is slow blocks that thread and nothing else. What it has not taken then
-    waits, up to a bound; beyond that, lines are left out, and the log says how many. Lines wait for
-    an instant only, so a process that is killed loses hardly any. In a forked process, and once
-    this is closed, lines are written at once.
+    waits, up to a bound; beyond that, lines are left out, and the log says how many. Otherwise
+    lines wait for an instant only, and warnings not at all, so a process that is killed loses
+    hardly any. In a forked process, and once this is closed, lines are written at once.
     """
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
@@ -38,6 +41,7 @@ class LineWriter(logging.Handler):
         self._added = self._left_out = 0  # characters; lines
         self._taken = self._told = 0
         self._news = threading.Event()
+        self._hurry = threading.Event()
         self._progress = threading.Condition()
         self._was_stuck_at = -1  # what was taken when a flush gave up
         self._is_closed = False
@@ -63,6 +67,8 @@ class LineWriter(logging.Handler):
             return
         self._added += len(line)
         self._lines.append(line)
+        if record.levelno >= logging.WARNING:
+            self._hurry.set()
         if not self._news.is_set():
             self._news.set()
 
@@ -71,6 +77,7 @@ class LineWriter(logging.Handler):
         if self._is_direct or self._taken == self._was_stuck_at:
             return
         aim = self._added
+        self._hurry.set()
         with self._progress:
             if not self._progress.wait_for(lambda: self._taken >= aim, LAST_MOMENTS):
                 self._was_stuck_at = self._taken
@@ -80,6 +87,7 @@ class LineWriter(logging.Handler):
         self.flush()
         self._is_direct = self._taken >= self._added
         self._is_closed = True
+        self._hurry.set()
         self._news.set()
         super().close()
 
@@ -98,6 +106,8 @@ class LineWriter(logging.Handler):
     def _run(self) -> None:
         while not self._is_closed or self._lines:
             self._news.wait()
+            self._hurry.wait(PAUSE)
+            self._hurry.clear()
             self._news.clear()
             while self._lines:
                 piece = [self._lines.popleft() for _ in range(min(len(self._lines), PIECE))]
