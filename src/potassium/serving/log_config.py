@@ -13,6 +13,7 @@ from uvicorn.logging import (
 
 from potassium.config import LogFormat
 from potassium.errors import StreamBroken, UsageError
+from potassium.observe.logs.line_writer import LineWriter
 from potassium.observe.logs.process_log import set_up_process_log
 
 __all__ = ["level_of", "set_up_logging"]
@@ -62,7 +63,7 @@ def set_up_logging(
 
     """
     root, ours = logging.getLogger(), logging.getLogger("potassium")
-    if how is not None and not root.handlers:
+    if how is not None and all(isinstance(one, LineWriter) for one in root.handlers):
         set_up_process_log(how, level, use_colors=use_colors, passes=_was_not_told)
         return
     if not ours.hasHandlers():

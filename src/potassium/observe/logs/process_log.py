@@ -27,7 +27,7 @@ def set_up_process_log(
     use_colors: bool | None = None,
     passes: Callable[[logging.LogRecord], bool] = lambda _: True,
 ) -> None:
-    """Write the lines of all loggers to stderr; call this if the root logger has no handlers.
+    """Write the lines of all loggers to stderr; the app has given the root logger no handlers.
 
     Handlers that the app has put on other loggers stay, and get the same lines as before. A logger
     that the app keeps from propagating is left alone.
@@ -50,6 +50,9 @@ def set_up_process_log(
     if use_colors is None:
         use_colors = wants_colours(sys.stderr)
     formatter = JsonLines() if how == "json" else TextLines(colours=use_colors)
+    if (former := process_log()) is not None:  # of an app.serve() before this one
+        root.removeHandler(former)
+        former.close()
     writer = LineWriter(sys.stderr, formatter)
     writer.addFilter(CallIds())
     writer.addFilter(passes)
@@ -94,4 +97,5 @@ def _end_of_thread(ended: threading.ExceptHookArgs) -> None:
 def _nowhere_to_raise(found: "sys.UnraisableHookArgs") -> None:
     if found.exc_value is not None:
         told = (found.exc_type, found.exc_value, found.exc_traceback)
-        logger.error("%s", found.err_msg or "an exception was ignored", exc_info=told)
+        where = found.err_msg or "exception ignored in"
+        logger.error("%s: %r", where, found.object, exc_info=told)
