@@ -82,8 +82,7 @@ def new_app(**options: Any) -> Potassium:
     app.handler(echo)
     app.handler("/letters")(letters)
     app.handler("/both", batch=Batch(max_size=2, max_delay=5))(both)
-    steps = {"prepare": lambda value: value, "finish": lambda value: value}
-    app.handler("/steps", **steps)(echo)  # type: ignore[arg-type]
+    app.handler("/steps", prepare=lambda value: value, finish=lambda value: value)(echo)
     return app
 
 
@@ -378,7 +377,8 @@ async def test_a_header_cannot_break_a_line(lines: Lines, name: str) -> None:
     """Ids that are not visible ASCII are not taken; other headers are not in the line."""
     app = new_app()
     async with app.lifespan():
-        await Exchange(app, **{name: "a\n\x1b[31mb" * 99}).rest_of_response()
+        headers: dict[str, Any] = {name: "a\n\x1b[31mb" * 99}
+        await Exchange(app, **headers).rest_of_response()
     line = lines.one()
     assert re.fullmatch(r"[\w-]{36}", line["request_id"])
     assert "trace_id" not in line

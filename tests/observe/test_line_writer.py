@@ -22,7 +22,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self._read, written = os.pipe()
-        self.stream: TextIOWrapper = os.fdopen(written, "w")  # type: ignore[assignment]
+        self.stream: TextIOWrapper = os.fdopen(written, "w")
         self.writer = LineWriter(self.stream, FORMAT)
 
     def log(self, message: str, *arguments: Any, level: int = logging.INFO) -> None:

@@ -1,20 +1,24 @@
 """Log records as JSON and as text."""
 
+import asyncio
 import json
 import logging
 import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from io import StringIO
 from typing import Any
 
 import pytest
+from support.calls import until
 
+from potassium import Jobs, Potassium
 from potassium.http.request import CURRENT
 from potassium.observe.logs.fields import CallIds
 from potassium.observe.logs.json_lines import JsonLines
 from potassium.observe.logs.text_lines import TextLines, wants_colours
-from potassium.testing import request
+from potassium.testing import client, request
 
 HOSTILE = [
     "a\n2026-11-26 12:00:00,000 INFO:     fake",
@@ -180,7 +184,7 @@ def test_a_line_of_text_has_time_level_and_message() -> None:
 
 def test_ids_are_appended_to_a_line_of_text() -> None:
     """Unless the message has them already."""
-    ids = {"request_id": "r-1", "job_id": "j-1"}
+    ids: dict[str, Any] = {"request_id": "r-1", "job_id": "j-1"}
     assert as_text("hello", **ids).endswith(" hello request_id=r-1 job_id=j-1")
     assert as_text("hello (request r-1)", **ids).endswith(" hello (request r-1) job_id=j-1")
 
@@ -236,3 +240,60 @@ def test_a_line_that_a_handler_logs_has_the_id_of_its_call() -> None:
     assert not hasattr(outside, "request_id")
     assert (inside.request_id, given.request_id) == ("r-1", "mine")
     assert not hasattr(inside, "job_id")
+
+
+def logs(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+    logging.getLogger("model").info("hello")
+    return json_in
+
+
+async def logs_on_loop(cache: dict[str, Any], json_in: dict[str, Any]) -> dict[str, Any]:
+    return await asyncio.to_thread(logs, cache, json_in)
+
+
+def logs_in_stream(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+    yield "a"
+    logs(cache, json_in)
+    yield "b"
+
+
+async def logs_in_stream_on_loop(cache: dict[str, Any], json_in: Any) -> AsyncIterator[str]:
+    yield "a"
+    logs(cache, json_in)
+
+
+def logs_in_step(value: Any) -> Any:
+    return logs({}, value)
+
+
+@pytest.mark.parametrize(
+    ("handler", "steps"),
+    [
+        (logs, {}),
+        (logs_on_loop, {}),
+        (logs_in_stream, {}),
+        (logs_in_stream_on_loop, {}),
+        (lambda cache, json_in: json_in, {"prepare": logs_in_step}),
+        (lambda cache, json_in: json_in, {"finish": logs_in_step}),
+    ],
+)
+@pytest.mark.parametrize("is_job", [False, True])
+async def test_lines_of_every_step_have_the_ids_of_the_call(
+    caplog: pytest.LogCaptureFixture, handler: Any, steps: dict[str, Any], is_job: bool
+) -> None:
+    """On the GPU thread, in the pool, on the loop, on a thread of the handler's own, in streams."""
+    app = Potassium("test", jobs=Jobs(path=None))
+    app.handler("/", **steps)(handler)
+    caplog.set_level(logging.INFO, "model")
+    ids = CallIds()
+    caplog.handler.addFilter(ids)
+    headers = {"X-Request-Id": "r-1", **({"Prefer": "respond-async"} if is_job else {})}
+    try:
+        async with client(app) as http:
+            response = await http.post("/", json={}, headers=headers)
+            await until(lambda: any(one.name == "model" for one in caplog.records))
+    finally:
+        caplog.handler.removeFilter(ids)
+    (line,) = [one for one in caplog.records if one.name == "model"]
+    expected = response.json()["id"] if is_job else None
+    assert (line.request_id, getattr(line, "job_id", None)) == ("r-1", expected)  # type: ignore[attr-defined]
