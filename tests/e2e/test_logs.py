@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -241,10 +242,10 @@ def test_a_unix_socket_has_no_client(tmp_path: Path, start: Start) -> None:
         process.wait()
 
 
-def run(folder: Path, **env: str) -> tuple[int, str, str]:
-    """Run the app until it ends; return its exit status, and what it wrote to stdout and stderr."""
+def run(folder: Path, source: str = SOURCE, **env: str) -> tuple[int, str, str]:
+    """Run ``source`` until it ends; return its exit status, its stdout and its stderr."""
     app_file = folder / "app.py"
-    app_file.write_text(SOURCE)
+    app_file.write_text(textwrap.dedent(source))
     ended = subprocess.run(
         python(app_file),
         env={**os.environ, **env},
@@ -287,6 +288,21 @@ def test_a_server_that_fails_has_all_of_its_log(start: Start) -> None:
     told = lines(server.log())
     assert any("must be restarted" in one["message"] for one in told if one["level"] == "CRITICAL")
     assert of_calls(server)[-1]["status"] == 503
+
+
+def test_a_process_that_ends_at_once_has_all_of_its_log(tmp_path: Path) -> None:
+    """As one whose accelerator is broken does: lines that were about to be written are written."""
+    ending = """
+        import logging
+        from potassium.serving.leftovers import exit_now
+        from potassium.serving.log_config import set_up_logging
+
+        set_up_logging(None, how="json")
+        logging.getLogger("app").info("last")
+        exit_now(3)
+    """
+    status, _, log = run(tmp_path, ending)
+    assert (status, [one["message"] for one in lines(log)]) == (3, ["last"])
 
 
 def test_a_second_signal_leaves_a_last_line(start: Start) -> None:

@@ -422,19 +422,20 @@ async def test_a_client_is_shown_by_its_address(
 
 
 async def test_the_trace_that_tracing_knows_comes_first(lines: Lines) -> None:
-    """What a tracer notes counts, also if the client has sent no ``traceparent``."""
+    """What a tracer notes counts, whenever it does, and whatever the client has sent."""
 
     class Tracer:
         def began(self, exchange: Any) -> None:
-            exchange.trace_id = "f" * 32
+            pass
 
         def ended(self, exchange: Any) -> None:
-            pass
+            exchange.trace_id = "f" * 32
 
     app = new_app()
     app._parts.observation.exchanges.append(Tracer())
+    app._parts.observation.log("json", access=True)
     async with client(app) as http:
-        await http.post("/", json={})
+        await http.post("/", json={}, headers={"traceparent": f"00-{TRACE}-{'b' * 16}-01"})
     assert lines.one()["trace_id"] == "f" * 32
 
 

@@ -86,8 +86,9 @@ def test_a_reader_that_does_not_read_blocks_nobody(pipe: Pipe) -> None:
 def test_warnings_have_room_when_other_lines_have_none(pipe: Pipe) -> None:
     """Calls must not push out the reason why all of them fail."""
     count = pipe.fill()
-    pipe.log("why", level=logging.ERROR)
-    assert "ERROR why" in pipe.read(count + 2)
+    why = "why" * 1000
+    pipe.log(why, level=logging.ERROR)
+    assert f"ERROR {why}" in pipe.read(count + 2)
 
 
 def test_a_flush_waits_for_all_lines(pipe: Pipe) -> None:

@@ -166,7 +166,6 @@ def _ms(seconds: float) -> float:
 
 def _shown(path: str) -> str:
     """Return a path as it is if all of it is visible, otherwise with escapes as in a URL; cut."""
-    path = path[: LONGEST_PATH + 1]
     cut = path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + "..."
     return cut if cut.isprintable() else quote(cut, safe="/:@!$&'()*+,;=~", errors="replace")
 
