@@ -440,9 +440,10 @@ async def test_the_trace_that_tracing_knows_comes_first(lines: Lines) -> None:
 
 
 async def test_a_jobs_lines_carry_its_id(lines: Lines) -> None:
-    """The line of its submit, and one at the end of each attempt, with the submit's request id."""
+    """The line of its submit, and one at the end of each attempt, with the submit's other ids."""
     app = new_app(jobs=Jobs(path=None))
-    headers = {"Prefer": "respond-async", "X-Request-Id": "r-1"}
+    trace = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    headers = {"Prefer": "respond-async", "X-Request-Id": "r-1", **trace}
     async with client(app) as http:
         job = (await http.post("/", json={"wait": True}, headers=headers)).json()
         submit, attempt = await lines.wait(2)
@@ -454,6 +455,7 @@ async def test_a_jobs_lines_carry_its_id(lines: Lines) -> None:
     message = attempt.pop("message")
     assert attempt == {
         "request_id": "r-1",
+        "trace_id": TRACE,
         "job_id": job["id"],
         "handler": "/",
         "job_status": "succeeded",

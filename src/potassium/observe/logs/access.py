@@ -62,7 +62,7 @@ class AccessLog:
         if not handler and self._is_quiet(path_below_mount(scope)):
             return
         fields: Fields = {"request_id": request_id_of(scope)}
-        if trace_id := exchange.trace_id or _trace_id(scope["headers"]):
+        if trace_id := exchange.trace_id or _sent_trace(scope["headers"]):
             fields["trace_id"] = trace_id
         if exchange.job_id:
             fields["job_id"] = exchange.job_id
@@ -88,8 +88,10 @@ class AccessLog:
         if not logger.isEnabledFor(logging.INFO):
             return
         job = attempt.job
-        fields: Fields = {
-            "request_id": job.request_id,
+        fields: Fields = {"request_id": job.request_id}
+        if trace_id := _trace_id(dict(job.headers).get("traceparent", "")):
+            fields["trace_id"] = trace_id
+        fields |= {
             "job_id": job.id,
             "handler": job.handler,
             "job_status": status.value,
@@ -182,10 +184,15 @@ def _client(scope: Scope) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the trace that a request belongs to (https://www.w3.org/TR/trace-context/)."""
+def _sent_trace(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the trace that a client says its request belongs to; empty if it says none."""
     for name, value in headers:
         if name == b"traceparent":
-            match = TRACEPARENT.match(value.decode("latin-1"))
-            return match[1] if match and match[1].strip("0") else ""
+            return _trace_id(value.decode("latin-1"))
     return ""
+
+
+def _trace_id(traceparent: str) -> str:
+    """Return the trace in a header (https://www.w3.org/TR/trace-context/); empty if invalid."""
+    match = TRACEPARENT.match(traceparent)
+    return match[1] if match and match[1].strip("0") else ""
