@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any, Never, TypeVar, Unpack, overload
+from typing import Any, Literal, Never, TypeVar, Unpack, overload
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, Metrics, Traces, Webhooks, switch
+from potassium.config import Jobs, Limits, LogFormat, Metrics, Traces, Webhooks, switch
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.observe import Observation
@@ -254,31 +254,36 @@ class Potassium(Composable):
             with hearing:
                 yield
 
-    def serve(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
+    def serve(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        log: LogFormat | None = None,
+        access_log: bool | Literal["all"] | None = None,
+        **options: Any,
+    ) -> None:
         """Serve the app until Ctrl-C or SIGTERM; blocks.
 
-        Then no more calls are admitted, and those admitted have ``Limits.grace_period`` to finish.
-        A second signal ends the process at once.
+        Admitted calls then have ``Limits.grace_period`` to finish; a second signal ends it now.
 
         Args:
             host: the address to listen on; defaults to ``POTASSIUM_HOST``, then 127.0.0.1.
             port: the port; defaults to ``POTASSIUM_PORT``, then 8000; 0 for any free port.
-            options: passed to ``uvicorn.Config``. Access logs are off unless ``access_log=True``.
+            log: ``"json"`` or ``"text"`` for all lines; defaults to ``POTASSIUM_LOG``, then plain.
+            access_log: a line for each call; ``"all"`` for health checks too; on if ``log`` is set.
+            options: passed to ``uvicorn.Config``.
 
         Raises:
             UsageError: there is no handler, or an option is invalid.
-            SystemExit: the address is taken, ``init`` raised, the GPU thread failed, or calls did
-                not finish within the grace period.
+            SystemExit: the server did not start, has failed, or calls were left unfinished.
 
         """
-        if not self._parts.handlers:
-            raise UsageError(
-                "There is nothing to serve: decorate a function with @app.handler first."
-            )
-        self._parts.check_complete()
+        self._parts.check_served()
         from potassium.server import serve  # noqa: PLC0415 - imports uvicorn
 
-        serve(self, self._runtime, self._parts.limits, self.name, host, port, options)
+        how = self._parts.observation.log(log, access=access_log)
+        serve(self, self._runtime, self._parts.limits, self.name, host, port, options, how)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""

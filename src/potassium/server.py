@@ -18,11 +18,18 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from potassium.config import Limits, check_options, default_host, default_port
+from potassium.config import Limits, LogFormat, check_options, default_host, default_port
 from potassium.connections import Connections
 from potassium.engine import State
 from potassium.errors import UsageError
-from potassium.serving.leftovers import end_tasks, end_with_main_thread, exit_now, flush
+from potassium.observe.logs.process_log import process_log
+from potassium.serving.leftovers import (
+    end_tasks,
+    end_with_main_thread,
+    exit_now,
+    flush,
+    say_last,
+)
 from potassium.serving.line_limit import LineLimit
 from potassium.serving.log_config import level_of, set_up_logging
 from potassium.serving.runtime import Runtime
@@ -58,13 +65,16 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     host: str | None,
     port: int | None,
     options: dict[str, Any],
+    log: LogFormat | None = None,
 ) -> None:
     """Serve ``app`` until SIGINT or SIGTERM; blocks.
 
     If ``host`` or ``port`` is None, the environment decides. ``options`` are passed to
-    ``uvicorn.Config``. On the first signal, the server stops admitting calls. It still answers,
-    readiness with 503, until all admitted calls have ended or the grace period is over. A second
-    signal, or one before the app has started, ends the process at once.
+    ``uvicorn.Config``. ``log`` is the format of all log lines, None for plain ones.
+
+    On the first signal, the server stops admitting calls. It still answers, readiness with 503,
+    until all admitted calls have ended or the grace period is over. A second signal, or one before
+    the app has started, ends the process at once.
 
     Raises:
         UsageError: an option is invalid, or an event loop is already running.
@@ -79,22 +89,35 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
         )
     host = default_host() if host is None else host
     port = default_port() if port is None else port
-    config = _config(app, runtime, limits, host, port, options)
+    config = _config(app, runtime, limits, host, port, options, log)
     sockets = None
-    if config.fd is None and config.uds is None:
-        # Before the model is loaded, so that a port that is taken is reported at once.
-        sockets = _bind(host, port)
-        host, port = sockets[0].getsockname()[:2]
-    server = _Server(
-        config, runtime, f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
-    )
-    with _own_process():
-        server.run(sockets)
+    with _reasons_logged():
+        if config.fd is None and config.uds is None:
+            # Before the model is loaded, so that a port that is taken is reported at once.
+            sockets = _bind(host, port)
+            host, port = sockets[0].getsockname()[:2]
+        server = _Server(
+            config, runtime, f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
+        )
+        with _own_process():
+            server.run(sockets)
     if server.exit_status or any(one.name in OUR_THREADS for one in threading.enumerate()):
         # A handler that does not return would keep the interpreter from exiting, and so may what
         # is left of a broken accelerator.
         exit_now(server.exit_status or 1)
     end_with_main_thread()
+
+
+@contextmanager
+def _reasons_logged() -> Iterator[None]:
+    """Log why the process ends, instead of printing it, if its log has a format of ours."""
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.code, str) or process_log() is None:
+            raise
+        logger.critical(end.code)
+        raise SystemExit(1) from None
 
 
 @contextmanager
@@ -163,7 +186,7 @@ class _Server(uvicorn.Server):
             # Nothing has been accepted so far, or nothing is to be waited for any more. A thread
             # that is deep in a model cannot be asked to stop.
             flush()
-            os.write(2, b"potassium: terminated immediately\n")
+            say_last("potassium: terminated immediately")
             os._exit(128 + sig)
         self._asked_to_stop = True
 
@@ -188,6 +211,7 @@ def _config(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     host: str,
     port: int,
     options: dict[str, Any],
+    log: LogFormat | None,
 ) -> uvicorn.Config:
     for option in ("workers", "reload"):
         if options.get(option):
@@ -199,7 +223,7 @@ def _config(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
     level = level_of(options.get("log_level"))
     if "log_config" not in options:
-        set_up_logging(level, use_colors=options.get("use_colors"))
+        set_up_logging(level, use_colors=options.get("use_colors"), how=log)
     keep_alive = options.get("timeout_keep_alive", KEEP_ALIVE)
     return uvicorn.Config(
         app,

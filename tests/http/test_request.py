@@ -160,6 +160,8 @@ def test_a_response_that_cannot_be_encoded_is_unserializable() -> None:
 class FakeRun:
     """Records the progress that a job reports."""
 
+    id = "job"
+
     def __init__(self) -> None:
         self.told: list[tuple[float | None, str | None]] = []
 

@@ -65,6 +65,11 @@ class Exchange:
             pieces.append(await self.body())
         return b"".join(pieces)
 
+    async def rest_of_response(self) -> bytes:
+        """Wait for the head and the end of the response, and return its body."""
+        await self.next()
+        return await self.rest()
+
     async def _receive(self) -> Message:
         if self._body is not None:
             body, self._body = self._body, None

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from starlette.types import Message, Scope, Send
 
-__all__ = ["Exchange", "ExchangeObserver", "note_call", "note_error"]
+__all__ = ["Exchange", "ExchangeObserver", "note_call", "note_error", "note_job"]
 
 SCOPE_KEY = "potassium.exchange"
 
@@ -23,6 +23,8 @@ class Exchange:
         code: the stable code of the error that it ended with; empty if there is none.
         handler: the path of the handler that answers; empty if none does.
         call: the job that the handler runs for it, if any.
+        job_id: the id of the background job that it was stored as; empty otherwise.
+        was_read: whether a handler has read the body.
         received: the size of the body, after decompression, if a handler has read it.
         sent: the size of the response so far, without its head.
         is_quiet: whether it is for health, metrics or the page, and says nothing about calls.
@@ -37,6 +39,8 @@ class Exchange:
     code = ""
     handler = ""
     call: object = None
+    job_id = ""
+    was_read = False
     received = 0
     sent = 0
     is_quiet = False
@@ -79,7 +83,16 @@ def note_call(scope: Scope, handler: str, call: object, body: Body) -> None:
     """Note that the handler at a path runs ``call`` for a request with this body."""
     exchange: Exchange | None = scope.get(SCOPE_KEY)
     if exchange is not None:
-        exchange.handler, exchange.call, exchange.received = handler, call, body.size
+        exchange.handler, exchange.call = handler, call
+        exchange.was_read, exchange.received = True, body.size
+
+
+def note_job(scope: Scope, handler: str, job_id: str, body: Body) -> None:
+    """Note that a request with this body was stored as a background job of a handler."""
+    exchange: Exchange | None = scope.get(SCOPE_KEY)
+    if exchange is not None:
+        exchange.handler, exchange.job_id = handler, job_id
+        exchange.was_read, exchange.received = True, body.size
 
 
 def note_error(scope: Scope, code: str) -> None:

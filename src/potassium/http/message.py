@@ -27,6 +27,10 @@ UNKNOWN: Mapping[str, Any] = MappingProxyType({})
 class BackgroundRun(Protocol):
     """What a call reports to its background job; the call is one attempt at the job."""
 
+    @property
+    def id(self) -> str:
+        """The id of the job."""
+
     def began(self) -> None:
         """Record that the handler has begun; may be called on any thread, and more than once."""
 

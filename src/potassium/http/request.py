@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from potassium.engine import Stream
 
-__all__ = ["CURRENT", "Request", "current_request", "job_of", "request_of"]
+__all__ = ["CURRENT", "Request", "current_request", "ids_of_call", "job_of", "request_of"]
 
 CURRENT: ContextVar["Request"] = ContextVar("current_request")
 
@@ -222,6 +222,18 @@ def request_of(job: Job) -> Request:
 def job_of(request: Request) -> Job | None:
     """Return the job that serves ``request``; None for one that the app's author constructed."""
     return request._job  # noqa: SLF001 - not for handlers
+
+
+def ids_of_call() -> tuple[str, str]:
+    """Return the ids of the request and of the background job that the running handler serves.
+
+    Each is empty if there is none.
+    """
+    request = CURRENT.get(None)
+    if request is None:
+        return "", ""
+    message = request._message  # noqa: SLF001 - not for handlers
+    return message.id, "" if message.background is None else message.background.id
 
 
 def current_request() -> Request:

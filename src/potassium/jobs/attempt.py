@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from potassium.engine import Job
 from potassium.errors import StoreFailed
 from potassium.jobs.model import Event, StoredJob
 from potassium.jobs.room import EVENT_OVERHEAD
@@ -43,6 +44,10 @@ class Attempt:
         on_progress: called with each progress, on the thread that reports it.
         is_cancelled: whether the job should end early.
         has_begun: whether the handler has begun.
+        waited: the seconds for which its call has waited in the queue of its handler; None if it
+            never ran.
+        ran: the seconds for which its call has run; None if it never ran.
+        batch_size: how many calls ran together with its own, itself included.
         is_over: whether the outcome is known, so that the job can no longer be cancelled.
 
     """
@@ -55,6 +60,9 @@ class Attempt:
         self.on_progress: Callable[[], object] | None = None
         self.is_cancelled = False
         self.has_begun = False
+        self.waited: float | None = None
+        self.ran: float | None = None
+        self.batch_size = 1
         self._store = store
         self._watch = watch
         self._loop = asyncio.get_running_loop()
@@ -73,6 +81,17 @@ class Attempt:
         self._is_interrupted = asyncio.Event()
         self._has_more = asyncio.Event()  # something other than progress, or the end
         self.is_over = False
+
+    @property
+    def id(self) -> str:
+        """The id of the job."""
+        return self.job.id
+
+    def note_times(self, call: Job) -> None:
+        """Note the times of the call that has run for this attempt, for whoever measures it."""
+        if call.began_at is not None:
+            self.waited, self.ran = call.began_at - call.queued_at, call.run_time
+            self.batch_size = call.batch_size
 
     def began(self) -> None:
         """Report that the handler has begun; later calls do nothing."""

@@ -128,14 +128,17 @@ class Executor:
 
     async def _call(self, handler: Handler, message: Message, attempt: Attempt) -> Outcome:
         job = await self._admit(handler, message, attempt)
-        outcome = await self._engine.outcome(job)
-        if type(outcome) is Stream:
-            done = Done(await self._collect(outcome, attempt))
-            message.form.check_complete()
-        else:
-            if isinstance(outcome, ForeignReply):
-                outcome = await outcome.collected(self._max_output)
-            done = _done(outcome)
+        try:
+            outcome = await self._engine.outcome(job)
+            if type(outcome) is Stream:
+                done = Done(await self._collect(outcome, attempt))
+                message.form.check_complete()
+            else:
+                if isinstance(outcome, ForeignReply):
+                    outcome = await outcome.collected(self._max_output)
+                done = _done(outcome)
+        finally:
+            attempt.note_times(job)
         self._check_size(len(done.output))
         return done
 

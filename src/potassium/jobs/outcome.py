@@ -4,11 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from potassium.jobs.model import Status
+
 if TYPE_CHECKING:
     from potassium.jobs.attempt import Attempt
     from potassium.jobs.model import StoredJob
 
-__all__ = ["Cancelled", "Done", "Failed", "Lane", "NotDone", "Outcome", "Work"]
+__all__ = [
+    "AttemptObserver",
+    "Cancelled",
+    "Done",
+    "Failed",
+    "Lane",
+    "NotDone",
+    "Outcome",
+    "Work",
+    "status_after",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +90,34 @@ class Work(Protocol):
 
     async def run(self, attempt: "Attempt") -> Outcome:
         """Run a job and return its outcome; never raise because of the handler."""
+
+
+class AttemptObserver(Protocol):
+    """Is told of each attempt. It must not block and must not raise."""
+
+    def attempted(self, attempt: "Attempt", status: Status, error: bytes | None) -> None:
+        """Note that an attempt has ended and that its outcome is stored.
+
+        Args:
+            attempt: the attempt, with its times.
+            status: that of the job now: queued if it will be tried again.
+            error: the problem document of an attempt that did not succeed; None if it did, or if
+                the server stopped before its end.
+
+        """
+
+
+def status_after(outcome: Outcome, *, is_cancelled: bool, is_queued: bool) -> Status:
+    """Return the status of a job after an attempt with this outcome.
+
+    Args:
+        outcome: that of the attempt.
+        is_cancelled: whether somebody has asked to end the job early.
+        is_queued: whether it will be tried again.
+
+    """
+    if isinstance(outcome, Done):
+        return Status.SUCCEEDED
+    if isinstance(outcome, Cancelled) or is_cancelled:
+        return Status.CANCELLED
+    return Status.QUEUED if is_queued else Status.FAILED

@@ -10,7 +10,15 @@ from potassium.errors import PotassiumError, StoreFailed
 from potassium.http.problem import problem_document
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import StoredJob
-from potassium.jobs.outcome import Failed, Lane, NotDone, Outcome, Work
+from potassium.jobs.outcome import (
+    AttemptObserver,
+    Failed,
+    Lane,
+    NotDone,
+    Outcome,
+    Work,
+    status_after,
+)
 from potassium.jobs.settlement import RETRY_STORE, Settlement
 from potassium.jobs.store import JobStore
 from potassium.jobs.watch import Watch
@@ -37,7 +45,7 @@ class Runner:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a job goes through
         self,
         store: JobStore,
         work: Work,
@@ -45,7 +53,9 @@ class Runner:
         watch: Watch,
         *,
         clock: Callable[[], float],
+        observer: AttemptObserver | None = None,
     ) -> None:
+        self._observer = observer
         self._store = store
         self._work = work
         self._settlement = settlement
@@ -230,8 +240,10 @@ class Runner:
                 leave()  # the next job need not wait until this one is stored
                 if isinstance(outcome, NotDone) and not (self.is_draining or attempt.is_cancelled):
                     self.drain()  # Work has failed for good, and would refuse every job
-                if await self._settlement.settle(attempt, outcome):
+                is_queued = await self._settlement.settle(attempt, outcome)
+                if is_queued:
                     self.wake()
+                self._tell(attempt, outcome, is_queued=is_queued)
             finally:
                 del self._attempts[job.id]
         except StoreFailed as error:
@@ -243,6 +255,12 @@ class Runner:
         finally:
             leave()
             self._watch.tell_end(job.id)
+
+    def _tell(self, attempt: Attempt, outcome: Outcome, *, is_queued: bool) -> None:
+        if self._observer is not None:
+            is_cancelled = attempt.is_cancelled
+            status = status_after(outcome, is_cancelled=is_cancelled, is_queued=is_queued)
+            self._observer.attempted(attempt, status, getattr(outcome, "error", None))
 
     def _moved(self, lane: Lane) -> None:
         self._moved_at[lane] = time.monotonic()

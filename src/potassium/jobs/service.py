@@ -20,7 +20,7 @@ from potassium.jobs.attempt import status_event
 from potassium.jobs.document import document
 from potassium.jobs.intake import Intake
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.outcome import Work
+from potassium.jobs.outcome import AttemptObserver, Work
 from potassium.jobs.outputs import Outputs
 from potassium.jobs.runner import Runner
 from potassium.jobs.settlement import Settlement
@@ -49,6 +49,7 @@ class JobService:
         handlers: the handlers of the jobs, by path.
         work: runs the jobs.
         webhooks: posts about jobs that have ended.
+        observer: is told of each attempt; None if nobody measures them.
 
     Attributes:
         store: keeps the jobs.
@@ -58,13 +59,15 @@ class JobService:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what jobs need
         self,
         store: JobStore,
         options: Jobs,
         handlers: Mapping[str, Handler],
         work: Work,
         webhooks: WebhookService,
+        *,
+        observer: AttemptObserver | None = None,
     ) -> None:
         self.store = store
         self.watch = Watch(options.max_watchers)
@@ -73,7 +76,9 @@ class JobService:
         clock = store.clock
         self._terms = Terms(handlers, options, clock, webhooks.trace)
         self._settlement = Settlement(store, self._terms, webhooks, self.watch, clock=clock)
-        self._runner = Runner(store, work, self._settlement, self.watch, clock=clock)
+        self._runner = Runner(
+            store, work, self._settlement, self.watch, clock=clock, observer=observer
+        )
         self._sweeper = Sweeper(
             store, self._runner, self._settlement, keep_for=options.keep_for, clock=clock
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from potassium.errors import ClientLeft, PotassiumError
 from potassium.http.exchange import SCOPE_KEY, Exchange, ExchangeObserver
 from potassium.http.path import path_below_mount
 
@@ -50,7 +51,13 @@ class Exchanges:
             tell(exchange)
         try:
             await self._app(scope, receive, exchange.send)
+        except BaseException:
+            if not exchange.status:  # then the server answers
+                exchange.status, exchange.code = PotassiumError.status, PotassiumError.code
+            raise
         finally:
+            if not exchange.status:
+                exchange.status, exchange.code = ClientLeft.status, ClientLeft.code
             exchange.ended_at = self._clock()
             for tell in self._ended:
                 tell(exchange)

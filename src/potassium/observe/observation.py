@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from starlette.routing import Route
 from starlette.types import Scope
 
-from potassium.config import Metrics, Traces, switch
+from potassium.config import LOG_FORMATS, LogFormat, Metrics, Traces, default_log, switch
 from potassium.engine import End, Job, Observer, Operation
-from potassium.errors import PotassiumError
+from potassium.errors import PotassiumError, UsageError
 from potassium.http.path import path_below_mount
 from potassium.http.trace_headers import NO_TRACE, TraceHeaders
 
 if TYPE_CHECKING:
     from potassium.http.exchange import ExchangeObserver
-    from potassium.jobs.outcome import Work
+    from potassium.jobs.outcome import AttemptObserver, Work
+    from potassium.observe.logs.access import AccessLog
     from potassium.observe.metrics import Figures, Source
     from potassium.observe.tracing import AppTraces
 
@@ -29,6 +30,7 @@ class Observation:
         traces: the traces of the app; None if it has none.
         exchanges: who is told of each request.
         server_timing: whether every response says how long its call took.
+        of_attempts: who is told of attempts at background jobs; None for nobody.
 
     """
 
@@ -42,13 +44,17 @@ class Observation:
         """Measure what the options say, or the environment where they are None.
 
         Raises:
-            UsageError: a library is missing.
+            ModuleNotFoundError: a library is missing.
+            UsageError: the environment says something that does not exist.
 
         """
         self._metrics: Metrics | None = None
         self._figures: Figures | None = None
         self.server_timing = server_timing
         self.exchanges: list[ExchangeObserver] = []
+        self.of_attempts: AttemptObserver | None = None
+        self._access: AccessLog | None = None
+        self._log = default_log()
         self._jobs: list[Observer] = []
         if metrics is None:
             metrics = switch("POTASSIUM_METRICS", default=False)
@@ -68,6 +74,38 @@ class Observation:
             self.traces = tracing.AppTraces(Traces() if traces is True else traces)
             self.exchanges.append(self.traces.requests)
             self._jobs.append(self.traces.jobs)
+        if self._log is not None:
+            self._log_calls(of_all_paths=False)
+
+    def log(
+        self, how: LogFormat | None, *, access: bool | Literal["all"] | None
+    ) -> LogFormat | None:
+        """Log as ``app.serve`` says; return the format of the process's log, None for plain lines.
+
+        Raises:
+            UsageError: there is no such format, or no such access log.
+
+        """
+        if how not in (None, *LOG_FORMATS):
+            raise UsageError(f'serve(log={how!r}): write "json" or "text".')
+        if access not in (None, True, False, "all"):
+            raise UsageError(f'serve(access_log={access!r}): write True, False or "all".')
+        how = how or self._log
+        if access is None:
+            access = how is not None
+        if self._access is not None:
+            self.exchanges.remove(self._access)
+            self._access = self.of_attempts = None
+        if access:
+            self._log_calls(of_all_paths=access == "all")
+        return how or ("text" if access else None)
+
+    def _log_calls(self, *, of_all_paths: bool) -> None:
+        from potassium.observe.logs.access import AccessLog  # noqa: PLC0415 - only where it is on
+
+        self._access = AccessLog(of_all_paths=of_all_paths)
+        self.exchanges.insert(0, self._access)  # is told of the end last, when all is known
+        self.of_attempts = self._access
 
     def routes(self, app: str, source: "Source") -> list[Route]:
         """Return the routes that show what is measured of the app with this name."""

@@ -168,6 +168,19 @@ class Assembly:
         """
         self._registry.check(has_jobs=self._plan.jobs is not None)
 
+    def check_served(self) -> None:
+        """Check what a server of the app's own needs, beyond ``check_complete``.
+
+        Raises:
+            UsageError: there is no handler, or something is missing.
+
+        """
+        if not self.handlers:
+            raise UsageError(
+                "There is nothing to serve: decorate a function with @app.handler first."
+            )
+        self.check_complete()
+
     def close(self, name: str) -> None:
         """Accept no more handlers, now that ``name`` has made something of those that there are."""
         self._closed_by = name

@@ -14,7 +14,7 @@ from potassium.errors import BodyTooLarge, DeadlineExceeded, PotassiumError, Str
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
-from potassium.http.exchange import note_call, note_error
+from potassium.http.exchange import note_call, note_error, note_job
 from potassium.http.foreign_reply import ForeignReply, ForeignSender
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
@@ -167,7 +167,9 @@ class Endpoint:
         """Store a call as a background job; return the job and its position."""
         if self._runtime.lifecycle.state is not State.READY:
             raise refusal(self._runtime.lifecycle.state)
-        return await submissions.submit(handler, message, scope, priority_of(scope))
+        stored = await submissions.submit(handler, message, scope, priority_of(scope))
+        note_job(scope, self._path, stored[0].id, message)
+        return stored
 
     async def _fail(
         self,

@@ -7,7 +7,9 @@ import sys
 import threading
 from contextlib import suppress
 
-__all__ = ["end_tasks", "end_with_main_thread", "exit_now", "flush"]
+from potassium.observe.logs.process_log import process_log
+
+__all__ = ["end_tasks", "end_with_main_thread", "exit_now", "flush", "say_last"]
 
 LAST_MOMENTS = 1.0  # seconds that cancelled tasks have to end
 PATIENCE = 5.0  # seconds that other threads have to end after the main thread
@@ -57,8 +59,20 @@ def exit_now(status: int) -> None:
     os._exit(status)
 
 
+def say_last(text: str) -> None:
+    """Write a line in a signal handler, right before the process ends."""
+    log = process_log()
+    if log is None:
+        os.write(2, f"{text}\n".encode())
+    else:
+        log.write_now(text)
+
+
 def flush() -> None:
-    """Write out what was printed."""
+    """Write out what was printed and logged."""
+    log = process_log()
+    if log is not None:
+        log.flush()
     for stream in (sys.stdout, sys.stderr):
         with suppress(RuntimeError, ValueError, OSError):  # it may be in the middle of a write
             stream.flush()

@@ -11,7 +11,10 @@ from uvicorn.logging import (
     DefaultFormatter,
 )
 
+from potassium.config import LogFormat
 from potassium.errors import StreamBroken, UsageError
+from potassium.observe.logs.line_writer import LineWriter
+from potassium.observe.logs.process_log import set_up_process_log
 
 __all__ = ["level_of", "set_up_logging"]
 
@@ -44,7 +47,9 @@ def level_of(log_level: str | int | None) -> int | None:
     return level
 
 
-def set_up_logging(level: int | None, *, use_colors: bool | None = None) -> None:
+def set_up_logging(
+    level: int | None, *, use_colors: bool | None = None, how: LogFormat | None = None
+) -> None:
     """Write our lines and uvicorn's as uvicorn does, with timestamps, unless the app does.
 
     A logger that the app has given handlers keeps them, and gets no others. If the root logger has
@@ -54,9 +59,13 @@ def set_up_logging(level: int | None, *, use_colors: bool | None = None) -> None
     Args:
         level: that of our lines; None for INFO, or what the app has set.
         use_colors: whether the level is coloured; None for if the output is a terminal.
+        how: the format of the lines of all loggers; None to write only ours and uvicorn's.
 
     """
     root, ours = logging.getLogger(), logging.getLogger("potassium")
+    if how is not None and all(isinstance(one, LineWriter) for one in root.handlers):
+        set_up_process_log(how, level, use_colors=use_colors, passes=_was_not_told)
+        return
     if not ours.hasHandlers():
         ours.setLevel(level or logging.INFO)
         _write(ours, _handler(DefaultFormatter, LINE, sys.stderr, use_colors=use_colors))
@@ -72,6 +81,13 @@ def set_up_logging(level: int | None, *, use_colors: bool | None = None) -> None
         logger = logging.getLogger(name)
         if not logger.handlers and not root.handlers:
             _write(logger, _handler(formatter, line, stream, use_colors=use_colors))
+    if how is not None:
+        ours.warning(
+            'log="%s" is not applied: the app has given the root logger handlers of its own (%s), '
+            "which write all lines",
+            how,
+            ", ".join(sorted({type(one).__name__ for one in root.handlers})),
+        )
 
 
 def _handler(

@@ -186,8 +186,14 @@ class Services:
             max_output=options.max_output,
             debug=plan.debug,
         )
-        work = plan.observation.of_work(executor)
-        self.jobs = JobService(store, options, plan.handlers, work, self.webhooks)
+        self.jobs = JobService(
+            store,
+            options,
+            plan.handlers,
+            plan.observation.of_work(executor),
+            self.webhooks,
+            observer=plan.observation.of_attempts,
+        )
         check: Callable[[str], Awaitable[str]] | None = None
         if plan.webhooks.client_urls:
             check = _url_check(plan.webhooks)

@@ -1,0 +1,31 @@
+"""Text that cannot pretend to be something else: a further log line, or a command to a terminal."""
+
+import re
+
+__all__ = ["one_line", "several_lines", "unseen_in_json"]
+
+# What JSON leaves as it is although terminals obey it, readers of lines split at it, or it turns
+# the text around: C1 controls and DEL, line and paragraph separators, directions, zero widths.
+UNSEEN = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+INDENT = "    "
+
+
+def one_line(text: str) -> str:
+    r"""Return ``text`` with every character that is not visible as its escape, such as ``\n``."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def several_lines(text: str) -> str:
+    """Return the lines of ``text`` indented, so that none looks like the beginning of a record."""
+    return "\n".join(INDENT + one_line(line) for line in text.split("\n"))
+
+
+def unseen_in_json(document: str) -> str:
+    """Return a JSON document with everything in ``UNSEEN`` as JSON's escapes."""
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
