@@ -172,7 +172,7 @@ def test_a_terminal_shows_that_the_model_loads(tmp_path: Path, free_port: int) -
 WORKERS = ["--workers", "2", "--timeout-worker-healthcheck", "60"]
 
 
-def test_workers_with_a_model_each_are_told(start: Start) -> None:
+def test_workers_with_a_model_each_are_told(libraries: Path, start: Start) -> None:
     """``uvicorn --workers 2`` loads it twice; one of the two says so, and what that takes."""
     server = start(LOADS.replace("app.serve()", ""), target="app", arguments=WORKERS)
     wait_until(lambda: server.log().count("startup complete") == 2, "both workers", seconds=30)
@@ -205,7 +205,7 @@ def test_a_flood_of_failures_leaves_a_bounded_log(start: Start) -> None:
             http.post("/", json={}, headers={"authorization": "Bearer secret"})
     server.stop()
     log = server.log()
-    assert 10 <= log.count("Traceback") <= 12
+    assert 50 <= log.count("Traceback") <= 55
     left_out = sum(map(int, re.findall(r"(\d+) more lines like this were left out: / failed", log)))
     assert log.count("Traceback") + left_out == 300
 
@@ -219,7 +219,7 @@ def test_a_flood_of_upgrades_leaves_a_bounded_log(start: Start) -> None:
             assert http.get("/", headers=upgrade).status_code == 401
     server.stop()
     log = server.log()
-    assert 1 <= len(re.findall(r"WARNING: +Unsupported upgrade request", log)) <= 12
+    assert 1 <= len(re.findall(r"WARNING: +Unsupported upgrade request", log)) <= 55
     assert re.search(r"\d+ more lines like this were left out: Unsupported upgrade", log)
     assert len(log) < 20_000
 

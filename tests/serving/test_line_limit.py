@@ -124,7 +124,7 @@ def test_one_kind_of_line_does_not_crowd_out_another(lines: Messages) -> None:
 
 def test_a_kind_that_was_quiet_begins_anew(lines: Messages, time: Time) -> None:
     """The next fault of the kind is shown as the first one was."""
-    for _ in range(50):
+    for _ in range(2 * FIRST):
         logger.error("it failed")
     lines.take()
     time.pass_by(FIRST * PAUSE)

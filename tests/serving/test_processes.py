@@ -97,7 +97,10 @@ def test_a_model_for_each_process_is_told_with_what_it_takes(
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     spawned(config=uvicorn.Config("app:app", workers=4, log_config=None))
     tell_processes()
-    (line,) = lines()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace())  # something else of that name
+    tell_processes()
+    line, other = lines()
+    assert "GiB of cuda" not in other
     assert line.startswith("this is one of 4 processes")
     assert "3.0 GiB of cuda:1, so expect 4 times as much" in line
     assert "cuda:0" not in line

@@ -90,11 +90,10 @@ class ImportTimes:
         library = name.partition(".")[0]
         if library not in LIBRARIES or self._stack[-1:] == [library]:
             return None
-        for finder in sys.meta_path:
+        finders = list(sys.meta_path)
+        for finder in finders[finders.index(self) + 1 :] if self in finders else ():
             find = getattr(finder, "find_spec", None)
-            if finder is self or find is None:
-                continue
-            spec: ModuleSpec | None = find(name, path, target)
+            spec: ModuleSpec | None = find and find(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
                     measured = _MeasuredLoader(cast("Loader", spec.loader), self, library)
