@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, ExceptionHandler
 from potassium.config import Jobs, Limits, Metrics, Webhooks, switch
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
-from potassium.handlers.torch_modules import module_of
 from potassium.observe import Observation
 from potassium.pages import add_docs
+from potassium.serving.aliases import add_aliases
 from potassium.serving.api_keys import ApiKeys, keys_of
 from potassium.serving.arguments import check_arguments
 from potassium.serving.assembly import Assembly
@@ -48,6 +48,8 @@ class Potassium(Composable):
             ``/openapi.json``; defaults to ``POTASSIUM_DOCS``, then True.
         metrics: whether there are figures for Prometheus, at ``/metrics``, or ``Metrics(...)``;
             defaults to ``POTASSIUM_METRICS``, then False.
+        server_timing: whether every response has a ``Server-Timing`` header; otherwise, clients ask
+            for it with ``X-Timing: 1``.
         debug: send tracebacks to clients. For development only.
         routes: as for Starlette; handlers come before them.
         middleware: as for Starlette. Use pure ASGI middleware: behind a ``BaseHTTPMiddleware``,
@@ -64,7 +66,7 @@ class Potassium(Composable):
 
     """
 
-    def __init__(  # noqa: PLR0913 - eight of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - nine of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
@@ -74,6 +76,7 @@ class Potassium(Composable):
         api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         docs: bool | None = None,
         metrics: Metrics | bool | None = None,
+        server_timing: bool = False,
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -89,6 +92,7 @@ class Potassium(Composable):
             api_keys=api_keys,
             docs=docs,
             metrics=metrics,
+            server_timing=server_timing,
             debug=debug,
             routes=routes,
             middleware=middleware,
@@ -98,20 +102,15 @@ class Potassium(Composable):
         self.optimized: list[Any] = []
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
-        observed = Observation(metrics)
-        self._parts = Assembly(
-            name, limits or Limits(), webhooks or Webhooks(), self.set_cache, observed, debug=debug
-        )
-        self._runtime = self._parts.runtime
-        own = [*Health(name, self._runtime).routes(), *observed.routes(name, self._runtime)]
+        observed = Observation(metrics, server_timing=server_timing)
+        self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
+        runtime = self._runtime = self._parts.runtime
+        errors = {**error_answers(self._parts.handlers), **(exception_handlers or {})}
         super().__init__(
             debug=debug,
-            routes=[*own, *(routes or ())],
+            routes=[*Health(runtime).routes(), *observed.routes(runtime), *(routes or ())],
             middleware=middleware,
-            exception_handlers={
-                **error_answers(self._parts.handlers),
-                **(exception_handlers or {}),
-            },
+            exception_handlers=errors,
             lifespan=self.lifespan,
         )
         OtherForm(self.router)
@@ -220,18 +219,6 @@ class Potassium(Composable):
 
         return decorate
 
-    def optimize(self, *models: Any) -> None:
-        """Record torch modules as worth optimizing; this has no effect on serving.
-
-        Args:
-            models: ``torch.nn.Module``s, or objects with one as ``model`` (transformers pipelines).
-
-        Raises:
-            TypeError: one of them is neither; then none is recorded.
-
-        """
-        self.optimized += [module_of(model) for model in models]
-
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document of the app, as ``GET /openapi.json`` shows it.
 
@@ -292,6 +279,8 @@ class Potassium(Composable):
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""
         observation, endpoints = self._parts.observation, self._parts.endpoints
         public = [add_docs(self.router, self.openapi)] if self._has_docs else []
-        public += [observation.is_public]
+        public += [observation.is_public, add_aliases(self.router, self._runtime)]
         build = super().build_middleware_stack
-        return middleware_stack(self, build, endpoints, self._api_keys, observation, public)
+        return middleware_stack(
+            self, build, endpoints, self._api_keys, observation, self._runtime, public
+        )

@@ -1,4 +1,4 @@
-"""Calls handlers on the page, as people do."""
+"""Calls handlers on the page as a user does."""
 
 import json
 from typing import Any
@@ -30,5 +30,5 @@ def chosen(page: Page) -> Locator:
 
 
 def state(page: Page) -> Locator:
-    """Return what says whether the call is running."""
+    """Return the line with the state of the call."""
     return page.locator("article").get_by_role("status")

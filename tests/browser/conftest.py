@@ -1,14 +1,10 @@
 """Fixtures for tests in a real browser: ``nox -s page`` installs what they need."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator  # noqa: TC003 - pytest reads the annotations of fixtures
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import pytest
-from e2e.server import Server, Start, serve_source
 
 if find_spec("playwright") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -20,7 +16,7 @@ ARGUMENTS = (
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 )
-# What the browser itself says about a response that is an error: there are such tests.
+# The browser's own message about an error response, which some tests provoke.
 ABOUT_ANSWERS = "Failed to load resource: the server responded with a status of"
 
 
@@ -36,13 +32,13 @@ def chromium() -> "Iterator[Browser]":
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """Return what the browser has complained about; a test that expects any clears it."""
+    """Return the browser's complaints; a test that expects some clears the list."""
     return []
 
 
 @pytest.fixture
 def page(chromium: "Browser", complaints: list[str]) -> "Iterator[Page]":
-    """Yield a tab of its own; what the browser complains about fails the test."""
+    """Yield a new tab; the test fails if the browser complains about anything."""
     context = chromium.new_context(viewport={"width": 1200, "height": 800})
     context.set_default_timeout(10_000)
 
@@ -56,14 +52,3 @@ def page(chromium: "Browser", complaints: list[str]) -> "Iterator[Page]":
     yield page
     context.close()
     assert not complaints
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Return a function that runs the source of an ``app.py`` as ``python app.py``."""
-    with ExitStack() as stack:
-
-        def start(source: str, **options: Any) -> Server:
-            return stack.enter_context(serve_source(source, tmp_path, **options))
-
-        yield start

@@ -1,4 +1,4 @@
-"""Pictures for tests, which need no library."""
+"""Pictures for tests, made without a library."""
 
 import base64
 import struct
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def png(width: int, height: int, grey: Callable[[int, int], int]) -> bytes:
-    """Return a grey picture; ``grey`` returns 0 to 255 for a pixel's x and y."""
+    """Return a greyscale picture; ``grey`` returns 0 to 255 for a pixel's x and y."""
     rows = (b"\0" + bytes(grey(x, y) for x in range(width)) for y in range(height))
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     parts = [(b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]

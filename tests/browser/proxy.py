@@ -1,4 +1,4 @@
-"""A small reverse proxy that removes a prefix from the path, and passes on what comes at once."""
+"""A small reverse proxy that removes a prefix from the path and does not buffer."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -12,12 +12,19 @@ HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "date", "server")
 
 
 @contextmanager
-def stripping(prefix: str, server: Server) -> Iterator[str]:
-    """Yield the URL at which a proxy shows a server, without a slash at its end."""
+def stripping(prefix: str, server: Server, *, says_so: bool = False) -> Iterator[str]:
+    """Yield the URL of a proxy in front of a server, without a trailing slash.
+
+    Args:
+        prefix: what it removes from the path.
+        server: where it sends requests.
+        says_so: whether it tells the server about the prefix.
+
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def pass_on(self) -> None:
-            if not self.path.startswith(f"{prefix}/"):
+            if not f"{self.path}/".startswith(f"{prefix}/"):
                 self.send_error(404, f"not below {prefix}")
                 return
             upstream = HTTPConnection("127.0.0.1", server.port, timeout=20)
@@ -26,8 +33,9 @@ def stripping(prefix: str, server: Server) -> Iterator[str]:
 
         def exchange(self, upstream: HTTPConnection) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            path = self.path.removeprefix(prefix)
-            upstream.request(self.command, path, body, dict(self.headers))
+            path = self.path.removeprefix(prefix) or "/"
+            said = {"X-Forwarded-Prefix": prefix} if says_so else {}
+            upstream.request(self.command, path, body, {**self.headers, **said})
             with upstream.getresponse() as answer:
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():

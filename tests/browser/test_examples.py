@@ -1,4 +1,4 @@
-"""The page of the examples, whose servers run as their readers run them."""
+"""The page of each example, which is started as the README says."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Run = Callable[[str], Server]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Return a function that runs an example, once, and returns its server."""
+    """Return a function that starts an example, once, and returns its server."""
     servers: dict[str, Server] = {}
     with ExitStack() as stack:
 
@@ -41,7 +41,7 @@ def call(page: Page) -> None:
 
 
 def test_files_two_pictures_are_compared(run: Run, page: Page) -> None:
-    """Uploaded in a form, with a number beside them."""
+    """They are uploaded in a form, along with a number."""
     page.goto(f"{run('files').url}/#compare")
     for label, pixels in (("Before", (0, 9, 200, 4)), ("After", (0, 20, 100, 4))):
         file = {"name": f"{label}.pgm", "mimeType": "image/x-portable-graymap"}
@@ -75,7 +75,7 @@ def test_files_a_query_returns_a_file(run: Run, page: Page) -> None:
 
 
 def test_embeddings_two_texts_are_compared(run: Run, page: Page) -> None:
-    """In JSON; the similarity matrix names them."""
+    """They are sent as JSON, and label the similarity matrix."""
     page.goto(f"{run('embeddings').url}/")
     page.get_by_role("button", name="JSON", exact=True).click()
     page.locator("article textarea").fill('{"texts": ["A cat sleeps.", "A dog barks."]}')
@@ -87,7 +87,7 @@ def test_embeddings_two_texts_are_compared(run: Run, page: Page) -> None:
 
 
 def test_chat_a_stream_is_stopped(run: Run, page: Page) -> None:
-    """And the next one is answered."""
+    """The next call is answered."""
     page.goto(f"{run('chat').url}/")
     page.get_by_role("button", name="JSON", exact=True).click()
     words = '{"messages": [{"content": "Count from one to one hundred."}], "max_tokens": 512}'

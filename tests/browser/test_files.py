@@ -100,7 +100,7 @@ def png(width: int = 8, height: int = 4) -> FilePayload:
 
 
 def sent(page: Page, kind: str) -> Any:
-    """Press Call, check that the request has this kind of body, and return what came back."""
+    """Press Call, check that the request has this kind of body, and return the result."""
     with page.expect_response(lambda one: one.request.method == "POST") as response:
         page.get_by_role("button", name="Call", exact=True).click()
     assert response.value.request.headers["content-type"].startswith(kind)
@@ -109,6 +109,17 @@ def sent(page: Page, kind: str) -> Any:
 
 
 TEXT = payload("a.txt", "text/plain", b"four")
+
+
+def test_a_picture_that_the_browser_cannot_display_is_shown_by_its_name(
+    start: Start, page: Page
+) -> None:
+    """There is no icon of a broken picture."""
+    page.goto(f"{start(APP).url}/docs#file")
+    picture = payload("a.pgm", "image/x-portable-graymap", b"P5 1 1 255 a")
+    page.get_by_label("Input *").set_input_files(picture)
+    expect(page.get_by_text("a.pgm")).to_be_visible()
+    expect(page.locator("article img")).to_have_count(0)
 
 
 def test_a_file_that_is_the_whole_input_is_the_body(start: Start, page: Page) -> None:
@@ -121,7 +132,7 @@ def test_bytes_are_sent_as_they_are(start: Start, page: Page) -> None:
     page.goto(f"{start(APP).url}/docs#raw")
     page.locator("input[type=file]").set_input_files(TEXT)
     assert sent(page, "text/plain") == 4
-    page.get_by_label("Kind").select_option("Text")
+    page.get_by_label("Type").select_option("Text")
     page.get_by_role("textbox", name="Text").fill("äö")
     assert sent(page, "text/plain") == 4
 
@@ -182,7 +193,7 @@ def test_pictures_sound_and_arrays_are_decoded_by_their_handlers(start: Start, p
         payload("a.npy", "application/x-other", array.getvalue())
     )
     assert sent(page, "application/octet-stream") == {"shape": [2, 3]}
-    page.get_by_label("Kind").select_option("List")
+    page.get_by_label("Type").select_option("List")
     page.get_by_placeholder("JSON").fill("[[1], [2]]")
     assert sent(page, "application/json") == {"shape": [2, 1]}
 
@@ -257,8 +268,8 @@ def test_in_json_a_file_is_its_name(start: Start, page: Page) -> None:
 
 def test_sound_is_recorded_in_a_form_that_the_server_reads(start: Start, page: Page) -> None:
     page.goto(f"{start(APP).url}/docs#audio")
-    expect(page.get_by_role("button", name="Use the camera")).to_have_count(0)
-    page.get_by_role("button", name="Record sound").click()
+    expect(page.get_by_role("button", name="Use camera")).to_have_count(0)
+    page.get_by_role("button", name="Record audio").click()
     expect(page.get_by_role("timer")).to_have_text("2 s")
     page.get_by_role("button", name="Stop recording").click()
     expect(page.locator("audio")).to_be_visible()
@@ -269,12 +280,12 @@ def test_sound_is_recorded_in_a_form_that_the_server_reads(start: Start, page: P
 
 def test_a_picture_is_taken_with_the_camera(start: Start, page: Page) -> None:
     page.goto(f"{start(APP).url}/docs#note")
-    expect(page.get_by_role("button", name="Record sound")).to_have_count(0)
-    page.get_by_role("button", name="Use the camera").click()
-    video = page.get_by_label("What the camera sees")
-    expect(video).to_have_js_property("readyState", 4)  # it has a picture
+    expect(page.get_by_role("button", name="Record audio")).to_have_count(0)
+    page.get_by_role("button", name="Use camera").click()
+    video = page.get_by_label("Camera preview")
+    expect(video).to_have_js_property("readyState", 4)  # it shows the camera
     width = video.evaluate("video => video.videoWidth")
-    page.get_by_role("button", name="Take the picture").click()
+    page.get_by_role("button", name="Take picture").click()
     expect(page.get_by_role("img", name=re.compile("^picture-"))).to_be_visible()
     assert sent(page, "multipart/form-data") == [width, "a"]
 
@@ -285,7 +296,7 @@ def test_a_microphone_that_may_not_be_used_is_a_sentence(start: Start, page: Pag
         " Promise.reject(new DOMException('Permission denied', 'NotAllowedError'))"
     )
     page.goto(f"{start(APP).url}/docs#audio")
-    page.get_by_role("button", name="Record sound").click()
+    page.get_by_role("button", name="Record audio").click()
     expect(page.get_by_role("alert")).to_have_text(
         "The microphone cannot be used: Permission denied"
     )

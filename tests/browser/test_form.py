@@ -1,4 +1,4 @@
-"""The page says what a handler takes, and makes a form of it."""
+"""The page says what a handler takes, and makes a form for it."""
 
 import json
 import re
@@ -123,7 +123,7 @@ def test_every_kind_of_field_sends_what_was_filled_in(start: Start, page: Page) 
     scores.get_by_label("Value").fill("0.5")
     page.get_by_role("button", name="Add Either").click()
     either = page.get_by_role("group", name="Either").first
-    either.get_by_label("Kind").select_option("List of numbers")
+    either.get_by_label("Type").select_option("List of numbers")
     either.get_by_role("button", name="Add", exact=True).click()
     either.get_by_label("List of numbers 1").fill("7.5")
     page.get_by_role("button", name="Add Pair").click()
@@ -209,13 +209,13 @@ def test_items_of_a_list_are_added_moved_and_removed(start: Start, page: Page) -
 
 def test_variants_have_readable_names(start: Start, page: Page) -> None:
     filled(page, start(ITEM).url)
-    pet = page.get_by_label("Kind of Pet")
+    pet = page.get_by_label("Type of Pet")
     expect(pet.locator("option")).to_have_text(["Cat", "Dog"])
     pet.select_option("Dog")
     page.get_by_role("group", name="Pet").get_by_label("Name *").fill("Rex")
     assert sent(page)["pet"] == {"kind": "dog", "name": "Rex"}
     page.get_by_role("button", name="Add Either").click()
-    either = page.get_by_role("group", name="Either").first.get_by_label("Kind")
+    either = page.get_by_role("group", name="Either").first.get_by_label("Type")
     expect(either.locator("option")).to_have_text(["Whole number", "List of numbers"])
 
 
@@ -227,7 +227,7 @@ def test_a_model_that_contains_itself_opens_as_deep_as_wanted(start: Start, page
     node.get_by_role("button", name="Add Parent").click()
     node.get_by_label("Name *").last.fill("parent")
     assert sent(page)["node"] == {"name": "child", "parent": {"name": "parent"}}
-    page.get_by_text("Fields of the input").click()
+    page.get_by_text("Input fields").click()
     expect(page.get_by_role("rowheader", name="node.name")).to_have_count(1)
 
 
@@ -241,8 +241,8 @@ def test_a_model_that_contains_itself_opens_as_deep_as_wanted(start: Start, page
         ("Top", "2.5", "Must be a whole number"),
         ("Ratio", "0", "Must be above 0"),
         ("Text *", "", "Required"),
-        ("Extra", "{} x", "Line 1, column 4: the end of the text expected, but there is x"),
-        ("Extra", '{"a":\n oops}', "Line 2, column 2: a value expected, but there is oops}"),
+        ("Extra", "{} x", "Line 1, column 4: expected the end of the text, but there is x"),
+        ("Extra", '{"a":\n oops}', "Line 2, column 2: expected a value, but there is oops}"),
     ],
 )
 def test_limits_are_checked_while_typing(
@@ -267,6 +267,50 @@ def test_a_call_that_lacks_something_says_what_and_goes_there(start: Start, page
     assert "POST" not in calls
 
 
+LISTS = """
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from potassium import Potassium
+
+app = Potassium("server")
+
+class Rule(BaseModel):
+    word: str = Field(min_length=2)
+
+class Item(BaseModel):
+    rules: list[Rule] = Field(min_length=1)
+    language: Literal["de", "en", "fr", "ja", "zh"] | None = None
+
+@app.handler("/item")
+def item(cache, item: Item) -> dict:
+    return item.model_dump(exclude_unset=True)
+
+app.serve()
+"""
+
+
+def test_a_fault_in_a_list_is_named_as_in_code(start: Start, page: Page) -> None:
+    """In the form and as JSON."""
+    page.goto(f"{start(LISTS).url}/docs")
+    page.get_by_role("button", name="Call", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("rules[0].word: Required")
+    page.get_by_role("button", name="JSON").click()
+    page.get_by_label("Input as JSON").fill('{"rules": [{"word": "a"}]}')
+    expect(page.get_by_role("listitem").filter(has_text="rules[0].word")).to_be_visible()
+
+
+def test_an_optional_choice_says_that_it_is_not_set(start: Start, page: Page) -> None:
+    page.goto(f"{start(LISTS).url}/docs")
+    choice = page.get_by_role("combobox", name="Language")
+    expect(choice.locator("option:checked")).to_have_text("Not set")
+    choice.select_option("fr")
+    choice.select_option("Not set")
+    page.get_by_label("Word *").fill("ab")
+    assert sent(page) == {"rules": [{"word": "ab"}]}
+
+
 def test_json_and_form_are_two_views_of_one_input(start: Start, page: Page) -> None:
     filled(page, start(ITEM).url)
     page.get_by_role("button", name="JSON").click()
@@ -287,7 +331,7 @@ def test_json_that_is_wrong_says_where(start: Start, page: Page) -> None:
     page.get_by_role("button", name="JSON").click()
     text = page.get_by_label("Input as JSON")
     text.fill('{\n  "text": "a",\n  "box" 1\n}')
-    wrong = "Line 3, column 9: a colon expected, but there is 1"
+    wrong = "Line 3, column 9: expected a colon, but there is 1"
     expect(page.get_by_text(wrong)).to_be_visible()
     page.get_by_role("button", name="Form").click()  # stays, and loses nothing
     expect(page.get_by_role("alert")).to_have_text(wrong)
@@ -369,7 +413,7 @@ def test_a_list_may_be_the_whole_input(start: Start, page: Page) -> None:
 
 def test_a_handler_that_takes_nothing_has_just_a_button(start: Start, page: Page) -> None:
     page.goto(f"{start(BARE).url}/docs#nothing")
-    expect(page.get_by_text("Takes nothing.")).to_be_visible()
+    expect(page.get_by_text("Takes no input.")).to_be_visible()
     assert sent(page) == "called"
 
 
@@ -415,14 +459,14 @@ def test_a_long_text_grows_and_a_short_one_is_a_line(start: Start, page: Page) -
     expect(page.locator("input[type=text]")).to_be_visible()
 
 
-def test_a_form_that_has_gone_is_not_checked_any_more(start: Start, page: Page) -> None:
-    """What was typed last would have been checked a moment later, with a complaint of Svelte's."""
+def test_a_form_that_was_removed_is_no_longer_checked(start: Start, page: Page) -> None:
+    """A check that is still pending would make Svelte complain."""
     server = start(BARE)
     page.goto(f"{server.url}/docs#text")
     page.get_by_label("Input *").fill("text")
     page.goto(f"{server.url}/docs#sized")
     expect(page.locator("input[type=text]")).to_be_visible()
-    page.evaluate("new Promise((go) => setTimeout(go, 200))")  # four times that moment
+    page.evaluate("new Promise((go) => setTimeout(go, 200))")  # four times as long as the delay
 
 
 WORDS = (
@@ -436,8 +480,18 @@ class Scan(BaseModel):
     thing: Image
     said: Audio | None = None
 
+class Sheet(BaseModel):
+    sound: Image
+    photo: File | None = None
+
+class Book(BaseModel):
+    sheets: list[Sheet] = Field(min_length=1)
+
 class Box(BaseModel):
     x: int
+
+@app.handler("/book")
+def book(cache, item: Book) -> None: ...
 
 @app.handler("/classify")
 def classify(cache, item: Picture) -> dict[str, float]: ...
@@ -472,7 +526,7 @@ app.serve()
             "classify",
             (
                 "Takes image, a picture, and top, a whole number from 1 to 9"
-                " (3 unless you say otherwise). Returns JSON: numbers by name."
+                " (default: 3). Returns JSON: numbers keyed by name."
             ),
         ),
         ("boxes", "Takes a list of Box objects. Returns JSON: a list of Box objects."),
@@ -489,21 +543,33 @@ def test_the_page_says_what_a_handler_takes_and_returns(
     expect(page.locator(".signature")).to_have_text(words)
 
 
-def test_what_kind_of_file_a_field_is_is_known_from_its_type(start: Start, page: Page) -> None:
-    """Not from its name: a picture may come from the camera, sound from the microphone."""
+def test_the_kind_of_a_file_is_known_from_its_type(start: Start, page: Page) -> None:
+    """Not from the field's name. Pictures can come from the camera, audio from the microphone."""
     page.goto(f"{start(WORDS).url}/docs#scan")
     signature = page.locator(".signature")
-    expect(signature).to_contain_text("Takes thing, a picture, and said, sound")
-    expect(page.get_by_role("button", name="Use the camera")).to_have_count(1)
-    expect(page.get_by_role("button", name="Record sound")).to_have_count(1)
+    expect(signature).to_contain_text("Takes thing, a picture, and said, an audio file")
+    expect(page.get_by_role("button", name="Use camera")).to_have_count(1)
+    expect(page.get_by_role("button", name="Record audio")).to_have_count(1)
+
+
+def test_what_kind_of_file_a_nested_field_is_is_known_from_its_type(
+    start: Start, page: Page
+) -> None:
+    page.goto(f"{start(WORDS).url}/docs#book")
+    page.get_by_text("Input fields").click()
+    rows = page.get_by_role("region", name="Input fields").get_by_role("row")
+    expect(rows.filter(has_text="sheets[].sound")).to_contain_text("a picture")
+    expect(rows.filter(has_text="sheets[].photo")).to_contain_text("a file")
+    expect(page.get_by_label("Sound *")).to_have_attribute("accept", "image/*")
+    expect(page.get_by_label("Photo", exact=True)).not_to_have_attribute("accept", "image/*")
 
 
 def test_a_table_lists_the_fields(start: Start, page: Page) -> None:
     page.goto(f"{start(WORDS).url}/docs#classify")
-    page.get_by_text("Fields of the input").click()
+    page.get_by_text("Input fields").click()
     row = page.get_by_role("row", name="top")
     expect(row.get_by_role("cell")).to_have_text(
-        ["a whole number", "from 1 to 9", "3", "How many <script>alert(1)</script> labels."]
+        ["a whole number", "1 to 9", "3", "How many <script>alert(1)</script> labels."]
     )
 
 
@@ -543,7 +609,7 @@ def test_markup_in_names_is_shown_as_text(start: Start, page: Page) -> None:
     expect(page.get_by_role("group", name="Item")).to_have_count(0)
     page.get_by_label("Example").select_option("b")
     expect(page.get_by_label("B", exact=True)).to_have_value(re.compile("<img src=x"))
-    page.get_by_text("Fields of the input").click()
+    page.get_by_text("Input fields").click()
     page.get_by_text("Call it from code").click()
     for name in ("curl", "Python", "JavaScript"):
         page.get_by_role("button", name=name, exact=True).click()
@@ -558,7 +624,7 @@ def test_the_form_is_accessible(start: Start, page: Page, scheme: Any) -> None:
     for name in ("Add Mask", "Add Either", "Add Pair", "Add Node"):
         page.get_by_role("button", name=name).click()
     page.get_by_label("Top").fill("10")
-    page.get_by_text("Fields of the input").click()
+    page.get_by_text("Input fields").click()
     page.get_by_text("Call it from code").click()
     page.get_by_role("button", name="Call", exact=True).click()
     expect(page.get_by_role("alert")).to_be_visible()

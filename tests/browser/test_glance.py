@@ -65,7 +65,7 @@ def chart(glance: Locator, title: str) -> Locator:
 
 
 def changed(page: Page, change: Callable[[Status], None]) -> None:
-    """Let the page see another status than that of the server."""
+    """Replace the status that the page gets."""
 
     def answer(route: Route) -> None:
         status = route.fetch().json()
@@ -75,8 +75,8 @@ def changed(page: Page, change: Callable[[Status], None]) -> None:
     page.route("**/_k/status", answer)
 
 
-def test_the_header_says_how_the_server_is(start: Start, page: Page) -> None:
-    """In words, on every view; it leads to all about it."""
+def test_the_header_shows_the_state_of_the_server(start: Start, page: Page) -> None:
+    """In words, on every view, as a link to the details."""
     server = start(APP)
     page.goto(server.url)
     link = page.get_by_role("link", name="Server: ready")
@@ -88,7 +88,7 @@ def test_the_header_says_how_the_server_is(start: Start, page: Page) -> None:
 
 
 def test_what_runs_and_what_waits_is_shown(start: Start, page: Page, tmp_path: Path) -> None:
-    """With the time that it has run, and the limit of the queue; and what was refused."""
+    """With how long it has run, the limit of the queue, and the refused calls."""
     server = start(APP)
     glance = show(page, server)
     expect(value(glance, "State")).to_have_text("Ready")
@@ -113,7 +113,7 @@ def test_what_runs_and_what_waits_is_shown(start: Start, page: Page, tmp_path: P
 
 
 def test_charts_show_the_last_minutes(start: Start, page: Page) -> None:
-    """Each says in words what it shows now, and is drawn."""
+    """Each also gives its current value as text."""
     server = start(APP)
     glance = show(page, server)
     expect(chart(glance, "Served per second: 0")).to_be_visible()
@@ -127,7 +127,7 @@ def test_charts_show_the_last_minutes(start: Start, page: Page) -> None:
 
 
 def test_the_service_time_of_each_handler_is_shown(start: Start, page: Page) -> None:
-    """As the mean that it is, beside the queue of a handler that has one of its own."""
+    """As a mean, beside the queue of handlers that have their own."""
     server = start(APP)
     server.post("/quick", {})
     glance = show(page, server)
@@ -138,7 +138,7 @@ def test_the_service_time_of_each_handler_is_shown(start: Start, page: Page) -> 
 
 
 def test_charts_follow_the_colour_scheme(start: Start, page: Page, complaints: list[str]) -> None:
-    """They are drawn in the colours of the page, which are others in the dark."""
+    """They use the page's colours, which differ in dark mode."""
     server = start(APP)
     glance = show(page, server)
     expect(chart(glance, "Refused per second: 0")).to_be_visible()
@@ -168,7 +168,7 @@ def test_charts_follow_the_colour_scheme(start: Start, page: Page, complaints: l
 def test_a_banner_says_that_the_server_is_not_ready(
     start: Start, page: Page, state: str, name: str, sentence: str
 ) -> None:
-    """It goes once the server is."""
+    """It disappears once the server is ready."""
     server = start(APP)
     changed(page, lambda status: status.update(state=state))
     page.goto(server.url)
@@ -195,7 +195,7 @@ def test_a_server_that_drains_says_so(start: Start, page: Page, tmp_path: Path) 
 def test_the_page_recovers_from_a_server_that_was_away(
     start: Start, page: Page, complaints: list[str]
 ) -> None:
-    """A banner says that it is, and what was filled in stays."""
+    """A banner says that it is unreachable, and the form keeps its content."""
     port = free_port()
     server = start(APP, port=port)
     page.goto(f"{server.url}/docs#quick")
@@ -203,15 +203,15 @@ def test_the_page_recovers_from_a_server_that_was_away(
     server.process.kill()
     server.process.wait()
     expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
-    expect(page.get_by_role("link", name="Server: not reachable")).to_be_visible()
+    expect(page.get_by_role("link", name="Server: unreachable")).to_be_visible()
     start(APP, port=port)
     expect(page.get_by_text("The server cannot be reached.")).to_have_count(0, timeout=15_000)
     expect(page.get_by_label("Name")).to_have_value("kept")
     complaints.clear()  # the browser reports each connection that was refused
 
 
-def test_nothing_is_asked_while_nobody_looks(start: Start, page: Page) -> None:
-    """A tab in the background costs the server nothing."""
+def test_the_status_is_not_polled_while_the_tab_is_hidden(start: Start, page: Page) -> None:
+    """A hidden tab costs the server nothing."""
     server = start(APP)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -230,7 +230,7 @@ def test_nothing_is_asked_while_nobody_looks(start: Start, page: Page) -> None:
 
 
 def test_a_restart_is_a_gap_in_the_charts(start: Start, page: Page) -> None:
-    """No rate is made up of the counts of two runs of the server."""
+    """No rate is computed from the counts of two different runs."""
     server = start(APP)
     runs = iter([(1, 10), (1, 20)])
 
@@ -243,11 +243,11 @@ def test_a_restart_is_a_gap_in_the_charts(start: Start, page: Page) -> None:
     changed(page, change)
     glance = show(page, server)
     expect(chart(glance, "Served per second: [2-6]")).to_be_visible()
-    expect(chart(glance, "Served per second: not known yet")).to_be_visible()
+    expect(chart(glance, "Served per second: no data yet")).to_be_visible()
 
 
 def test_an_app_that_is_started_by_its_first_request_is_started(start: Start, page: Page) -> None:
-    """Otherwise its page would say that it loads, and wait for ever."""
+    """Otherwise the page would wait forever for it to load."""
     parent = APP.replace("app.serve()", "from starlette.applications import Starlette") + (
         "from starlette.routing import Mount\nparent = Starlette(routes=[Mount('/ml', app)])\n"
     )

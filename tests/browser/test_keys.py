@@ -1,4 +1,4 @@
-"""An app with API keys: the page asks for one, and keeps it in its tab alone."""
+"""An app with API keys: the page asks for one, and keeps it in its tab only."""
 
 import json
 from pathlib import Path
@@ -33,11 +33,11 @@ LOCKED = APP.format(keys=["right"])
 
 def enter(page: Page, key: str) -> None:
     page.get_by_label("API key", exact=True).fill(key)
-    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("button", name="Continue").click()
 
 
 def expect_asked(page: Page) -> None:
-    expect(page.get_by_role("heading", name="This server asks for an API key")).to_be_visible()
+    expect(page.get_by_role("heading", name="This server requires an API key")).to_be_visible()
 
 
 def expect_unlocked(page: Page) -> None:
@@ -55,22 +55,30 @@ def test_the_page_asks_for_a_key_and_calls_with_it(start: Start, page: Page) -> 
     expect(page.get_by_role("region", name="Answer")).to_contain_text("200")
 
 
+def test_code_to_copy_says_where_the_key_goes(start: Start, page: Page) -> None:
+    """The code does not contain the key itself."""
+    page.goto(start(LOCKED).url)
+    enter(page, "right")
+    page.get_by_text("Call it from code").click()
+    expect(page.get_by_text("Set API_KEY to your API key before you run this.")).to_be_visible()
+
+
 def test_a_wrong_key_says_so(start: Start, page: Page) -> None:
-    """Also one that no header can carry; it is not kept."""
+    """Also a key that a header cannot carry. It is not kept."""
     page.goto(start(LOCKED).url)
     for key in ("wrong", "Schlüssel", "two words", "🗝"):
         enter(page, key)
         expect(page.get_by_role("alert")).to_have_text("The server does not accept this key.")
         page.get_by_label("API key", exact=True).clear()
     enter(page, " ")
-    expect(page.get_by_role("alert")).to_have_text("Enter a key.")
+    expect(page.get_by_role("alert")).to_have_text("Enter an API key.")
     assert page.evaluate("sessionStorage.length") == 0
     enter(page, " right ")
     expect_unlocked(page)
 
 
 def test_a_key_stays_in_its_tab(start: Start, page: Page) -> None:
-    """It is there after the page was reloaded, but not in another tab, and in no other store."""
+    """It survives a reload, but is not in other tabs or in any other storage."""
     server = start(LOCKED)
     page.goto(server.url)
     enter(page, "right")
@@ -86,7 +94,7 @@ def test_a_key_stays_in_its_tab(start: Start, page: Page) -> None:
 def test_a_key_can_be_forgotten(start: Start, page: Page) -> None:
     page.goto(start(LOCKED).url)
     enter(page, "right")
-    page.get_by_role("button", name="Forget the API key").click()
+    page.get_by_role("button", name="Forget API key").click()
     expect_asked(page)
     assert page.evaluate("sessionStorage.getItem('potassium-api-key')") is None
     page.reload()
@@ -96,7 +104,7 @@ def test_a_key_can_be_forgotten(start: Start, page: Page) -> None:
 def test_the_page_asks_again_if_the_key_is_no_longer_accepted(
     start: Start, page: Page, complaints: list[str]
 ) -> None:
-    """What was filled in stays."""
+    """The form keeps its content."""
     port = free_port()
     server = start(LOCKED, port=port)
     page.goto(server.url)
@@ -117,7 +125,7 @@ def test_the_page_asks_again_if_the_key_is_no_longer_accepted(
 
 
 def test_a_schema_without_a_key_does_not_open_the_handlers(start: Start, page: Page) -> None:
-    """The page shows them, and asks for the key that calls need."""
+    """The page shows the handlers, but asks for the key that calls require."""
     keys = 'ApiKeys(["right"], open_paths=["/openapi.json"])'
     page.goto(start(APP.format(keys=keys)).url)
     expect_asked(page)
@@ -127,7 +135,7 @@ def test_a_schema_without_a_key_does_not_open_the_handlers(start: Start, page: P
 
 
 def test_a_handler_that_answers_401_itself_asks_for_no_key(start: Start, page: Page) -> None:
-    """It does not mean the API key."""
+    """Such a 401 is not about the API key."""
     page.goto(start(LOCKED).url)
     enter(page, "right")
     page.get_by_label("Name").fill("401")
@@ -137,7 +145,7 @@ def test_a_handler_that_answers_401_itself_asks_for_no_key(start: Start, page: P
 
 
 def test_the_schema_is_saved_with_the_key(start: Start, page: Page, tmp_path: Path) -> None:
-    """A link could not send it."""
+    """A link could not send the key."""
     page.goto(start(LOCKED).url)
     enter(page, "right")
     with page.expect_download() as saved:

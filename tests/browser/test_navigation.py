@@ -88,7 +88,7 @@ def test_handlers_are_grouped_by_their_first_tag(start: Start, page: Page) -> No
 
 
 def test_a_deprecated_handler_is_marked(start: Start, page: Page) -> None:
-    """In words."""
+    """As a word, not only by its style."""
     page.goto(start(source(4)).url)
     marked = menu(page).get_by_role("link").filter(has_text="deprecated")
     expect(marked).to_have_count(1)
@@ -96,7 +96,7 @@ def test_a_deprecated_handler_is_marked(start: Start, page: Page) -> None:
 
 
 def test_a_handler_is_found_among_many(start: Start, page: Page) -> None:
-    """By any words of its path, its summary and its tags; Enter shows the first."""
+    """By words from its path, summary and tags; Enter opens the first match."""
     page.goto(start(source()).url)
     links = menu(page).get_by_role("link", name=re.compile("models"))
     expect(links).to_have_count(50)
@@ -117,7 +117,7 @@ def test_few_handlers_need_no_search(start: Start, page: Page) -> None:
 
 
 def test_the_url_and_the_title_name_what_is_shown(start: Start, page: Page) -> None:
-    """So that a link leads to it, and the back button to what was shown before."""
+    """So that links and the back button work."""
     server = start(source(4))
     page.goto(f"{server.url}/docs#model_2")
     expect(shown(page)).to_contain_text("/models/2")
@@ -134,7 +134,7 @@ def test_the_url_and_the_title_name_what_is_shown(start: Start, page: Page) -> N
 
 
 def test_the_start_says_what_the_app_is(start: Start, page: Page) -> None:
-    """The title leads back to it; at a handler, the description would be in the way."""
+    """The title links back to it. Handlers are shown without the app's description."""
     page.goto(start(source(4)).url)
     expect(page.get_by_role("heading", level=1)).to_have_text("Fifty <i>models</i>")
     about = page.get_by_text("Models of cats.")
@@ -146,12 +146,12 @@ def test_the_start_says_what_the_app_is(start: Start, page: Page) -> None:
 
 
 def test_the_keyboard_alone_is_enough(start: Start, page: Page) -> None:
-    """The first key leads past the menu; to choose a handler moves the focus to it."""
+    """The first link skips the menu; choosing a handler moves the focus to it."""
     server = start(source(4))
     page.goto(server.url)
     expect(shown(page)).to_be_visible()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
     expect(page).to_have_url(f"{server.url}/")
@@ -166,7 +166,7 @@ def test_the_keyboard_alone_is_enough(start: Start, page: Page) -> None:
 
 
 def test_the_menu_folds_away_on_a_narrow_screen(start: Start, page: Page) -> None:
-    """A button opens it; to choose a handler closes it. Nothing is wider than the screen."""
+    """A button opens it; choosing a handler closes it. Nothing is wider than the screen."""
     page.set_viewport_size(NARROW)
     page.goto(start(source()).url)
     button = page.get_by_role("button", name="Menu")
@@ -195,7 +195,7 @@ def test_names_and_descriptions_are_text(start: Start, page: Page) -> None:
 def test_a_link_to_a_handler_that_is_not_there_says_so(start: Start, page: Page, name: str) -> None:
     page.goto(f"{start(source(4)).url}/docs#{name}")
     expect(shown(page)).to_have_text("Not found")
-    expect(page.get_by_role("main")).to_contain_text(f"no handler with the name {name}")
+    expect(page.get_by_role("main")).to_contain_text(f"no handler named {name}")
     expect(menu(page).get_by_role("link", name=re.compile("models"))).to_have_count(4)
 
 
@@ -210,19 +210,19 @@ def test_a_schema_that_does_not_come_yet_is_waited_for(start: Start, page: Page)
     held: list[Route] = []
     page.route("**/openapi.json", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
     page.goto(start(source(4)).url)
-    expect(page.get_by_text("The handlers are loading…")).to_be_visible()
+    expect(page.get_by_text("Loading the handlers…")).to_be_visible()
     expect(page.get_by_role("link", name="Server: ready")).to_be_visible()
     held[0].continue_()
     expect(shown(page)).to_contain_text("/models/0")
-    expect(page.get_by_text("The handlers are loading…")).to_have_count(0)
+    expect(page.get_by_text("Loading the handlers…")).to_have_count(0)
 
 
 def test_a_schema_that_fails_can_be_loaded_again(start: Start, page: Page) -> None:
-    """By hand; while the server answers, the page also tries by itself."""
+    """By the user; once the server answers, the page also retries by itself."""
     page.clock.install()
     page.route("**/openapi.json", lambda route: route.fulfill(status=500, body="broken"))
     page.goto(start(source(4)).url)
-    expect(page.get_by_role("alert")).to_contain_text("cannot be loaded. The server answered 500.")
+    expect(page.get_by_role("alert")).to_contain_text("be loaded. The server answered 500.")
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     expect(shown(page)).to_contain_text("/models/0")

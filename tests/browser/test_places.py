@@ -1,4 +1,4 @@
-"""Where the page is: at any path, under a parent, and behind a proxy that removes a prefix."""
+"""The page works at any path, under a parent app, and behind a proxy that removes a prefix."""
 
 import pytest
 from browser.proxy import stripping
@@ -72,9 +72,20 @@ def test_the_page_works_under_a_fastapi_app(start: Start, page: Page, path: str)
 def test_the_page_works_behind_a_prefix(
     start: Start, page: Page, path: str, arguments: tuple[str, ...]
 ) -> None:
-    """A proxy removes it from the path; the server may know it (``root_path``) or not."""
+    """A proxy removes the prefix; the server may know it (``root_path``) or not."""
     server: Server = start(APP, target="app", arguments=arguments)
     with stripping("/models/cats", server) as url:
+        expect_use(page, f"{url}{path}")
+
+
+@pytest.mark.parametrize("path", ["", "/", "/docs", "/docs/"])
+@pytest.mark.parametrize("arguments", [(), ("--root-path", "/models/cats")])
+def test_the_page_works_at_a_prefix_without_its_slash_if_the_proxy_says_the_prefix(
+    start: Start, page: Page, path: str, arguments: tuple[str, ...]
+) -> None:
+    """With ``X-Forwarded-Prefix``."""
+    server: Server = start(APP, target="app", arguments=arguments)
+    with stripping("/models/cats", server, says_so=True) as url:
         expect_use(page, f"{url}{path}")
 
 

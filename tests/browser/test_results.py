@@ -1,4 +1,4 @@
-"""A result is shown as what it is."""
+"""Each result is shown in the view that fits it."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.calling import call, choose, chosen, state
 from browser.pictures import data_url, png
 from e2e.server import Server, Start
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 # Returns what it was sent, so that each test has the result that it needs.
 ECHO = """
@@ -31,7 +31,7 @@ def raw(cache, json_in: dict) -> Any:
 
 @app.handler("/fail")
 def fail(cache, json_in: dict) -> Any:
-    headers = {"Retry-After": "5"} if json_in["status"] == 503 else None
+    headers = {"Retry-After": json_in["after"]} if "after" in json_in else None
     raise HTTPException(json_in["status"], json_in["detail"], headers=headers)
 
 app.serve()
@@ -46,7 +46,7 @@ def echo(start: Start) -> Server:
 
 
 def shown(page: Page, server: Server, result: Any, **given: Any) -> None:
-    """Show ``result``, and wait until it is there."""
+    """Show ``result``, and wait for it."""
     call(page, server, "/echo", {"result": result, **given})
     expect(state(page)).to_have_text(re.compile("Done in"))
 
@@ -77,7 +77,7 @@ def serious(page: Page) -> list[str]:
 
 
 def test_json_is_a_tree_that_opens_and_closes_by_keyboard(echo: Server, page: Page) -> None:
-    """What is small is open; Enter closes and opens a branch, which then shows what it holds."""
+    """A small tree is open. Enter closes and opens a branch."""
     shown(page, echo, {"a": {"b": [1, None, True]}, "text": "abc"})
     expect(chosen(page)).to_have_text("Tree")
     leaf = page.locator(".leaf", has_text="true")
@@ -93,7 +93,7 @@ def test_json_is_a_tree_that_opens_and_closes_by_keyboard(echo: Server, page: Pa
 
 
 def test_a_tree_of_100_000_values_stays_responsive(echo: Server, page: Page) -> None:
-    """Members are in groups that open, down to the last one; what is closed is not there."""
+    """Members are in groups, down to the last one; closed groups are not rendered."""
     shown(page, echo, {"rows": [{"id": number} for number in range(100_000)]})
     began = time.monotonic()
     for group in ("rows: 100,000 items", "90000 … 99999", "99900 … 99999", "99999: 1 member"):
@@ -116,7 +116,7 @@ def test_a_tree_of_any_depth_opens(echo: Server, page: Page) -> None:
 
 
 def test_long_strings_are_shortened(echo: Server, page: Page) -> None:
-    """Until somebody wants to see all of one."""
+    """Until the user asks for all of one."""
     shown(page, echo, {"long": "a" * 5000 + "END", "more": 1})
     tree = page.locator(".tree").first
     expect(tree).to_contain_text("aaa…")
@@ -138,8 +138,8 @@ def test_a_result_is_there_as_json_and_can_be_copied(echo: Server, page: Page) -
     assert json.loads(text or "") == result
 
 
-def test_only_links_of_the_web_are_links(echo: Server, page: Page) -> None:
-    """In a tree, too, and the other site does not learn where they were."""
+def test_only_http_urls_are_links(echo: Server, page: Page) -> None:
+    """In trees, too, and the other site gets no referrer."""
     bad = ["javascript:alert(1)", "javascript://example.com/%0aalert(1)", "file:///etc/passwd"]
     shown(page, echo, {"good": "https://example.com/a", "bad": bad})
     links = page.get_by_role("region", name="Answer").get_by_role("link")
@@ -151,7 +151,7 @@ def test_only_links_of_the_web_are_links(echo: Server, page: Page) -> None:
 
 
 def test_a_text_is_plain_until_it_looks_like_markdown(echo: Server, page: Page) -> None:
-    """People can choose the other way to see it."""
+    """The user can switch to the other view."""
     shown(page, echo, "2 * 3 * 4 is no list")
     expect(chosen(page)).to_have_text("Plain")
     shown(page, echo, {"text": "# Title\n\nSome **bold** text."})
@@ -194,7 +194,7 @@ def test_markdown_can_link_and_do_nothing_else(echo: Server, page: Page) -> None
 
 
 def test_a_picture_has_its_size_and_can_be_seen_in_it(echo: Server, page: Page) -> None:
-    """A click shows it pixel by pixel."""
+    """A click shows it at full size."""
     picture = png(2000, 30, lambda x, y: x % 256)
     given = {"hex": picture.hex(), "headers": {"Content-Type": "image/png"}}
     answer = call(page, echo, "/raw", given)
@@ -212,7 +212,7 @@ def test_what_is_no_picture_is_said_to_be_none(
     """It can still be downloaded."""
     given = {"hex": "00", "headers": {"Content-Type": "image/png"}}
     answer = call(page, echo, "/raw", given)
-    expect(answer).to_contain_text("The browser cannot show this picture.")
+    expect(answer).to_contain_text("Your browser cannot display this picture.")
     expect(answer.get_by_role("link", name="Download raw.png")).to_be_visible()
     complaints.clear()
 
@@ -223,15 +223,55 @@ def test_what_is_no_picture_is_said_to_be_none(
 def test_sound_and_video_have_players(
     echo: Server, page: Page, media_type: str, element: str
 ) -> None:
-    """With the controls of the browser."""
+    """With the browser's controls."""
     wav = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0data\0\0\0\0"
     answer = call(page, echo, "/raw", {"hex": wav.hex(), "headers": {"Content-Type": media_type}})
     expect(answer.locator(f"{element}[controls][src^='blob:']")).to_be_visible()
     assert serious(page) == []
 
 
+# A video of 64 by 48 pixels, whose pictures are all red, as hexadecimal digits.
+RECORD = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#f00";
+  context.fillRect(0, 0, 64, 48);
+  const stream = canvas.captureStream(0);
+  const recorder = new MediaRecorder(stream, { mimeType: "video/webm" });
+  const chunks = [];
+  recorder.ondataavailable = ({ data }) => chunks.push(data);
+  const stopped = new Promise((resolve) => (recorder.onstop = resolve));
+  recorder.start();
+  for (let frame = 0; frame < 10; frame += 1) {
+    context.fillRect(0, 0, 64, 48);
+    stream.getVideoTracks()[0].requestFrame();
+    await new Promise(requestAnimationFrame);
+  }
+  recorder.stop();
+  await stopped;
+  return new Uint8Array(await new Blob(chunks).arrayBuffer()).toHex();
+}"""
+IS_RED = """() => {
+  const context = new OffscreenCanvas(1, 1).getContext("2d");
+  context.drawImage(document.querySelector(".media video"), 0, 0, 1, 1);
+  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
+  return red > 200 && green < 60 && blue < 60;
+}"""
+
+
+def test_a_video_shows_its_first_picture_and_its_size(echo: Server, page: Page) -> None:
+    page.goto(f"{echo.url}/docs")
+    headers = {"Content-Type": "video/webm"}
+    answer = call(page, echo, "/raw", {"hex": page.evaluate(RECORD), "headers": headers})
+    video = answer.locator("video")
+    expect(answer).to_contain_text("64 by 48 pixels, video/webm")
+    video.scroll_into_view_if_needed()
+    page.wait_for_function(IS_RED)
+    assert width_of(video) >= 64
+
+
 def test_data_urls_are_shown_as_what_they_hold(echo: Server, page: Page) -> None:
-    """Beside the tree with all of the result."""
+    """Beside the tree with the whole result."""
     shown(page, echo, {"mask": data_url(png(8, 8, lambda x, y: 255)), "count": 2})
     expect(chosen(page)).to_have_text("Media")
     answer = page.get_by_role("region", name="Answer")
@@ -250,7 +290,7 @@ def test_data_urls_are_shown_as_what_they_hold(echo: Server, page: Page) -> None
 def test_other_files_are_downloads_with_name_and_size(
     echo: Server, page: Page, disposition: str | None, name: str
 ) -> None:
-    """The name is the server's, or made of the handler and the content type."""
+    """The name is the server's, or is made from the path and the content type."""
     headers = {"Content-Type": "application/x-npy"}
     headers |= {"Content-Disposition": disposition} if disposition else {}
     answer = call(page, echo, "/raw", {"hex": "00" * 12_345, "headers": headers})
@@ -297,7 +337,7 @@ def test_many_scores_are_there_when_asked_for(echo: Server, page: Page) -> None:
     "result", [{"a": 1, "b": -1}, {"a": 1}, {"a": 1, "b": "x"}, {"a": 1, "b": None}]
 )
 def test_other_numbers_are_no_scores(echo: Server, page: Page, result: Any) -> None:
-    """Negative ones, a single one, or those beside something else."""
+    """Negative ones, a single one, or numbers beside other values."""
     shown(page, echo, result)
     expect(chosen(page)).to_have_text("Tree")
 
@@ -311,7 +351,7 @@ VECTOR = [math.sin(number) for number in range(16)]
     ids=["list", "embedding", "vector", "as OpenAI's"],
 )
 def test_a_vector_is_a_strip_with_its_figures(echo: Server, page: Page, result: Any) -> None:
-    """Dimension, norm, least and most; its colours tell positive from negative values."""
+    """Dimension, norm, minimum and maximum; colours tell positive from negative values."""
     shown(page, echo, result)
     expect(chosen(page)).to_have_text("Vector")
     answer = page.get_by_role("region", name="Answer")
@@ -324,7 +364,7 @@ def test_a_vector_is_a_strip_with_its_figures(echo: Server, page: Page, result: 
 
 
 def test_several_vectors_are_a_similarity_matrix(echo: Server, page: Page) -> None:
-    """With the texts of the input, where it has as many."""
+    """Labelled with the strings of the input, if it has as many."""
     one, other = [1.0] * 16, [1.0, -1.0] * 8
     texts = ["a cat", f"a {MARKUP}", "negative"]
     shown(page, echo, {"embeddings": [one, other, [-2.0] * 16]}, texts=texts)
@@ -360,7 +400,7 @@ def drawn_at(page: Page, x: int, y: int) -> int:
 def test_boxes_are_drawn_over_the_picture(
     echo: Server, page: Page, box: Any, key: str | None
 ) -> None:
-    """In its pixels, with label and score beside it; each can be hidden."""
+    """In its pixels, with labels and scores; each can be hidden."""
     found = [{"label": MARKUP, "score": 0.98, "box": box}]
     shown(page, echo, {key: found} if key else found, image=BLACK)
     expect(chosen(page)).to_have_text("Drawing")
@@ -375,7 +415,7 @@ def test_boxes_are_drawn_over_the_picture(
 
 
 def test_masks_are_drawn_over_the_picture(echo: Server, page: Page) -> None:
-    """Grey pictures, white where the object is, and polygons."""
+    """Greyscale pictures, white where the object is, and polygons."""
     triangle = [[10, 10], [60, 10], [10, 60]]
     shown(page, echo, [{"mask": MASK}, {"label": "b", "mask": triangle}], image=BLACK)
     expect(page.locator(".drawing canvas[width='200']")).to_be_visible()
@@ -394,13 +434,13 @@ def test_without_a_picture_boxes_are_a_tree(echo: Server, page: Page) -> None:
 
 
 def test_status_request_id_queue_and_run_time_are_shown(echo: Server, page: Page) -> None:
-    """Beside how long all of it took."""
+    """Beside the total time."""
     answer = call(page, echo, "/echo", {"result": 1})
     expect(state(page)).to_have_text(re.compile(r"Done in [\d.]+ m?s"))
     expect(answer).to_contain_text("Status 200")
     expect(answer).to_contain_text(re.compile(r"Queue [\d.]+ ms"))
     expect(answer).to_contain_text(re.compile(r"Run [\d.]+ ms"))
-    expect(answer).to_contain_text(re.compile(r"Request [0-9a-f]{8}-[0-9a-f-]{27}"))
+    expect(answer).to_contain_text(re.compile(r"Request ID [0-9a-f]{8}-[0-9a-f-]{27}"))
 
 
 STRICT = """
@@ -422,7 +462,7 @@ app.serve()
 
 
 def test_invalid_input_is_explained_field_by_field(start: Start, page: Page) -> None:
-    """Then comes the problem document, as a tree."""
+    """The problem document follows, as a tree."""
     server = start(STRICT)
     # The form would not let this pass; a handler may be stricter than its schema.
     page.route(
@@ -442,9 +482,8 @@ def test_invalid_input_is_explained_field_by_field(start: Start, page: Page) -> 
     ("status", "detail", "said"),
     [
         (401, "No key", "No key. Enter a valid API key."),
-        (413, "Too much", "Too much. Send less, or a smaller file."),
-        (503, "All busy", "All busy. Try again in 5 seconds."),
-        (504, "Too late.", "Too late. Try again when the server is less busy"),
+        (413, "Too much", "Too much. Send a smaller input."),
+        (504, "Too late.", "Too late. Try again later, or with"),
         (409, MARKUP, MARKUP),
     ],
 )
@@ -458,9 +497,58 @@ def test_a_failed_call_shows_its_problem_as_sentences(
     expect(page.locator(".tree").first).to_contain_text("request_id")
 
 
-def test_a_server_that_is_gone_is_said_to_be_so(
-    echo: Server, page: Page, complaints: list[str]
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ("0", "Try again now."),
+        ("1", "Try again in 1 second."),
+        ("90", "Try again in 90 seconds."),
+        ("3600", "Try again in 60 minutes."),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "Try again now."),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", "Try again in more than a day."),
+        ("soon", ""),
+    ],
+)
+def test_a_call_that_was_refused_for_now_says_when_to_try_again(
+    echo: Server, page: Page, status: int, after: str, said: str
 ) -> None:
+    call(page, echo, "/fail", {"status": status, "detail": "All busy", "after": after})
+    problem = page.get_by_role("alert").locator("p").first
+    expect(problem).to_have_text(f"All busy. {said}".strip())
+
+
+@pytest.mark.parametrize("how", ["other origin", "reset", "offline"])
+def test_a_call_that_was_stopped_on_its_way_is_explained(
+    echo: Server, page: Page, complaints: list[str], how: str
+) -> None:
+    """By a proxy that redirects it, by the network, or because there is no network."""
+
+    def stop(route: Route) -> None:
+        if how == "reset":
+            route.abort("connectionreset")
+        else:
+            route.fulfill(status=302, headers={"Location": "http://other.localhost:9/login"})
+
+    if how != "offline":
+        page.route("**/echo", stop)
+    call(page, echo, "/raw", {"hex": "", "headers": {}})
+    expect(state(page)).to_have_text(re.compile("Done in"))
+    page.evaluate("location.hash = '#echo'")
+    expect(page.get_by_role("heading", level=2)).to_contain_text("/echo")
+    page.locator("article textarea").fill('{"result": 1}')
+    page.context.set_offline(how == "offline")
+    page.locator("article form button[type=submit]").click()
+    expect(page.get_by_role("alert")).to_contain_text(
+        "The server cannot be reached, or it does not allow requests from this page."
+    )
+    offline = page.get_by_role("alert").get_by_text("You are offline.")
+    expect(offline).to_have_count(1 if how == "offline" else 0)
+    expect(state(page)).to_have_text(re.compile("Interrupted after"))
+    complaints.clear()  # the browser reports what it could not send
+
+
+def test_a_server_that_is_gone_is_reported(echo: Server, page: Page, complaints: list[str]) -> None:
     """In a plain sentence."""
     call(page, echo, "/echo", {"result": 1})
     expect(state(page)).to_have_text(re.compile("Done in"))

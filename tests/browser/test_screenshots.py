@@ -1,4 +1,4 @@
-"""The pictures of the documentation. ``SCREENSHOTS=docs/images`` makes them anew there."""
+"""The pictures of the documentation. ``SCREENSHOTS=docs/images`` replaces them."""
 
 import io
 import os
@@ -87,7 +87,7 @@ def server(start: Start) -> Server:
 
 @pytest.fixture(params=["light", "dark", "narrow"])
 def view(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[tuple[str, Page]]:
-    """Yield the name of a view, and a tab that shows the page so."""
+    """Yield the name of a view, and a tab with its size and colours."""
     size = (
         {"width": 390, "height": 844}
         if request.param == "narrow"
@@ -100,7 +100,7 @@ def view(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[tuple[st
 
 
 def photo() -> bytes:
-    """Return a picture of a teapot, as far as it goes."""
+    """Return a picture that resembles a teapot."""
     image = PIL.Image.new("RGB", (320, 240), "#f3e6d0")
     draw = PIL.ImageDraw.Draw(image)
     draw.rectangle((0, 190, 320, 240), fill="#b98a5e")
@@ -115,7 +115,7 @@ def photo() -> bytes:
 
 
 def test_a_handler_that_was_called(server: Server, view: tuple[str, Page], folder: Path) -> None:
-    """In light and dark, and on a telephone: form, picture, bars."""
+    """In light and dark, and on a phone: form, picture, bars."""
     name, page = view
     page.goto(f"{server.url}/#classify")
     page.locator("input[type=file]").set_input_files(
@@ -136,7 +136,7 @@ def test_a_handler_that_was_called(server: Server, view: tuple[str, Page], folde
 
 
 def test_a_stream_as_it_comes(server: Server, page: Page, folder: Path) -> None:
-    """A short film, each frame of which has more text than the one before."""
+    """A short animation; each frame has more text than the one before."""
     page.set_viewport_size({"width": 900, "height": 760})
     page.goto(f"{server.url}/#chat")
     page.locator("article form button[type=submit]").click()

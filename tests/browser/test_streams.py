@@ -1,4 +1,4 @@
-"""A stream is shown while it comes."""
+"""A stream is shown as it arrives."""
 
 import re
 
@@ -94,14 +94,14 @@ def go(server: Server, chunks: int = 1) -> None:
 
 
 def test_a_text_grows_while_it_comes(server: Server, page: Page) -> None:
-    """With the time to its first chunk, and how many come per second."""
+    """With the time to the first chunk, and the chunks per second."""
     answer = call(page, server, "/stream", {"chunks": ["Hello", " wor", "ld"]})
     expect(state(page)).to_have_text("Running…")
     go(server)
     expect(answer.locator("pre")).to_have_text("Hello")
     expect(state(page)).to_have_text("Receiving…")
     expect(answer).to_contain_text("1 chunk")
-    expect(answer).to_contain_text(re.compile(r"First chunk after [\d.]+ m?s"))
+    expect(answer).to_contain_text(re.compile(r"Time to first chunk [\d.]+ m?s"))
     go(server)
     expect(answer.locator("pre")).to_have_text("Hello wor")
     expect(answer).to_contain_text(re.compile(r"2 chunks.*[\d.]+ chunks per second"))
@@ -113,14 +113,14 @@ def test_a_text_grows_while_it_comes(server: Server, page: Page) -> None:
 
 
 def test_markdown_is_rendered_while_it_comes(server: Server, page: Page) -> None:
-    """Wherever it is cut; people can choose to see it plain."""
+    """Wherever it is cut. The user can switch to the plain text."""
     chunks = ["# Ti", "tle\n\nSome *", "*bold*", f"* text {MARKUP}\n\n- on", "e\n- two\n"]
     answer = call(page, server, "/stream", {"chunks": chunks})
     go(server, 2)
     expect(answer.get_by_role("heading", name="Title")).to_be_visible()
     answer.get_by_role("heading").evaluate("one => (one.title = 'kept')")
     go(server, 3)
-    expect(answer.get_by_title("kept")).to_have_text("Title")  # and is not made anew each time
+    expect(answer.get_by_title("kept")).to_have_text("Title")  # it is not rendered anew each time
     expect(answer.locator(".markdown strong")).to_have_text("bold")
     expect(answer.get_by_role("listitem").filter(has_text=re.compile("^two$"))).to_be_visible()
     expect(answer).to_contain_text(MARKUP)
@@ -130,7 +130,7 @@ def test_markdown_is_rendered_while_it_comes(server: Server, page: Page) -> None
 
 
 def test_a_stream_can_be_stopped(server: Server, page: Page) -> None:
-    """What came stays, and the server sees the client leave."""
+    """The text so far stays, and the server sees the client disconnect."""
     answer = call(page, server, "/stream", {"chunks": ["a"] * 100})
     go(server, 12)
     expect(answer).to_contain_text("12 chunks")
@@ -143,7 +143,7 @@ def test_a_stream_can_be_stopped(server: Server, page: Page) -> None:
 
 
 def test_a_stream_ends_when_its_reader_goes_to_another_handler(server: Server, page: Page) -> None:
-    """The server sees the client leave."""
+    """The server sees the client disconnect."""
     answer = call(page, server, "/stream", {"chunks": ["a"] * 100})
     go(server)
     expect(answer).to_contain_text("1 chunk")
@@ -153,7 +153,7 @@ def test_a_stream_ends_when_its_reader_goes_to_another_handler(server: Server, p
 
 
 def test_a_call_can_be_stopped_before_it_is_answered(server: Server, page: Page) -> None:
-    """Then there is nothing but to say so."""
+    """The page says only that."""
     call(page, server, "/left")
     page.get_by_role("button", name="Stop").click()
     expect(state(page)).to_have_text(re.compile("Stopped after [0-9.]+ m?s"))
@@ -161,10 +161,10 @@ def test_a_call_can_be_stopped_before_it_is_answered(server: Server, page: Page)
 
 
 def test_an_error_in_the_middle_is_shown_below_what_came(server: Server, page: Page) -> None:
-    """As a sentence, and as the document."""
+    """As a sentence, and as a problem document."""
     given = {"chunks": ["so ", "far"], "detail": f"Tired {MARKUP}"}
     answer = call(page, server, "/breaks", given)
-    expect(state(page)).to_have_text("Broken off after 2 chunks")
+    expect(state(page)).to_have_text("Interrupted after 2 chunks")
     expect(answer.locator("pre")).to_have_text("so far")
     problem = page.get_by_role("alert")
     expect(problem).to_contain_text(f"Tired {MARKUP}")
@@ -176,26 +176,26 @@ def test_an_error_in_the_middle_is_shown_below_what_came(server: Server, page: P
     expect(answer.locator(".tree")).to_contain_text("request_id")
 
 
-def test_a_stream_that_is_cut_off_is_said_to_be_so(
+def test_a_stream_that_is_cut_off_is_reported(
     server: Server, page: Page, complaints: list[str]
 ) -> None:
-    """It is not complete, and nobody says why."""
+    """It is incomplete, for an unknown reason."""
     answer = call(page, server, "/stream", {"chunks": ["a"] * 9})
     go(server)
     expect(answer.locator("pre")).to_have_text("a")
     server.process.kill()
-    expect(state(page)).to_have_text("Broken off after 1 chunk")
-    expect(page.get_by_role("alert")).to_contain_text("The connection broke")
+    expect(state(page)).to_have_text("Interrupted after 1 chunk")
+    expect(page.get_by_role("alert")).to_contain_text("The connection was lost")
     complaints.clear()  # the browser says that the connection was reset
 
 
 def test_a_stream_without_an_end_is_not_complete(server: Server, page: Page) -> None:
-    """A proxy may have closed it as if all had come."""
+    """A proxy may have closed it as if it were complete."""
     body = "id: 1\ndata: a\n\n"
     page.route("**/all", lambda route: route.fulfill(content_type="text/event-stream", body=body))
     call(page, server, "/all", {"chunks": []})
-    expect(state(page)).to_have_text("Broken off after 1 chunk")
-    expect(page.get_by_role("alert")).to_contain_text("The connection broke")
+    expect(state(page)).to_have_text("Interrupted after 1 chunk")
+    expect(page.get_by_role("alert")).to_contain_text("The connection was lost")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_stream_without_an_end_is_not_complete(server: Server, page: Page) -> 
 def test_what_is_one_text_is_joined(
     server: Server, page: Page, chunks: list[object], text: str
 ) -> None:
-    """Each chunk can be looked at, too."""
+    """The chunks can be inspected, too."""
     answer = call(page, server, "/all", {"chunks": chunks})
     expect(state(page)).to_have_text(re.compile("Done in"))
     assert answer.locator("pre").text_content() == text
@@ -222,7 +222,7 @@ def test_what_is_one_text_is_joined(
 
 
 def test_values_are_a_list_with_the_newest_in_view(server: Server, page: Page) -> None:
-    """Unless its reader looks at earlier ones."""
+    """Unless the user has scrolled to earlier ones."""
     chunks = [{"step": number, "text": MARKUP, "loss": 1} for number in range(50)]
     chunks = [{**one, "token": "two texts are none"} for one in chunks]
     answer = call(page, server, "/stream", {"chunks": chunks})
@@ -242,7 +242,7 @@ def test_values_are_a_list_with_the_newest_in_view(server: Server, page: Page) -
 
 
 def test_a_long_stream_stays_responsive(server: Server, page: Page) -> None:
-    """The latest of its values are shown, and the others when asked for."""
+    """The latest values are shown, and the others on request."""
     chunks = [{"step": number} for number in range(5000)]
     answer = call(page, server, "/all", {"chunks": chunks})
     expect(state(page)).to_have_text(re.compile("Done in"))
@@ -257,7 +257,7 @@ def test_a_long_stream_stays_responsive(server: Server, page: Page) -> None:
 def test_each_picture_of_a_stream_replaces_the_one_before(
     start: Start, page: Page, path: str
 ) -> None:
-    """Whether they come as events or as parts that replace each other."""
+    """As events, or as parts that replace one another."""
     pytest.importorskip("PIL")
     server = start(FRAMES)
     answer = call(page, server, path)
@@ -267,7 +267,7 @@ def test_each_picture_of_a_stream_replaces_the_one_before(
 
 
 def test_a_text_with_a_type_of_its_own_is_shown_while_it_comes(server: Server, page: Page) -> None:
-    """Where the network cuts it does not matter."""
+    """Wherever the network splits them."""
     answer = call(page, server, "/own", {"chunks": ["1", "2"], "type": "text/plain"})
     go(server)
     expect(answer.locator("pre")).to_have_text("1")

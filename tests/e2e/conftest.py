@@ -2,30 +2,16 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from e2e.server import Server, Start, serve_source
 from e2e.server import free_port as find_free_port
 
 
 @pytest.fixture
 def free_port() -> int:
     return find_free_port()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Return a function that runs the source of an ``app.py`` as ``python app.py``."""
-    with ExitStack() as stack:
-
-        def start(source: str, **options: Any) -> Server:
-            return stack.enter_context(serve_source(source, tmp_path, **options))
-
-        yield start
 
 
 @pytest.fixture

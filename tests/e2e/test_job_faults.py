@@ -102,12 +102,13 @@ def test_one_job_that_takes_the_server_down_fails_alone(
 
 
 def test_a_second_process_on_the_same_file_is_told_so(start: Start, tmp_path: Path) -> None:
-    """The second process names the file and ends; the first one goes on undisturbed."""
+    """The second process names the file and the first one, and ends; that goes on undisturbed."""
     server = start(SOURCE)
     before = end_of(server, submit(server, "/echo"))
     second = run_to_its_end(tmp_path)
     assert second.returncode > 0
     assert "jobs.db" in second.stdout + second.stderr
+    assert f'the app "server", process {server.process.pid}' in second.stdout + second.stderr
     assert document(server, before) == before
     assert end_of(server, submit(server, "/echo", {"a": 1}))["output"] == {"a": 1}
 

@@ -199,7 +199,7 @@ async def test_what_an_earlier_call_still_does_is_no_progress(bench: Bench) -> N
 
 async def test_prepared_work_counts(bench: Bench) -> None:
     """The GPU thread has nothing to do meanwhile; how long its calls take says nothing here."""
-    step = bench.looks(30, UNKNOWN)
+    step = bench.looks(30, UNKNOWN - 30, 1)
     operation = operation_on("x", lambda _: None, prepare=step, finish=step)
     operation.service_time.add(0.001)
     for give in (bench.pool.prepare, bench.pool.finish):
@@ -209,7 +209,7 @@ async def test_prepared_work_counts(bench: Bench) -> None:
     bench.pool.stop()
     bench.pool.run()
     bench.look()
-    assert bench.beats == [busy(30), stuck(UNKNOWN + 30)] * 2 + [IDLE]
+    assert bench.beats == [busy(30), busy(UNKNOWN), stuck(UNKNOWN + 1)] * 2 + [IDLE]
 
 
 async def test_one_step_that_hangs_is_not_hidden_by_others(bench: Bench) -> None:

@@ -241,7 +241,7 @@ def test_clients_cannot_give_the_value_itself(kind: Any) -> None:
 
 
 def test_the_json_schema_is_that_of_encoded_content() -> None:
-    """With its media type, if there is one that is not a pattern."""
+    """With its media type, if there is one that is not a pattern, and all that it may have."""
     properties = Item.model_json_schema()["properties"]
     assert properties["image"] == {
         "type": "string",
@@ -252,6 +252,7 @@ def test_the_json_schema_is_that_of_encoded_content() -> None:
         "type": "string",
         "contentEncoding": "base64",
         "contentMediaType": "image/png",
+        "x-potassium": {"media_types": ["image/png", "image/*"]},
     }
 
 

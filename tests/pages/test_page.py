@@ -86,7 +86,7 @@ async def test_a_browser_that_has_a_file_is_not_sent_it_again() -> None:
     async with client(serving()) as http:
         page = await http.get("/docs")
         script = await http.get(files_of(page)[0])
-        assert page.headers["Cache-Control"] == "no-cache"  # that is: ask first
+        assert page.headers["Cache-Control"] == "no-cache"  # that is, revalidate
         assert "immutable" in script.headers["Cache-Control"]
         for response in page, script:
             known = {"If-None-Match": f'"x", {response.headers["ETag"]}'}
@@ -128,7 +128,7 @@ async def test_handlers_and_routes_of_the_app_come_first() -> None:
         assert (
             (await http.get("/", headers=BROWSER)).headers["Content-Type"].startswith("text/html")
         )
-        refused = await http.get("/")  # as it is without a page
+        refused = await http.get("/")  # as without a page
         assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
 
 
@@ -165,7 +165,7 @@ async def test_the_option_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_is_neither_on_nor_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="docs=True"):
-        Potassium("test", docs="no")  # type: ignore[arg-type] # the mistake
+        Potassium("test", docs="no")  # type: ignore[arg-type] # on purpose
     monkeypatch.setenv("POTASSIUM_DOCS", "off")
     with pytest.raises(UsageError, match="POTASSIUM_DOCS='off' must be 1 or 0"):
         Potassium("test")
@@ -207,8 +207,39 @@ async def test_the_page_knows_its_place_below_a_mount() -> None:
             assert (await http.get(urls[0])).status_code == 200
 
 
+@pytest.mark.parametrize("said", ["/models/cats", "/models/cats/"])
+async def test_a_proxy_may_say_which_prefix_it_has_removed(said: str) -> None:
+    """Then a browser finds the files also at the prefix without its slash."""
+    async with client(serving()) as http:
+        page = await http.get("/", headers={**BROWSER, "X-Forwarded-Prefix": said})
+        links = re.findall(r'(?:src|href)="([^"]+/assets/[^"]+)"', page.text)
+        assert len(links) == 2
+        assert all(link.startswith("/models/cats/docs/assets/") for link in links)
+        assert "X-Forwarded-Prefix" in page.headers["Vary"]
+        below = await http.get("/docs", headers={**BROWSER, "X-Forwarded-Prefix": said})
+        assert files_of(below)
+
+
+@pytest.mark.parametrize(
+    "said", ["", "/", "//other.test", "https://other.test", "/a, /b", '/"><script>', "cats"]
+)
+async def test_what_is_no_prefix_is_ignored(said: str) -> None:
+    async with client(serving()) as http:
+        page = await http.get("/", headers={**BROWSER, "X-Forwarded-Prefix": said})
+        for url in files_of(page):
+            assert (await http.get(url)).status_code == 200
+
+
+async def test_the_prefix_of_a_proxy_is_not_that_of_a_mount() -> None:
+    parent = Starlette(routes=[Mount("/ml", serving())])
+    transport = httpx.ASGITransport(parent)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        page = await http.get("/ml/", headers={**BROWSER, "X-Forwarded-Prefix": "/cats"})
+        assert files_of(page)
+
+
 def test_the_page_is_up_to_date() -> None:
-    """It is built of just the sources in web/: as web/fingerprint.ts counts them."""
+    """It was built from the sources in web/: web/fingerprint.ts hashes them."""
     files = [path for path in (WEB / "src").rglob("*") if path.is_file()]
     files += [
         WEB / name
@@ -225,7 +256,7 @@ def test_the_page_is_up_to_date() -> None:
     assert stamp == found.hexdigest(), "Run: npm ci && npm run build, in web/"
 
 
-def test_nothing_of_the_page_is_loaded_before_somebody_looks() -> None:
+def test_the_page_costs_nothing_before_it_is_opened() -> None:
     code = (
         "import sys, potassium; app = potassium.Potassium('x');"
         "app.handler(lambda cache, x: x); app.build_middleware_stack();"

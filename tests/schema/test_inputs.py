@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 from starlette.datastructures import UploadFile
 from support.schemas import JSON, body, check, operation, query, valid
 
@@ -137,6 +137,8 @@ def test_files_are_files_in_forms_and_text_in_json(app: Potassium) -> None:
     assert form["several"]["items"] == binary
     assert whole["picture"]["description"] == form["picture"]["description"] == "A photo."
     assert form["picture"]["anyOf"] == [binary, {"type": "null"}]
+    types = {"media_types": ["image/*", "application/pdf"]}
+    assert whole["picture"]["anyOf"][0]["x-potassium"] == types
     for fields in (whole, form):  # what is within an object is JSON
         assert fields["named"]["additionalProperties"] == text
     valid(app)
@@ -271,6 +273,23 @@ def test_a_query_or_a_form_has_the_fields_of_each_member_of_a_union(
     forms = operation(app)["requestBody"]["content"][FIELDS]["schema"]["anyOf"]
     names = [form["$ref"].rpartition("/")[2] for form in forms]
     assert names == ["CatForm", "DogForm"]
+    valid(app)
+
+
+def test_a_field_may_have_several_types(app: Potassium) -> None:
+    """Which the app's own JSON Schema lists."""
+
+    class Odd(BaseModel):
+        one: Annotated[Any, WithJsonSchema({"type": ["object", "null"]})]
+        other: Annotated[Any, WithJsonSchema({"type": ["string", "object"]})]
+
+    def take(cache: dict[str, Any], item: Odd) -> None: ...
+
+    take.__annotations__["item"] = Odd
+    app.handler("/", methods=["GET", "POST"])(take)
+    shown = query(app)
+    assert shown["one"]["schema"]["contentMediaType"] == JSON
+    assert "contentMediaType" not in shown["other"]["schema"]
     valid(app)
 
 

@@ -1,19 +1,21 @@
-"""Server-Timing, for clients that ask for it."""
+"""Server-Timing, for clients that ask for it, or for all."""
 
 import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from starlette.exceptions import HTTPException
 
-from potassium import Batch, Potassium
+from potassium import Batch, Potassium, UsageError
 from potassium.testing import client
 
 ASKING = {"X-Timing": "1"}
-TIMES = re.compile(r"queue;dur=(\d+\.\d{3}), run;dur=(\d+\.\d{3})")
+TIMES = re.compile(r"queue;dur=(\d+\.\d{3}), run;dur=(\d+\.\d{3})(?:, finish;dur=\d+\.\d{3})?")
+PHASE = re.compile(r"(\w+);dur=(\d+\.\d{3})")
 RUN = 0.02  # seconds
 
 
@@ -42,6 +44,8 @@ def batched(cache: dict[str, Any], items: list[dict[str, Any]]) -> list[Any]:
 def streaming(cache: dict[str, Any], json_in: Any) -> Iterator[str]:
     threading.Event().wait(RUN)
     yield "a"
+    threading.Event().wait(RUN)  # by now, the response has begun
+    yield "b"
 
 
 async def streaming_on_the_loop(cache: dict[str, Any], json_in: Any) -> AsyncIterator[str]:
@@ -110,3 +114,104 @@ async def test_nobody_else_is_told(app: Potassium, headers: dict[str, str]) -> N
     async with client(app) as http:
         response = await http.post("/", json={}, headers=headers)
     assert "server-timing" not in response.headers
+
+
+async def shown(
+    app: Potassium, path: str = "/", *, headers: dict[str, str] = ASKING, **options: Any
+) -> tuple[int, dict[str, float]]:
+    """Make one call; return its status and what the response says of each phase."""
+    async with client(app) as http:
+        response = await http.post(path, headers=headers, **{"json": {}, **options})
+    header = response.headers.get("server-timing", "")
+    phases = {name: float(time) for name, time in PHASE.findall(header)}
+    assert header == ", ".join(f"{name};dur={time:.3f}" for name, time in phases.items())
+    return response.status_code, phases
+
+
+async def test_a_failed_preparation_is_told(app: Potassium) -> None:
+    """The call never ran."""
+
+    def prepare(json_in: dict[str, Any]) -> None:
+        raise HTTPException(409)
+
+    app.handler(prepare=prepare)(waiting)
+    status, phases = await shown(app)
+    assert (status, list(phases)) == (409, ["queue", "prepare"])
+
+
+@pytest.fixture
+def timed() -> Potassium:
+    """An app whose responses all tell their times."""
+    return Potassium("test", server_timing=True, api_keys=["key"])
+
+
+KEY = {"X-Api-Key": "key"}
+
+
+async def test_each_phase_is_told(timed: Potassium) -> None:
+    """In order, and no time is told twice: together they are no more than the total."""
+
+    def slow(time: float, value: Any) -> Any:
+        threading.Event().wait(time)
+        return value
+
+    timed.handler(
+        prepare=lambda json_in: slow(0.03, json_in), finish=lambda _: slow(0.04, "finished")
+    )(lambda cache, prepared: slow(RUN, prepared))
+    status, phases = await shown(timed, headers=KEY)
+    assert (status, list(phases)) == (200, ["queue", "prepare", "run", "finish", "total"])
+    assert phases["prepare"] >= 27
+    assert phases["run"] >= RUN * 900
+    assert phases["finish"] >= 36
+    assert sum(phases.values()) <= 2 * phases["total"] + 0.01
+
+
+@pytest.mark.parametrize(
+    ("handler", "phases"),
+    [
+        (waiting, ["queue", "run", "total"]),
+        (waiting_on_the_loop, ["queue", "run", "total"]),
+        (streaming, ["queue", "run", "total"]),
+        (streaming_on_the_loop, ["queue", "run", "total"]),
+        (failing, ["queue", "run", "total"]),
+    ],
+    ids=["thread", "loop", "stream", "stream on the loop", "failure"],
+)
+async def test_the_option_tells_all(timed: Potassium, handler: Any, phases: list[str]) -> None:
+    """Nobody has to ask, and whoever does is not told twice. The total includes the phases."""
+    timed.handler(handler)
+    for headers in (KEY, {**KEY, **ASKING}):
+        _, told = await shown(timed, headers=headers)
+        assert list(told) == phases
+        assert told["run"] >= RUN * 900
+        assert told["total"] >= told["queue"] + told["run"] - 0.002
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "options", "status"),
+    [
+        ("/", {}, {}, 401),
+        ("/", KEY, {"content": b"{", "json": None}, 415),
+        ("/nothing", KEY, {}, 404),
+        ("/_k/warmup", {}, {}, 200),
+    ],
+)
+async def test_with_the_option_what_is_no_call_has_a_total(
+    timed: Potassium, path: str, headers: dict[str, str], options: Any, status: int
+) -> None:
+    """Refusals too: what they took is all that is known of them."""
+    timed.handler(waiting)
+    assert await shown(timed, path, headers=headers, **options) == (status, {"total": ANY})
+
+
+@pytest.mark.parametrize("option", [1, "yes", None])
+def test_the_option_is_a_bool(option: Any) -> None:
+    """Anything else is a mistake that shows at once."""
+    with pytest.raises(UsageError, match="server_timing=True"):
+        Potassium("test", server_timing=option)
+
+
+async def test_a_refusal_says_nothing_to_those_who_ask(app: Potassium) -> None:
+    """There is no call whose times could be told."""
+    app.handler(waiting)
+    assert await shown(app, content=b"{", json=None) == (415, {})

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from potassium import Limits
-from potassium.engine import Engine, Lifecycle, Operation
+from potassium.engine import Engine, Lifecycle, Observer, Operation
 from support.operations import operation_on
 
 NOTHING = operation_on("init", lambda _: None)
@@ -18,9 +18,16 @@ async def running(
     *operations: Operation,
     init: Operation = NOTHING,
     is_fatal: Callable[[BaseException], bool] = lambda _: False,
+    observer: Observer | None = None,
     **limits: Any,
 ) -> AsyncIterator[Engine]:
-    engine = Engine(operations, limits=Limits(**limits), lifecycle=Lifecycle(), is_fatal=is_fatal)
+    engine = Engine(
+        operations,
+        limits=Limits(**limits),
+        lifecycle=Lifecycle(),
+        is_fatal=is_fatal,
+        observer=observer,
+    )
     await engine.start(init)
     try:
         yield engine

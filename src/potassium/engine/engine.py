@@ -45,6 +45,7 @@ class Engine:
         is_full: returns whether another server should get the next call.
         calls: admitted jobs whose callers still wait, and the counts of all jobs.
         pulse: whether the threads are idle, busy or stuck.
+        uses_thread: whether any operation uses the GPU thread.
         started_at: when it became ready, in seconds since the epoch; None before that.
         cut_off: how many direct calls were still open at the end of the grace period.
 
@@ -74,7 +75,7 @@ class Engine:
             clock=clock,
         )
         self.worker = self._pipeline.worker
-        self.pulse = self._pipeline.pulse
+        self.pulse, self.uses_thread = self._pipeline.pulse, self._pipeline.uses_thread
         self._open_stream = self.worker.open_stream
         self.capacity = self._pipeline.jobs.capacity
         self.lanes = self._pipeline.lanes

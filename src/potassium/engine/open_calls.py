@@ -63,6 +63,10 @@ class OpenCalls:
         """Return whether anybody waits for a result."""
         return bool(self._jobs)
 
+    def __len__(self) -> int:
+        """Return how many callers wait."""
+        return len(self._jobs)
+
     def __contains__(self, job: object) -> bool:
         """Return whether ``job`` was admitted, and its caller still waits."""
         return job in self._jobs

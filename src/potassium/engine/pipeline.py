@@ -43,6 +43,7 @@ class Pipeline:
         worker: what the GPU thread runs.
         pool: what the threads of the side pool run.
         pulse: whether these threads are idle, busy or stuck.
+        uses_thread: whether any operation uses the GPU thread.
 
     """
 
@@ -88,7 +89,7 @@ class Pipeline:
             if operation.concurrency is not None:
                 queue = self._new_queue(limits, clock)
                 self.lanes[operation] = LoopWorker(operation, queue, settle, streams, clock=clock)
-        self._uses_thread = len(self.lanes) < len(operations) or not operations
+        self.uses_thread = len(self.lanes) < len(operations) or not operations
         self._tell_loop = tell_loop
         self._clock = clock
         self._broke = broke
@@ -147,7 +148,7 @@ class Pipeline:
         A lane that is full refuses its own calls only. What counts is the queue of the GPU thread
         or, if no operation uses that, the queues of all lanes.
         """
-        if self._uses_thread:
+        if self.uses_thread:
             return self.jobs.capacity.free <= 0
         return all(lane.jobs.capacity.free <= 0 for lane in self.lanes.values())
 

@@ -217,8 +217,10 @@ class FileValidator:
     def json_schema(self) -> "JsonSchemaValue":
         """Return the schema of the value in JSON (JSON Schema 2020-12, validation, section 8)."""
         known = [name for name in self.media_types if "*" not in name]
-        schema = {"type": "string", "contentEncoding": "base64"}
+        schema: dict[str, Any] = {"type": "string", "contentEncoding": "base64"}
         schema = {**schema, "contentMediaType": known[0]} if known else schema
+        if ANY_TYPE not in self.media_types:
+            schema["x-potassium"] = {"media_types": [*self.media_types]}
         return schema if self._from_json is None else {"anyOf": [schema, {"type": "array"}]}
 
 

@@ -23,16 +23,20 @@ class Observation:
 
     Attributes:
         exchanges: who is told of each request.
+        server_timing: whether every response says how long its call took.
 
     """
 
-    def __init__(self, metrics: "Metrics | bool | None" = None) -> None:
+    def __init__(
+        self, metrics: "Metrics | bool | None" = None, *, server_timing: bool = False
+    ) -> None:
         """Measure what the options say, or the environment where they are None.
 
         Raises:
             UsageError: a library is missing.
 
         """
+        self.server_timing = server_timing
         self._metrics: Metrics | None = None
         self._figures: Figures | None = None
         self.exchanges: list[ExchangeObserver] = []
@@ -47,13 +51,13 @@ class Observation:
             self.exchanges.append(self._figures.requests)
             self._jobs.append(self._figures.calls)
 
-    def routes(self, app: str, source: "Source") -> list[Route]:
-        """Return the routes that show what is measured of the app with this name."""
+    def routes(self, source: "Source") -> list[Route]:
+        """Return the routes that show what is measured of an app."""
         if self._metrics is None or self._figures is None:
             return []
         from potassium.observe.metrics import Page  # noqa: PLC0415 - as above
 
-        page = Page(app, source, self._figures)
+        page = Page(source, self._figures)
         return [Route(self._metrics.path, page.show, methods=["GET"], name="metrics")]
 
     def is_public(self, scope: Scope) -> bool:

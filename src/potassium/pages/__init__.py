@@ -1,4 +1,4 @@
-"""What a browser is shown: a page to try the handlers on. ``static/`` is built from ``web/``."""
+"""The page on which people try the handlers in a browser. ``static/`` is built from ``web/``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +13,14 @@ __all__ = ["add_docs"]
 
 
 def add_docs(router: Router, document: Callable[[], dict[str, Any]]) -> Callable[[Scope], bool]:
-    """Add the page and the schema to an app, behind its own routes.
+    """Add the page and the schema to an app, after its own routes.
 
     Args:
-        router: that of the app.
-        document: returns its OpenAPI document.
+        router: the app's router.
+        document: returns the app's OpenAPI document.
 
-    Returns what tells whether a request is for the page, which is no secret; the schema may be.
+    Returns a function that tells whether a request is for the page, which needs no API key. The
+    schema may need one.
 
     """
     page = Page(router.routes)

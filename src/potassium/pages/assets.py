@@ -1,9 +1,9 @@
-"""The files of the page, as they are sent."""
+"""The files of the page, ready to be sent."""
 
 import gzip
 import hashlib
 import re
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -14,8 +14,8 @@ from potassium.http.accept import coding_is_accepted
 
 __all__ = ["Asset", "asset", "html"]
 
-# What a page may do (https://www.w3.org/TR/CSP3/): nothing but run its own files, call this server,
-# and show what it was sent or what its reader has chosen.
+# The page may only run its own files, call this server, and show media that it was sent or that
+# its user has chosen (https://www.w3.org/TR/CSP3/).
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; media-src 'self' blob: data:; "
@@ -27,7 +27,7 @@ SAFETY = {
     "X-Content-Type-Options": "nosniff",
 }
 
-FOREVER = "public, max-age=31536000, immutable"  # their names change with their content
+FOREVER = "public, max-age=31536000, immutable"  # the names change with the content
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 NAME = re.compile(r"[\w-]+\.(js|css)", re.ASCII)
 
@@ -37,8 +37,8 @@ class Asset:
 
     Args:
         content: its content.
-        suffix: that of its name, one of ``TYPES``.
-        caching: its ``Cache-Control``.
+        suffix: the suffix of its name, one of ``TYPES``.
+        caching: the value of ``Cache-Control``.
 
     """
 
@@ -49,7 +49,7 @@ class Asset:
             "Content-Type": f"{TYPES[suffix]}; charset=utf-8",
             "Cache-Control": caching,
             "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-            "Vary": "Accept, Accept-Encoding",
+            "Vary": "Accept, Accept-Encoding, X-Forwarded-Prefix",
         }
 
     @cached_property
@@ -57,7 +57,7 @@ class Asset:
         return gzip.compress(self.content, mtime=0)
 
     def response(self, headers: Headers) -> Response:
-        """Return the response to a request with ``headers``: 304 if the client has the file."""
+        """Return the response to a request with ``headers``; 304 if the client has the file."""
         known = headers.get("if-none-match", "")
         if self._headers["ETag"] in known or known.strip() == "*":
             return Response(status_code=304, headers=self._headers)
@@ -75,9 +75,14 @@ def asset(name: str) -> Asset | None:
     return Asset(file.read_bytes(), name.rpartition(".")[2], FOREVER)
 
 
-@cache
+@lru_cache(16)  # clients can ask for any number of paths
 def html(root: str) -> Asset:
-    """Return the page itself; ``root`` leads from its URL to that of the app: ``./`` or ``../``."""
+    """Return the page itself.
+
+    Args:
+        root: the path from its URL to the app: ``./``, ``../`` or an absolute path.
+
+    """
     content = (_static() / "index.html").read_text("utf-8")
     return Asset(content.replace('"./', f'"{root}').encode(), "html", "no-cache")
 

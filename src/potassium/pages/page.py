@@ -1,7 +1,7 @@
-"""The routes of the page to try the handlers on."""
+"""The routes of the page on which people try the handlers."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -10,17 +10,18 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from potassium.http.accept import preferred
+from potassium.serving.spare_routes import SpareRoutes
 
 __all__ = ["Page"]
 
-PROBE = {"type": "http", "method": "GET", "headers": [(b"accept", b"text/html")]}
+PREFIX = re.compile(r"(/[\w.~-]+)+/?", re.ASCII)
 
 
-class Page:
+class Page(SpareRoutes):
     """A page on which people try the handlers in a browser: ``GET /docs`` and ``GET /``.
 
-    The page is the same for every app: it reads the app's schema, so it may be sent to anybody,
-    also where the schema requires an API key.
+    The page is the same for every app, because it reads the app's schema. It may therefore be sent
+    to anyone, even if the schema requires an API key.
 
     Args:
         others: the routes of the app itself, which come first. If one of them has ``/docs``, the
@@ -34,25 +35,20 @@ class Page:
             _WithSlash("/docs", self.show, methods=["GET"], name="page"),
             Route("/docs/assets/{name}", self.load, methods=["GET"], name="page_assets"),
         )
-        taken = tuple(others)
-        self.routes: Sequence[Route] = [one for one in routes if not _is_taken(one, taken)]
-
-    def has(self, scope: Scope) -> bool:
-        """Return whether the page, or a file of it, answers the request."""
-        return any(route.matches(scope)[0] is Match.FULL for route in self.routes)
+        super().__init__(routes, others)
 
     async def show(self, request: Request) -> Response:
-        """Show the page, whose links are relative: a proxy may have removed any prefix."""
-        from potassium.pages.assets import html  # noqa: PLC0415 - when somebody looks
+        """Show the page. Its links are relative, because a proxy may have removed a prefix."""
+        from potassium.pages.assets import html  # noqa: PLC0415 - only when needed
 
         root = "../" if request.scope["path"].endswith("/") else "./"
         return html(root).response(request.headers)
 
     async def show_at_root(self, request: Request) -> Response:
-        """Show the page at the root, which ends with ``/docs/`` if the app is mounted there."""
+        """Show the page at the root, whose URL always ends with a slash."""
         from potassium.pages.assets import html  # noqa: PLC0415 - as above
 
-        return html("./").response(request.headers)
+        return html(_prefix(request) or "./").response(request.headers)
 
     async def load(self, request: Request) -> Response:
         """Send a file that the page loads."""
@@ -63,16 +59,28 @@ class Page:
         return found.response(request.headers)
 
 
+def _prefix(request: Request) -> str:
+    """Return the path of the app, if it is at its server's root and a proxy says that path.
+
+    The proxy has removed it, and perhaps the slash at its end was not there: relative links would
+    not find the files then.
+    """
+    root = request.scope.get("root_path", "")
+    said = request.headers.get("x-forwarded-prefix", "")
+    is_mounted = root != request.scope.get("app_root_path", root)
+    return "" if is_mounted or not PREFIX.fullmatch(said) else f"{said.rstrip('/')}/"
+
+
 class _WithSlash(Route):
-    """A route that answers at both forms of its path."""
+    """A route that matches its path with and without a trailing slash."""
 
     def __init__(self, path: str, *arguments: object, **options: object) -> None:
-        super().__init__(path, *arguments, **options)  # type: ignore[arg-type] # as of Route
+        super().__init__(path, *arguments, **options)  # type: ignore[arg-type] # those of Route
         self.path_regex = re.compile(f"^{re.escape(path)}/?$")
 
 
 class _AtRoot(Route):
-    """A route for browsers only: for all others, the root is what it is without the page."""
+    """A route for browsers only; for other clients, the root is as it would be without the page."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match = super().matches(scope)
@@ -85,8 +93,3 @@ def _wants_html(scope: Scope) -> bool:
     """Return whether a request names HTML, and prefers it to JSON."""
     named = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
     return named and preferred(scope["headers"], ("text/html", "application/json")) == "text/html"
-
-
-def _is_taken(route: Route, others: Iterable[BaseRoute]) -> bool:
-    scope = {**PROBE, "path": route.path.replace("{name}", "x.js")}
-    return any(other.matches(scope)[0] is Match.FULL for other in others)

@@ -1,4 +1,4 @@
-"""Serves the app's schema, which is made when it is first asked for."""
+"""Serves the app's schema, which is made on the first request for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,14 +28,14 @@ class SchemaPage:
         self._turn = anyio.Lock()
 
     def routes(self) -> list[Route]:
-        """Return the route of the page."""
+        """Return the route of the document."""
         return [Route("/openapi.json", self.show, methods=["GET"], name="openapi")]
 
     async def show(self, request: Request) -> Response:
         """Show the document, with the path where the app is mounted (ASGI ``root_path``).
 
-        It is made on a thread, once even if many ask for it first: that of large models takes
-        seconds.
+        The document is made in a thread, because that of large models takes seconds, and only once,
+        even if several clients ask for it at the same time.
         """
         root = quote(request.scope.get("root_path", "").rstrip("/"))
         async with self._turn:

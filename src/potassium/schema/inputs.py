@@ -138,7 +138,8 @@ def _as_file(field: Json, *, is_item: bool = False) -> Json:
     Files within objects and nested arrays are text, as these are sent as JSON.
     """
     if field.get("contentEncoding") == "base64":
-        return {key: one for key, one in field.items() if not key.startswith("content")} | BINARY
+        as_text = ("contentEncoding", "contentMediaType", "x-potassium")
+        return {key: one for key, one in field.items() if key not in as_text} | BINARY
     if "anyOf" in field:
         return {**field, "anyOf": [_as_file(one, is_item=is_item) for one in field["anyOf"]]}
     if "items" in field and not is_item:

@@ -76,4 +76,6 @@ def _is_json(field: Json, components: Components) -> bool:
 
 
 def _types(schemas: Sequence[Json]) -> set[str]:
-    return {schema.get("type", "string") for schema in schemas}  # what may be anything is text
+    """Return the types that values may have; what may be anything is text."""
+    said = [schema.get("type", "string") for schema in schemas]
+    return {kind for one in said for kind in ([one] if isinstance(one, str) else one)}

@@ -17,6 +17,7 @@ SWITCHES: dict[str, tuple[type, ...]] = {
     "debug": (bool,),
     "docs": (bool, NoneType),
     "metrics": (bool, NoneType, Metrics),
+    "server_timing": (bool,),
 }
 
 

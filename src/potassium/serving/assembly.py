@@ -46,14 +46,15 @@ class Assembly:
     def __init__(  # noqa: PLR0913 - what an app is created with
         self,
         name: str,
-        limits: Limits,
-        webhooks: Webhooks,
+        limits: Limits | None,
+        webhooks: Webhooks | None,
         set_cache: Callable[[dict[str, Any]], object],
         observation: Observation,
         *,
         debug: bool,
     ) -> None:
         """Begin the app ``name`` without handlers; ``set_cache`` gets what ``init`` returns."""
+        self.limits = limits = limits or Limits()
         self.cache = Cache()
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
@@ -67,11 +68,10 @@ class Assembly:
             intake=Intake(),
             limits=limits,
             jobs=None,
-            webhooks=webhooks,
+            webhooks=webhooks or Webhooks(),
             observation=observation,
             debug=debug,
         )
-        self.limits = limits
         self.runtime = Runtime(self._plan, self.check_complete)
         self.endpoints: dict[str, Endpoint] = {}
         self._closed_by: str | None = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 
+from potassium.handlers.torch_modules import module_of
 from potassium.serving.assembly import Assembly
 
 if TYPE_CHECKING:
@@ -20,8 +21,21 @@ class Composable(Starlette):
     """The part of an app that routes, other apps and scripts in the same process use."""
 
     _parts: Assembly
+    optimized: list[Any]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     openapi: Callable[[], dict[str, Any]]
+
+    def optimize(self, *models: Any) -> None:
+        """Record torch modules as worth optimizing; this has no effect on serving.
+
+        Args:
+            models: ``torch.nn.Module``s, or objects with one as ``model`` (transformers pipelines).
+
+        Raises:
+            TypeError: one of them is neither; then none is recorded.
+
+        """
+        self.optimized += [module_of(model) for model in models]
 
     def set_cache(self, cache: dict[str, Any]) -> None:
         """Replace the cache; the next call sees the new one.

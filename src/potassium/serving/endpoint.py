@@ -20,10 +20,10 @@ from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
 from potassium.http.problem import answered, code_of, failure_reply, internal
 from potassium.http.request_id import request_id_of
-from potassium.http.server_timing import timed
 from potassium.http.spooled import SpooledBody
 from potassium.serving.bodies import BodyRule
 from potassium.serving.clients import client_of
+from potassium.serving.measured import as_it_is, measured
 from potassium.serving.result_webhooks import post_result
 from potassium.serving.runtime import Runtime
 from potassium.serving.stream_sender import StreamSender
@@ -61,6 +61,7 @@ class Endpoint:
         self._fair = plan.limits.fair
         self._has_options = self._priorities or self._fair
         self._stall_timeout = plan.limits.stream_stall_timeout
+        self._measured = as_it_is if plan.observation.server_timing else measured
         self._debug = debug
         self._told: set[str] = set()
 
@@ -72,6 +73,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; call its job off if the client disconnects, or on cancellation."""
         handler = self._handlers[self._path]
+        send = self._measured(send, scope, self._runtime)
         sender: StreamSender | ForeignSender | None = None
         body: bytes | SpooledBody = b""
         held = 0
@@ -101,7 +103,6 @@ class Endpoint:
             job = services.engine.admit(call, argument, deadline=deadline, origin=message, **place)
             note_call(scope, self._path, job, message)
             del argument  # the job lets go of it as soon as it has run
-            send = timed(send, scope, job)
             services.disconnects.note(job, receive)
             if handler.yields and message.form.keep_alive is not None:
                 sender = StreamSender(message.form, message.id, send, self._stall_timeout)

@@ -17,8 +17,7 @@ __all__ = ["Health"]
 class Health:
     """The server's own pages. None of them waits for the GPU thread, except warm-up."""
 
-    def __init__(self, name: str, runtime: Runtime) -> None:
-        self._name = name
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     def routes(self) -> list[Route]:
@@ -36,6 +35,17 @@ class Health:
         state = self._runtime.lifecycle.state
         body = {"state": state.value, **self._heartbeat()}
         return JSONResponse(body, 503 if state is State.FAILED else 200)
+
+    async def ping(self, _: Request) -> Response:
+        """Answer 200 from the end of ``init`` until the server stops or fails, otherwise 503.
+
+        Platforms that ask here replace a server that answers anything else. So neither a full queue
+        nor a lost store counts. Begins to start the app, as ``ready`` does.
+        """
+        self._runtime.begin()
+        state = self._runtime.lifecycle.state
+        body = {"state": state.value, **self._heartbeat()}
+        return JSONResponse(body, 200 if state is State.READY else 503)
 
     async def ready(self, _: Request) -> Response:
         """Answer 200 if a call would be admitted now, otherwise 503; see ``Runtime.unready``.
@@ -72,7 +82,7 @@ class Health:
         counts = engine.calls.counts if engine else Counts()
         return JSONResponse(
             {
-                "name": self._name,
+                "name": self._runtime.name,
                 "state": self._runtime.lifecycle.state.value,
                 **self._heartbeat(),
                 "queue": {

@@ -11,7 +11,9 @@ from potassium.observe.exchanges import Exchanges
 from potassium.serving.api_keys import ApiKeys
 from potassium.serving.auth import Authentication
 from potassium.serving.fast_path import FastPath
+from potassium.serving.measured import ServerTiming
 from potassium.serving.request_ids import RequestIds
+from potassium.serving.runtime import Runtime
 from potassium.serving.startup_errors import StartupErrors
 
 __all__ = ["middleware_stack"]
@@ -23,6 +25,7 @@ def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
     endpoints: Mapping[str, ASGIApp],
     api_keys: ApiKeys | None,
     observation: Observation,
+    runtime: Runtime,
     public: Collection[Callable[[Scope], bool]] = (),
 ) -> ASGIApp:
     """Return the app as a server calls it: API keys first, then the fast path, then the rest.
@@ -36,6 +39,7 @@ def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
         endpoints: the endpoints to call without that stack, by path.
         api_keys: a call must carry one of them; None if anybody may call.
         observation: who is told of each request, whatever comes of it.
+        runtime: that of the app.
         public: each returns whether a request needs no key, because it is for what is no secret.
 
     """
@@ -53,5 +57,7 @@ def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
     stack = FastPath({} if own else endpoints, stack)
     if not own and api_keys is not None:
         stack = Authentication(stack, api_keys, is_public)
+    if observation.server_timing:
+        stack = ServerTiming(stack, runtime)
     observers = observation.exchanges
     return Exchanges(stack, observers, endpoints) if observers else stack

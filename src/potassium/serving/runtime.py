@@ -37,12 +37,14 @@ class Runtime:
         check: called at the start; raises UsageError if the plan is incomplete.
 
     Attributes:
+        name: the app's name.
         lifecycle: the server's state, for all to read.
         services: what serves the handlers; None until the start is complete and after the stop.
 
     """
 
     def __init__(self, plan: Plan, check: Callable[[], object]) -> None:
+        self.name = plan.name
         self.lifecycle = Lifecycle()
         self.services: Services | None = None
         self._plan = plan
@@ -239,7 +241,7 @@ class Runtime:
             trace = trace_below(error)
             logger.critical(
                 "the app %s could not start; it answers 503 from now on",
-                self._plan.name,
+                self.name,
                 exc_info=(type(error), error, trace),
             )
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from potassium.config import Jobs, Limits, Webhooks
@@ -16,6 +17,7 @@ from potassium.handlers.thread_defaults import thread_defaults
 from potassium.observe import Observation
 from potassium.serving.bodies import Bodies
 from potassium.serving.disconnects import Disconnects
+from potassium.serving.load import LoadMeter
 from potassium.serving.loading import Loading
 from potassium.serving.startup import Startup
 from potassium.webhooks.memory_store import MemoryDeliveries
@@ -133,6 +135,11 @@ class Services:
                     self.engine.fail("its background jobs could not be started")
                 await self.stop()
                 raise
+
+    @cached_property
+    def load(self) -> LoadMeter:
+        """Measures how much there is to do, from when somebody first asks."""
+        return LoadMeter(self.engine)
 
     def drain(self) -> None:
         """Stop admitting calls, and begin no more jobs."""

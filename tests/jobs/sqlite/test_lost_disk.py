@@ -195,3 +195,20 @@ async def test_the_reason_names_no_path(
         assert await fault_of(store) == "the database file cannot be opened"
     assert str(store._path) in caplog.text
     assert await fault_of(store) is None
+
+
+async def test_the_log_tells_of_each_fault(
+    store: SqliteStore, full: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once while it lasts, and of the next one soon after it, too."""
+    full.f_flag = os.ST_RDONLY
+    for _ in range(2):
+        await pragma(store, "query_only = 1")
+        for _ in range(3):
+            assert await fault_of(store) is not None
+        await pragma(store, "query_only = 0")
+        assert await fault_of(store) is None
+        full.f_bavail = 1
+        store._file._trusted_until = 0.0
+    said = ["again" if "again" in text else "cannot" for text in caplog.messages]
+    assert said == ["cannot", "again"] * 2

@@ -1,4 +1,4 @@
-// What came back from a call, ready to be shown.
+// The answer to a call, ready to be shown.
 
 import type { Chunks } from "./chunks";
 import type { Json } from "./document";
@@ -7,7 +7,7 @@ import type { Timing } from "./timing";
 
 export { sentenceOf } from "./problem";
 
-/** `broken` is what ends too early, and not because its reader has stopped it. */
+/** `broken` means that it ended too early, and not because the user stopped it. */
 export type State = "streaming" | "done" | "stopped" | "broken";
 
 export interface Answer {
@@ -16,17 +16,17 @@ export interface Answer {
   status: number;
   state: State;
   requestId: string;
-  /** From the call to the end of the answer, or until now. */
+  /** From the call to the end of the answer, or until now if it has not ended. */
   milliseconds: number;
   timing: Timing;
-  /** Why the call has failed. */
+  /** Why the call failed. */
   problem?: Problem;
   json?: Json;
   text?: string;
   blob?: Blob;
-  /** What a file with the answer is called. */
+  /** The name of the answer if it is downloaded. */
   name?: string;
-  /** Of a stream: what has come, and after how many milliseconds the first and the last of it. */
+  /** Of a stream: the chunks so far, and when the first and the last arrived, in milliseconds. */
   chunks?: Chunks;
   first?: number;
   last?: number;

@@ -1,6 +1,7 @@
 // The chunks of a stream, and what they are together: one text, numbers, pictures or values.
 
 import type { Json } from "./document";
+import { read } from "./json";
 
 export type Chunk = { text: string } | { blob: Blob };
 
@@ -50,7 +51,7 @@ export class Chunks {
     const field = textField(value);
     this.#allObjects &&= typeof value === "object" && value !== null;
     this.#allFields &&= field !== undefined;
-    this.#allNumbers &&= typeof value === "number" && text.trim() === text;
+    this.#allNumbers &&= /^(number|bigint)$/.test(typeof value) && text.trim() === text;
     this.values.push(value ?? text);
     this.#fields += field ?? "";
     this.#raw += text;
@@ -60,7 +61,7 @@ export class Chunks {
 /** Return the JSON value that a text is, or undefined if it is none. */
 export function parsed(text: string): Json | undefined {
   try {
-    return JSON.parse(text) as Json;
+    return read(text);
   } catch {
     return undefined;
   }

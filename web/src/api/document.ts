@@ -1,57 +1,11 @@
 // What the page knows of the app: its handlers, read from the OpenAPI document.
 
+import { type Json, read as readJson } from "./json";
+import type { Media, OpenApi, Parameter, RawOperation, Schema } from "./openapi";
 import { request } from "./server";
 
-export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
-
-/** A JSON Schema (2020-12), with the document's components beside it, so that references resolve. */
-export interface Schema {
-  $ref?: string;
-  type?: string | string[];
-  title?: string;
-  description?: string;
-  format?: string;
-  contentEncoding?: string;
-  contentMediaType?: string;
-  properties?: Record<string, Schema>;
-  items?: Schema;
-  anyOf?: Schema[];
-  oneOf?: Schema[];
-  [keyword: string]: unknown;
-}
-
-interface Media {
-  schema?: Schema;
-  encoding?: Record<string, { contentType?: string }>;
-  example?: Json;
-  examples?: Record<string, { value?: Json }>;
-}
-
-interface Parameter {
-  name: string;
-  in: string;
-  required?: boolean;
-  description?: string;
-  schema?: Schema;
-}
-
-interface RawOperation {
-  operationId: string;
-  summary?: string;
-  description?: string;
-  tags?: string[];
-  deprecated?: boolean;
-  parameters?: Parameter[];
-  requestBody?: { required?: boolean; content: Record<string, Media> };
-  responses: Record<string, { description?: string; content?: Record<string, Media> }>;
-  "x-potassium"?: { background: boolean; stream: boolean };
-}
-
-interface OpenApi {
-  info: { title: string; version: string; description?: string };
-  paths: Record<string, Record<string, RawOperation>>;
-  components?: Record<string, unknown>;
-}
+export type { Json } from "./json";
+export type { Schema } from "./openapi";
 
 /** One handler, with one method. */
 export interface Operation {
@@ -72,8 +26,6 @@ export interface Operation {
   input: Schema | null;
   /** The content types that the body may have; empty for a GET. */
   takes: string[];
-  /** The content types that files in a form may have, by the names of their fields. */
-  encoding: Record<string, { contentType?: string }>;
   /** The content types that the result may have. */
   returns: string[];
   output: Schema | null;
@@ -97,7 +49,7 @@ export async function load(): Promise<App> {
   const response = await request("/openapi.json", { headers: { Accept: "application/json" } });
   if (response.status === 401) throw new KeyWanted();
   if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-  return read((await response.json()) as OpenApi);
+  return read(readJson(await response.text()) as unknown as OpenApi);
 }
 
 export function read(document: OpenApi): App {
@@ -142,7 +94,6 @@ function readOperation(
     isStream: raw["x-potassium"]?.stream ?? false,
     input: whole(method === "get" ? queryOf(raw.parameters ?? []) : media?.schema),
     takes: Object.keys(content),
-    encoding: content["multipart/form-data"]?.encoding ?? {},
     returns,
     output: whole((result["application/json"] ?? Object.values(result)[0])?.schema),
     examples: examplesOf(media),

@@ -1,4 +1,4 @@
-// The files that were chosen. In the input, one is written "@name", as for curl.
+// The files that were chosen. In the input, a file is written "@name", as for curl.
 
 import { SvelteMap } from "svelte/reactivity";
 
@@ -6,7 +6,7 @@ import type { Json } from "./document";
 
 const chosen = new SvelteMap<string, File>();
 
-/** Keep a file, and return what stands for it in the input. */
+/** Keep a file, and return its placeholder in the input. */
 export function keep(file: File): string {
   let name = `@${file.name}`;
   for (let number = 2; chosen.has(name) && chosen.get(name) !== file; number += 1) {
@@ -16,12 +16,12 @@ export function keep(file: File): string {
   return name;
 }
 
-/** Return the file that a value of the input stands for, if it does. */
+/** Return the file that a value of the input stands for, if any. */
 export function fileOf(value: unknown): File | undefined {
   return typeof value === "string" ? chosen.get(value) : undefined;
 }
 
-/** Return a value with data URLs in place of files. */
+/** Return a value with its files replaced by data URLs. */
 export async function embedded(value: Json): Promise<Json> {
   const file = fileOf(value);
   if (file) return dataUrl(file);
@@ -31,7 +31,7 @@ export async function embedded(value: Json): Promise<Json> {
   return Object.fromEntries(await Promise.all(entries)) as Json;
 }
 
-function dataUrl(file: Blob): Promise<string> {
+export function dataUrl(file: Blob): Promise<string> {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result as string);

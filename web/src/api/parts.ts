@@ -2,14 +2,14 @@
 
 import { iterated } from "./events";
 
-/** Yield the content of each part as it comes. */
+/** Yield the content of each part as it arrives. */
 export async function* parts(
   body: ReadableStream<Uint8Array>,
   boundary: string,
 ): AsyncGenerator<Blob> {
   const mark = bytesOf(`--${boundary}`);
   let held = new Uint8Array();
-  let wanted = 0; // bytes before it makes sense to look again
+  let wanted = 0; // bytes needed before there can be another part
   for await (const piece of iterated(body)) {
     held = joined(held, piece);
     while (held.length >= wanted) {
@@ -25,7 +25,7 @@ export async function* parts(
   }
 }
 
-/** Return the first part, or how many bytes must have come before there can be one. */
+/** Return the first part, or how many bytes must arrive before there can be one. */
 function firstPart(held: Uint8Array, mark: Uint8Array): { blob: Blob; end: number } | number {
   const start = indexOf(held, mark, 0);
   const headEnd = start < 0 ? -1 : indexOf(held, bytesOf("\r\n\r\n"), start);
@@ -36,7 +36,7 @@ function firstPart(held: Uint8Array, mark: Uint8Array): { blob: Blob; end: numbe
   const from = headEnd + 4;
   let end = from + Number(length ?? 0);
   if (length === undefined) {
-    end = indexOf(held, joined(bytesOf("\r\n"), mark), from); // not known before the next part
+    end = indexOf(held, joined(bytesOf("\r\n"), mark), from); // unknown until the next part
     if (end < 0) return held.length + 1;
   } else if (held.length < end) return end;
   return { blob: new Blob([held.slice(from, end)], { type }), end };

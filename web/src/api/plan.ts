@@ -2,6 +2,7 @@
 
 import type { Json, Operation } from "./document";
 import { fileOf } from "./files.svelte";
+import { write } from "./json";
 
 export type Part = [name: string, value: string | File];
 
@@ -17,18 +18,26 @@ export interface Plan {
   path: string;
   query: [name: string, value: string][];
   body: Body;
+  /** Beside the content type of the body. */
+  headers: Record<string, string>;
+  /** Whether the call becomes a background job. */
+  isJob: boolean;
 }
 
 const FORM = "multipart/form-data";
 const BYTES = "application/octet-stream";
 
-/** Decide how an input is sent. */
-export function planOf(operation: Operation, input: Json | undefined): Plan {
-  const { method, path } = operation;
+/** Decide how an input is sent; in the background, if the handler can run there. */
+export function planOf(operation: Operation, input: Json | undefined, inBackground: boolean): Plan {
+  const { method, path, isBackground } = operation;
+  const isAsked = inBackground && !isBackground;
+  const headers: Record<string, string> = isAsked ? { Prefer: "respond-async" } : {};
+  const plan = { method, path, headers, isJob: isAsked || isBackground };
   if (method === "GET") {
-    return { method, path, query: input === undefined ? [] : textsOf(input), body: { kind: "none" } };
+    const query = input === undefined ? [] : textsOf(input);
+    return { ...plan, query, body: { kind: "none" } };
   }
-  return { method, path, query: [], body: bodyOf(operation.takes, input) };
+  return { ...plan, query: [], body: bodyOf(operation.takes, input) };
 }
 
 function bodyOf(takes: string[], input: Json | undefined): Body {
@@ -52,7 +61,7 @@ function isRaw(type: string): boolean {
   return !/json|form/.test(type);
 }
 
-/** Return the type to send a file as: its own if the handler takes that, or else just bytes. */
+/** Return the type to send a file as: its own if the handler takes that, otherwise plain bytes. */
 function typeFor(file: File, takes: string[]): string {
   const [family] = file.type.split("/");
   const isTaken = [file.type, `${family}/*`, "*/*"].some((one) => takes.includes(one));
@@ -60,8 +69,8 @@ function typeFor(file: File, takes: string[]): string {
 }
 
 /**
- * Return whether a form can say all that an object says. It has files at its top level only, and
- * neither null nor an empty list.
+ * Return whether a form can represent an object: it must have files at its top level only, and no
+ * null or empty list.
  */
 function fitsForm(input: Json): input is { [name: string]: Json } {
   if (typeof input !== "object" || input === null || isList(input)) return false;
@@ -99,7 +108,7 @@ function textsOf(input: Json): [string, string][] {
 }
 
 function textOf(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return typeof value === "string" ? value : write(value);
 }
 
 function isList(value: Json): value is Json[] {

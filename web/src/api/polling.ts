@@ -1,8 +1,8 @@
-// Asks again and again, as long as somebody can see the answer.
+// Repeats a task while the page is visible.
 
 /**
  * Run a task now, and again after each pause while the tab is visible.
- * Returns a function that ends it.
+ * Returns a function that stops it.
  */
 export function whileVisible(task: () => Promise<void>, milliseconds: number): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;

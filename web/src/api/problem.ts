@@ -1,6 +1,8 @@
-// What has gone wrong, in words.
+// What went wrong, in words.
 
 import type { Json } from "./document";
+import { write } from "./json";
+import { written } from "./path";
 
 export interface Fault {
   where: string;
@@ -8,7 +10,7 @@ export interface Fault {
 }
 
 export interface Problem {
-  /** What has gone wrong, as one or more sentences. */
+  /** What went wrong, as one or more sentences. */
   sentence: string;
   /** What to do about it. */
   advice: string;
@@ -21,35 +23,34 @@ export interface Problem {
 const ADVICE: Record<number, string> = {
   401: "Enter a valid API key.",
   403: "Your API key does not allow this.",
-  413: "Send less, or a smaller file.",
-  504: "Try again when the server is less busy, or with a smaller input.",
+  413: "Send a smaller input.",
+  504: "Try again later, or with a smaller input.",
 };
 
-/** Say what a problem document (RFC 9457) says; `retryAfter` is the value of that header. */
+/** Put a problem document (RFC 9457) into words; `retryAfter` is the value of that header. */
 export function problemOf(document: Json | undefined, status: number, retryAfter = ""): Problem {
   const { title, detail, code, errors } = fieldsOf(document);
   const said = detail ?? title ?? (typeof document === "string" ? document.slice(0, 500) : "");
-  const wait = /^\d+$/.test(retryAfter) ? `Try again in ${durationOf(Number(retryAfter))}.` : "";
   return {
     sentence: ended(textOf(said) || `The server answered with status ${status}.`),
-    advice: wait || (ADVICE[status] ?? ""),
+    advice: adviceAfter(retryAfter) || (ADVICE[status] ?? ""),
     code: typeof code === "string" ? code : "",
     faults: Array.isArray(errors) ? errors.map(faultOf) : [],
   };
 }
 
-/** Say why there is no answer; `error` is what fetch, or reading the response, has thrown. */
+/** Say why there is no answer; `error` was thrown by fetch, or while the response was read. */
 export function problemWithout(error: unknown, began: boolean): Problem {
-  const offline = navigator.onLine ? "" : " This device is offline.";
+  const offline = navigator.onLine ? "" : " You are offline.";
   const sentence = began
-    ? "The connection broke before the answer was complete."
+    ? "The connection was lost before the answer was complete."
     : error instanceof TypeError
       ? `The server cannot be reached, or it does not allow requests from this page.${offline}`
       : `The call could not be sent: ${String(error)}`;
   return { sentence, advice: "", code: "", faults: [] };
 }
 
-/** Return what a problem document says as a text. */
+/** Return a problem document as one line of text. */
 export function sentenceOf(document: Json): string {
   const { sentence, code } = problemOf(document, 0);
   return code ? `${sentence} (${code})` : sentence;
@@ -57,16 +58,21 @@ export function sentenceOf(document: Json): string {
 
 function faultOf(error: Json): Fault {
   const { loc, msg } = fieldsOf(error);
-  const path = Array.isArray(loc) ? loc : [];
-  const where = path.reduce<string>(
-    (so, one) => (typeof one === "number" ? `${so}[${one}]` : so ? `${so}.${textOf(one)}` : textOf(one)),
-    "",
-  );
-  return { where, what: ended(textOf(msg ?? error)) };
+  const path = (Array.isArray(loc) ? loc : []) as (string | number)[];
+  return { where: written(path), what: ended(textOf(msg ?? error)) };
+}
+
+/** Say when to try again: in so many seconds, or at a time (RFC 9110, section 10.2.3). */
+function adviceAfter(retryAfter: string): string {
+  const isDelay = /^\d+$/.test(retryAfter);
+  const seconds = isDelay ? Number(retryAfter) : Math.ceil((Date.parse(retryAfter) - Date.now()) / 1000);
+  if (Number.isNaN(seconds)) return "";
+  return seconds > 0 ? `Try again in ${durationOf(seconds)}.` : "Try again now.";
 }
 
 function durationOf(seconds: number): string {
   if (seconds < 120) return seconds === 1 ? "1 second" : `${seconds} seconds`;
+  if (seconds > 86_400) return "more than a day";
   return `${Math.ceil(seconds / 60)} minutes`;
 }
 
@@ -75,7 +81,7 @@ function ended(text: string): string {
 }
 
 function textOf(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return typeof value === "string" ? value : write(value);
 }
 
 function fieldsOf(value: Json | undefined): Record<string, Json> {

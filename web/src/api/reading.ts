@@ -1,4 +1,4 @@
-// Sends a call and reads its answer, at once or while it comes.
+// Sends a call and reads its answer, as a whole or as a stream.
 
 import type { Answer } from "./answer";
 import { type Chunk, Chunks, parsed } from "./chunks";
@@ -10,9 +10,9 @@ import { timingOf } from "./timing";
 
 type Report = (answer: Answer) => void;
 
-const REPORT_INTERVAL = 50; // milliseconds; a page cannot show more, and each report costs time
+const REPORT_INTERVAL = 50; // milliseconds; each report costs time, and more of them would not be seen
 
-/** Send a call and read its answer; a stream is reported again and again while more of it comes. */
+/** Send a call and read its answer; a stream is reported repeatedly while it grows. */
 export async function answerTo(
   send: () => Promise<Response>,
   signal: AbortSignal,
@@ -91,7 +91,7 @@ class Reading {
       }
       this.#add({ text: event.data });
     }
-    throw new Error("The stream ended without an end.");
+    throw new Error("The stream was cut off.");
   }
 
   async #readChunks(chunks: AsyncIterable<Chunk>): Promise<void> {
@@ -99,7 +99,7 @@ class Reading {
     this.end({ chunks: this.#chunks() });
   }
 
-  /** Read a text; one whose size is not announced may be a stream. */
+  /** Read a text; without Content-Length it may be a stream. */
   async #readText(response: Response): Promise<void> {
     if (!response.body || response.headers.has("Content-Length")) {
       return this.end({ text: await response.text() });

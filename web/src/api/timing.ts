@@ -1,7 +1,7 @@
-// What the server says about a call's time (https://www.w3.org/TR/server-timing/).
+// How long a call took, according to the server (https://www.w3.org/TR/server-timing/).
 
 export interface Timing {
-  /** Milliseconds that the call waited before it ran. */
+  /** Milliseconds that the call waited in the queue. */
   queue?: number;
   /** Milliseconds that it ran; of a stream, until its first chunk. */
   run?: number;
@@ -15,7 +15,7 @@ export function timingOf(header: string): Timing {
   return timing;
 }
 
-/** Return a time as people read it. */
+/** Return a duration in a readable form. */
 export function shown(milliseconds: number): string {
   if (milliseconds < 10) return `${milliseconds.toFixed(1)} ms`;
   if (milliseconds < 1000) return `${milliseconds.toFixed(0)} ms`;

@@ -1,10 +1,8 @@
-// What is wrong with an input, field by field, in words. Only the variant that was chosen counts.
-
-import { Validator } from "@cfworker/json-schema";
+// What is wrong with an input, field by field. Only the variant that was chosen counts.
 
 import type { Json } from "../api/document";
+import { faultsOf } from "./faults";
 import { type FormSchema, isObject, requiredOf, resolve } from "./schema";
-import { limitsOf, show } from "./words";
 
 export interface Fault {
   path: (string | number)[];
@@ -87,85 +85,4 @@ export function choose(schema: FormSchema, value: Json | undefined, root: FormSc
 
 function bare(schema: FormSchema): FormSchema {
   return { type: schema.type };
-}
-
-const WITHIN = ["properties", "required", "items", "additionalProperties", "components", "default",
-  "examples", "accept", "kind", "title", "description", "inner", "variants", "discriminator"];
-
-/** Return what is wrong with a value itself, not with what it contains. */
-function faultsOf(schema: FormSchema, value: Json): string[] {
-  const own = Object.fromEntries(Object.entries(schema).filter(([name]) => !WITHIN.includes(name)));
-  if (own.format === "time" || own.format === "duration") delete own.format; // Python takes more
-  const messages = errorsOf(own, value).map(({ keyword }) => messageOf(keyword, own));
-  return [...new Set(messages)];
-}
-
-function errorsOf(schema: Record<string, unknown>, value: Json): { keyword: string }[] {
-  try {
-    return new Validator(schema as object, "2020-12", false).validate(value).errors;
-  } catch {
-    // Python's regular expressions are not all JavaScript's.
-    const { pattern: _, ...rest } = schema;
-    return "pattern" in schema ? errorsOf(rest, value) : [];
-  }
-}
-
-const NAMES: Record<string, string> = {
-  string: "text",
-  integer: "a whole number",
-  number: "a number",
-  boolean: "true or false",
-  array: "a list",
-  object: "an object",
-};
-const FORMATS: Record<string, string> = {
-  date: "a date, such as 2026-01-31",
-  "date-time": "a date and time, such as 2026-01-31T12:00:00Z",
-  uuid: "a UUID",
-  email: "an email address",
-  uri: "a URL",
-};
-
-function messageOf(keyword: string, schema: FormSchema): string {
-  const at = (name: string): string => show(schema[name] as number);
-  const many = (name: string, unit: string): string => {
-    return `${at(name)} ${unit}${schema[name] === 1 ? "" : "s"}`;
-  };
-  switch (keyword) {
-    case "type":
-      return `Must be ${NAMES[String(schema.type)] ?? "something else"}`;
-    case "minimum":
-      return `Must be at least ${at("minimum")}`;
-    case "maximum":
-      return `Must be at most ${at("maximum")}`;
-    case "exclusiveMinimum":
-      return `Must be above ${at("exclusiveMinimum")}`;
-    case "exclusiveMaximum":
-      return `Must be below ${at("exclusiveMaximum")}`;
-    case "multipleOf":
-      return `Must be a multiple of ${at("multipleOf")}`;
-    case "minLength":
-      return `Must have at least ${many("minLength", "character")}`;
-    case "maxLength":
-      return `Must have at most ${many("maxLength", "character")}`;
-    case "minItems":
-      return `Must have at least ${many("minItems", "item")}`;
-    case "maxItems":
-      return `Must have at most ${many("maxItems", "item")}`;
-    case "minProperties":
-      return `Must have at least ${many("minProperties", "member")}`;
-    case "maxProperties":
-      return `Must have at most ${many("maxProperties", "member")}`;
-    case "uniqueItems":
-      return "Must not repeat an item";
-    case "pattern":
-      return `Must match ${String(schema.pattern)}`;
-    case "enum":
-    case "const":
-      return "Must be one of the choices";
-    case "format":
-      return `Must be ${FORMATS[String(schema.format)] ?? `in the format ${String(schema.format)}`}`;
-    default:
-      return `Must be ${limitsOf(schema) || "valid"}`;
-  }
 }

@@ -1,12 +1,12 @@
-// What a form contains before somebody fills it in: defaults, and what can only be one thing.
+// What a form contains at first: defaults, and values without an alternative.
 
 import type { Json } from "../api/document";
-import { copied } from "./json";
+import { copied } from "../api/json";
 import { type FormSchema, requiredOf, resolve } from "./schema";
 
-const DEEPEST = 12; // a model that requires itself has no end
+const DEEPEST = 12; // a model that requires itself never ends
 
-/** Return the first value for a schema, or undefined where there is none. */
+/** Return the initial value for a schema, or undefined if there is none. */
 export function initial(schema: FormSchema, root: FormSchema, depth = 0): Json | undefined {
   const found = resolve(schema, root) as FormSchema;
   if (found.const !== undefined) return found.const as Json;

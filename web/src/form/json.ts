@@ -1,6 +1,7 @@
-// Reads and writes JSON as people type it, and says where it is wrong.
+// Reads and writes JSON as people type it, and says where it is malformed.
 
 import type { Json } from "../api/document";
+import { read, write as writeJson } from "../api/json";
 
 export interface Parsed {
   value?: Json;
@@ -9,25 +10,20 @@ export interface Parsed {
 }
 
 export function write(value: Json | undefined): string {
-  return value === undefined ? "" : JSON.stringify(value, null, 2);
+  return value === undefined ? "" : writeJson(value, 2);
 }
 
-/** Copy a value, so that the form may change it. structuredClone refuses what Svelte watches. */
-export function copied(value: Json): Json {
-  return JSON.parse(JSON.stringify(value)) as Json;
-}
-
-/** Parse a text; an empty one is no value. */
+/** Parse a text; an empty one has no value. */
 export function parse(text: string): Parsed {
   if (!text.trim()) return {};
   try {
-    return { value: JSON.parse(text) as Json };
+    return { value: read(text) };
   } catch {
     const { at, wanted } = fault(text);
     const before = text.slice(0, at).split("\n");
     const found = at >= text.length ? "the text ends" : `there is ${text.slice(at, at + 12).split("\n")[0]!}`;
     const where = `Line ${before.length}, column ${before.at(-1)!.length + 1}`;
-    return { wrong: `${where}: ${wanted} expected, but ${found}` };
+    return { wrong: `${where}: expected ${wanted}, but ${found}` };
   }
 }
 
@@ -38,7 +34,7 @@ class Wrong {
   ) {}
 }
 
-/** Return where a text is not JSON (RFC 8259), which browsers say in ways of their own, or not at all. */
+/** Return where a text is not JSON (RFC 8259): browsers disagree on how to say it, or do not. */
 function fault(text: string): Wrong {
   let at = 0;
   const skip = (): void => {
@@ -89,6 +85,6 @@ function fault(text: string): Wrong {
     return new Wrong(at, "the end of the text");
   } catch (error) {
     if (error instanceof Wrong) return error;
-    return new Wrong(0, "less depth"); // RangeError: nested too deeply
+    return new Wrong(0, "less nesting"); // RangeError: nested too deeply
   }
 }

@@ -1,4 +1,4 @@
-// The members of an object in the order of its model, whichever was filled in first.
+// The members of an object in the order of its model, not in the order of filling in.
 
 import type { Json } from "../api/document";
 import { type FormSchema, isObject, resolve } from "./schema";

@@ -1,4 +1,4 @@
-// Where a file goes that is pasted outside of any field: into the only one that takes files.
+// A file that is pasted outside of any field goes to the only field that takes files.
 
 import { getContext, setContext } from "svelte";
 
@@ -9,7 +9,7 @@ export function holdPasting(): Set<Take> {
   return setContext(PASTING, new Set<Take>());
 }
 
-/** Tell that a field takes files, for as long as it is there. Call it in an effect. */
+/** Register a field that takes files, for as long as it exists. Call it in an effect. */
 export function takesPasted(fields: Set<Take> | undefined, take: Take): () => void {
   fields?.add(take);
   return () => fields?.delete(take);

@@ -1,20 +1,13 @@
 // Turns the schema of an input into one that makes a good form: what is optional may be left empty,
-// each variant of a union has a name, files are known as files. The input itself stays what it is.
+// each variant of a union has a name, files are recognized. The input itself does not change.
 
 import type { Operation, Schema } from "../api/document";
-import { inputOf } from "./mediaTypes";
-import { type FormSchema, isFile, isFree, nameOf, requiredOf, resolve, withoutNull } from "./schema";
+import { type FormSchema, isFile, isFree, mediaTypesOf, nameOf, requiredOf, resolve, withoutNull } from "./schema";
 import { titleOf } from "./words";
-
-const GUESSES: [accept: string, names: RegExp][] = [
-  ["image/*", /image|picture|photo|pic\b|mask|frame|img/i],
-  ["audio/*", /audio|sound|speech|voice|recording|wav/i],
-  ["video/*", /video|clip|movie/i],
-];
 
 /** Return the schema of the form for an operation's input. */
 export function prepare(operation: Operation): FormSchema {
-  const root = inputOf(operation) ?? {};
+  const root = operation.input ?? {};
   const { components, ...schema } = root;
   const raw = operation.takes.filter((one) => !/json|form/.test(one) && one !== "*/*");
   const accept = raw.filter((one) => one !== "application/octet-stream").join(",");
@@ -25,7 +18,7 @@ export function prepare(operation: Operation): FormSchema {
   const schemas = (components as { schemas?: Record<string, Schema> } | undefined)?.schemas ?? {};
   const models = Object.entries(schemas).map(([name, model]) => [name, one(model, root, "", true)]);
   if (whole.$ref) Object.assign(whole, members(resolve(schema, root), root));
-  // The handler's name stands above the form already; a field must have a name.
+  // The form's heading is the handler's path; a single field needs a label.
   const isGroup = !whole.kind && whole.type === "object";
   whole.title = isGroup ? "" : "Input";
   delete whole.$ref;
@@ -41,7 +34,7 @@ function fileOrText(file: FormSchema): FormSchema {
 function one(schema: Schema, root: Schema, name: string, required: boolean): FormSchema {
   const { schema: bare, nullable } = withoutNull(schema);
   const { default: own, ...found } = resolve(bare, root);
-  // A field is called what it is called, not what its model is called.
+  // A field goes by its own name, not by that of its model.
   const title = schema.title ?? (bare.title || (name ? capitalName(name) : found.title));
   const description = bare.description ?? found.description;
   const given = schema.default ?? bare.default ?? own;
@@ -56,7 +49,7 @@ function one(schema: Schema, root: Schema, name: string, required: boolean): For
     return { ...beside, kind: "optional", type: "object", inner };
   };
 
-  if (isFile(found)) return fileOf(found, beside, name);
+  if (isFile(found)) return fileOf(found, beside);
   if (found.const !== undefined) return { ...found, ...beside, kind: "fixed" };
   if (Array.isArray(found.enum)) return { ...found, ...beside };
   const variants = found.anyOf ?? found.oneOf;
@@ -81,9 +74,9 @@ function one(schema: Schema, root: Schema, name: string, required: boolean): For
   }
 }
 
-function fileOf(found: Schema, beside: FormSchema, name: string): FormSchema {
-  const guess = GUESSES.find(([, names]) => names.test(name))?.[0];
-  return { ...beside, kind: "file", type: "string", accept: found.contentMediaType ?? guess };
+function fileOf(found: Schema, beside: FormSchema): FormSchema {
+  const accept = mediaTypesOf(found).join(",") || undefined;
+  return { ...beside, kind: "file", type: "string", accept };
 }
 
 function union(found: Schema, variants: Schema[], root: Schema, name: string): FormSchema {

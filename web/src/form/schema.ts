@@ -1,8 +1,8 @@
-// Small questions about a JSON Schema (2020-12), as pydantic writes them.
+// Small questions about a JSON Schema (2020-12) as written by pydantic.
 
 import type { Json, Schema } from "../api/document";
 
-/** What the form shows for a schema that is not one of the plain types. */
+/** How the form shows a schema that is not a plain type. */
 export type Kind = "file" | "files" | "fixed" | "json" | "optional" | "union";
 
 /** A schema that was prepared for the form. */
@@ -10,13 +10,13 @@ export interface FormSchema extends Schema {
   kind?: Kind;
   /** Of a file: the media types that it may have, as for an <input>. */
   accept?: string;
-  /** Of something optional: what it is if it is there. */
+  /** Of an optional value: its schema if it is present. */
   inner?: FormSchema;
-  /** Of a union: what it may be. */
+  /** Of a union: its variants. */
   variants?: FormSchema[];
 }
 
-/** Follow references, and merge what stands beside them, or in `allOf`. */
+/** Follow references, and merge their siblings and `allOf`. */
 export function resolve(schema: Schema, root: Schema): Schema {
   let found = schema;
   for (let steps = 0; steps < 50; steps += 1) {
@@ -58,7 +58,13 @@ export function isFile(schema: Schema): boolean {
   return schema.contentEncoding === "base64" || schema.format === "binary";
 }
 
-/** Return what a schema is if it is not null, where it is "something or null". */
+/** Return the media types that a file may have; none if it may have any. */
+export function mediaTypesOf(file: Schema): string[] {
+  const { contentMediaType: one, "x-potassium": more } = file;
+  return (more as { media_types?: string[] } | undefined)?.media_types ?? (one ? [one] : []);
+}
+
+/** Return the schema without null, if it is "something or null". */
 export function withoutNull(schema: Schema): { schema: Schema; nullable: boolean } {
   const branches = schema.anyOf ?? schema.oneOf;
   if (Array.isArray(schema.type) && schema.type.includes("null")) {
@@ -72,7 +78,7 @@ export function withoutNull(schema: Schema): { schema: Schema; nullable: boolean
   return { schema: { ...beside, [schema.anyOf ? "anyOf" : "oneOf"]: rest }, nullable: true };
 }
 
-/** Return whether an object may have any members, so that a form has nothing to go by. */
+/** Return whether an object may have any members, so that a form cannot know its fields. */
 export function isFree(schema: Schema): boolean {
   const { properties, additionalProperties: more } = schema;
   if (schema.type !== "object" || Object.keys(properties ?? {}).length) return false;

@@ -1,11 +1,11 @@
 // What a handler takes and returns, as sentences. Names in them are between backticks.
 
-import type { Operation, Schema } from "../api/document";
-import { inputOf } from "./mediaTypes";
+import type { Json, Operation, Schema } from "../api/document";
+import { write } from "../api/json";
 import { isFile, isObject, requiredOf, resolve, withoutNull } from "./schema";
 import { joined, kindOf, limitsOf, phrase, wordOfMedia } from "./words";
 
-const MOST = 4; // fields that fit into a sentence
+const MOST = 4; // fields listed in the sentence
 
 export interface Row {
   name: string;
@@ -16,8 +16,8 @@ export interface Row {
 }
 
 export function takes(operation: Operation): string {
-  const input = inputOf(operation);
-  if (input === null || input.type === "null") return "Takes nothing.";
+  const { input } = operation;
+  if (input === null || input.type === "null") return "Takes no input.";
   const found = resolve(input, input);
   if (isFile(found)) return `Takes ${wordOfMedia(mediaOf(operation.takes))}.`;
   const properties = Object.entries(found.properties ?? {});
@@ -26,15 +26,15 @@ export function takes(operation: Operation): string {
   if (properties.length > MOST) {
     const needed = properties.filter(([name]) => required.has(name)).map(([name]) => `\`${name}\``);
     const which = !needed.length
-      ? "none of them required"
+      ? "all optional"
       : `of which ${joined(needed, "and")} ${needed.length === 1 ? "is" : "are"} required`;
     return `Takes ${properties.length} fields, ${which}.`;
   }
   const fields = properties.map(([name, property]) => {
-    const word = phrase(media(property, name), input);
+    const word = phrase(property, input);
     const given = defaultOf(property, input);
     if (required.has(name)) return `\`${name}\`, ${word}`;
-    return `\`${name}\`, ${word} (${given ? `${given} unless you say otherwise` : "optional"})`;
+    return `\`${name}\`, ${word} (${given ? `default: ${given}` : "optional"})`;
   });
   if (fields.length < 3) return `Takes ${fields.join(", and ")}.`;
   return `Takes ${fields.slice(0, -1).join("; ")}; and ${fields.at(-1)!}.`;
@@ -48,7 +48,7 @@ export function returns(operation: Operation): string {
     if (first.startsWith("text/plain")) return `${verb} text.`;
     if (first.includes("octet-stream")) return `${verb} bytes.`;
     const items = output && resolve(output, output).items;
-    return `${verb} JSON: ${items ? kindOf(items, output, true) : "one value after another"}.`;
+    return `${verb} JSON: ${items ? kindOf(items, output, true) : "a sequence of values"}.`;
   }
   const [family] = first.split("/");
   if (["image", "audio", "video"].includes(family ?? "")) {
@@ -57,12 +57,12 @@ export function returns(operation: Operation): string {
   }
   if (types.some((one) => one.includes("x-npy"))) return `${verb} an array.`;
   if (first === "application/octet-stream") return `${verb} bytes.`;
-  if (!output || types.includes("*/*")) return `${verb} whatever the handler answers.`;
+  if (!output || types.includes("*/*")) return `${verb} a response of any type.`;
   const word = phrase(output, output);
   return word === "any JSON" ? `${verb} JSON.` : `${verb} JSON: ${word}.`;
 }
 
-/** Return the fields of an input, one a row; those of a model within itself only once. */
+/** Return the fields of an input, one per row; a recursive model is expanded once. */
 export function rows(input: Schema): Row[] {
   const found: Row[] = [];
   walk(input, input, "", new Set(), found);
@@ -78,7 +78,7 @@ function walk(schema: Schema, root: Schema, path: string, within: Set<string>, f
   const required = requiredOf(own);
   for (const [name, property] of Object.entries(own.properties ?? {})) {
     const here = path ? `${path}.${name}` : name;
-    found.push(rowOf(here, name, property, required.has(name), root));
+    found.push(rowOf(here, property, required.has(name), root));
     walk(property, root, here, inside, found);
   }
   for (const variant of own.anyOf ?? own.oneOf ?? []) walk(variant, root, path, inside, found);
@@ -87,11 +87,11 @@ function walk(schema: Schema, root: Schema, path: string, within: Set<string>, f
   if (isObject(more)) walk(more as Schema, root, path ? `${path}.*` : "*", inside, found);
 }
 
-function rowOf(path: string, name: string, property: Schema, required: boolean, root: Schema): Row {
+function rowOf(path: string, property: Schema, required: boolean, root: Schema): Row {
   const own = resolve(withoutNull(property).schema, root);
   return {
     name: path,
-    type: kindOf(media(property, name), root),
+    type: kindOf(property, root),
     limits: limitsOf(own),
     given: required ? "required" : (defaultOf(property, root) ?? "optional"),
     description: property.description ?? (own.properties ? "" : (own.description ?? "")),
@@ -102,16 +102,8 @@ function defaultOf(property: Schema, root: Schema): string | undefined {
   const given = resolve(property, root).default;
   if (given === undefined || given === null) return undefined;
   if (typeof given === "object" && !Object.keys(given).length) return undefined;
-  if (typeof given === "boolean") return given ? "yes" : "no";
-  return typeof given === "string" && !given ? undefined : JSON.stringify(given);
-}
-
-/** Return the schema of a field; that of a file says what its name says. */
-function media(property: Schema, name: string): Schema {
-  const { schema } = withoutNull(property);
-  if (!isFile(schema) || schema.contentMediaType) return property;
-  const family = /image|picture|photo/i.test(name) ? "image/*" : /audio|sound|speech/i.test(name) ? "audio/*" : "";
-  return family ? { ...schema, contentMediaType: family } : property;
+  if (typeof given === "boolean") return String(given);
+  return typeof given === "string" && !given ? undefined : write(given as Json);
 }
 
 function mediaOf(types: string[]): string | undefined {

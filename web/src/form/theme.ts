@@ -1,4 +1,4 @@
-// How the fields of a form look: which component shows which schema.
+// The look of a form: which component shows which schema.
 
 import { theme as basic } from "@sjsf/basic-theme";
 import type { Config, ExtraUiOptions, Theme, Translation } from "@sjsf/form";
@@ -17,6 +17,7 @@ import FilesField from "./FilesField.svelte";
 import FixedField from "./FixedField.svelte";
 import JsonField from "./JsonField.svelte";
 import Layout from "./Layout.svelte";
+import NumberInput from "./NumberInput.svelte";
 import OptionalField from "./OptionalField.svelte";
 import type { FormSchema } from "./schema";
 import Text from "./Text.svelte";
@@ -52,7 +53,7 @@ function nameOf(schema: FormSchema): string {
     if (Array.isArray(items)) return "tupleField";
     return items?.enum && schema.uniqueItems ? "multiEnumField" : "arrayField";
   }
-  if (type === "integer") return "numberField"; // which does not drop a fraction in silence
+  if (type === "integer") return "numberField"; // which does not silently drop a fraction
   return typeof type === "string" ? `${type}Field` : "jsonField";
 }
 
@@ -61,6 +62,7 @@ const own = {
   filesField: FilesField,
   enumField: ChoiceField,
   multiEnumField: MultiChoiceField,
+  numberWidget: NumberInput,
   textWidget: Text,
   selectWidget: Choice,
   checkboxWidget: Checkbox,
@@ -70,7 +72,7 @@ const own = {
 };
 export const theme = overrideByRecord(basic, own as never) as Theme;
 
-/** Return whether a choice is shown as radio buttons: few, short, and one of them is chosen. */
+/** Return whether a choice is shown as radio buttons: few, short, and always with a value. */
 export function isRadio({ schema, required }: Config): boolean {
   const choices = schema.enum ?? [];
   const isShort = choices.length <= 4 && choices.map(String).join("").length <= 40;
@@ -78,14 +80,14 @@ export function isRadio({ schema, required }: Config): boolean {
 }
 
 const OPTIONS: Record<string, (config: Config) => unknown> = {
-  // To clear a text that has a default means to send an empty one.
+  // Clearing a text that has a default means sending an empty one.
   stringEmptyValue: ({ schema }) => (typeof schema.default === "string" ? "" : undefined),
   clearable: ({ schema, required }) => !required && schema.default === undefined,
   useLabel: (config) => (isRadio(config) ? false : undefined),
   enumNames: ({ schema }) => {
     return schema.enum?.[0] === true && schema.enum[1] === false ? ["Yes", "No"] : undefined;
   },
-  // What is left out is what the server takes instead.
+  // The default is what the server uses if the field is left out.
   number: ({ schema }) => ({ placeholder: schema.default === undefined ? "" : String(schema.default) }),
   itemTitle: () => (title: string, index: number) => `${title} ${index + 1}`,
   additionalPropertyKey: () => (name: string, attempt: number) => {
@@ -96,7 +98,7 @@ export const options = ((option: string, config: Config) => {
   return OPTIONS[option]?.(config);
 }) as ExtraUiOptions;
 
-/** Return the texts of a form whose button says `submit`. */
+/** Return the texts of a form whose button is labelled `submit`. */
 export function texts(submit: string): Translation {
   return overrideByRecord(english, {
     submit,

@@ -1,4 +1,4 @@
-// What was typed as JSON in a field and is not JSON yet, so that the form is not sent without it.
+// Text in a JSON field that is not valid JSON yet, so that the form is not sent without it.
 
 import { getContext, setContext } from "svelte";
 

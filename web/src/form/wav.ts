@@ -1,4 +1,4 @@
-// Sound as a WAV file, which every server can read. Browsers record in forms of their own.
+// Audio as a WAV file, which every server can read. Browsers record in various formats.
 
 const BITS = 16;
 
@@ -25,7 +25,7 @@ function wavOf(sound: AudioBuffer): ArrayBuffer {
   text(0, "RIFF");
   view.setUint32(4, view.byteLength - 8, true);
   text(8, "WAVEfmt ");
-  view.setUint32(16, 16, true); // bytes of what follows up to "data"
+  view.setUint32(16, 16, true); // bytes from here to "data"
   view.setUint16(20, 1, true); // PCM
   view.setUint16(22, channels, true);
   view.setUint32(24, sampleRate, true);

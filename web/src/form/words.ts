@@ -1,11 +1,12 @@
 // What a schema says, in words: "a whole number from 1 to 9".
 
-import type { Schema } from "../api/document";
-import { isFile, isFree, nameOf, resolve, withoutNull } from "./schema";
+import type { Json, Schema } from "../api/document";
+import { write } from "../api/json";
+import { isFile, isFree, mediaTypesOf, nameOf, resolve, withoutNull } from "./schema";
 
 const FORMATS: Record<string, [one: string, many: string]> = {
   date: ["a date", "dates"],
-  "date-time": ["a date and time", "dates with times"],
+  "date-time": ["a date and time", "dates and times"],
   time: ["a time of day", "times of day"],
   duration: ["a duration", "durations"],
   uuid: ["a UUID", "UUIDs"],
@@ -14,47 +15,47 @@ const FORMATS: Record<string, [one: string, many: string]> = {
 };
 const FILES: Record<string, [one: string, many: string]> = {
   image: ["a picture", "pictures"],
-  audio: ["sound", "sounds"],
+  audio: ["an audio file", "audio files"],
   video: ["a video", "videos"],
 };
 const MOST_CHOICES = 6;
 
-/** Return the kind of thing that a media type is about, as a word: "a picture". */
+/** Return what a media type stands for, in words: "a picture". */
 export function wordOfMedia(type: string | undefined, many = false): string {
   const [one, several] = FILES[type?.split("/")[0] ?? ""] ?? ["a file", "files"];
   return many ? several : one;
 }
 
-/** Say what a value is, with its limits. */
+/** Describe a value, with its limits. */
 export function phrase(schema: Schema, root: Schema, many = false): string {
   const limits = limitsOf(resolve(withoutNull(schema).schema, root));
   const base = kindOf(schema, root, many);
   return limits ? `${base} ${limits}` : base;
 }
 
-/** Say what a value is, without its limits. */
+/** Describe a value, without its limits. */
 export function kindOf(schema: Schema, root: Schema, many = false, depth = 0): string {
   const bare = withoutNull(schema).schema;
   const found = resolve(bare, root);
   const say = (one: string, several: string): string => (many ? several : one);
-  if (isFile(found)) return wordOfMedia(found.contentMediaType, many);
-  if (found.const !== undefined) return JSON.stringify(found.const);
+  if (isFile(found)) return wordOfMedia(mediaTypesOf(found)[0], many);
+  if (found.const !== undefined) return write(found.const as Json);
   if (Array.isArray(found.enum)) return choicesOf(found.enum);
   const branches = found.anyOf ?? found.oneOf;
   if (branches) {
-    if (depth > 3) return say("one of several", "of several kinds");
+    if (depth > 3) return say("one of several types", "values of several types");
     const words = branches.map((one) => kindOf(one, root, many, depth + 1));
     return joined([...new Set(words)], "or");
   }
   switch (found.type) {
     case "string":
-      return say(...(FORMATS[found.format ?? ""] ?? ["text", "texts"]));
+      return say(...(FORMATS[found.format ?? ""] ?? ["text", "strings"]));
     case "integer":
       return say("a whole number", "whole numbers");
     case "number":
       return say("a number", "numbers");
     case "boolean":
-      return say("yes or no", "yes or no");
+      return say("true or false", "booleans");
     case "null":
       return "nothing";
     case "array": {
@@ -87,7 +88,7 @@ function objectOf(
   }
   if (isFree(found) || depth > 3) return many ? "objects" : "an object";
   const values = kindOf(found.additionalProperties as Schema, root, true, depth + 1);
-  return many ? `objects with ${values} by name` : `${values} by name`;
+  return many ? `objects of ${values} keyed by name` : `${values} keyed by name`;
 }
 
 function article(name: string): string {
@@ -96,10 +97,10 @@ function article(name: string): string {
 
 function choicesOf(values: unknown[]): string {
   if (values.length > MOST_CHOICES) return `one of ${values.length} choices`;
-  return joined(values.map((one) => JSON.stringify(one)), "or");
+  return joined(values.map((one) => write(one as Json)), "or");
 }
 
-/** Say what limits a value has: "of 1 to 200 characters". */
+/** Return the limits of a value in words: "of 1 to 200 characters". */
 export function limitsOf(schema: Schema): string {
   const number = (name: string): number | undefined => schema[name] as number | undefined;
   const limits = [
@@ -108,10 +109,10 @@ export function limitsOf(schema: Schema): string {
     number("exclusiveMaximum") !== undefined && `below ${show(number("exclusiveMaximum")!)}`,
     number("multipleOf") !== undefined && `in steps of ${show(number("multipleOf")!)}`,
     counted(number("minLength"), number("maxLength"), "character"),
-    !schema.prefixItems && counted(number("minItems"), number("maxItems"), "item"), // else each is told
-    counted(number("minProperties"), number("maxProperties"), "member"),
-    schema.uniqueItems === true && "without repeats",
-    typeof schema.pattern === "string" && `that matches ${schema.pattern}`,
+    !schema.prefixItems && counted(number("minItems"), number("maxItems"), "item", "with"), // else each is told
+    counted(number("minProperties"), number("maxProperties"), "member", "with"),
+    schema.uniqueItems === true && "without duplicates",
+    typeof schema.pattern === "string" && `matching ${schema.pattern}`,
   ];
   return limits.filter(Boolean).join(", ");
 }
@@ -122,16 +123,16 @@ function range(least: number | undefined, most: number | undefined): string {
   return most !== undefined ? `of at most ${show(most)}` : "";
 }
 
-function counted(least: number | undefined, most: number | undefined, unit: string): string {
+function counted(least: number | undefined, most: number | undefined, unit: string, word = "of"): string {
   const units = (count: number): string => `${show(count)} ${unit}${count === 1 ? "" : "s"}`;
-  if (least !== undefined && least === most) return `of ${units(least)}`;
-  if (least && most !== undefined) return `of ${show(least)} to ${units(most)}`;
-  if (least) return `of at least ${units(least)}`;
-  return most !== undefined ? `of at most ${units(most)}` : "";
+  if (least !== undefined && least === most) return `${word} ${units(least)}`;
+  if (least && most !== undefined) return `${word} ${show(least)} to ${units(most)}`;
+  if (least) return `${word} at least ${units(least)}`;
+  return most !== undefined ? `${word} at most ${units(most)}` : "";
 }
 
-export function show(value: number): string {
-  return value.toLocaleString("en");
+export function show(value: number | bigint): string {
+  return value.toLocaleString("en", { useGrouping: value >= 10_000 || value <= -10_000 }); // 2026 is a year
 }
 
 export function joined(parts: string[], word: string): string {
@@ -139,7 +140,7 @@ export function joined(parts: string[], word: string): string {
   return `${parts.slice(0, -1).join(", ")} ${word} ${parts.at(-1)!}`;
 }
 
-/** Return the name of a variant of a union, for people who choose among them. */
+/** Return the name of a variant of a union, to choose it by. */
 export function titleOf(schema: Schema, root: Schema, discriminator?: string): string {
   const found = resolve(schema, root);
   const tag = discriminator && resolve(found.properties?.[discriminator] ?? {}, root);

@@ -1,4 +1,4 @@
-// What charts show, made from the statuses of the last minutes.
+// What the charts show, computed from the statuses of the last minutes.
 
 import type { Counts, Status } from "./status";
 
@@ -8,12 +8,12 @@ export interface Sample {
   status: Status;
 }
 
-/** A value for each sample; null where it is not known. */
+/** A value for each sample; null where it is unknown. */
 export type Values = (number | null)[];
 
-const LONGEST = 10; // seconds between two samples that belong together: not before a pause
+const LONGEST = 10; // seconds between two samples that count as consecutive; polling stops while the tab is hidden
 
-/** Return how much a count has grown per second, from each sample to the next. */
+/** Return how fast a count grew, per second, from each sample to the next. */
 export function perSecond(samples: Sample[], count: keyof Counts): Values {
   return samples.map((sample, index) => {
     const before = samples[index - 1];
@@ -23,7 +23,7 @@ export function perSecond(samples: Sample[], count: keyof Counts): Values {
   });
 }
 
-/** Whether a sample is of the same run of the server as the one before it, and soon after it. */
+/** Return whether a sample follows closely on the one before it, in the same run of the server. */
 function follows(sample: Sample, before: Sample): boolean {
   const isSameRun = sample.status.started_at === before.status.started_at;
   const seconds = sample.at - before.at;
@@ -35,7 +35,7 @@ export function serviceTimes(samples: Sample[], handler: string): Values {
   return samples.map((sample) => sample.status.service_time[handler] ?? null);
 }
 
-/** Return the handlers that have run in the last minutes, those that ran last first. */
+/** Return the handlers that ran in the last minutes, the most recent first. */
 export function recentHandlers(samples: Sample[]): string[] {
   const changed = new Map<string, number>();
   samples.forEach((sample, index) => {

@@ -26,7 +26,12 @@ export interface Status {
   service_time: Record<string, number>;
 }
 
-/** Return how many calls wait, in all queues. */
+/** Return the length of a queue, with its limit if it has one. */
+export function lengthOf({ length, limit }: Queue): string {
+  return limit === null ? `${length}` : `${length} of ${limit}`;
+}
+
+/** Return how many calls are waiting, in all queues. */
 export function waiting(status: Status): number {
   return [status.queue, ...Object.values(status.lanes)].reduce((sum, one) => sum + one.length, 0);
 }

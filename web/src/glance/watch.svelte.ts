@@ -1,4 +1,4 @@
-// Watches the server: its status now, and that of the last minutes.
+// Watches the server: its status now and over the last few minutes.
 
 import { key } from "../api/key.svelte";
 import { request } from "../api/server";
@@ -6,24 +6,24 @@ import type { Sample } from "./rates";
 import type { Status } from "./status";
 
 export const MINUTES = 5;
-export const PAUSE = 2000; // milliseconds from one look to the next
-const PATIENCE = 10_000; // milliseconds that an answer may take
+export const PAUSE = 2000; // milliseconds between two requests
+const PATIENCE = 10_000; // milliseconds to wait for a response
 
 export class Watch {
   status: Status | undefined = $state.raw();
   samples: Sample[] = $state.raw([]);
-  /** Why the status is not known, as a sentence; empty if it is. */
+  /** Why the status is unknown, as a sentence; empty if it is known. */
   fault = $state("");
   #hasKnocked = false;
 
   /** Ask for the status. */
   async look(): Promise<void> {
-    if (key.isRefused) return; // until there is another key
+    if (key.isRefused) return; // until a new key is entered
     try {
       const response = await request("/_k/status", { signal: AbortSignal.timeout(PATIENCE) });
       if (response.status === 401) return;
       if (!response.ok) {
-        this.fault = `The server cannot be reached: its status is ${response.status}.`;
+        this.fault = `The server cannot be reached: it answered with status ${response.status}.`;
         return;
       }
       this.#note((await response.json()) as Status);
@@ -41,7 +41,7 @@ export class Watch {
     if (status.state === "starting") void this.#knock();
   }
 
-  /** Start an app that is started by its first request; asking for its status is none. */
+  /** Start an app that starts with its first request; a request for its status does not count. */
   async #knock(): Promise<void> {
     if (this.#hasKnocked) return;
     this.#hasKnocked = true;

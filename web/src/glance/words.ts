@@ -1,4 +1,4 @@
-// What the server does, in words.
+// What the server is doing, in words.
 
 import type { Status } from "./status";
 import type { Watch } from "./watch.svelte";
@@ -15,7 +15,7 @@ const STATES: Record<Status["state"], { name: string; tone: Tone; about: string 
   draining: {
     name: "Stopping",
     tone: "bad",
-    about: "The server is stopping. Calls that run may finish; new ones are refused.",
+    about: "The server is stopping. Running calls may finish; new ones are refused.",
   },
   stopped: {
     name: "Stopped",
@@ -25,21 +25,21 @@ const STATES: Record<Status["state"], { name: string; tone: Tone; about: string 
   failed: {
     name: "Failed",
     tone: "bad",
-    about: "The server has failed. It refuses every call until it is restarted.",
+    about: "The server has failed. Calls are refused until it is restarted.",
   },
 };
 
 /** Return the state in one or two words, with its colour and, if it is unusual, a sentence. */
 export function stateOf(watch: Watch): { name: string; tone: Tone; about: string } {
   if (watch.fault) {
-    const about = `${watch.fault} This page keeps trying.`;
-    return { name: "Not reachable", tone: "bad", about };
+    const about = `${watch.fault} Retrying…`;
+    return { name: "Unreachable", tone: "bad", about };
   }
-  if (!watch.status) return { name: "Not known", tone: "unknown", about: "" };
+  if (!watch.status) return { name: "Unknown", tone: "unknown", about: "" };
   return STATES[watch.status.state];
 }
 
-/** Return a duration in milliseconds as people read it. */
+/** Return a duration in milliseconds in a readable form. */
 export function duration(milliseconds: number): string {
   if (milliseconds < 10) return `${Number(milliseconds.toFixed(2))} ms`;
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
@@ -50,7 +50,7 @@ export function duration(milliseconds: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Return a number as people read it, with few digits. */
+/** Return a number with few digits. */
 export function brief(value: number): string {
   return value.toLocaleString("en", { maximumSignificantDigits: value < 100 ? 2 : 3 });
 }

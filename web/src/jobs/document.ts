@@ -13,7 +13,7 @@ export interface JobDocument {
   attempts: number;
   progress: number | null;
   message: string | null;
-  /** In the queue of its handler, from 1. */
+  /** Its position in its handler's queue, from 1. */
   position?: number;
   output?: Json;
   output_url?: string;
@@ -26,20 +26,20 @@ export function hasEnded(job: JobDocument): boolean {
   return job.status !== "queued" && job.status !== "running";
 }
 
-/** Return the job that a call has become, if it has. */
+/** Return the job that a call was turned into, if it was. */
 export function jobIn(answer: Answer): JobDocument | undefined {
   const job = answer.json as Partial<JobDocument> | null | undefined;
   const isJob = answer.status === 202 && typeof job?.id === "string" && "attempts" in job;
   return isJob ? (job as JobDocument) : undefined;
 }
 
-/** Say where a job stands, in a few words. */
+/** Return the state of a job in a few words. */
 export function stateOf(job: JobDocument): string {
   const retried = job.attempts > 0 ? `, attempt ${job.attempts + 1} is next` : "";
   const again = job.attempts > 1 ? `, attempt ${job.attempts}` : "";
   switch (job.status) {
     case "queued":
-      return `Queued${job.position ? `, number ${job.position} in line` : ""}${retried}`;
+      return `Queued${job.position ? `, position ${job.position}` : ""}${retried}`;
     case "running":
       return `Running${again}`;
     case "succeeded":
@@ -49,6 +49,6 @@ export function stateOf(job: JobDocument): string {
     case "cancelled":
       return "Cancelled";
     case "expired":
-      return "Expired: it was not started in time";
+      return "Expired before it could start";
   }
 }

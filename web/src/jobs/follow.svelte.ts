@@ -1,7 +1,8 @@
-// Follows a job: its document, and its events as they come.
+// Follows a job: its document, and its events as they arrive.
 
 import { events, type StreamEvent } from "../api/events";
 import type { Json } from "../api/document";
+import { read } from "../api/json";
 import { hasEnded, type JobDocument } from "./document";
 import { followJob, getJob, JobGone } from "./requests";
 
@@ -11,16 +12,16 @@ export interface JobEvent {
   data: Json;
 }
 
-const SHOWN = 200; // of the newest events; a job may report thousands
-const MOMENT = 50; // milliseconds whose events are shown together
-const FIRST_PAUSE = 500; // milliseconds after which a broken connection is tried again
+const SHOWN = 200; // most events kept, the newest; a job may report thousands
+const MOMENT = 50; // milliseconds for which events are collected before they are shown
+const FIRST_PAUSE = 500; // milliseconds before the first attempt to reconnect
 const LONGEST_PAUSE = 10_000;
 
 export class Follower {
   job: JobDocument = $state.raw()!;
   events: JobEvent[] = $state.raw([]);
   count = $state(0);
-  /** The chunks of a stream of text, put together; undefined if there are none, or others. */
+  /** The chunks of a stream of text, joined; undefined if there are none or they are not text. */
   text: string | undefined = $state.raw();
   isConnected = $state(true);
   isGone = $state(false);
@@ -35,7 +36,7 @@ export class Follower {
     this.job = job;
   }
 
-  /** Follow the job until it has ended, over as many connections as that takes. */
+  /** Follow the job until it has ended, over as many connections as it takes. */
   async follow(signal: AbortSignal): Promise<void> {
     let pause = FIRST_PAUSE;
     while (!signal.aborted) {
@@ -56,27 +57,27 @@ export class Follower {
     }
   }
 
-  /** Ask for the job's document. Of several answers, the one that was asked for last counts. */
+  /** Fetch the job's document. Of several responses, the one to the latest request counts. */
   async refresh(): Promise<void> {
     const number = (this.#asked += 1);
     const job = await getJob(this.job.id);
     if (number === this.#asked) this.job = job;
   }
 
-  /** Show a document that came in answer to something else. */
+  /** Show a document that another request returned. */
   show(job: JobDocument): void {
     this.#asked += 1;
     this.job = job;
   }
 
   #take(event: StreamEvent): void {
-    if (Number(event.id) <= Number(this.#last)) return; // from a connection that was given up
+    if (Number(event.id) <= Number(this.#last)) return; // from an abandoned connection
     this.#last = event.id;
-    this.#came.push({ id: event.id, kind: event.event, data: JSON.parse(event.data) as Json });
+    this.#came.push({ id: event.id, kind: event.event, data: read(event.data) });
     this.#timer ??= setTimeout(() => this.#settle(), MOMENT);
   }
 
-  /** Show what has come since the last time. */
+  /** Show the events that arrived since the last time. */
   #settle(): void {
     this.#timer = undefined;
     const came = this.#came.splice(0);
@@ -94,7 +95,7 @@ export class Follower {
     for (const { kind, data } of came) {
       const isStart = kind === "status" && (data as { status: string }).status === "running";
       if (isStart) {
-        this.text = undefined; // another attempt begins anew
+        this.text = undefined; // a new attempt starts over
         this.#isText = true;
       } else if (kind === "chunk") {
         this.#isText &&= typeof data === "string";

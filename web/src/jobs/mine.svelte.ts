@@ -1,9 +1,11 @@
 // The ids of the jobs that were submitted in this tab.
 //
 // They are kept for the session of the tab, as the API key is: a job can only be seen with the key
-// of its owner, and whoever uses this browser next should not find what others have submitted.
+// of its owner, and the next user of this browser must not see what others have submitted.
 
+import type { Json } from "../api/json";
 import { ROOT } from "../api/server";
+import { forgetInput, keepInput } from "./inputs";
 
 interface Entry {
   id: string;
@@ -22,11 +24,16 @@ class Mine {
     return this.#entries.filter((one) => one.handler === handler).map((one) => one.id);
   }
 
-  add(id: string, handler: string): void {
-    this.#keep([{ id, handler }, ...this.#entries.filter((one) => one.id !== id)].slice(0, MOST));
+  /** Add a job, with its input. */
+  add(id: string, handler: string, input: Json | undefined): void {
+    const others = this.#entries.filter((one) => one.id !== id);
+    for (const one of others.splice(MOST - 1)) forgetInput(one.id);
+    this.#keep([{ id, handler }, ...others]);
+    if (input !== undefined) void keepInput(id, input, others.map((one) => one.id));
   }
 
   remove(id: string): void {
+    forgetInput(id);
     this.#keep(this.#entries.filter((one) => one.id !== id));
   }
 

@@ -1,11 +1,12 @@
-// What can be asked of the server about one job.
+// Requests to the server about one job.
 
-import { sentenceOf } from "../api/answer";
-import type { Json } from "../api/document";
+import { parsed } from "../api/chunks";
+import { read } from "../api/json";
+import { problemOf } from "../api/problem";
 import { request } from "../api/server";
 import type { JobDocument } from "./document";
 
-/** The job does not exist, or not for the owner of this API key. */
+/** The job does not exist, or belongs to the owner of another API key. */
 export class JobGone extends Error {}
 
 export interface Delivery {
@@ -25,15 +26,15 @@ export interface Attempt {
 }
 
 export async function getJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id))).json() as Promise<JobDocument>;
+  return documentIn(await ask(pathOf(id)));
 }
 
 export async function cancelJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id), { method: "DELETE" })).json() as Promise<JobDocument>;
+  return documentIn(await ask(pathOf(id), { method: "DELETE" }));
 }
 
 export async function retryJob(id: string): Promise<JobDocument> {
-  return (await ask(`${pathOf(id)}/retry`, { method: "POST" })).json() as Promise<JobDocument>;
+  return documentIn(await ask(`${pathOf(id)}/retry`, { method: "POST" }));
 }
 
 export async function getDeliveries(id: string): Promise<Delivery[]> {
@@ -45,21 +46,25 @@ export function getOutput(id: string): Promise<Response> {
   return ask(`${pathOf(id)}/output`);
 }
 
-/** Return the response with the events of a job after one, as they come; 204 if there are no more. */
+/** Return the response that streams a job's events after one; 204 if there are no more. */
 export function followJob(id: string, last: string, signal: AbortSignal): Promise<Response> {
   const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
   return ask(`${pathOf(id)}/events`, { headers, signal });
+}
+
+async function documentIn(response: Response): Promise<JobDocument> {
+  return read(await response.text()) as unknown as JobDocument;
 }
 
 function pathOf(id: string): string {
   return `/jobs/${encodeURIComponent(id)}`;
 }
 
-/** Send a request; throws JobGone, or an error whose message is a sentence. */
+/** Send a request. Throws JobGone, or an error whose message is a sentence. */
 async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await request(path, init);
   if (response.status === 404) throw new JobGone("The server no longer has this job.");
   if (response.ok) return response;
-  const problem = (await response.json().catch(() => null)) as Json;
-  throw new Error(problem ? sentenceOf(problem) : `The server answered ${response.status}.`);
+  const problem = problemOf(parsed(await response.text()), response.status, response.headers.get("Retry-After") ?? "");
+  throw new Error(`${problem.sentence} ${problem.advice}`.trim());
 }

@@ -1,13 +1,13 @@
-// Times as people read them.
+// Times in a readable form.
 
-/** Return the time of day of a moment; with its date, if that is not today's. */
+/** Return a moment as a time of day, with the date unless it is today. */
 export function clock(moment: string): string {
   const time = new Date(moment);
   const isToday = time.toDateString() === new Date().toDateString();
   return isToday ? time.toLocaleTimeString() : time.toLocaleString();
 }
 
-/** Return how long something has taken, in words. */
+/** Return how long something took. */
 export function between(start: string, end: string): string {
   const seconds = Math.max(0, (Date.parse(end) - Date.parse(start)) / 1000);
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

@@ -1,4 +1,4 @@
-// Handlers as the menu shows them: by tag, and only those that are looked for.
+// Handlers as the menu shows them: by tag, and filtered by the search.
 
 import type { Operation } from "../api/document";
 
@@ -7,7 +7,7 @@ export interface Group {
   operations: Operation[];
 }
 
-/** Return the handlers by their first tags, in the order of the app. */
+/** Return the handlers by their first tag, in the app's order. */
 export function grouped(operations: Operation[]): Group[] {
   const groups = new Map<string, Operation[]>();
   for (const one of operations) {
@@ -17,7 +17,7 @@ export function grouped(operations: Operation[]): Group[] {
   return [...groups].map(([tag, members]) => ({ tag, operations: members }));
 }
 
-/** Return the handlers that have every word somewhere in what is said of them. */
+/** Return the handlers that contain every word of `text` in their method, path, id, summary or tags. */
 export function matching(operations: Operation[], text: string): Operation[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return operations.filter((one) => {

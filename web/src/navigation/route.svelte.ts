@@ -1,4 +1,4 @@
-// What is shown, as the URL says behind its #: a handler's id, or one of the page's own views.
+// What is shown, as the URL's fragment says: a handler's id, or one of the page's own views.
 
 // The page's own names begin with a slash, which no handler's id does.
 const SERVER = "/server";
@@ -15,12 +15,12 @@ export class Route {
     return this.#name === SERVER;
   }
 
-  /** Whether nothing has been chosen. */
+  /** Whether nothing was chosen. */
   get isStart(): boolean {
     return this.#name === "";
   }
 
-  /** Read the URL again: it has changed. */
+  /** Read the URL again, after it has changed. */
   update(): void {
     this.#name = nameIn(location.hash);
   }
@@ -38,6 +38,6 @@ function nameIn(hash: string): string {
   try {
     return decodeURIComponent(name);
   } catch {
-    return name; // somebody has written a lone %
+    return name; // it has a stray %
   }
 }

@@ -1,4 +1,4 @@
-// Boxes and masks in a picture, as docs/page.md describes them.
+// Boxes and masks in a picture, in the form that docs/page.md describes.
 
 import type { Json } from "../api/document";
 import { fileOf } from "../api/files.svelte";
@@ -9,7 +9,7 @@ export interface Detection {
   score?: number;
   /** Left, top, right and bottom, in pixels of the picture. */
   box?: [number, number, number, number];
-  /** A grey picture as a data URL, white where the object is. */
+  /** A greyscale picture as a data URL, white where the object is. */
   mask?: string;
   /** The corners of the object's outlines, in pixels. */
   polygons: [number, number][][];
@@ -17,7 +17,7 @@ export interface Detection {
 
 const NAMES = ["detections", "objects", "boxes", "masks", "segments", "predictions"];
 
-/** Return the objects that a result has found in a picture, if it is of that shape. */
+/** Return the objects that were found in a picture, if the result has that form. */
 export function detectionsOf(value: Json | undefined): Detection[] | undefined {
   if (isFields(value)) {
     const name = NAMES.find((one) => Array.isArray(value[one]));

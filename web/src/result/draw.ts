@@ -1,4 +1,4 @@
-// Draws what was found in a picture on a canvas that lies over it.
+// Draws detected objects on a canvas that lies over the picture.
 
 import type { Detection } from "./detections";
 
@@ -9,7 +9,7 @@ export function colourOf(index: number): string {
   return COLOURS[index % COLOURS.length]!;
 }
 
-/** Draw the objects; `isWanted` tells whether the canvas is still there for them. */
+/** Draw the objects; `isWanted` tells whether the canvas still shows them. */
 export async function draw(
   canvas: HTMLCanvasElement,
   found: Detection[],
@@ -21,8 +21,9 @@ export async function draw(
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d")!;
-  // Lines are as thick in large pictures as in small ones; in tiny ones, they can still be seen.
-  const unit = Math.max(width, height, 400) / 100;
+  // Lines are equally thick in large and small pictures, and still visible in tiny ones.
+  const scale = width / (canvas.clientWidth || width);
+  const unit = Math.max(width, height, 400, 400 * scale) / 100;
   context.font = `${2.6 * unit}px system-ui, sans-serif`;
   for (const mask of masks) if (mask) context.drawImage(mask, 0, 0, width, height);
   found.forEach((one, index) => drawOutlines(context, one, colourOf(index), unit));
@@ -56,7 +57,7 @@ function drawOutlines(
   context.fillText(text, left + 0.5 * unit, at + 2.4 * unit);
 }
 
-/** Return a mask in a colour, as transparent as it is dark. */
+/** Return a mask in a colour, transparent where it is dark. */
 async function tinted(url: string | undefined, colour: string): Promise<HTMLCanvasElement | undefined> {
   if (!url) return undefined;
   const picture = new Image();

@@ -1,4 +1,4 @@
-/** Keep the end of what grows in view, while its reader is there. */
+/** Keep the end of growing content in view, unless the user has scrolled away from it. */
 export function following(box: HTMLElement): () => void {
   let isAtEnd = true;
   const note = (): void => {

@@ -1,13 +1,13 @@
-// Markdown as DOM nodes. What is written in it can link to other pages, and do nothing else.
+// Markdown as DOM nodes. It can link to other pages, and do nothing else.
 
 import {
   CHECKBOX, EQUATION_BLOCK, EQUATION_INLINE, HEADING_1, HEADING_6, HREF, IMAGE, LINK, RAW_URL, SRC, START,
   type Attr, type Default_Renderer, default_add_token, default_renderer, default_set_attr, type Token,
 } from "streaming-markdown"; // prettier-ignore
 
-const BELOW = 3; // the page's own headings are above those of a text
+const BELOW = 3; // headings in a text rank below the page's own
 
-/** Return a renderer that adds what it is given to `root`. */
+/** Return a renderer that appends to `root`. */
 export function rendererInto(root: HTMLElement): Default_Renderer {
   return { ...default_renderer(root), add_token: addToken, set_attr: setAttribute };
 }
@@ -17,7 +17,7 @@ function addToken(data: Default_Renderer["data"], type: Token): void {
     const level = Math.min(type - HEADING_1 + BELOW, 6);
     return add(data, document.createElement(`h${level}`));
   }
-  // A link in place of a picture: the reader decides whether anybody else's server is asked for it.
+  // A link in place of a picture: the user decides whether to contact another server.
   if (type === IMAGE) return add(data, document.createElement("a"));
   if (type === EQUATION_BLOCK || type === EQUATION_INLINE) {
     return add(data, document.createElement("code"));
@@ -46,7 +46,7 @@ function setAttribute(data: Default_Renderer["data"], type: Attr, value: string)
   }
 }
 
-/** Return the URL if it may be linked to: absolute, and of the web. */
+/** Return the URL if it may be linked to: absolute, with http or https. */
 function linkTo(value: string): string | undefined {
   if (!/^https?:\/\//i.test(value)) return undefined;
   return URL.canParse(value) ? new URL(value).href : undefined;

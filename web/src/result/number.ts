@@ -1,9 +1,9 @@
-/** Return a number with as many digits as people read. */
+/** Return a number with a readable number of digits. */
 export function short(value: number): string {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
 }
 
-/** Return a size in bytes as people read it. */
+/** Return a size in bytes in a readable form. */
 export function sizeOf(bytes: number): string {
   if (bytes < 1000) return bytes === 1 ? "1 byte" : `${bytes} bytes`;
   const units = ["kB", "MB", "GB"];
@@ -15,7 +15,7 @@ export function sizeOf(bytes: number): string {
   return `${size < 10 ? size.toFixed(1) : size.toFixed(0)} ${units[0]!}`;
 }
 
-/** Return how many of something there are, in words. */
+/** Return a count with its noun: "3 chunks". */
 export function counted(count: number, what: string): string {
   return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 }

@@ -1,4 +1,4 @@
-/** Return a getter of the URL of a blob, which is revoked when it changes or its component ends. */
+/** Return a getter of a blob's URL, which is revoked when the blob changes or the component ends. */
 export function objectUrl(source: () => Blob | string): () => string {
   let url = $state("");
   $effect(() => {

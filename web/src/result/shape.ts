@@ -1,4 +1,4 @@
-// What the value of a result looks like, and so how it can be drawn. Pure functions.
+// The shape of a result, which decides how it can be shown. Pure functions.
 
 import type { Json } from "../api/document";
 
@@ -78,7 +78,7 @@ export function vectorsOf(value: Json | undefined): Vectors | undefined {
   return vectors.every(fits) ? { vectors, dimension } : undefined;
 }
 
-/** Return a list of `count` texts in the input: what each of as many vectors stands for. */
+/** Return a list of `count` strings in the input: the labels of as many vectors. */
 export function textsOf(input: Json | undefined, count: number): string[] | undefined {
   const lists = [input, ...(isFields(input) ? Object.values(input) : [])];
   return lists.find(
@@ -87,7 +87,7 @@ export function textsOf(input: Json | undefined, count: number): string[] | unde
   );
 }
 
-/** Return the pictures, sound and video that a result has as data URLs, by name. */
+/** Return the pictures, audio and video in a result that are data URLs, by name. */
 export function mediaOf(value: Json | undefined): [string, string][] {
   const members: [string, Json | undefined][] =
     typeof value === "object" && value !== null
@@ -100,7 +100,7 @@ export function isMedia(value: Json | undefined): value is string {
   return typeof value === "string" && value.startsWith("data:") && MEDIA.test(value);
 }
 
-/** Return the text that a result is, or that is all it has: {"text": "..."}. */
+/** Return the text that a result is, or is all that it contains: {"text": "..."}. */
 export function textOf(value: Json | undefined): string | undefined {
   if (typeof value === "string") return isMedia(value) ? undefined : value;
   if (Array.isArray(value)) return value.length === 1 && isFields(value[0]) ? textOf(value[0]) : undefined;
@@ -121,7 +121,7 @@ const MARKDOWN = [
   /\[[^\]\n]+\]\(https?:\/\/[^\s)]+\)/,
 ];
 
-/** Return whether a text looks as if it were Markdown. */
+/** Return whether a text looks like Markdown. */
 export function isMarkdown(text: string): boolean {
   const begin = text.slice(0, 20_000);
   return MARKDOWN.some((pattern) => pattern.test(begin));

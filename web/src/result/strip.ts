@@ -1,6 +1,6 @@
-// Numbers as a strip of colours: orange is above zero, blue below, and the paler the nearer to it.
+// Numbers as a strip of colours: orange is positive, blue is negative, pale is close to zero.
 
-const MOST_COLUMNS = 2048; // more numbers share a column, which shows the largest of them
+const MOST_COLUMNS = 2048; // more numbers share columns, each of which shows its largest
 
 export interface Figures {
   norm: number;
@@ -35,7 +35,7 @@ export function draw(canvas: HTMLCanvasElement, vector: number[], extent: number
   context.putImageData(picture, 0, 0);
 }
 
-/** Return the cosine of the angle between vectors, for each pair; 0 for one without a length. */
+/** Return the cosine of the angle between each pair of vectors; 0 if one has length zero. */
 export function similarities(vectors: number[][]): number[][] {
   const norms = vectors.map((one) => figuresOf(one).norm);
   return vectors.map((one, row) =>

@@ -1,8 +1,9 @@
-// What the tree needs to know of JSON values, without looking at more of them than it shows.
+// What the tree needs to know about JSON values, without reading more of them than it shows.
 
 import type { Json } from "../api/document";
+import { write } from "../api/json";
 
-const GROUP = 100; // members that are shown at once; more are in groups that open
+const GROUP = 100; // members shown at once; more are put into groups that open
 
 /** Return how many members each group of `count` has; 1 if they need no groups. */
 export function groupSize(count: number): number {
@@ -27,7 +28,7 @@ export function isSmall(value: Json, most = 100): boolean {
   return true;
 }
 
-/** Return the beginning of what a value holds, for where it is closed. */
+/** Return the beginning of a value, to show while its branch is closed. */
 export function preview(value: Json[] | Record<string, Json>): string {
   const isList = Array.isArray(value);
   const keys = isList ? [] : Object.keys(value);
@@ -46,6 +47,6 @@ export function preview(value: Json[] | Record<string, Json>): string {
 function brief(value: Json): string {
   if (Array.isArray(value)) return value.length ? "[…]" : "[]";
   if (typeof value === "object" && value !== null) return "{…}";
-  if (typeof value !== "string") return JSON.stringify(value);
-  return JSON.stringify(value.length > 20 ? `${value.slice(0, 20)}…` : value);
+  if (typeof value !== "string") return write(value);
+  return write(value.length > 20 ? `${value.slice(0, 20)}…` : value);
 }

@@ -1,4 +1,4 @@
-// Which views fit a result; the first is shown unless its reader chooses another one.
+// Which views fit a result; the first is shown unless the user chooses another one.
 
 import type { Json } from "../api/document";
 import { detectionsOf, pictureIn } from "./detections";
@@ -32,7 +32,7 @@ export function viewsOf(json: Json | undefined, input: Json | undefined): View[]
   return [...views, "Tree", "JSON"];
 }
 
-/** Return the view to begin with. */
+/** Return the initial view. */
 export function fitting(views: View[], text: string | undefined): View | undefined {
   return views[0] === "Plain" && isMarkdown(text ?? "") ? "Markdown" : views[0];
 }

@@ -2,6 +2,7 @@
 
 import type { Json, Operation } from "../api/document";
 import { fileOf } from "../api/files.svelte";
+import { write } from "../api/json";
 import { holdsFile, type Plan, planOf } from "../api/plan";
 import { urlOf } from "../api/server";
 
@@ -14,27 +15,39 @@ export interface Snippet {
   isJob: boolean;
 }
 
-export function snippetOf(operation: Operation, input: Json | undefined, hasKey: boolean): Snippet {
-  const plan = planOf(operation, input);
+export function snippetOf(
+  operation: Operation,
+  input: Json | undefined,
+  inBackground: boolean,
+  hasKey: boolean,
+): Snippet {
+  const plan = planOf(operation, input, inBackground);
   const url = urlOf(plan.path);
   if (plan.query.length) url.search = String(new URLSearchParams(plan.query));
-  return { plan, url: url.href, hasKey, isStream: operation.isStream && !operation.isBackground, isJob: operation.isBackground };
+  const { isJob } = plan;
+  return { plan, url: url.href, hasKey, isStream: operation.isStream && !isJob, isJob };
 }
 
 /** Yield the parts of a JSON text: what is written as it is, and the files in it. */
 export function jsonParts(value: Json, indent: number | undefined): (string | File)[] {
-  if (!holdsFile(value)) return [JSON.stringify(value, null, indent)];
+  if (!holdsFile(value)) return [write(value, indent)];
   const files: File[] = [];
   const mark = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  const text = JSON.stringify(
-    value,
-    (_, one: unknown) => {
-      const file = fileOf(one);
-      return file ? `${mark}${files.push(file) - 1}${mark}` : one;
-    },
-    indent,
-  );
+  const marked = (one: Json): Json => {
+    const file = fileOf(one);
+    if (file) return `${mark}${files.push(file) - 1}${mark}`;
+    if (typeof one !== "object" || one === null) return one;
+    if (Array.isArray(one)) return one.map(marked);
+    return Object.fromEntries(Object.entries(one).map(([name, member]) => [name, marked(member)]));
+  };
+  const text = write(marked(value), indent);
   return text.split(new RegExp(`${mark}(\\d+)${mark}`)).map((part, at) => (at % 2 ? files[Number(part)]! : part));
+}
+
+/** Return whether there is a number anywhere in a value that JavaScript cannot write. */
+export function holdsLarge(value: Json): boolean {
+  if (typeof value === "object" && value !== null) return Object.values(value).some(holdsLarge);
+  return typeof value === "bigint";
 }
 
 export function typeOf(file: File): string {

@@ -1,4 +1,4 @@
-// A call as a command for a POSIX shell.
+// A call as a curl command for a POSIX shell.
 
 import { jsonParts, type Snippet, typeOf } from "./call";
 
@@ -7,6 +7,7 @@ export function curl({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const parts: string[] = [isStream ? "curl -N" : isJob ? "curl -i" : "curl"];
   if (method === "POST" ? body.kind === "none" : method !== "GET") parts.push(`-X ${method}`);
   if (hasKey) parts.push('-H "Authorization: Bearer $API_KEY"');
+  for (const [name, value] of Object.entries(plan.headers)) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
   let input = "";
   if (body.kind === "file") {
     parts.push(`-H ${quoted(`Content-Type: ${body.type}`)}`, `--data-binary ${quoted(`@${body.file.name}`)}`);
@@ -22,7 +23,7 @@ export function curl({ plan, url, hasKey, isStream, isJob }: Snippet): string {
     const pieces = jsonParts(body.value, undefined);
     if (pieces.length === 1) parts.push(`--data-raw ${quoted(pieces[0] as string)}`);
     else {
-      // The shell has no room for large files among the arguments of a command.
+      // Large files do not fit into the arguments of a command.
       parts.push("--data-binary @-");
       input = ` <<END\n${pieces.map(inHere).join("")}\nEND`;
     }
@@ -36,7 +37,7 @@ export function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Quote a name of a file in a part of a form, which has a syntax of its own. */
+/** Quote a file name in curl's syntax for parts of a form. */
 function inForm(name: string): string {
   return /[;,"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
 }

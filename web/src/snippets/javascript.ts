@@ -1,34 +1,18 @@
-// A call in JavaScript, with fetch.
+// A call in JavaScript, with fetch. What it reads files with is Node's, Deno's and Bun's; without
+// files, it runs in browsers, too.
 
 import { fileOf } from "../api/files.svelte";
-import { holdsFile } from "../api/plan";
-import type { Json } from "../api/document";
-import type { Snippet } from "./call";
+import { type Json, write } from "../api/json";
+import { type Body, holdsFile } from "../api/plan";
+import { holdsLarge, jsonParts, type Snippet, typeOf } from "./call";
 
 export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
-  const headers: string[] = [];
-  let head = "";
-  let content = "";
-  if (hasKey) headers.push("Authorization: `Bearer ${API_KEY}`");
-  if (body.kind === "json") {
-    headers.push('"Content-Type": "application/json"');
-    if (holdsFile(body.value)) head = HELPER;
-    content = `JSON.stringify(${literal(body.value, 2)})`;
-  } else if (body.kind === "text") {
-    headers.push('"Content-Type": "text/plain; charset=utf-8"');
-    content = JSON.stringify(body.text);
-  } else if (body.kind === "file") {
-    headers.push(`"Content-Type": ${JSON.stringify(body.type)}`);
-    content = `file /* a File, such as ${comment(body.file.name)} from <input type="file"> */`;
-  } else if (body.kind === "form") {
-    const lines = body.parts.map(([name, value]) => {
-      if (typeof value === "string") return `form.append(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`;
-      return `form.append(${JSON.stringify(name)}, file); // a File, such as ${comment(value.name)}\n`;
-    });
-    head = `const form = new FormData();\n${lines.join("")}`;
-    content = "form";
-  }
+  const headers = [...(hasKey ? [KEY] : []), ...Object.entries(plan.headers).map(headerOf)];
+  if (body.kind === "json") headers.push(headerOf(["Content-Type", "application/json"]));
+  else if (body.kind === "text") headers.push(headerOf(["Content-Type", "text/plain; charset=utf-8"]));
+  else if (body.kind === "file") headers.push(headerOf(["Content-Type", body.type]));
+  const { head, content } = contentOf(body);
   const options = [
     ...(method === "GET" ? [] : [`method: "${method}"`]),
     ...(headers.length ? [`headers: { ${headers.join(", ")} }`] : []),
@@ -39,25 +23,52 @@ export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): str
   return `${head}${call}if (!response.ok) throw new Error(await response.text());\n${isJob ? jobOf(hasKey) : isStream ? STREAM : SHOW}`;
 }
 
-const HELPER = `const dataUrl = (file) => new Promise((resolve, reject) => {
-  const reader = new FileReader();
-  reader.onload = () => resolve(reader.result);
-  reader.onerror = () => reject(reader.error);
-  reader.readAsDataURL(file);
-});
-`;
+const KEY = "Authorization: `Bearer ${process.env.API_KEY}`";
+const READ = `import { readFile } from "node:fs/promises";\n\n`;
+const FILE = `${READ}const file = async (name, type) => new File([await readFile(name)], name, { type });\n`;
+const DATA_URL = `${READ}const dataUrl = async (name, type) => \`data:\${type};base64,\${await readFile(name, "base64")}\`;\n`;
 const STREAM = `const decoder = new TextDecoder();
 for await (const chunk of response.body) {
   console.log(decoder.decode(chunk, { stream: true }));
 }
 `;
 const SHOW = `const type = response.headers.get("Content-Type") ?? "";
-console.log(type.includes("json") ? await response.json() : type.startsWith("text/") ? await response.text() : await response.blob());
+const isText = type.startsWith("text/") || type.includes("json");
+console.log(isText ? await response.text() : await response.blob());
 `;
+
+function headerOf([name, value]: [string, string]): string {
+  return `${/^\w+$/.test(name) ? name : JSON.stringify(name)}: ${JSON.stringify(value)}`;
+}
+
+/** Return the body of the call, and what must stand before the call for it. */
+function contentOf(body: Body): { head: string; content: string } {
+  switch (body.kind) {
+    case "none":
+      return { head: "", content: "" };
+    case "text":
+      return { head: "", content: JSON.stringify(body.text) };
+    case "file":
+      return { head: READ, content: `await readFile(${JSON.stringify(body.file.name)})` };
+    case "json": {
+      const head = holdsFile(body.value) ? DATA_URL : "";
+      // JavaScript would drop digits of a large number: these are sent as they are written.
+      if (holdsLarge(body.value)) return { head, content: textOf(body.value) };
+      return { head, content: `JSON.stringify(${literal(body.value, 2)})` };
+    }
+    case "form": {
+      const lines = body.parts.map(([name, value]) => {
+        const one = typeof value === "string" ? JSON.stringify(value) : `await file(${called(value)})`;
+        return `form.append(${JSON.stringify(name)}, ${one});\n`;
+      });
+      return { head: `${FILE}const form = new FormData();\n${lines.join("")}`, content: "form" };
+    }
+  }
+}
 
 /** Ask for the job until it has ended; the server answers when it has, or after 30 s. */
 function jobOf(hasKey: boolean): string {
-  const key = hasKey ? ", Authorization: `Bearer ${API_KEY}`" : "";
+  const key = hasKey ? `, ${KEY}` : "";
   return `const url = new URL(response.headers.get("Location"), response.url);
 let job;
 do {
@@ -70,8 +81,8 @@ console.log(job);
 /** Write JSON as JavaScript, with a file where there is one. */
 function literal(value: Json, indent: number): string {
   const file = fileOf(value);
-  if (file) return `await dataUrl(file) /* a File, such as ${comment(file.name)} */`;
-  if (!holdsFile(value)) return JSON.stringify(value, null, 2).replaceAll("\n", `\n${" ".repeat(indent)}`);
+  if (file) return `await dataUrl(${called(file)})`;
+  if (!holdsFile(value)) return write(value, 2).replaceAll("\n", `\n${" ".repeat(indent)}`);
   const inner = " ".repeat(indent + 2);
   const [open, close, parts] = Array.isArray(value)
     ? ["[", "]", value.map((one) => literal(one, indent + 2))]
@@ -79,7 +90,13 @@ function literal(value: Json, indent: number): string {
   return `${open}\n${parts.map((one) => `${inner}${one},\n`).join("")}${" ".repeat(indent)}${close}`;
 }
 
-/** Return a name that ends no comment. */
-function comment(name: string): string {
-  return name.replaceAll("*/", "* /").replace(/[\r\n\u2028\u2029]/g, " ");
+/** Write a JSON text as JavaScript, with a file where there is one. */
+function textOf(value: Json): string {
+  const parts = jsonParts(value, undefined);
+  return parts.map((one) => (typeof one === "string" ? JSON.stringify(one) : `await dataUrl(${called(one)})`)).join(" + ");
+}
+
+/** Write the name and the type of a file as arguments. */
+function called(file: File): string {
+  return `${JSON.stringify(file.name)}, ${JSON.stringify(typeOf(file))}`;
 }

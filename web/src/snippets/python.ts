@@ -15,6 +15,7 @@ export function python({ plan, url, hasKey, isStream, isJob }: Snippet): string 
     headers.push(`"Authorization": f"Bearer {os.environ['API_KEY']}"`);
     imports.push("os");
   }
+  for (const [name, value] of Object.entries(plan.headers)) headers.push(`${string(name)}: ${string(value)}`);
   if (body.kind === "json") {
     if (holdsFile(body.value)) {
       imports.push("base64");
@@ -94,7 +95,7 @@ function literal(value: Json, indent: number): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "string") return string(value);
-  if (typeof value === "number") return String(value);
+  if (typeof value === "number" || typeof value === "bigint") return String(value);
   const inner = " ".repeat(indent + 4);
   const [open, close, parts] = Array.isArray(value)
     ? ["[", "]", value.map((one) => literal(one, indent + 4))]

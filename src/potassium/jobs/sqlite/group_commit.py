@@ -139,7 +139,7 @@ class GroupCommit:
         if needs_room or self.fault is not None:
             await self.between(lambda _: self._file.check_room())
         if self.fault is not None:
-            self.fault = None
+            self.fault = self._logged_at = None  # the next fault is another one
             logger.warning("background jobs can be stored again")
 
     async def close(self) -> None:
