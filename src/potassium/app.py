@@ -108,14 +108,12 @@ class Potassium(Composable):
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
         observed = Observation(metrics, traces, server_timing=server_timing)
         self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
-        self._runtime = self._parts.runtime
-        answers = error_answers(self._parts.handlers) | dict(exception_handlers or {})
-        own = [*Health(self._runtime).routes(), *observed.routes(name, self._runtime)]
+        runtime = self._runtime = self._parts.runtime
         super().__init__(
             debug=debug,
-            routes=[*own, *(routes or ())],
+            routes=[*Health(runtime).routes(), *observed.routes(runtime), *(routes or ())],
             middleware=middleware,
-            exception_handlers=answers,
+            exception_handlers=error_answers(self._parts.handlers) | dict(exception_handlers or {}),
             lifespan=self.lifespan,
         )
         OtherForm(self.router)

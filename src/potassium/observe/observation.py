@@ -48,9 +48,9 @@ class Observation:
             UsageError: the environment says something that does not exist.
 
         """
+        self.server_timing = server_timing
         self._metrics: Metrics | None = None
         self._figures: Figures | None = None
-        self.server_timing = server_timing
         self.exchanges: list[ExchangeObserver] = []
         self.of_attempts: AttemptObserver | None = None
         self._access: AccessLog | None = None
@@ -107,13 +107,13 @@ class Observation:
         self.exchanges.insert(0, self._access)  # is told of the end last, when all is known
         self.of_attempts = self._access
 
-    def routes(self, app: str, source: "Source") -> list[Route]:
-        """Return the routes that show what is measured of the app with this name."""
+    def routes(self, source: "Source") -> list[Route]:
+        """Return the routes that show what is measured of an app."""
         if self._metrics is None or self._figures is None:
             return []
         from potassium.observe.metrics import Page  # noqa: PLC0415 - as above
 
-        page = Page(app, source, self._figures)
+        page = Page(source, self._figures)
         return [Route(self._metrics.path, page.show, methods=["GET"], name="metrics")]
 
     def is_public(self, scope: Scope) -> bool:

@@ -29,14 +29,12 @@ class Page:
     That has what is known of the process, and the metrics that the app's author defines.
 
     Args:
-        app: the name of the app.
-        source: what the figures are of, if they are not counted but read.
+        source: the app; what is not counted is read from it.
         figures: what is counted.
 
     """
 
-    def __init__(self, app: str, source: Source, figures: Figures) -> None:
-        self._app = app
+    def __init__(self, source: Source, figures: Figures) -> None:
         self._source = source
         self._figures = figures
         self._server = ServerFamilies(source)
@@ -44,7 +42,7 @@ class Page:
 
     async def show(self, request: Request) -> Response:
         """Answer one scrape, as text or, where that is asked for, as OpenMetrics."""
-        shown = Shown(self._app)
+        shown = Shown(self._source.name)
         running = self._source.services
         stored = None if running is None else await Stored.of(running)
         families = list(self._families(shown, stored))

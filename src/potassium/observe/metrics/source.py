@@ -32,6 +32,10 @@ class Source(Protocol):
     """The app, whether it runs or not."""
 
     @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
     def lifecycle(self) -> Lifecycle:
         """Its state."""
 
