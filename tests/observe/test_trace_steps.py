@@ -238,7 +238,7 @@ async def test_a_call_that_leaves_the_queue_has_its_wait(spans: Recorded) -> Non
     async with client(held.app) as http:
         first = asyncio.create_task(http.post("/embed", json={}))
         await held.has_begun()
-        late = await http.post("/embed", json={}, headers={"Prefer": "wait=0.02"})
+        late = await http.post("/embed", json={}, headers={"Prefer": "wait=0.05"})
         assert late.status_code == 504
         (call,) = spans.named("POST /embed")
         assert spans.children(call) == ["queue"]
@@ -253,7 +253,7 @@ async def test_a_call_that_was_prepared_and_leaves_the_queue_has_both(spans: Rec
     async with client(held.app) as http:
         first = asyncio.create_task(http.post("/embed", json={}))
         await held.has_begun()
-        await http.post("/embed", json={}, headers={"Prefer": "wait=0.03"})
+        await http.post("/embed", json={}, headers={"Prefer": "wait=0.05"})
         (call,) = spans.named("POST /embed")
         assert spans.children(call) == ["prepare", "queue"]
         assert {one.status.status_code for one in spans.named("prepare")} == {StatusCode.UNSET}
