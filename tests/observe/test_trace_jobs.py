@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from opentelemetry import baggage
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
+from pydantic import AfterValidator, BaseModel
 from support.traces import PARENT, TRACE, Recorded, id_of, link_ids, mine
 from webhooks.receivers import Receiver, receiving
 
@@ -70,6 +71,41 @@ async def test_the_run_of_a_job_is_a_trace_of_its_own_linked_to_its_submit(
     }
     assert spans.children(process) == ["mine", "queue", "run"]
     assert spans.children(submit) == []
+
+
+def validated(value: int) -> int:
+    with mine("validated"):
+        return value
+
+
+class Item(BaseModel):
+    padding: str = ""
+    value: Annotated[int, AfterValidator(validated)]
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000], ids=["at once", "on the intake's thread"])
+async def test_each_step_of_an_attempt_belongs_to_its_run(spans: Recorded, size: int) -> None:
+    """Its input is validated again when it runs; `prepare=` and `finish=` are its steps, too."""
+    app = Potassium("test", traces=True, jobs=Jobs(path=None))
+
+    def prepare(item: Item) -> int:
+        with mine():
+            return item.value
+
+    def finish(value: int) -> int:
+        with mine():
+            return value
+
+    @app.background("/train", prepare=prepare, finish=finish)
+    def train(cache: Value, value: int) -> int:
+        return value
+
+    async with client(app) as http:
+        await http.post("/train", json={"value": 1, "padding": "x" * size})
+        (process,) = await spans.wait_for("process /train")
+    steps = ["finish", "mine", "mine", "prepare", "queue", "run", "validated"]
+    assert spans.children(process) == steps
+    assert spans.children(spans.one("POST /train")) == ["validated"]
 
 
 async def test_each_attempt_is_linked_to_the_submit_also_after_a_restart(

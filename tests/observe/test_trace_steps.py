@@ -238,13 +238,47 @@ async def test_a_call_that_leaves_the_queue_has_its_wait(spans: Recorded) -> Non
     async with client(held.app) as http:
         first = asyncio.create_task(http.post("/embed", json={}))
         await held.has_begun()
-        late = await http.post("/embed", json={}, headers={"Prefer": "wait=0.02"})
+        late = await http.post("/embed", json={}, headers={"Prefer": "wait=0.05"})
         assert late.status_code == 504
         (call,) = spans.named("POST /embed")
         assert spans.children(call) == ["queue"]
         assert attributes_of(call)["error.type"] == "deadline_exceeded"
         held.go.set()
         await first
+
+
+async def test_a_call_that_was_prepared_and_leaves_the_queue_has_both(spans: Recorded) -> None:
+    """Neither step has failed."""
+    held = Held(prepare=lambda value: value)
+    async with client(held.app) as http:
+        first = asyncio.create_task(http.post("/embed", json={}))
+        await held.has_begun()
+        await http.post("/embed", json={}, headers={"Prefer": "wait=0.05"})
+        (call,) = spans.named("POST /embed")
+        assert spans.children(call) == ["prepare", "queue"]
+        assert {one.status.status_code for one in spans.named("prepare")} == {StatusCode.UNSET}
+        held.go.set()
+        await first
+
+
+async def test_a_call_that_leaves_while_it_is_prepared_has_that(spans: Recorded) -> None:
+    """Until then; it was never queued."""
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def prepare(value: Any) -> Any:
+        begun.release()
+        assert go.wait(10)
+        return value
+
+    app = Potassium("test", traces=True)
+    app.handler("/embed", prepare=prepare)(taken)
+    async with app.lifespan():
+        exchange = Exchange(app, path="/embed")
+        assert await asyncio.to_thread(begun.acquire, timeout=10)
+        exchange.leave()
+        await asyncio.wait({exchange.task})
+        assert spans.children(spans.one("POST /embed")) == ["prepare"]
+        go.set()
 
 
 async def test_a_refused_call_has_no_steps(spans: Recorded) -> None:

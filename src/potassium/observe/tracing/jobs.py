@@ -6,7 +6,7 @@ from opentelemetry import context as contexts
 from opentelemetry.trace import Link, set_span_in_context
 
 from potassium.engine import End, Failure, Job, Operation
-from potassium.errors import PotassiumError
+from potassium.errors import DeadlineExceeded, PotassiumError, WorkerFailed
 from potassium.observe.tracing.attributes import BATCH_SIZE, HANDLER
 from potassium.observe.tracing.batch import Batch
 from potassium.observe.tracing.call import Call, call_in
@@ -55,7 +55,6 @@ class JobSpans:
             batch.leave(call.at(ended), failed=error is not None)
         if not call.has_waited:
             self._waited(job, call, began)
-        spent = job.run_time
         self.spans.step(
             call,
             "run",
@@ -64,7 +63,7 @@ class JobSpans:
             {
                 HANDLER: job.operation.name,
                 BATCH_SIZE: job.batch_size,
-                "potassium.run.seconds": ended - began if spent is None else spent,
+                "potassium.run.seconds": job.run_time or ended - began,
             },
             links,
             error,
@@ -79,10 +78,11 @@ class JobSpans:
         now = self.spans.clock()
         error = _error_of(job)
         if call.is_recorded:
+            failure = error if _is_of_a_step(job, error) else None
             if not call.has_waited and job.began_at is None:
-                self._waited(job, call, now, error)
+                self._waited(job, call, now, failure)
             if job.finishing is not None:
-                self.spans.step(call, "finish", *job.finishing, error=error)
+                self.spans.step(call, "finish", *job.finishing, error=failure)
             self._streamed(job, call, now)
         if call.ends_with_job:
             if end is not End.SUCCEEDED and error is not None:
@@ -90,18 +90,17 @@ class JobSpans:
             call.end(now)
 
     def _waited(
-        self, job: Job, call: Call, until: float, error: BaseException | None = None
+        self, job: Job, call: Call, until: float, failure: BaseException | None = None
     ) -> None:
         """Make the spans of the steps before the run, which began or was given up at ``until``."""
         call.has_waited = True
-        done, is_queued = job.preparation, True
-        if job.operation.is_prepared and (done is None or job.began_at is None):
-            start, end = done or (job.admitted_at, until)
-            is_queued = done is not None and not isinstance(error, Exception)
-            self.spans.step(call, "prepare", start, end, error=error)
-        elif done is not None:
-            self.spans.step(call, "prepare", *done)
-        if is_queued:
+        done = job.preparation
+        if done is None and job.operation.is_prepared:
+            self.spans.step(call, "prepare", job.admitted_at, until)
+            return
+        if done is not None:
+            self.spans.step(call, "prepare", *done, error=failure)
+        if done is None or failure is None:
             self.spans.step(call, "queue", job.queued_at, until)
 
     def _streamed(self, job: Job, call: Call, now: float) -> None:
@@ -133,6 +132,11 @@ class JobSpans:
             contexts.attach(set_span_in_context(span))
         elif calls:
             contexts.attach(calls[0].context)
+
+
+def _is_of_a_step(job: Job, error: BaseException | None) -> bool:
+    """Return whether a step has raised what a call ended with, and not whoever called it off."""
+    return job.called_off is None and not isinstance(error, DeadlineExceeded | WorkerFailed)
 
 
 def _error_of(job: Job) -> BaseException | None:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from potassium.errors import PotassiumError, UsageError
 from potassium.observe.tracing.call import Call
 
-__all__ = ["Attributes", "Spans", "fail", "harmless", "type_of"]
+__all__ = ["Attributes", "Spans", "fail", "harmless"]
 
 Attributes = dict[str, AttributeValue]
 
@@ -131,7 +131,7 @@ def fail(span: Span, error: BaseException, *, at: int | None = None) -> None:
     if _status_of(error) >= SERVER_ERROR:
         span.record_exception(error, timestamp=at)
         span.set_status(Status(StatusCode.ERROR, str(error)))
-        span.set_attribute("error.type", type_of(error))
+        span.set_attribute("error.type", _type_of(error))
 
 
 def _status_of(error: BaseException) -> int:
@@ -142,7 +142,7 @@ def _status_of(error: BaseException) -> int:
     return SERVER_ERROR
 
 
-def type_of(error: BaseException) -> str:
+def _type_of(error: BaseException) -> str:
     """Return the name of an exception's class, with its module unless that is built in."""
     kind = type(error)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
