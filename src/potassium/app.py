@@ -103,7 +103,6 @@ class Potassium(Composable):
             exception_handlers=exception_handlers,
         )
         self.name = name
-        self.optimized: list[Any] = []
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
         observed = Observation(metrics, traces, server_timing=server_timing)
@@ -117,8 +116,7 @@ class Potassium(Composable):
             lifespan=self.lifespan,
         )
         OtherForm(self.router)
-        if jobs is not None:
-            self._parts.keep_jobs(jobs, self)
+        self._parts.keep_jobs(jobs, self)
 
     @overload
     def init(self, function: Function, /) -> Function: ...

@@ -148,10 +148,10 @@ async def test_an_app_that_raises_has_an_exchange_too() -> None:
         raise RuntimeError
 
     witness = Witness()
-    scope: Scope = {"type": "http", "path": "/model/x", "root_path": "/model"}
+    scope: Scope = {"type": "http", "method": "POST", "path": "/model/x", "root_path": "/model"}
     with pytest.raises(RuntimeError):
         await Exchanges(broken, [witness], ["/x"])(scope, _nothing, _ignore)
-    assert witness.seen == ("/x", 0, "")
+    assert witness.seen == ("/x", 500, "internal_error")
 
 
 async def test_nothing_is_left_for_the_collector() -> None:
@@ -163,7 +163,7 @@ async def test_nothing_is_left_for_the_collector() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200})
 
-    scope = Marked(type="http", path="/", root_path="")
+    scope = Marked(type="http", method="POST", path="/", root_path="")
     left = weakref.ref(scope)
     gc.disable()
     try:

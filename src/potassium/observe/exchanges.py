@@ -43,15 +43,17 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         exchange = scope[SCOPE_KEY] = Exchange(scope, send, self._clock())
-        if (path := path_below_mount(scope)) in self._handlers:
+        if (path := path_below_mount(scope)) in self._handlers and scope["method"] == "POST":
             exchange.handler = path  # also if it is refused before it gets there
-        else:
-            exchange.is_quiet = self._is_quiet(scope)
+        elif self._is_quiet(scope):
+            exchange.is_quiet = True
+        elif path in self._handlers:
+            exchange.handler = path
         for tell in self._began:
             tell(exchange)
         try:
             await self._app(scope, receive, exchange.send)
-        except BaseException:
+        except Exception:
             if not exchange.status:  # then the server answers
                 exchange.status, exchange.code = PotassiumError.status, PotassiumError.code
             raise

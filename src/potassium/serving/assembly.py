@@ -147,8 +147,10 @@ class Assembly:
         self._check_open("@app.result_webhook")
         self._registry.post_results(function, url)
 
-    def keep_jobs(self, jobs: Jobs, app: Starlette) -> None:
+    def keep_jobs(self, jobs: Jobs | None, app: Starlette) -> None:
         """Keep background jobs as ``jobs`` says; their routes go behind all others of ``app``."""
+        if jobs is None:
+            return
         from potassium.jobs.routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
 
         async def service() -> "JobService":

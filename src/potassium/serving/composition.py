@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -21,9 +22,13 @@ class Composable(Starlette):
     """The part of an app that routes, other apps and scripts in the same process use."""
 
     _parts: Assembly
-    optimized: list[Any]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     openapi: Callable[[], dict[str, Any]]
+
+    @cached_property
+    def optimized(self) -> list[Any]:
+        """The modules given to ``optimize``, in order."""
+        return []
 
     def optimize(self, *models: Any) -> None:
         """Record torch modules as worth optimizing; this has no effect on serving.

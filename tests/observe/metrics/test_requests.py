@@ -190,7 +190,7 @@ async def test_a_client_that_leaves_is_counted_as_gone() -> None:
         await asyncio.wait([calling])
         seen = await scrape(http)
         assert seen.value("potassium_calls_total", outcome="client_left") == 1
-        assert seen.value(REQUESTS, handler="/", status="none") == 1
+        assert seen.value(REQUESTS, handler="/", status="499", code="client_left") == 1
 
 
 async def test_routes_of_the_app_are_counted_too() -> None:
