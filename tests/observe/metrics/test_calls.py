@@ -9,8 +9,8 @@ from support.metrics import scrape
 from support.operations import operation_on
 
 from potassium import Jobs, Potassium
-from potassium.engine import End, Job
-from potassium.errors import PotassiumError
+from potassium.engine import End, Failure, Job
+from potassium.errors import DeadlineExceeded, PotassiumError
 from potassium.observe.metrics.calls import CallMetrics
 from potassium.testing import client
 
@@ -132,6 +132,16 @@ async def test_calls_are_counted_by_what_became_of_them() -> None:
         ("deadline_exceeded",): 1,
         ("client_left",): 1,
     }
+
+
+async def test_a_deadline_that_the_thread_notices_first_is_one() -> None:
+    """It fails the job before the loop's timer has called it off."""
+    calls, operation = CallMetrics(), operation_on("/", lambda _: None)
+    calls.begin([operation])
+    job = Job(operation, None, asyncio.get_running_loop().create_future())
+    job.future.set_result(Failure(DeadlineExceeded()))
+    calls.closed(job, End.FAILED)
+    assert calls.handlers["/"].outcomes == {"deadline_exceeded": 1}
 
 
 async def test_errors_that_an_app_invents_are_failures() -> None:
