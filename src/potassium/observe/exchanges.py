@@ -1,5 +1,6 @@
 """Tells observers of each request and its response."""
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 
@@ -53,7 +54,9 @@ class Exchanges:
             tell(exchange)
         try:
             await self._app(scope, receive, exchange.send)
-        except Exception:
+        except asyncio.CancelledError:
+            raise  # there is nobody left to answer
+        except BaseException:
             if not exchange.status:  # then the server answers
                 exchange.status, exchange.code = PotassiumError.status, PotassiumError.code
             raise

