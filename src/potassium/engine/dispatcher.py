@@ -19,6 +19,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from itertools import islice
 from math import inf
 from typing import Protocol
@@ -78,6 +79,7 @@ class Dispatcher:
         self._clock = clock
         self._handed_over: deque[Sequence[Job]] = deque()
         self._lag = 0.0  # seconds by which the loop was late recently
+        self._context = Context()  # of looks at the queue: that of no call, which it would keep
         self._is_due = False  # a look at the queue is scheduled
         self._timer: asyncio.TimerHandle | None = None  # set while a batch gathers
         self._patience = inf  # seconds until it is due; the least of all that gather
@@ -92,7 +94,7 @@ class Dispatcher:
         """Look at the queue soon, after the callbacks that are already scheduled."""
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._look)
+            asyncio.get_running_loop().call_soon(self._look, context=self._context)
 
     def catch_up(self) -> None:
         """Look at the queue now if a look is scheduled."""
@@ -138,7 +140,7 @@ class Dispatcher:
             self._timer = None
         if self._patience < inf:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._patience, self._look)
+            self._timer = loop.call_later(self._patience, self._look, context=self._context)
 
     def _has_room(self) -> bool:
         if not self._handed_over:

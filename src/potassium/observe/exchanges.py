@@ -44,12 +44,7 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         exchange = scope[SCOPE_KEY] = Exchange(scope, send, self._clock())
-        if (path := path_below_mount(scope)) in self._handlers and scope["method"] == "POST":
-            exchange.handler = path  # also if it is refused before it gets there
-        elif self._is_quiet(scope):
-            exchange.is_quiet = True
-        elif path in self._handlers:
-            exchange.handler = path
+        self._place(exchange)
         for tell in self._began:
             tell(exchange)
         try:
@@ -67,3 +62,14 @@ class Exchanges:
             for tell in self._ended:
                 tell(exchange)
             del scope[SCOPE_KEY]  # which refers to the scope: nothing is left for the collector
+
+    def _place(self, exchange: Exchange) -> None:
+        """Note which handler a request is for, also if it is refused before it gets there."""
+        scope = exchange.scope
+        path = path_below_mount(scope)
+        if path in self._handlers and scope["method"] == "POST":
+            exchange.handler = path
+        elif self._is_quiet(scope):
+            exchange.is_quiet = True
+        elif path in self._handlers:
+            exchange.handler = path

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from math import inf
 from typing import Any
 
@@ -21,6 +22,7 @@ class BodyClock:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
+        self._context = Context()  # of the timer: that of no request, which it would keep
         self._under_way: dict[asyncio.Task[Any], float] = {}  # since when each makes no progress
         self._late: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -31,7 +33,9 @@ class BodyClock:
         self._under_way[task] = loop.time()
         if self._timer is None or self._loop is not loop:
             self._loop = loop
-            self._timer = loop.call_later(self._limit * SLACK, self._look, loop)
+            self._timer = loop.call_later(
+                self._limit * SLACK, self._look, loop, context=self._context
+            )
 
     def restart(self, task: asyncio.Task[Any]) -> None:
         """Note that ``task`` has made progress."""
@@ -66,4 +70,6 @@ class BodyClock:
                 self._late.add(task)
                 task.cancel()
         if self._under_way:
-            self._timer = loop.call_later(self._limit * SLACK, self._look, loop)
+            self._timer = loop.call_later(
+                self._limit * SLACK, self._look, loop, context=self._context
+            )
