@@ -103,9 +103,7 @@ class Potassium(Composable):
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
         observed = Observation(metrics, traces)
-        self._parts = Assembly(
-            limits or Limits(), webhooks or Webhooks(), self.set_cache, observed, debug=debug
-        )
+        self._parts = Assembly(limits, webhooks, self.set_cache, observed, debug=debug)
         self._runtime = self._parts.runtime
         errors = error_answers(self._parts.handlers)
         super().__init__(

@@ -45,14 +45,15 @@ class Assembly:
 
     def __init__(
         self,
-        limits: Limits,
-        webhooks: Webhooks,
+        limits: Limits | None,
+        webhooks: Webhooks | None,
         set_cache: Callable[[dict[str, Any]], object],
         observation: Observation,
         *,
         debug: bool,
     ) -> None:
         """Begin without handlers; ``set_cache`` gets what ``init`` returns."""
+        self.limits = limits = limits or Limits()
         self.cache = Cache()
         self._init = Init(self.cache, set_cache)
         self._registry = Registry(self.cache)
@@ -64,11 +65,10 @@ class Assembly:
             intake=Intake(),
             limits=limits,
             jobs=None,
-            webhooks=webhooks,
+            webhooks=webhooks or Webhooks(),
             observation=observation,
             debug=debug,
         )
-        self.limits = limits
         self.runtime = Runtime(self._plan)
         self.endpoints: dict[str, Endpoint] = {}
         self._closed_by: str | None = None
