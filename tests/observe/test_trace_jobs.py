@@ -71,6 +71,7 @@ async def test_the_run_of_a_job_is_a_trace_of_its_own_linked_to_its_submit(
     }
     assert spans.children(process) == ["mine", "queue", "run"]
     assert spans.children(submit) == []
+    assert attributes_of(submit)["messaging.message.id"] == job.json()["id"]
 
 
 def validated(value: int) -> int:
@@ -174,11 +175,12 @@ async def test_submitting_in_the_process_is_a_child_of_the_current_span(spans: R
     app = app_with(plain)
     async with app.lifespan():
         with mine("outer"):
-            await app.submit("/train", {})
+            job = await app.submit("/train", {})
         (process,) = await spans.wait_for("process /train")
     submit = spans.one("submit /train")
     assert spans.children(spans.one("outer")) == ["submit /train"]
     assert submit.kind is SpanKind.PRODUCER
+    assert attributes_of(submit)["messaging.message.id"] == job["id"]
     assert set(link_ids(process)) == {id_of(submit)}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from potassium.config import Jobs
+from potassium.http.trace_headers import NO_TRACE
 from potassium.jobs.model import StoredJob
 from potassium.jobs.terms import Terms
 from potassium.webhooks.model import Delivery, DeliveryStore
@@ -34,6 +35,7 @@ class FakeWebhooks(WebhookService):
 
     def __init__(self) -> None:
         self.woken = 0
+        self.trace = NO_TRACE
 
     def is_kept_by(self, store: DeliveryStore) -> bool:
         return True

@@ -23,6 +23,9 @@ class TraceHeaders(Protocol):
         For a stranger, what the app's own code has attached to the trace is left out.
         """
 
+    def submitted(self, job_id: str) -> None:
+        """Note in the current trace that it has submitted a background job."""
+
 
 class _NoTrace:
     """Writes none."""
@@ -32,6 +35,9 @@ class _NoTrace:
 
     def current(self, *, for_stranger: bool = False) -> Headers:  # noqa: ARG002
         return ()
+
+    def submitted(self, job_id: str) -> None:
+        pass
 
 
 NO_TRACE: TraceHeaders = _NoTrace()

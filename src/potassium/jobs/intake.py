@@ -85,10 +85,12 @@ class Intake:
         if webhook_url is not None:
             known = None if idempotency_key is None else await self._store.known(new)
             if known is not None:
+                self._trace.submitted(known.id)
                 return known, await self._position(known)
             new = replace(new, webhook_url=await webhook_url())
         job, queued = await self._add(new)
         self._stored()
+        self._trace.submitted(job.id)
         if job.id == new.id and priority <= Priority.NORMAL:
             return job, max(queued, 1)  # it is the last one, except for some of low priority
         return job, await self._position(job)

@@ -3,11 +3,12 @@
 from opentelemetry.util.types import AttributeValue
 from starlette.types import Scope
 
-__all__ = ["BATCH_SIZE", "CODE", "HANDLER", "messaging", "of_request"]
+__all__ = ["BATCH_SIZE", "CODE", "HANDLER", "MESSAGE", "messaging", "of_request"]
 
 HANDLER = "potassium.handler"
 CODE = "potassium.code"
 BATCH_SIZE = "potassium.batch.size"
+MESSAGE = "messaging.message.id"  # a background job
 
 METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "QUERY"}

@@ -5,9 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from opentelemetry import propagate
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import get_current_span
 
 from potassium.http.trace_headers import Headers
-from potassium.observe.tracing.spans import Spans
+from potassium.observe.tracing.attributes import MESSAGE
+from potassium.observe.tracing.spans import Spans, harmless
 
 __all__ = ["CurrentTrace", "continued"]
 
@@ -52,14 +54,14 @@ class CurrentTrace:
     """
 
     def __init__(self, spans: Spans) -> None:
-        self._spans = spans
+        self.spans = spans
 
     def names(self) -> Collection[str]:
         """Return the names that such headers may have, in lower case."""
         try:
             return {name.lower() for name in propagate.get_global_textmap().fields}
         except Exception:  # noqa: BLE001 - propagators may be anybody's
-            self._spans.failed()
+            self.spans.failed()
             return ()
 
     def current(self, *, for_stranger: bool = False) -> Headers:
@@ -68,10 +70,15 @@ class CurrentTrace:
         try:
             propagate.inject(written)
         except Exception:  # noqa: BLE001 - as above
-            self._spans.failed()
+            self.spans.failed()
             return ()
         return tuple(
             (name.lower(), value)
             for name, value in written.items()
             if len(value) <= LONGEST and not (for_stranger and name.lower() == BAGGAGE)
         )
+
+    @harmless
+    def submitted(self, job_id: str) -> None:
+        """Note in the current trace that it has submitted a background job."""
+        get_current_span().set_attribute(MESSAGE, job_id)

@@ -14,7 +14,7 @@ from opentelemetry.trace import (
 
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.outcome import Cancelled, Done, Failed, Outcome, Work
-from potassium.observe.tracing.attributes import CODE, HANDLER, messaging
+from potassium.observe.tracing.attributes import CODE, HANDLER, MESSAGE, messaging
 from potassium.observe.tracing.call import Call
 from potassium.observe.tracing.headers import continued
 from potassium.observe.tracing.spans import Spans, fail, harmless
@@ -65,7 +65,7 @@ class TracedWork:
             {
                 HANDLER: job.handler,
                 **messaging("process", "process", job.handler),
-                "messaging.message.id": job.id,
+                MESSAGE: job.id,
                 "potassium.job.attempt": job.attempts,
                 "potassium.request.id": job.request_id,
             },
