@@ -92,3 +92,35 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
             headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
             slugs = [re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings]
             assert anchor in slugs, target
+
+
+def test_the_lines_on_the_page_about_logs_are_those_that_are_written() -> None:
+    """Each line that is shown is what one of the calls of a logger, or an error, makes."""
+    page = (ROOT / "docs" / "logs.md").read_text("utf-8")
+    shown = re.findall(r"^(?:[\d\-:, ]+)?(?:INFO|WARNING|ERROR): +(.*)$", page, re.MULTILINE)
+    formats = [
+        "".join(re.escape(part) if index % 2 == 0 else ".*" for index, part in enumerate(parts))
+        for parts in map(re.compile(r"(%[-.\d]*[sdfr])").split, logged())
+    ]
+    assert len(shown) >= 10
+    # The greeting is put together elsewhere.
+    greeting = "server serves on http://127.0.0.1:8000 (Ctrl-C ends it)"
+    unknown = [one for one in shown if not any(re.fullmatch(form, one) for form in formats)]
+    assert unknown == [greeting]
+
+
+def logged() -> list[str]:
+    """Return the text of each call of a logger in the package, before formatting."""
+    texts = []
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                constants = [one.value for one in node.args if isinstance(one, ast.Constant)]
+                texts += [
+                    text
+                    for text in constants
+                    if isinstance(text, str)
+                    and node.func.attr in {"info", "warning", "error", "critical", "log"}
+                    and len(text.replace("%s", "")) > 2
+                ]
+    return texts

@@ -19,15 +19,18 @@ class Bench:
     """A watch over the loop of the test, which looks when the test says."""
 
     def __init__(self) -> None:
-        self.now = self.worked = 0.0
+        self.now = self.by_loop = self.by_all = 0.0
         self.watch = LoopWatch(
-            asyncio.get_running_loop(), clock=lambda: self.now, worked=lambda: self.worked
+            asyncio.get_running_loop(),
+            clock=lambda: self.now,
+            worked=lambda: (self.by_loop, self.by_all),
         )
 
-    def look(self, seconds: float = PERIOD, *, working: bool = True) -> None:
-        """Let time go by, and the loop's thread work meanwhile or not; then look."""
+    def look(self, seconds: float = PERIOD, *, working: bool = True, others: bool = False) -> None:
+        """Let time go by; the loop's thread and others work meanwhile or not. Then look."""
         self.now += seconds
-        self.worked += seconds * working
+        self.by_loop += seconds * working
+        self.by_all += seconds * (working + others)
         self.watch.look()
 
     def hold(self, looks: int = LOOKS, *, working: bool = True) -> None:
@@ -76,7 +79,10 @@ async def test_the_line_is_in_the_code_that_the_handler_awaits(
         bench.hold()
 
     async def handler(_: Any) -> None:
-        await asyncio.sleep(0)
+        for _ in range(2):
+            bench.look()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         innermost()
 
     await bench.run(handler)
@@ -124,18 +130,32 @@ async def test_other_code_on_the_loop_is_not_taken_for_a_handler(
     assert lines() == []
 
 
-async def test_time_in_which_the_process_did_not_run_is_not_blamed_on_it(
-    bench: Bench, lines: Callable[[], list[str]]
+@pytest.mark.parametrize("others", [True, False], ids=["other thread", "other process"])
+async def test_time_in_which_something_else_ran_is_not_blamed_on_it(
+    bench: Bench, lines: Callable[[], list[str]], others: bool
 ) -> None:
-    """The machine slept, or other processes had the CPU, or another thread held the GIL."""
+    """Another thread held the GIL, other processes had the CPU, or the machine slept."""
 
     async def handler(_: Any) -> None:
         bench.look()
-        bench.look(10, working=False)
+        bench.look(10, working=False, others=others)
         bench.look()
 
     await bench.run(handler)
     assert lines() == []
+
+
+async def test_a_handler_that_waits_on_a_busy_machine_is_told_as_well(
+    bench: Bench, lines: Callable[[], list[str]]
+) -> None:
+    """The watch always comes late then: a period counts of each look."""
+
+    async def handler(_: Any) -> None:
+        for _ in range(LOOKS):
+            bench.look(3 * PERIOD, working=False)
+
+    await bench.run(handler)
+    assert lines()[0].startswith("/chat held the event loop")
 
 
 async def test_a_handler_that_lets_no_other_thread_run_is_told_as_well(

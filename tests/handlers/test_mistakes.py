@@ -161,9 +161,9 @@ COROUTINES: list[Any] = [
     pytest.param(forgets, {}, id="async"),
     pytest.param(batched, {"batch": Batch(max_size=4)}, id="items of a batch"),
     pytest.param(whole_batch, {"batch": Batch(max_size=4)}, id="batch"),
-    pytest.param(lambda _, item: item, {"prepare": lambda _: double(1)}, id="prepare"),
+    pytest.param(lambda _, item: {}, {"prepare": lambda _: double(1)}, id="prepare"),
     pytest.param(lambda _, item: item, {"finish": lambda _: double(1)}, id="finish"),
-    pytest.param(plain, {"finish": lambda result: result}, id="before finish"),
+    pytest.param(plain, {"finish": lambda result: {}}, id="before finish"),
 ]
 
 

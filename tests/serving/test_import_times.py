@@ -22,6 +22,8 @@ def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     names = ("big", "bigger")
     monkeypatch.setattr(import_times, "LIBRARIES", frozenset(names))
     monkeypatch.syspath_prepend(tmp_path)
+    finders = [one for one in sys.meta_path if not isinstance(one, ImportTimes)]  # not our own
+    monkeypatch.setattr(sys, "meta_path", finders)
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
         del sys.modules[name]
@@ -98,6 +100,24 @@ def test_an_import_that_fails_fails_as_before(libraries: Path, times: ImportTime
     (libraries / "bigger").mkdir()
     importlib.invalidate_caches()
     assert importlib.import_module("bigger").__file__ is None
+
+
+def test_two_that_measure_do_not_ask_each_other_without_end(
+    libraries: Path, times: ImportTimes
+) -> None:
+    """Each asks those behind it only; both get their figures."""
+    other = ImportTimes()
+    other.install()
+    package(libraries, "big")
+    try:
+        importlib.import_module("big")
+    finally:
+        other.remove()
+    assert times.seconds["big"] >= WAIT
+    assert other.seconds["big"] >= WAIT
+    assert times.find_spec("big", None) is not None
+    times.remove()
+    assert times.find_spec("big", None) is None
 
 
 def test_other_modules_are_left_to_the_other_finders(times: ImportTimes) -> None:

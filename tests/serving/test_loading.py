@@ -31,6 +31,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 def load(seconds: int, terminal: Any = None, place: str | None = None) -> None:
     """Load for so many seconds."""
     loop = ManualLoop()
+    faults: list[Any] = []
+    loop.set_exception_handler(lambda _, context: faults.append(context))
 
     async def enter() -> Loading:
         return Loading(lambda: place, terminal=terminal or Terminal(is_one=False)).__enter__()
@@ -43,6 +45,7 @@ def load(seconds: int, terminal: Any = None, place: str | None = None) -> None:
     loop.now += 1000
     loop.rest()
     loop.close()
+    assert faults == []
 
 
 def test_a_long_start_is_told_at_growing_intervals(lines: Callable[[], list[str]]) -> None:

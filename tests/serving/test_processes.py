@@ -44,9 +44,9 @@ def test_a_process_of_its_own_is_the_only_one(
 
 def test_workers_of_uvicorn_know_how_many_they_are(spawned: Callable[..., None]) -> None:
     """From ``--workers``, ``workers=`` or ``WEB_CONCURRENCY``; one that reloads is alone."""
-    spawned(config=uvicorn.Config("app:app", workers=4))
+    spawned(config=uvicorn.Config("app:app", workers=4, log_config=None))
     assert number_of_processes() == 4
-    spawned(config=uvicorn.Config("app:app", reload=True))
+    spawned(config=uvicorn.Config("app:app", reload=True, log_config=None))
     assert number_of_processes() == 1
 
 
@@ -95,9 +95,12 @@ def test_a_model_for_each_process_is_told_with_what_it_takes(
         is_initialized=lambda: True, device_count=lambda: 2, memory_reserved=reserved.__getitem__
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    spawned(config=uvicorn.Config("app:app", workers=4))
+    spawned(config=uvicorn.Config("app:app", workers=4, log_config=None))
     tell_processes()
-    (line,) = lines()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace())  # something else of that name
+    tell_processes()
+    line, other = lines()
+    assert "GiB of cuda" not in other
     assert line.startswith("this is one of 4 processes")
     assert "3.0 GiB of cuda:1, so expect 4 times as much" in line
     assert "cuda:0" not in line
@@ -110,6 +113,6 @@ def test_of_several_processes_one_says_so(
     spawned: Callable[..., None], lines: Callable[[], list[str]]
 ) -> None:
     """The first one."""
-    spawned("SpawnProcess-2", config=uvicorn.Config("app:app", workers=4))
+    spawned("SpawnProcess-2", config=uvicorn.Config("app:app", workers=4, log_config=None))
     tell_processes()
     assert lines() == []

@@ -14,6 +14,7 @@ __all__ = ["LoopWatch"]
 
 PERIOD = 0.05  # seconds between two looks
 LIMIT = 0.2  # seconds for which a step may hold the loop before it is told
+IDLE = 0.05  # share of a time of which a process that waits or is stopped works less
 
 logger = logging.getLogger("potassium")
 
@@ -21,17 +22,19 @@ logger = logging.getLogger("potassium")
 class LoopWatch:
     """Looks from a thread of its own at what the event loop runs, and tells who holds it.
 
-    Calls pay nothing for it. If two looks find a call's task running, the loop is asked to do
-    something else; if it has not by the time that ``LIMIT`` is over, the task is still in the same
-    step. Each handler is told once.
+    Calls pay nothing for it. If a look finds a call's task running, the loop is asked to do
+    something else. As long as it has not, and later looks find the same task, that is in the same
+    step; the times between these looks add up. Each handler is told once.
 
-    A look that comes late, because something else held the GIL or the process did not run, blames
-    the loop only if the loop's own thread was the one that was working.
+    A look that comes late was kept from the GIL or from the CPU. The time since the last one counts
+    only if it was mostly the loop's own thread that worked meanwhile. If nothing of the process
+    did, because it was stopped or others had the CPU, no more than ``PERIOD`` counts.
 
     Args:
         loop: the running event loop, whose thread is the current one.
         clock: monotonic seconds.
-        worked: returns for how many seconds the loop's thread has been working; None if unknown.
+        worked: returns for how many seconds the loop's thread has been working, and for how many
+            all threads together.
 
     """
 
@@ -40,7 +43,7 @@ class LoopWatch:
         loop: asyncio.AbstractEventLoop,
         *,
         clock: Callable[[], float] = time.monotonic,
-        worked: Callable[[], float] | None = None,
+        worked: Callable[[], tuple[float, float]] | None = None,
     ) -> None:
         self._loop = loop
         self._clock = clock
@@ -48,7 +51,7 @@ class LoopWatch:
         self._loop_thread = threading.get_ident()
         self._looked_at, self._worked_before = clock(), self._worked()
         self._task: asyncio.Task[object] | None = None  # found running at the last look
-        self._since = 0.0  # when it was first found in what may be the same step
+        self._held = 0.0  # seconds for which it has been found in what is the same step
         self._has_moved = False  # whether the loop has done something else since
         self._told: set[str] = set()
         self._closed = threading.Event()
@@ -69,24 +72,32 @@ class LoopWatch:
 
     def look(self) -> None:
         """Look once; to be called every ``PERIOD`` seconds."""
-        now, worked = self._clock(), self._worked()
-        due = self._looked_at + PERIOD
-        since, late, busy = now, now - due, worked - self._worked_before
-        self._looked_at, self._worked_before = now, worked
-        if late > PERIOD:
-            if busy < late / 2:
-                self._task = None  # not the loop's doing: what it was in then is not known
-            else:
-                since = due  # it held the GIL all along, and is still in the same step
+        since_last, since_due = self._times()
         task = asyncio.current_task(self._loop)
         coroutine = None if task is None else task.get_coro()
         if getattr(coroutine, "cr_code", None) is not LoopWorker.CALL:
             self._task = None
-        elif task is not self._task or self._has_moved:
-            self._task, self._since, self._has_moved = task, since, False
+            return
+        if task is self._task and not self._has_moved:
+            self._held += since_last
+        else:
+            self._task, self._held, self._has_moved = task, since_due, False
             self._loop.call_soon_threadsafe(self._note_move)
-        if self._task is not None and now - self._since >= LIMIT:
-            self._tell(self._task.get_name())
+        if task is not None and self._held >= LIMIT:
+            self._tell(task.get_name())
+
+    def _times(self) -> tuple[float, float]:
+        """Return how much counts of the time since the last look, and since this one was due."""
+        now, worked = self._clock(), self._worked()
+        interval = now - self._looked_at
+        by_loop, by_all = (a - b for a, b in zip(worked, self._worked_before, strict=True))
+        self._looked_at, self._worked_before = now, worked
+        late = interval - PERIOD
+        if late <= PERIOD:
+            return interval, 0.0
+        if by_all < interval * IDLE:
+            return PERIOD, 0.0
+        return (interval, late) if by_loop > by_all / 2 else (0.0, 0.0)
 
     def _note_move(self) -> None:
         self._has_moved = True
@@ -110,10 +121,10 @@ class LoopWatch:
         )
 
 
-def _time_of_this_thread() -> Callable[[], float]:
-    """Return a function that returns how long the current thread has been working, in seconds."""
+def _time_of_this_thread() -> Callable[[], tuple[float, float]]:
+    """Return a function that returns how long this thread, and all together, have been working."""
     try:
         clock = time.pthread_getcpuclockid(threading.get_ident())
     except AttributeError:  # macOS and Windows
-        return lambda: 0.0
-    return lambda: time.clock_gettime(clock)
+        return lambda: (0.0, time.process_time())
+    return lambda: (time.clock_gettime(clock), time.process_time())

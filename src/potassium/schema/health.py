@@ -103,6 +103,7 @@ def _status() -> Json:
         queue=queue,
         lanes={"type": "object", "additionalProperties": queue},
         started_at={"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+        startup=_startup(),
         open_streams=integer,
         stalled_streams=integer,
         running={"anyOf": [running, {"type": "null"}]},
@@ -112,6 +113,21 @@ def _status() -> Json:
         sequence_number=integer,
         idle_time=integer,
         inference_time=integer,
+    )
+
+
+def _startup() -> Json:
+    number = {"type": "number"}
+    maybe = {"anyOf": [number, {"type": "null"}]}
+    by_name: Json = {"type": "object", "additionalProperties": number}
+    first = _object("The first call, and those after it.", seconds=number, later_seconds=maybe)
+    return _object(
+        "What the time until the server was ready went into, in seconds.",
+        seconds=maybe,
+        phases=by_name,
+        libraries={"type": "object", "additionalProperties": by_name},
+        before_import=maybe,
+        first_calls={"type": "object", "additionalProperties": first},
     )
 
 

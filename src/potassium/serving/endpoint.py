@@ -178,10 +178,10 @@ class Endpoint:
     ) -> None:
         """Answer a failed call; if its stream has begun, report the failure in the stream."""
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
-        request_id = request_id_of(scope)
-        note_error(scope, code_of(answered(error)))
         if isinstance(error, BodyTooLarge):
             self._tell_limit(error)
+        request_id = request_id_of(scope)
+        note_error(scope, code_of(answered(error)))
         problem = failure_reply(error, self._path, request_id, debug=self._debug)
         if sender is None or not sender.has_begun:
             await problem.send(request_id, send)

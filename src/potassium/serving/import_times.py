@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader  # it imports more than all else here
 
 __all__ = ["IMPORTS", "ImportTimes"]
 
@@ -36,7 +38,7 @@ LIBRARIES = frozenset(
 )
 
 
-class ImportTimes(MetaPathFinder):
+class ImportTimes:
     """Measures imports of ``LIBRARIES``, from when it is installed until it is removed.
 
     It finds nothing itself: it asks the finders behind it, and measures what the loader that they
@@ -88,14 +90,14 @@ class ImportTimes(MetaPathFinder):
         library = name.partition(".")[0]
         if library not in LIBRARIES or self._stack[-1:] == [library]:
             return None
-        for finder in sys.meta_path:
+        finders = list(sys.meta_path)
+        for finder in finders[finders.index(self) + 1 :] if self in finders else ():
             find = getattr(finder, "find_spec", None)
-            if finder is self or find is None:
-                continue
-            spec: ModuleSpec | None = find(name, path, target)
+            spec: ModuleSpec | None = find and find(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _MeasuredLoader(spec.loader, self, library)  # type: ignore[arg-type]
+                    measured = _MeasuredLoader(cast("Loader", spec.loader), self, library)
+                    spec.loader = cast("Loader", measured)
                 return spec
         return None
 
@@ -122,10 +124,10 @@ class ImportTimes(MetaPathFinder):
         return stack
 
 
-class _MeasuredLoader(Loader):
+class _MeasuredLoader:
     """Stands in for a loader until the module is executed."""
 
-    def __init__(self, loader: Loader, times: ImportTimes, library: str) -> None:
+    def __init__(self, loader: "Loader", times: ImportTimes, library: str) -> None:
         self._loader = loader
         self._times = times
         self._library = library

@@ -10,7 +10,7 @@ __all__ = ["OURS", "LineLimit"]
 
 OURS = ("potassium", "potassium.jobs", "potassium.webhooks")
 
-FIRST = 10  # lines of a kind that are all written
+FIRST = 50  # lines of a kind that are all written
 PAUSE = 10.0  # seconds in which a kind gets the next line, once these are used up
 LONGEST = 300  # characters of a line that are repeated when others like it are counted
 KINDS = 256  # further kinds share one allowance

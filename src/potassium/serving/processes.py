@@ -78,9 +78,9 @@ def _taken() -> list[str]:
         taken.append(f"{_gibibytes(pages * os.sysconf('SC_PAGE_SIZE'))} of memory")
     except (OSError, ValueError, IndexError):  # not Linux
         pass
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        reserved = map(torch.cuda.memory_reserved, range(torch.cuda.device_count()))
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None and cuda.is_initialized():
+        reserved = map(cuda.memory_reserved, range(cuda.device_count()))
         taken += [f"{_gibibytes(size)} of cuda:{at}" for at, size in enumerate(reserved) if size]
     return taken
 
