@@ -22,6 +22,6 @@ def add_docs(router: Router, document: Callable[[], dict[str, Any]]) -> Callable
     Returns what tells whether a request is for the page, which is no secret; the schema may be.
 
     """
-    page = Page(router.routes)
+    page = Page(router)
     router.routes += [*SchemaPage(document).routes(), *page.routes]
     return page.has
