@@ -97,10 +97,16 @@ export async function load(): Promise<App> {
   const response = await request("/openapi.json", { headers: { Accept: "application/json" } });
   if (response.status === 401) throw new KeyWanted();
   if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-  return read((await response.json()) as OpenApi);
+  const document = (await response.json().catch(() => undefined)) as Partial<OpenApi> | null | undefined;
+  if (!isObject(document?.paths) || !isObject(document?.info)) throw new Error("It is not an OpenAPI document.");
+  return read(document as OpenApi);
 }
 
-export function read(document: OpenApi): App {
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
+}
+
+function read(document: OpenApi): App {
   const operations: Operation[] = [];
   for (const [path, item] of Object.entries(document.paths)) {
     for (const method of METHODS) {

@@ -24,7 +24,8 @@ const BYTES = "application/octet-stream";
 
 /** Decide how an input is sent. */
 export function planOf(operation: Operation, input: Json | undefined): Plan {
-  const { method, path } = operation;
+  const { method } = operation;
+  const path = operation.path.replace(/[%\\]/g, encodeURIComponent); // URLs give these a meaning
   if (method === "GET") {
     return { method, path, query: input === undefined ? [] : textsOf(input), body: { kind: "none" } };
   }

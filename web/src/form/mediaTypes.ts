@@ -1,6 +1,7 @@
 // JSON says of a file only that it is base64; the form beside it says which content types it has.
 
 import type { Operation, Schema } from "../api/document";
+import { own } from "../api/own";
 import { resolve } from "./schema";
 
 /** Return the schema of an operation's input, whose fields that are files name their types. */
@@ -9,7 +10,7 @@ export function inputOf(operation: Operation): Schema | null {
   const found = root && resolve(root, root);
   if (!found?.properties) return root;
   const fields = Object.entries(found.properties).map(([name, field]) => {
-    const contentType = operation.encoding[name]?.contentType;
+    const contentType = own(operation.encoding, name)?.contentType;
     return [name, contentType ? ofFile(field, contentType) : field] as const;
   });
   return { ...found, properties: Object.fromEntries(fields) };

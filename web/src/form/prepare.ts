@@ -12,6 +12,8 @@ const GUESSES: [accept: string, names: RegExp][] = [
   ["video/*", /video|clip|movie/i],
 ];
 
+const DEEPEST = 3; // types that are written out within one another
+
 /** Return the schema of the form for an operation's input. */
 export function prepare(operation: Operation): FormSchema {
   const root = inputOf(operation) ?? {};
@@ -37,8 +39,11 @@ function fileOrText(file: FormSchema): FormSchema {
   return { kind: "union", type: "object", variants: [{ ...file, title: "File" }, text] };
 }
 
-/** Prepare one schema. References to objects stay, so that a model may contain itself. */
-function one(schema: Schema, root: Schema, name: string, required: boolean): FormSchema {
+/**
+ * Prepare one schema. References to objects stay, so that a model may contain itself. Other types
+ * are written out: one that contains itself is any JSON there. `within` has the references to them.
+ */
+function one(schema: Schema, root: Schema, name: string, required: boolean, within: string[] = []): FormSchema {
   const { schema: bare, nullable } = withoutNull(schema);
   const { default: own, ...found } = resolve(bare, root);
   // A field is called what it is called, not what its model is called.
@@ -56,11 +61,16 @@ function one(schema: Schema, root: Schema, name: string, required: boolean): For
     return { ...beside, kind: "optional", type: "object", inner };
   };
 
+  const { $ref } = bare;
+  if ($ref && !found.properties && (within.includes($ref) || within.length > DEEPEST)) {
+    return { ...beside, kind: "json" };
+  }
+  const inside = $ref ? [...within, $ref] : within;
   if (isFile(found)) return fileOf(found, beside, name);
   if (found.const !== undefined) return { ...found, ...beside, kind: "fixed" };
   if (Array.isArray(found.enum)) return { ...found, ...beside };
   const variants = found.anyOf ?? found.oneOf;
-  if (variants) return optional(union(found, variants, root, name));
+  if (variants) return optional(union(found, variants, root, name, inside));
   switch (found.type) {
     case "boolean":
       if (nullable) return { ...beside, enum: [true, false] };
@@ -70,12 +80,12 @@ function one(schema: Schema, root: Schema, name: string, required: boolean): For
     case "number":
       return { ...found, ...beside };
     case "array":
-      if (found.prefixItems) return optional(list(found, root, name));
-      return { ...list(found, root, name), ...beside };
+      if (found.prefixItems) return optional(list(found, root, name, inside));
+      return { ...list(found, root, name, inside), ...beside };
     case "object":
       if (isFree(found)) return { ...found, ...beside, kind: "json" };
-      if (found.properties) return optional(bare.$ref ? { $ref: bare.$ref } : members(found, root));
-      return { ...dict(found, root), ...beside };
+      if (found.properties) return optional(bare.$ref ? { $ref: bare.$ref } : members(found, root, inside));
+      return { ...dict(found, root, inside), ...beside };
     default:
       return { ...found, ...beside, kind: "json" };
   }
@@ -86,7 +96,7 @@ function fileOf(found: Schema, beside: FormSchema, name: string): FormSchema {
   return { ...beside, kind: "file", type: "string", accept: found.contentMediaType ?? guess };
 }
 
-function union(found: Schema, variants: Schema[], root: Schema, name: string): FormSchema {
+function union(found: Schema, variants: Schema[], root: Schema, name: string, within: string[]): FormSchema {
   const tag = (found.discriminator as { propertyName?: string } | undefined)?.propertyName;
   const titles = variants.map((variant) => titleOf(variant, root, tag));
   return {
@@ -96,20 +106,20 @@ function union(found: Schema, variants: Schema[], root: Schema, name: string): F
     variants: variants.map((variant, index) => {
       const title = titles[index]!;
       const same = titles.filter((other) => other === title).length > 1;
-      return { ...one(variant, root, name, true), title: same ? `${title} ${index + 1}` : title };
+      return { ...one(variant, root, name, true, within), title: same ? `${title} ${index + 1}` : title };
     }),
   };
 }
 
-function list(found: Schema, root: Schema, name: string): FormSchema {
+function list(found: Schema, root: Schema, name: string, within: string[]): FormSchema {
   const single = name.replace(/s$/, "");
   if (Array.isArray(found.prefixItems)) {
     const { prefixItems, ...rest } = found;
-    const items = (prefixItems as Schema[]).map((item) => one(item, root, "", true));
+    const items = (prefixItems as Schema[]).map((item) => one(item, root, "", true, within));
     return { ...rest, items: items as unknown as Schema };
   }
   if (!found.items || !Object.keys(found.items).length) return { ...found, kind: "json" };
-  const items = one(found.items, root, single, true);
+  const items = one(found.items, root, single, true, within);
   const { items: _, ...rest } = found;
   if (items.kind === "file") return { ...rest, kind: "files", accept: items.accept };
   const { title, ...bare } = items;
@@ -117,15 +127,15 @@ function list(found: Schema, root: Schema, name: string): FormSchema {
   return { ...rest, items: keepsTitle ? { ...bare, title } : bare };
 }
 
-function dict(found: Schema, root: Schema): FormSchema {
-  const values = one(found.additionalProperties as Schema, root, "", true);
+function dict(found: Schema, root: Schema, within: string[]): FormSchema {
+  const values = one(found.additionalProperties as Schema, root, "", true, within);
   return { ...found, additionalProperties: { ...values, title: "Value" } };
 }
 
-function members(found: Schema, root: Schema): FormSchema {
+function members(found: Schema, root: Schema, within: string[] = []): FormSchema {
   const required = requiredOf(found);
   const entries = Object.entries(found.properties ?? {}).map(([name, property]) => {
-    return [name, one(property, root, name, required.has(name))];
+    return [name, one(property, root, name, required.has(name), within)];
   });
   const { additionalProperties: _, ...rest } = found;
   return { ...rest, properties: Object.fromEntries(entries) as Record<string, FormSchema> };

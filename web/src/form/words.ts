@@ -1,6 +1,7 @@
 // What a schema says, in words: "a whole number from 1 to 9".
 
 import type { Schema } from "../api/document";
+import { own } from "../api/own";
 import { isFile, isFree, nameOf, resolve, withoutNull } from "./schema";
 
 const FORMATS: Record<string, [one: string, many: string]> = {
@@ -21,7 +22,7 @@ const MOST_CHOICES = 6;
 
 /** Return the kind of thing that a media type is about, as a word: "a picture". */
 export function wordOfMedia(type: string | undefined, many = false): string {
-  const [one, several] = FILES[type?.split("/")[0] ?? ""] ?? ["a file", "files"];
+  const [one, several] = own(FILES, type?.split("/")[0] ?? "") ?? ["a file", "files"];
   return many ? several : one;
 }
 
@@ -48,7 +49,7 @@ export function kindOf(schema: Schema, root: Schema, many = false, depth = 0): s
   }
   switch (found.type) {
     case "string":
-      return say(...(FORMATS[found.format ?? ""] ?? ["text", "texts"]));
+      return say(...(own(FORMATS, found.format ?? "") ?? ["text", "texts"]));
     case "integer":
       return say("a whole number", "whole numbers");
     case "number":

@@ -26,6 +26,15 @@ export interface Status {
   service_time: Record<string, number>;
 }
 
+const STATES = ["starting", "ready", "draining", "stopped", "failed"];
+
+/** Return whether an answer is a status: something else may answer in the server's place. */
+export function isStatus(value: unknown): value is Status {
+  const { state, queue, lanes, counts, service_time: times } = Object(value) as Partial<Status>;
+  const areObjects = [queue, lanes, counts, times].every((one) => typeof one === "object" && one !== null);
+  return STATES.includes(String(state)) && areObjects;
+}
+
 /** Return how many calls wait, in all queues. */
 export function waiting(status: Status): number {
   return [status.queue, ...Object.values(status.lanes)].reduce((sum, one) => sum + one.length, 0);

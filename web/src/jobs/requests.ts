@@ -3,7 +3,10 @@
 import { sentenceOf } from "../api/answer";
 import type { Json } from "../api/document";
 import { request } from "../api/server";
-import type { JobDocument } from "./document";
+import { type JobDocument, jobFrom } from "./document";
+
+const PATIENCE = 30_000; // milliseconds that an answer may take
+const ODD = "The server answered something else.";
 
 /** The job does not exist, or not for the owner of this API key. */
 export class JobGone extends Error {}
@@ -24,21 +27,32 @@ export interface Attempt {
   next_at: string | null;
 }
 
-export async function getJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id))).json() as Promise<JobDocument>;
+export function getJob(id: string): Promise<JobDocument> {
+  return askForJob(pathOf(id));
 }
 
-export async function cancelJob(id: string): Promise<JobDocument> {
-  return (await ask(pathOf(id), { method: "DELETE" })).json() as Promise<JobDocument>;
+export function cancelJob(id: string): Promise<JobDocument> {
+  return askForJob(pathOf(id), { method: "DELETE" });
 }
 
-export async function retryJob(id: string): Promise<JobDocument> {
-  return (await ask(`${pathOf(id)}/retry`, { method: "POST" })).json() as Promise<JobDocument>;
+export function retryJob(id: string): Promise<JobDocument> {
+  return askForJob(`${pathOf(id)}/retry`, { method: "POST" });
 }
 
 export async function getDeliveries(id: string): Promise<Delivery[]> {
-  const response = await ask(`${pathOf(id)}/deliveries`);
-  return ((await response.json()) as { deliveries: Delivery[] }).deliveries;
+  const found = (await jsonOf(await ask(`${pathOf(id)}/deliveries`))) as Partial<{ deliveries: Delivery[] }> | null;
+  if (!Array.isArray(found?.deliveries)) throw new Error(ODD);
+  return found.deliveries;
+}
+
+async function askForJob(path: string, init: RequestInit = {}): Promise<JobDocument> {
+  const job = jobFrom(await jsonOf(await ask(path, { signal: AbortSignal.timeout(PATIENCE), ...init })));
+  if (!job) throw new Error(ODD);
+  return job;
+}
+
+async function jsonOf(response: Response): Promise<unknown> {
+  return response.json().catch(() => null);
 }
 
 export function getOutput(id: string): Promise<Response> {

@@ -21,7 +21,7 @@ const TEXT = [
 const VECTOR = ["embedding", "vector", "embeddings", "vectors"];
 const MOST_SCORES = 1000;
 const LEAST_DIMENSION = 16;
-const MEDIA = /^data:(image|audio|video)\/[\w.+-]+(;[\w=.+-]+)*;base64,[\w+/]+=*$/;
+const MEDIA = /^data:(image|audio|video)\/[\w.+-]+(;[\w=.+-]+)*;base64,./;
 
 export function isFields(value: Json | undefined): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -91,13 +91,14 @@ export function textsOf(input: Json | undefined, count: number): string[] | unde
 export function mediaOf(value: Json | undefined): [string, string][] {
   const members: [string, Json | undefined][] =
     typeof value === "object" && value !== null
-      ? Object.entries(value).slice(0, 100)
+      ? Object.keys(value).slice(0, 100).map((name) => [name, (value as Fields)[name]])
       : [["result", value]];
   return members.filter((one): one is [string, string] => isMedia(one[1]));
 }
 
 export function isMedia(value: Json | undefined): value is string {
-  return typeof value === "string" && value.startsWith("data:") && MEDIA.test(value);
+  if (typeof value !== "string" || !MEDIA.test(value.slice(0, 200))) return false;
+  return !/[^\w+/=]/.test(value.slice(value.indexOf(",") + 1)); // one expression for all of it may be too much
 }
 
 /** Return the text that a result is, or that is all it has: {"text": "..."}. */
@@ -118,7 +119,7 @@ const MARKDOWN = [
   /^> \S/m,
   /^ *\|.+\| *$/m,
   /(^|\W)\*\*\S[^*\n]*\*\*(\W|$)/m,
-  /\[[^\]\n]+\]\(https?:\/\/[^\s)]+\)/,
+  /\[[^[\]\n]+\]\(https?:\/\/[^\s)]+\)/,
 ];
 
 /** Return whether a text looks as if it were Markdown. */

@@ -21,20 +21,28 @@ export function snippetOf(operation: Operation, input: Json | undefined, hasKey:
   return { plan, url: url.href, hasKey, isStream: operation.isStream && !operation.isBackground, isJob: operation.isBackground };
 }
 
+// What a terminal obeys, or what changes how other text looks: control characters, marks of direction.
+export const UNSEEN = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Write a value as JSON that shows all that is in it. A text is a literal of Python and JavaScript, too. */
+export function jsonOf(value: unknown, indent?: number): string {
+  return seen(JSON.stringify(value, null, indent));
+}
+
+function seen(json: string): string {
+  return json.replace(UNSEEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /** Yield the parts of a JSON text: what is written as it is, and the files in it. */
-export function jsonParts(value: Json, indent: number | undefined): (string | File)[] {
-  if (!holdsFile(value)) return [JSON.stringify(value, null, indent)];
+export function jsonParts(value: Json): (string | File)[] {
+  if (!holdsFile(value)) return [jsonOf(value)];
   const files: File[] = [];
   const mark = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  const text = JSON.stringify(
-    value,
-    (_, one: unknown) => {
-      const file = fileOf(one);
-      return file ? `${mark}${files.push(file) - 1}${mark}` : one;
-    },
-    indent,
-  );
-  return text.split(new RegExp(`${mark}(\\d+)${mark}`)).map((part, at) => (at % 2 ? files[Number(part)]! : part));
+  const text = JSON.stringify(value, (_, one: unknown) => {
+    const file = fileOf(one);
+    return file ? `${mark}${files.push(file) - 1}${mark}` : one;
+  });
+  return seen(text).split(new RegExp(`${mark}(\\d+)${mark}`)).map((part, at) => (at % 2 ? files[Number(part)]! : part));
 }
 
 export function typeOf(file: File): string {

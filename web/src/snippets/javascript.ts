@@ -3,7 +3,7 @@
 import { fileOf } from "../api/files.svelte";
 import { holdsFile } from "../api/plan";
 import type { Json } from "../api/document";
-import type { Snippet } from "./call";
+import { jsonOf, type Snippet, UNSEEN } from "./call";
 
 export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
@@ -17,14 +17,14 @@ export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): str
     content = `JSON.stringify(${literal(body.value, 2)})`;
   } else if (body.kind === "text") {
     headers.push('"Content-Type": "text/plain; charset=utf-8"');
-    content = JSON.stringify(body.text);
+    content = jsonOf(body.text);
   } else if (body.kind === "file") {
-    headers.push(`"Content-Type": ${JSON.stringify(body.type)}`);
+    headers.push(`"Content-Type": ${jsonOf(body.type)}`);
     content = `file /* a File, such as ${comment(body.file.name)} from <input type="file"> */`;
   } else if (body.kind === "form") {
     const lines = body.parts.map(([name, value]) => {
-      if (typeof value === "string") return `form.append(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`;
-      return `form.append(${JSON.stringify(name)}, file); // a File, such as ${comment(value.name)}\n`;
+      if (typeof value === "string") return `form.append(${jsonOf(name)}, ${jsonOf(value)});\n`;
+      return `form.append(${jsonOf(name)}, file); // a File, such as ${comment(value.name)}\n`;
     });
     head = `const form = new FormData();\n${lines.join("")}`;
     content = "form";
@@ -35,7 +35,7 @@ export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): str
     ...(content ? [`body: ${content}`] : []),
   ];
   const list = options.length ? `, {\n${options.map((one) => `  ${one},\n`).join("")}}` : "";
-  const call = `const response = await fetch(${JSON.stringify(url)}${list});\n`;
+  const call = `const response = await fetch(${jsonOf(url)}${list});\n`;
   return `${head}${call}if (!response.ok) throw new Error(await response.text());\n${isJob ? jobOf(hasKey) : isStream ? STREAM : SHOW}`;
 }
 
@@ -71,15 +71,22 @@ console.log(job);
 function literal(value: Json, indent: number): string {
   const file = fileOf(value);
   if (file) return `await dataUrl(file) /* a File, such as ${comment(file.name)} */`;
-  if (!holdsFile(value)) return JSON.stringify(value, null, 2).replaceAll("\n", `\n${" ".repeat(indent)}`);
+  if (!holdsFile(value)) {
+    const text = jsonOf(value, 2).replaceAll("\n", `\n${" ".repeat(indent)}`);
+    return text.replace(/(?<!\\)"__proto__":/g, '["__proto__"]:'); // without brackets, it is no member
+  }
   const inner = " ".repeat(indent + 2);
   const [open, close, parts] = Array.isArray(value)
     ? ["[", "]", value.map((one) => literal(one, indent + 2))]
-    : ["{", "}", Object.entries(Object(value) as Record<string, Json>).map(([name, one]) => `${JSON.stringify(name)}: ${literal(one, indent + 2)}`)];
+    : ["{", "}", Object.entries(Object(value) as Record<string, Json>).map(([name, one]) => `${memberOf(name)}: ${literal(one, indent + 2)}`)];
   return `${open}\n${parts.map((one) => `${inner}${one},\n`).join("")}${" ".repeat(indent)}${close}`;
+}
+
+function memberOf(name: string): string {
+  return name === "__proto__" ? '["__proto__"]' : jsonOf(name);
 }
 
 /** Return a name that ends no comment. */
 function comment(name: string): string {
-  return name.replaceAll("*/", "* /").replace(/[\r\n\u2028\u2029]/g, " ");
+  return name.replaceAll("*/", "* /").replaceAll("\n", " ").replace(UNSEEN, " ");
 }
