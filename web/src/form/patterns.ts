@@ -31,8 +31,11 @@ function mayTakeForever(pattern: string): boolean {
       group = open.pop() ?? group;
       group.isBranching ||= inner.isBranching || token.length > 1;
       group.rest.push(...inner.rest, ...(inner.first ? [inner.first] : []));
-    } else if (/^[|*+]|^\{./.test(token)) group.isBranching = true;
-    else if (!group.first && !group.rest.length && !group.isBranching && !/^[[.?^$]|^\\\w/.test(token)) group.first = token;
+    } else if (/^[|*+?]|^\{./.test(token)) {
+      if (!group.rest.length && group.first) group.rest.push(group.first); // which is not always there once
+      if (token === "|" || group.rest[0] === group.first) group.first = undefined;
+      group.isBranching ||= token !== "?";
+    } else if (!group.first && !group.rest.length && !group.isBranching && !/^[[.^$]|^\\\w/.test(token)) group.first = token;
     else group.rest.push(token);
   }
   return false;
@@ -43,7 +46,7 @@ function isAmbiguous({ first, rest, isBranching }: Group): boolean {
   if (!isBranching) return false;
   const letter = first?.replace(/^\\/, "");
   try {
-    return !letter || rest.some((one) => !/^[?^$]/.test(one) && new RegExp(one, "u").test(letter));
+    return !letter || rest.some((one) => !/^[$^]/.test(one) && new RegExp(one, "u").test(letter));
   } catch {
     return true;
   }

@@ -26,7 +26,7 @@ export function prepare(operation: Operation): FormSchema {
   const whole = prepared.kind === "file" && fromText ? fileOrText(prepared) : prepared;
   const schemas = (components as { schemas?: Record<string, Schema> } | undefined)?.schemas ?? {};
   const models = Object.entries(schemas).map(([name, model]) => [name, one(model, root, "", true)]);
-  if (whole.$ref) Object.assign(whole, members(resolve(schema, root), root));
+  if (whole.$ref) Object.assign(whole, one(resolve(schema, root), root, "", true));
   // The handler's name stands above the form already; a field must have a name.
   const isGroup = !whole.kind && whole.type === "object";
   whole.title = isGroup ? "" : "Input";
@@ -45,6 +45,7 @@ function fileOrText(file: FormSchema): FormSchema {
  */
 function one(schema: Schema, root: Schema, name: string, required: boolean, within: string[] = []): FormSchema {
   const { schema: bare, nullable } = withoutNull(schema);
+  const { $ref } = bare;
   const { default: own, ...found } = resolve(bare, root);
   // A field is called what it is called, not what its model is called.
   const title = schema.title ?? (bare.title || (name ? capitalName(name) : found.title));
@@ -56,12 +57,11 @@ function one(schema: Schema, root: Schema, name: string, required: boolean, with
     ...(given !== undefined && given !== null ? { default: given } : {}),
   };
   const optional = (inner: FormSchema): FormSchema => {
-    const mayLack = nullable || !required;
+    const mayLack = nullable || !required || ($ref !== undefined && requiresItself($ref, root));
     if (!mayLack || beside.default !== undefined) return { ...inner, ...beside };
     return { ...beside, kind: "optional", type: "object", inner };
   };
 
-  const { $ref } = bare;
   if ($ref && !found.properties && (within.includes($ref) || within.length > DEEPEST)) {
     return { ...beside, kind: "json" };
   }
@@ -70,7 +70,7 @@ function one(schema: Schema, root: Schema, name: string, required: boolean, with
   if (found.const !== undefined) return { ...found, ...beside, kind: "fixed" };
   if (Array.isArray(found.enum)) return { ...found, ...beside };
   const variants = found.anyOf ?? found.oneOf;
-  if (variants) return optional(union(found, variants, root, name, inside));
+  if (variants?.length) return optional(union(found, variants, root, name, inside));
   switch (found.type) {
     case "boolean":
       if (nullable) return { ...beside, enum: [true, false] };
@@ -84,11 +84,34 @@ function one(schema: Schema, root: Schema, name: string, required: boolean, with
       return { ...list(found, root, name, inside), ...beside };
     case "object":
       if (isFree(found)) return { ...found, ...beside, kind: "json" };
+      if (Object.keys(found.properties ?? {}).some(isEverywhere)) return { ...beside, kind: "json" };
       if (found.properties) return optional(bare.$ref ? { $ref: bare.$ref } : members(found, root, inside));
       return { ...dict(found, root, inside), ...beside };
     default:
       return { ...found, ...beside, kind: "json" };
   }
+}
+
+/** Return whether every object has such a member in JavaScript, so that a form cannot tell it is absent. */
+function isEverywhere(name: string): boolean {
+  return name in Object.prototype;
+}
+
+/** Return whether a model has no end: it opens as deep as wanted, though it can never be complete. */
+function requiresItself(reference: string, root: Schema): boolean {
+  const found = new Set<string>();
+  const waiting = [reference];
+  while (waiting.length) {
+    const model = resolve({ $ref: waiting.pop()! }, root);
+    const required = requiredOf(model);
+    for (const [name, { $ref }] of Object.entries(model.properties ?? {})) {
+      if (!$ref || !required.has(name) || found.has($ref)) continue;
+      if ($ref === reference) return true;
+      found.add($ref);
+      waiting.push($ref);
+    }
+  }
+  return false;
 }
 
 function fileOf(found: Schema, beside: FormSchema, name: string): FormSchema {

@@ -34,10 +34,18 @@ export function resolve(schema: Schema, root: Schema, depth = 0): Schema {
 
 function lookUp(reference: string, root: Schema): Schema {
   const steps = reference.replace(/^#\//, "").split("/");
-  const names = steps.map((one) => decodeURIComponent(one).replace(/~1/g, "/").replace(/~0/g, "~"));
+  const names = steps.map((one) => decoded(one).replace(/~1/g, "/").replace(/~0/g, "~"));
   let found: unknown = root;
   for (const name of names) found = own(found as Record<string, unknown> | undefined, name);
   return (found ?? {}) as Schema;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a lone %
+  }
 }
 
 function merge(schemas: Schema[]): Schema {

@@ -18,7 +18,7 @@ export type View =
 
 export const TEXT_VIEWS: View[] = ["Plain", "Markdown"];
 
-const LONGEST = 300_000; // characters of Markdown that a page takes without being asked to
+export const LONGEST = 300_000; // characters of Markdown: more would take a browser long
 
 export function viewsOf(json: Json | undefined, input: Json | undefined): View[] {
   if (json === undefined) return [];
