@@ -237,9 +237,9 @@ def test_no_member_is_lost(server: Server, page: Page) -> None:
         "toString": 2,
         "a.b": 4,
     }
-    type_json(page, {"__proto__": 3, "constructor": 1})
+    type_json(page, {"__proto__": "kept", "constructor": 1})
     send(page)
-    expect(answer).to_contain_text("__proto__: 3")
+    expect(answer).to_contain_text('__proto__: "kept"')
 
 
 def test_a_path_with_a_colon_is_called_here(server: Server, page: Page) -> None:

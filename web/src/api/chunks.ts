@@ -8,7 +8,7 @@ export type Chunk = { text: string } | { blob: Blob };
 export type Kind = "text" | "frames" | "values";
 
 const TEXT_FIELDS = ["token", "text", "delta", "content"];
-const PICTURE = /^"?data:image\/[\w.+-]{1,80};base64,/;
+const PICTURE = /^"?data:(image\/[\w.+-]+;base64,[\w+/=]*)"?$/;
 
 export class Chunks {
   count = 0;
@@ -28,11 +28,11 @@ export class Chunks {
 
   add(chunk: Chunk): void {
     this.count += 1;
-    const frame = "blob" in chunk ? chunk.blob : pictureIn(chunk.text);
-    if (frame) {
-      this.frame = frame;
+    const picture = "blob" in chunk ? undefined : PICTURE.exec(chunk.text);
+    if ("blob" in chunk || picture) {
+      this.frame = "blob" in chunk ? chunk.blob : `data:${picture![1]!}`;
       this.frames += 1;
-    } else this.#addText((chunk as { text: string }).text);
+    } else this.#addText(chunk.text);
   }
 
   get kind(): Kind {
@@ -55,12 +55,6 @@ export class Chunks {
     this.#fields += field ?? "";
     this.#raw += text;
   }
-}
-
-/** Return the data URL of a picture that a text is. One expression for all of it fails if it is large. */
-function pictureIn(text: string): string | undefined {
-  const isPicture = PICTURE.test(text) && !/[^\w+/=]/.test(text.slice(text.indexOf(",") + 1).replace(/"$/, ""));
-  return isPicture ? text.replace(/^"|"$/g, "") : undefined;
 }
 
 /** Return the JSON value that a text is, or undefined if it is none. */

@@ -21,7 +21,7 @@ const TEXT = [
 const VECTOR = ["embedding", "vector", "embeddings", "vectors"];
 const MOST_SCORES = 1000;
 const LEAST_DIMENSION = 16;
-const MEDIA = /^data:(image|audio|video)\/[\w.+-]+(;[\w=.+-]+)*;base64,./;
+const MEDIA = /^data:(image|audio|video)\/[\w.+-]+(;[\w=.+-]+)*;base64,[\w+/]+=*$/;
 
 export function isFields(value: Json | undefined): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -97,8 +97,7 @@ export function mediaOf(value: Json | undefined): [string, string][] {
 }
 
 export function isMedia(value: Json | undefined): value is string {
-  if (typeof value !== "string" || !MEDIA.test(value.slice(0, 200))) return false;
-  return !/[^\w+/=]/.test(value.slice(value.indexOf(",") + 1)); // one expression for all of it may be too much
+  return typeof value === "string" && value.startsWith("data:") && MEDIA.test(value);
 }
 
 /** Return the text that a result is, or that is all it has: {"text": "..."}. */
