@@ -164,6 +164,28 @@ def test_a_text_is_plain_until_it_looks_like_markdown(echo: Server, page: Page) 
     expect(answer.locator("pre")).to_contain_text("Some **bold** text.")
 
 
+def test_only_the_beginning_of_a_very_long_text_is_markdown(echo: Server, page: Page) -> None:
+    """Browsers take minutes for more."""
+    shown(page, echo, "# Title\n\n" + "word " * 100_000)
+    expect(chosen(page)).to_have_text("Plain")
+    choose(page, "Markdown")
+    expect(page.locator(".markdown h3")).to_have_text("Title")
+    expect(page.get_by_text("The first 300,000 characters.")).to_be_visible()
+    assert len(page.locator(".markdown").inner_text()) <= 300_000
+
+
+def test_a_result_that_cannot_be_shown_leaves_the_rest(echo: Server, page: Page) -> None:
+    """It is nested deeper than any program can follow."""
+    depth = 200_000
+    body = (b"[" * depth + b"]" * depth).hex()
+    given = {"hex": body, "headers": {"Content-Type": "application/json"}}
+    answer = call(page, echo, "/raw", given)
+    expect(answer.get_by_role("alert")).to_contain_text("This page cannot show this result")
+    expect(answer).to_contain_text("Status 200")
+    shown(page, echo, {"a": 1})
+    expect(answer).to_contain_text("a: 1")
+
+
 def test_markdown_can_link_and_do_nothing_else(echo: Server, page: Page) -> None:
     """Only http(s) links are links, and pictures are links: nothing is loaded from elsewhere."""
     asked: list[str] = []

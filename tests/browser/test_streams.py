@@ -32,6 +32,10 @@ async def stream(cache, json_in: dict) -> AsyncIterator[Any]:
     async for chunk in gated(json_in["chunks"]):
         yield chunk
 
+@app.handler("/line")
+async def line(cache, json_in: dict) -> AsyncIterator[Any]:
+    yield "x" * json_in["size"]
+
 @app.handler("/all")
 async def all_at_once(cache, json_in: dict) -> AsyncIterator[Any]:
     for chunk in json_in["chunks"]:
@@ -239,6 +243,13 @@ def test_values_are_a_list_with_the_newest_in_view(server: Server, page: Page) -
     expect(items.first).to_be_in_viewport()
     items.last.locator("summary").click()
     expect(items.last).to_contain_text("step: 49")
+
+
+def test_a_long_line_is_read_once(server: Server, page: Page) -> None:
+    """It comes in many pieces, and took a minute if each piece meant to look at all before it."""
+    answer = call(page, server, "/line", {"size": 30_000_000})
+    expect(state(page)).to_have_text(re.compile("Done in"), timeout=20_000)
+    expect(answer).to_contain_text("Show all 30,000,000 characters")
 
 
 def test_a_long_stream_stays_responsive(server: Server, page: Page) -> None:

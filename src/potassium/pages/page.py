@@ -1,12 +1,12 @@
 """The routes of the page on which people try the handlers."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Scope
 
 from potassium.http.accept import preferred
@@ -24,23 +24,28 @@ class Page:
     to anyone, even if the schema requires an API key.
 
     Args:
-        others: the routes of the app itself, which come first. If one of them has ``/docs``, the
-            page is not there; likewise for ``/``.
+        router: that of the app, whose own routes come first. If one of them has ``/docs``, the page
+            is not there; likewise for ``/``. If one has ``/docs/assets``, there is no page.
 
     """
 
-    def __init__(self, others: Iterable[BaseRoute]) -> None:
+    def __init__(self, router: Router) -> None:
+        self._router = router
         routes = (
             _AtRoot("/", self.show_at_root, methods=["GET"], name="page_at_root"),
             _WithSlash("/docs", self.show, methods=["GET"], name="page"),
             Route("/docs/assets/{name}", self.load, methods=["GET"], name="page_assets"),
         )
-        taken = tuple(others)
-        self.routes: Sequence[Route] = [one for one in routes if not _is_taken(one, taken)]
+        free = [one for one in routes if not _is_taken(one, router.routes)]
+        self.routes: Sequence[Route] = free if routes[-1] in free else ()
 
     def has(self, scope: Scope) -> bool:
-        """Return whether the page, or a file of it, answers the request."""
-        return any(route.matches(scope)[0] is Match.FULL for route in self.routes)
+        """Return whether the page, or a file of it, answers the request.
+
+        A route of the app's own may answer some requests for its path, such as those to one host.
+        """
+        matching = (one for one in self._router.routes if one.matches(scope)[0] is Match.FULL)
+        return next(matching, None) in self.routes
 
     async def show(self, request: Request) -> Response:
         """Show the page. Its links are relative, because a proxy may have removed a prefix."""
@@ -96,10 +101,12 @@ class _AtRoot(Route):
 
 def _wants_html(scope: Scope) -> bool:
     """Return whether a request names HTML, and prefers it to JSON."""
-    named = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+    named = any(
+        name == b"accept" and b"text/html" in value.lower() for name, value in scope["headers"]
+    )
     return named and preferred(scope["headers"], ("text/html", "application/json")) == "text/html"
 
 
-def _is_taken(route: Route, others: Iterable[BaseRoute]) -> bool:
+def _is_taken(route: Route, others: Sequence[BaseRoute]) -> bool:
     scope = {**PROBE, "path": route.path.replace("{name}", "x.js")}
     return any(other.matches(scope)[0] is Match.FULL for other in others)

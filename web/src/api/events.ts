@@ -27,13 +27,21 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
 
 /** Yield the lines of a response as they come. */
 export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
+  const END = /\r\n|\n|\r(?!$)/;
+  let rest: string[] = []; // pieces of a line whose end has not come: only what is new is looked at
   for await (const text of texts(body)) {
-    const parts = (rest + text).split(/\r\n|\n|\r(?!$)/);
-    rest = parts.pop()!;
+    const last = rest.at(-1) ?? "";
+    const isTorn = last.endsWith("\r"); // an end of a line, or half of one
+    const parts = (isTorn ? last + text : text).split(END);
+    if (isTorn) rest.pop();
+    rest.push(parts.shift()!);
+    if (!parts.length) continue;
+    yield rest.join("");
+    rest = [parts.pop()!];
     yield* parts;
   }
-  if (rest) yield rest;
+  const line = rest.join("");
+  if (line) yield line;
 }
 
 /** Yield the text of a response, in the pieces in which it comes. */

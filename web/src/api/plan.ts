@@ -29,7 +29,8 @@ const BYTES = "application/octet-stream";
 
 /** Decide how an input is sent; in the background, if the handler can run there. */
 export function planOf(operation: Operation, input: Json | undefined, inBackground: boolean): Plan {
-  const { method, path, isBackground } = operation;
+  const { method, isBackground } = operation;
+  const path = operation.path.replace(/[%\\]/g, encodeURIComponent); // both have a meaning in a URL
   const isAsked = inBackground && !isBackground;
   const headers: Record<string, string> = isAsked ? { Prefer: "respond-async" } : {};
   const plan = { method, path, headers, isJob: isAsked || isBackground };

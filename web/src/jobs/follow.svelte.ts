@@ -1,9 +1,9 @@
 // Follows a job: its document, and its events as they arrive.
 
+import { parsed } from "../api/chunks";
 import { events, type StreamEvent } from "../api/events";
 import type { Json } from "../api/document";
-import { read } from "../api/json";
-import { hasEnded, type JobDocument } from "./document";
+import { hasEnded, type JobDocument, progressIn } from "./document";
 import { followJob, getJob, JobGone } from "./requests";
 
 export interface JobEvent {
@@ -73,7 +73,7 @@ export class Follower {
   #take(event: StreamEvent): void {
     if (Number(event.id) <= Number(this.#last)) return; // from an abandoned connection
     this.#last = event.id;
-    this.#came.push({ id: event.id, kind: event.event, data: read(event.data) });
+    this.#came.push({ id: event.id, kind: event.event, data: parsed(event.data) ?? event.data });
     this.#timer ??= setTimeout(() => this.#settle(), MOMENT);
   }
 
@@ -86,14 +86,14 @@ export class Follower {
     this.#join(came);
     const progress = came.findLast((one) => one.kind === "progress")?.data;
     if (progress && this.job.status === "running") {
-      this.job = { ...this.job, ...(progress as Pick<JobDocument, "progress" | "message">) };
+      this.job = { ...this.job, ...progressIn(progress) };
     }
     if (came.some((one) => one.kind === "status")) void this.refresh().catch(() => undefined);
   }
 
   #join(came: JobEvent[]): void {
     for (const { kind, data } of came) {
-      const isStart = kind === "status" && (data as { status: string }).status === "running";
+      const isStart = kind === "status" && (Object(data) as { status?: Json }).status === "running";
       if (isStart) {
         this.text = undefined; // a new attempt starts over
         this.#isText = true;

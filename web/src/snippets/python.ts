@@ -3,7 +3,7 @@
 import type { Json } from "../api/document";
 import { fileOf } from "../api/files.svelte";
 import { holdsFile } from "../api/plan";
-import { type Snippet, typeOf } from "./call";
+import { jsonOf, type Snippet, typeOf } from "./call";
 
 export function python({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
@@ -95,7 +95,8 @@ function literal(value: Json, indent: number): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "string") return string(value);
-  if (typeof value === "number" || typeof value === "bigint") return String(value);
+  if (typeof value === "bigint" || Number.isFinite(value)) return jsonOf(value);
+  if (typeof value === "number") return "None"; // as in JSON
   const inner = " ".repeat(indent + 4);
   const [open, close, parts] = Array.isArray(value)
     ? ["[", "]", value.map((one) => literal(one, indent + 4))]
@@ -107,5 +108,5 @@ function literal(value: Json, indent: number): string {
 
 /** Write a text as a Python literal. JSON's escapes are Python's, except for lone surrogates. */
 function string(text: string): string {
-  return JSON.stringify(text).replace(/\x7f/g, "\\x7f");
+  return jsonOf(text);
 }
