@@ -556,8 +556,8 @@ def test_what_kind_of_file_a_nested_field_is_is_known_from_its_type(
     start: Start, page: Page
 ) -> None:
     page.goto(f"{start(WORDS).url}/docs#book")
-    page.get_by_text("Fields of the input").click()
-    rows = page.get_by_role("region", name="Fields of the input").get_by_role("row")
+    page.get_by_text("Input fields").click()
+    rows = page.get_by_role("region", name="Input fields").get_by_role("row")
     expect(rows.filter(has_text="sheets[].sound")).to_contain_text("a picture")
     expect(rows.filter(has_text="sheets[].photo")).to_contain_text("a file")
     expect(page.get_by_label("Sound *")).to_have_attribute("accept", "image/*")

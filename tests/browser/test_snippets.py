@@ -397,7 +397,7 @@ def test_a_call_in_the_background_is_waited_for(
     show(page, start(JOBS), handler, 42)
     before = snippet(page, language)
     assert "respond-async" not in before
-    page.get_by_label("In the background").check()
+    page.get_by_label("Run in the background").check()
     expect(page.get_by_label("The call as code")).to_contain_text("respond-async")
     printed = run(language, snippet(page, language), tmp_path)
     if language == "curl":
