@@ -168,7 +168,7 @@ def test_a_type_that_contains_itself_is_json_there(server: Server, page: Page) -
 def test_a_union_within_itself_is_chosen_step_by_step(server: Server, page: Page) -> None:
     """The first of its variants is filled in once, and not without end."""
     answer = show(page, server, "term")
-    kinds = page.get_by_label(re.compile("^Kind of"))
+    kinds = page.get_by_label(re.compile("^Type of"))
     assert [one.input_value() for one in kinds.all()] == ["0", "-1", "-1"]
     send(page)
     expect(page.locator("article")).to_contain_text("left: Required")
@@ -183,7 +183,7 @@ def test_a_union_within_itself_is_chosen_step_by_step(server: Server, page: Page
 @pytest.mark.parametrize("handler", ["endless", "breeding", "either", "web"])
 def test_models_without_an_end_have_a_form(server: Server, page: Page, handler: str) -> None:
     show(page, server, handler)
-    page.get_by_text("Fields of the input").click()
+    page.get_by_text("Input fields").click()
     assert page.locator("article *").count() < 20_000
 
 

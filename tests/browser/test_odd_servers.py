@@ -70,8 +70,8 @@ def test_a_status_that_is_none_is_said_to_be_none(server: Server, page: Page, bo
     """A proxy may answer in the server's place."""
     page.route("**/_k/status", lambda route: route.fulfill(body=body))
     page.goto(f"{server.url}/docs#echo")
-    expect(page.get_by_role("link", name="Server: not reachable")).to_be_visible()
-    page.get_by_role("link", name="Server: not reachable").click()
+    expect(page.get_by_role("link", name="Server: unreachable")).to_be_visible()
+    page.get_by_role("link", name="Server: unreachable").click()
     expect(page.get_by_role("heading", name="Server")).to_be_visible()
     page.get_by_role("navigation").get_by_role("link", name="/echo").click()
     expect_to_work(page)
@@ -189,10 +189,10 @@ def test_a_browser_that_keeps_nothing_can_use_keys_and_jobs(
     page.add_init_script(script)
     page.goto(f"{start(LOCKED).url}/docs#job")
     page.get_by_label("API key", exact=True).fill("right")
-    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("button", name="Continue").click()
     send(page, 5)
     expect(page.get_by_role("region", name="Result")).to_contain_text("5")
-    page.get_by_role("button", name="Forget the API key").click()
+    page.get_by_role("button", name="Forget API key").click()
     expect(page.get_by_label("API key", exact=True)).to_be_visible()
 
 
@@ -200,4 +200,4 @@ def test_a_key_that_cannot_be_sent_is_asked_for(start: Start, page: Page) -> Non
     """Somebody has edited what the browser keeps."""
     page.add_init_script("sessionStorage.setItem('potassium-api-key /', 'ключ\\n')")
     page.goto(start(LOCKED).url)
-    expect(page.get_by_role("heading", name="This server asks for an API key")).to_be_visible()
+    expect(page.get_by_role("heading", name="This server requires an API key")).to_be_visible()

@@ -164,7 +164,7 @@ def test_members_of_any_name_arrive(
     """In JavaScript, "__proto__" is something else within braces."""
     value = {"__proto__": {"a": [1]}, '"__proto__': 1, "constructor": None, "\\": "__proto__"}
     show(page, served(start), "echo", value)
-    printed = run(language, snippet(page, language), page, tmp_path)
+    printed = run(language, snippet(page, language), tmp_path)
     assert json.loads(printed) == {"got": value}
 
 
@@ -183,25 +183,26 @@ def test_what_terminals_obey_and_editors_hide_is_written_as_codes(
     code = snippet(page, language)
     expect(page.get_by_label("The call as code")).to_contain_text(re.compile("'?b['\"]"))
     assert not set(UNSEEN) & set(code.replace("\r", ""))
-    assert json.loads(run(language, code, page, tmp_path)) == {"got": text}
+    assert json.loads(run(language, code, tmp_path)) == {"got": text}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_path_is_called_as_it_is(start: Start, page: Page, tmp_path: Path, language: str) -> None:
     show(page, served(start), "odd", 3)
-    printed = run(language, snippet(page, language), page, tmp_path)
+    printed = run(language, snippet(page, language), tmp_path)
     assert json.loads(printed) == {"got": 3}
     page.locator("article button[type=submit]").click()
     expect(page.get_by_role("region", name="Answer")).to_contain_text("got: 3")
 
 
-# Each would end what it stands in, and run a command or code: a here-document, a string, a comment.
+# Each would end what contains it, and run a command or code: a here-document or a string.
 COMMAND = "touch pwned"
 NAMES = [
     f"a\nEND\n{COMMAND}\n",
     f"a\nEND\n{COMMAND}\nEND_\n{COMMAND}\nEND\n",
     f"$({COMMAND})`{COMMAND}`';{COMMAND};'\";{COMMAND};\"",
-    "a\n(globalThis.pwned = 1)\n\u2028(globalThis.pwned = 1)",
+    'a"+process.exit(3)+"',
+    'a"+exit(3)+"',
     " a\x1b[201~\r\u202e ",
     "-",
 ]
@@ -223,10 +224,9 @@ def test_no_name_of_a_file_is_run(
     page.get_by_text("Call it from code").click()
     for language in LANGUAGES:
         code = snippet(page, language)
-        printed = json.loads(run(language, code, page, folder))["got"]
+        printed = json.loads(run(language, code, folder))["got"]
         assert CONTENT in json.dumps(printed)
         assert [path.name for path in folder.iterdir()] == [name]
-        assert "pwned = 1" not in re.sub("//.*|/[*].*?[*]/", "", code) or language != "JavaScript"
 
 
 def test_no_type_of_a_file_is_run(start: Start, page: Page, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_no_type_of_a_file_is_run(start: Start, page: Page, tmp_path: Path) -> N
         }"""
     )
     page.get_by_text("Call it from code").click()
-    run("curl", snippet(page, "curl"), page, tmp_path)
+    run("curl", snippet(page, "curl"), tmp_path)
     assert not (tmp_path / "pwned").exists()
 
 

@@ -1,8 +1,9 @@
 // The parts of a multipart/x-mixed-replace response, such as the pictures of a camera.
 
 import { iterated } from "./events";
+import { fitting } from "./room";
 
-/** Yield the content of each part as it arrives. */
+/** Yield the content of each part as it arrives. Throws NoRoom if one is too large. */
 export async function* parts(
   body: ReadableStream<Uint8Array>,
   boundary: string,
@@ -14,7 +15,7 @@ export async function* parts(
   let size = 0;
   for await (const piece of iterated(body)) {
     pieces.push(piece);
-    size += piece.length;
+    size = fitting(size + piece.length);
     if (size < wanted) continue;
     held = joined(pieces);
     pieces = [held];

@@ -3,6 +3,7 @@
 import type { Json } from "./document";
 import { write } from "./json";
 import { written } from "./path";
+import { NoRoom } from "./room";
 
 export interface Fault {
   where: string;
@@ -41,6 +42,9 @@ export function problemOf(document: Json | undefined, status: number, retryAfter
 
 /** Say why there is no answer; `error` was thrown by fetch, or while the response was read. */
 export function problemWithout(error: unknown, began: boolean): Problem {
+  if (error instanceof NoRoom) {
+    return { sentence: "There is more of the stream than this page can hold.", advice: "Call the handler from code.", code: "", faults: [] };
+  }
   const offline = navigator.onLine ? "" : " You are offline.";
   const sentence = began
     ? "The connection was lost before the answer was complete."

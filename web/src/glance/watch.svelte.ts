@@ -28,7 +28,7 @@ export class Watch {
       }
       const found: unknown = await response.json();
       if (isStatus(found)) this.#note(found);
-      else this.fault = "Something other than the server answers.";
+      else this.fault = "Something else answered in the place of the server.";
     } catch {
       this.fault = "The server cannot be reached.";
     }

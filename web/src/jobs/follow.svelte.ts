@@ -3,6 +3,7 @@
 import { parsed } from "../api/chunks";
 import { events, type StreamEvent } from "../api/events";
 import type { Json } from "../api/document";
+import { Pace } from "../api/pace";
 import { hasEnded, type JobDocument, progressIn } from "./document";
 import { followJob, getJob, JobGone } from "./requests";
 
@@ -13,7 +14,6 @@ export interface JobEvent {
 }
 
 const SHOWN = 200; // most events kept, the newest; a job may report thousands
-const MOMENT = 50; // milliseconds for which events are collected before they are shown
 const FIRST_PAUSE = 500; // milliseconds before the first attempt to reconnect
 const LONGEST_PAUSE = 10_000;
 
@@ -28,7 +28,7 @@ export class Follower {
 
   #last = "";
   #came: JobEvent[] = [];
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #pace = new Pace(() => this.#settle());
   #asked = 0;
   #isText = true;
 
@@ -44,7 +44,10 @@ export class Follower {
         const response = await followJob(this.job.id, this.#last, signal);
         this.isConnected = true;
         pause = FIRST_PAUSE;
-        for await (const event of response.status === 204 ? [] : events(response.body!)) this.#take(event);
+        for await (const event of response.status === 204 ? [] : events(response.body!)) {
+          this.#take(event);
+          await this.#pace.rest();
+        }
         await this.refresh();
         if (hasEnded(this.job)) return;
       } catch (error) {
@@ -74,12 +77,11 @@ export class Follower {
     if (Number(event.id) <= Number(this.#last)) return; // from an abandoned connection
     this.#last = event.id;
     this.#came.push({ id: event.id, kind: event.event, data: parsed(event.data) ?? event.data });
-    this.#timer ??= setTimeout(() => this.#settle(), MOMENT);
+    this.#pace.ask();
   }
 
   /** Show the events that arrived since the last time. */
   #settle(): void {
-    this.#timer = undefined;
     const came = this.#came.splice(0);
     this.count += came.length;
     this.events = [...this.events, ...came].slice(-SHOWN);
