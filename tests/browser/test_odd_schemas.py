@@ -229,12 +229,13 @@ def test_members_may_be_called_what_every_object_has(server: Server, page: Page)
 def test_no_member_is_lost(server: Server, page: Page) -> None:
     answer = show(page, server, "anything")
     field = page.locator("article form textarea")
-    field.fill('{"constructor": 1, "toString": 2, "a.b": 4}')
+    field.fill('{"constructor": 1, "toString": 2, "__proto__": {"__proto__": 3}, "a.b": 4}')
     with page.expect_request("**/any") as sent:
         send(page)
     assert json.loads(sent.value.post_data or "") == {
         "constructor": 1,
         "toString": 2,
+        "__proto__": {"__proto__": 3},
         "a.b": 4,
     }
     type_json(page, {"__proto__": "kept", "constructor": 1})

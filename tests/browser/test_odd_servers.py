@@ -172,6 +172,71 @@ def test_jobs_that_somebody_has_edited_are_none(server: Server, page: Page, kept
     expect(page.get_by_role("region", name="Result")).to_contain_text("5")
 
 
+LONG = "x" * 1_000_000
+PROBLEMS: list[Any] = [
+    {"title": {"a": 1}, "detail": [MARKUP], "code": {"a": 1}, "errors": {"a": 1}},
+    {"detail": LONG, "code": LONG, "errors": [{"loc": [LONG], "msg": LONG}]},
+    {"errors": [None, 1, [], {"loc": {"a": 1}}, {"loc": [None, {}], "msg": {"a": MARKUP}}]},
+    {"errors": [{"loc": ["a", 1], "msg": "wrong"}] * 100_000},
+    {"status": "constructor", "constructor": 1, "__proto__": 2},
+    LONG,
+    MARKUP,
+    None,
+]
+HEADERS = {
+    "Retry-After": "9" * 400,
+    "Server-Timing": "queue;dur=1e999, run;dur=99999999999999999999, constructor;dur=1",
+    "X-Request-Id": MARKUP + LONG[:2000],
+    "Content-Disposition": "attachment; filename*=UTF-8''%ff%; filename=\"../../\\",
+    "Content-Type": "application/problem+json",
+}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=range(len(PROBLEMS)))
+def test_problems_of_any_shape_are_shown_as_text(server: Server, page: Page, problem: Any) -> None:
+    """And take no more than a screen."""
+    body = json.dumps(problem)
+    page.route("**/echo", lambda route: route.fulfill(status=503, body=body, headers=HEADERS))
+    page.set_viewport_size({"width": 380, "height": 800})
+    page.goto(f"{server.url}/docs#echo")
+    send(page, 1)
+    said = page.get_by_role("region", name="Answer").get_by_role("alert")
+    expect(said).to_contain_text("Try again in more than a day.")
+    assert len(said.inner_text()) < 5000
+    expect(page.locator("article img")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.unroute_all()
+    expect_to_work(page)
+
+
+TYPES = [
+    "multipart/x-mixed-replace",
+    'multipart/x-mixed-replace; boundary=""',
+    "constructor/constructor",
+    "text/event-stream; charset=constructor",
+    "image/svg+xml",
+    "image/png",
+    "application/json; charset=utf-16",
+    "x",
+    "; ; =",
+]
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_answers_of_any_type_leave_the_page_standing(
+    server: Server, page: Page, type_: str
+) -> None:
+    body = f"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'>{MARKUP}</svg>\0\xff"
+    headers = {**HEADERS, "Content-Type": type_}
+    page.route("**/echo", lambda route: route.fulfill(body=body, headers=headers))
+    page.goto(f"{server.url}/docs#echo")
+    send(page, 1)
+    expect(page.get_by_role("region", name="Answer")).to_contain_text("Status 200")
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    page.unroute_all()
+    expect_to_work(page)
+
+
 FORBIDDEN = """Object.defineProperty(window, "sessionStorage", {
   get() { throw new DOMException("denied", "SecurityError"); }
 })"""

@@ -53,7 +53,7 @@ function bodyOf(takes: string[], input: Json | undefined): Body {
     if (fitsForm(input)) return { kind: "form", parts: partsOf(input) };
   }
   if (typeof input === "string" && takes.length && !takes.includes("application/json")) {
-    return { kind: "text", text: input };
+    return { kind: "text", text: input.toWellFormed() }; // as it is sent
   }
   return { kind: "json", value: input };
 }
@@ -109,7 +109,7 @@ function textsOf(input: Json): [string, string][] {
 }
 
 function textOf(value: Json): string {
-  return typeof value === "string" ? value : write(value);
+  return typeof value === "string" ? value.toWellFormed() : write(value); // as it is sent
 }
 
 function isList(value: Json): value is Json[] {

@@ -17,7 +17,7 @@ export interface Problem {
   advice: string;
   /** The stable code, meant for programs. */
   code: string;
-  /** What is wrong with the input, field by field. */
+  /** What is wrong with the input, field by field; the first of it, if there is much. */
   faults: Fault[];
 }
 
@@ -28,15 +28,18 @@ const ADVICE: Record<number, string> = {
   504: "Try again later, or with a smaller input.",
 };
 
+const MOST = 100; // faults; all of them are in the document, which is shown, too
+const LONGEST = 500; // characters of a sentence
+
 /** Put a problem document (RFC 9457) into words; `retryAfter` is the value of that header. */
 export function problemOf(document: Json | undefined, status: number, retryAfter = ""): Problem {
   const { title, detail, code, errors } = fieldsOf(document);
-  const said = detail ?? title ?? (typeof document === "string" ? document.slice(0, 500) : "");
+  const said = detail ?? title ?? (typeof document === "string" ? document : "");
   return {
-    sentence: ended(textOf(said) || `The server answered with status ${status}.`),
+    sentence: ended(short(textOf(said)) || `The server answered with status ${status}.`),
     advice: adviceAfter(retryAfter) || (ADVICE[status] ?? ""),
-    code: typeof code === "string" ? code : "",
-    faults: Array.isArray(errors) ? errors.map(faultOf) : [],
+    code: typeof code === "string" ? short(code) : "",
+    faults: Array.isArray(errors) ? errors.slice(0, MOST).map(faultOf) : [],
   };
 }
 
@@ -63,7 +66,7 @@ export function sentenceOf(document: Json): string {
 function faultOf(error: Json): Fault {
   const { loc, msg } = fieldsOf(error);
   const path = (Array.isArray(loc) ? loc : []) as (string | number)[];
-  return { where: written(path), what: ended(textOf(msg ?? error)) };
+  return { where: short(written(path)), what: ended(short(textOf(msg ?? error))) };
 }
 
 /** Say when to try again: in so many seconds, or at a time (RFC 9110, section 10.2.3). */
@@ -80,8 +83,12 @@ function durationOf(seconds: number): string {
   return `${Math.ceil(seconds / 60)} minutes`;
 }
 
+function short(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
 function ended(text: string): string {
-  return /[.!?:)]$/.test(text) || !text ? text : `${text}.`;
+  return /[.!?:)…]$/.test(text) || !text ? text : `${text}.`;
 }
 
 function textOf(value: Json): string {
