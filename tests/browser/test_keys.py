@@ -31,6 +31,29 @@ app.serve()
 LOCKED = APP.format(keys=["right"])
 
 
+PARENT = """
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+other = Potassium("Other", api_keys=["right"])
+
+
+@other.handler("/echo")
+def other_echo(cache, item: Task) -> dict: ...
+
+
+@asynccontextmanager
+async def lifespan(parent):
+    async with app.lifespan(parent), other.lifespan(parent):
+        yield
+
+
+parent = Starlette(routes=[Mount("/one", app), Mount("/two", other)], lifespan=lifespan)
+"""
+
+
 def enter(page: Page, key: str) -> None:
     page.get_by_label("API key", exact=True).fill(key)
     page.get_by_role("button", name="Continue").click()
@@ -91,12 +114,28 @@ def test_a_key_stays_in_its_tab(start: Start, page: Page) -> None:
     expect_asked(other)
 
 
+def test_a_key_is_for_one_app_of_an_origin(start: Start, page: Page) -> None:
+    """Behind one proxy, another app may be somebody else's."""
+    source = LOCKED.replace("app.serve()", "") + PARENT
+    server = start(source, target="parent", ready="/one/readyz")
+    page.goto(f"{server.url}/one/")
+    enter(page, "right")
+    expect_unlocked(page)
+    sent = []
+    page.on("request", lambda request: sent.append((request.url, request.headers)))
+    page.goto(f"{server.url}/two/")
+    expect_asked(page)
+    assert not [url for url, headers in sent if "/two/" in url and "authorization" in headers]
+    page.goto(f"{server.url}/one/")
+    expect_unlocked(page)
+
+
 def test_a_key_can_be_forgotten(start: Start, page: Page) -> None:
     page.goto(start(LOCKED).url)
     enter(page, "right")
     page.get_by_role("button", name="Forget API key").click()
     expect_asked(page)
-    assert page.evaluate("sessionStorage.getItem('potassium-api-key')") is None
+    assert page.evaluate("sessionStorage.length") == 0
     page.reload()
     expect_asked(page)
 

@@ -24,6 +24,12 @@ app = Potassium("Results")
 def echo(cache, json_in: dict) -> Any:
     return json_in["result"]
 
+@app.handler("/large")
+def large(cache, json_in: dict) -> Any:
+    if json_in["kind"] == "numbers":
+        return [one / 7 for one in range(1_000_000)]
+    return [{"id": one, "name": "name " * 10, "box": [1, 2, 3, 4]} for one in range(200_000)]
+
 @app.handler("/raw")
 def raw(cache, json_in: dict) -> Any:
     body = bytes.fromhex(json_in["hex"])
@@ -162,6 +168,42 @@ def test_a_text_is_plain_until_it_looks_like_markdown(echo: Server, page: Page) 
     assert serious(page) == []
     choose(page, "Plain")
     expect(answer.locator("pre")).to_contain_text("Some **bold** text.")
+
+
+def test_only_the_beginning_of_a_very_long_text_is_markdown(echo: Server, page: Page) -> None:
+    """Browsers take minutes for more."""
+    shown(page, echo, "# Title\n\n" + "word " * 100_000)
+    expect(chosen(page)).to_have_text("Plain")
+    choose(page, "Markdown")
+    expect(page.locator(".markdown h3")).to_have_text("Title")
+    expect(page.get_by_text("The first 300,000 characters.")).to_be_visible()
+    assert len(page.locator(".markdown").inner_text()) <= 300_000
+
+
+@pytest.mark.parametrize(("kind", "said"), [("numbers", "1,000,000"), ("objects", "200,000 items")])
+def test_large_results_are_shown_in_seconds(echo: Server, page: Page, kind: str, said: str) -> None:
+    """A million numbers, and 20 MB of JSON: each view shows what fits."""
+    answer = call(page, echo, "/large", {"kind": kind})
+    expect(state(page)).to_have_text(re.compile("Done in"), timeout=20_000)
+    expect(answer).to_contain_text(said)
+    views = page.get_by_role("group", name="Result as").get_by_role("button")
+    for view in views.all():
+        view.click()
+        expect(view).to_have_attribute("aria-pressed", "true")
+        assert page.locator(".answer *").count() < 5000
+        assert len(answer.inner_text()) < 1_000_000
+
+
+def test_a_result_that_cannot_be_shown_leaves_the_rest(echo: Server, page: Page) -> None:
+    """It is nested deeper than any program can follow."""
+    depth = 200_000
+    body = (b"[" * depth + b"]" * depth).hex()
+    given = {"hex": body, "headers": {"Content-Type": "application/json"}}
+    answer = call(page, echo, "/raw", given)
+    expect(answer.get_by_role("alert")).to_contain_text("This page cannot show this result")
+    expect(answer).to_contain_text("Status 200")
+    shown(page, echo, {"a": 1})
+    expect(answer).to_contain_text("a: 1")
 
 
 def test_markdown_can_link_and_do_nothing_else(echo: Server, page: Page) -> None:

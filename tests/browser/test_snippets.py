@@ -78,6 +78,10 @@ def search(cache, item: Query) -> dict:
 def raw(cache, body: bytes) -> dict:
     return {{"got": body.decode()}}
 
+@app.handler("/odd[1-3]%2f'c d")
+def odd(cache, item: Any) -> dict:
+    return {{"got": item}}
+
 @app.handler("/stream")
 def stream(cache, item: str) -> Iterator[str]:
     yield from (item, "-", item)
@@ -146,6 +150,125 @@ def test_json_arrives_as_it_is(
     show(page, served(start), "echo", value)
     printed = run(language, snippet(page, language), tmp_path)
     assert json.loads(printed) == {"got": value}
+
+
+UNSEEN = "".join(
+    map(chr, [*range(1, 10), *range(11, 32), *range(127, 160), 0x202E, 0x2066, 0x2028])
+)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_members_of_any_name_arrive(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    """In JavaScript, "__proto__" is something else within braces."""
+    value = {"__proto__": {"a": [1]}, '"__proto__': 1, "constructor": None, "\\": "__proto__"}
+    show(page, served(start), "echo", value)
+    printed = run(language, snippet(page, language), tmp_path)
+    assert json.loads(printed) == {"got": value}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_half_a_character_is_sent_as_the_page_sends_it(
+    start: Start, page: Page, tmp_path: Path, language: str
+) -> None:
+    """JSON can have one, though no encoding of text can."""
+    show(page, served(start), "echo", {"a": "x"})
+    page.get_by_label("Input as JSON").fill(r'{"a": ["\ud83d", "\"\\"]}')
+    code = snippet(page, language)
+    with page.expect_request("**/echo") as sent:
+        page.locator("article button[type=submit]").click()
+    body = sent.value.post_data or ""
+    assert body == r'{"a":["\ud83d","\"\\"]}'
+    answer = page.get_by_role("region", name="Answer")
+    expect(answer).to_contain_text("Status")
+    (tmp_path / "body").write_text(body)
+    url = re.search(r"http://[\w.:/]+", code)
+    assert url is not None
+    plain = f"curl -s -H 'Content-Type: application/json' --data-binary @body {url[0]}"
+    if "200" in answer.inner_text():
+        assert run(language, code, tmp_path).strip() == run("curl", plain, tmp_path).strip()
+    else:
+        assert r"\ud83d" in code
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("handler", ["echo", "raw"])
+def test_what_terminals_obey_and_editors_hide_is_written_as_codes(
+    start: Start, page: Page, tmp_path: Path, language: str, handler: str
+) -> None:
+    text = f"a{UNSEEN}'b"
+    server = served(start)
+    if handler == "echo":
+        show(page, server, handler, text)
+    else:
+        show(page, server, handler, "x")
+        page.get_by_label("Input as JSON").fill(json.dumps(text))
+    code = snippet(page, language)
+    expect(page.get_by_label("The call as code")).to_contain_text(re.compile("'?b['\"]"))
+    assert not set(UNSEEN) & set(code.replace("\r", ""))
+    assert json.loads(run(language, code, tmp_path)) == {"got": text}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_path_is_called_as_it_is(start: Start, page: Page, tmp_path: Path, language: str) -> None:
+    show(page, served(start), "odd", 3)
+    printed = run(language, snippet(page, language), tmp_path)
+    assert json.loads(printed) == {"got": 3}
+    page.locator("article button[type=submit]").click()
+    expect(page.get_by_role("region", name="Answer")).to_contain_text("got: 3")
+
+
+# Each would end what contains it, and run a command or code: a here-document or a string.
+COMMAND = "touch pwned"
+NAMES = [
+    f"a\nEND\n{COMMAND}\n",
+    f"a\nEND\n{COMMAND}\nEND_\n{COMMAND}\nEND\n",
+    f"$({COMMAND})`{COMMAND}`';{COMMAND};'\";{COMMAND};\"",
+    'a"+process.exit(3)+"',
+    'a"+exit(3)+"',
+    " a\x1b[201~\r\u202e ",
+    "-",
+]
+
+
+@pytest.mark.parametrize("handler", ["deep", "form", "file"])
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_no_name_of_a_file_is_run(
+    start: Start, page: Page, tmp_path: Path, handler: str, name: str
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / name).write_text(CONTENT)
+    page.goto(f"{served(start).url}/docs#{handler}")
+    chosen = {"name": name, "mimeType": "text/plain", "buffer": CONTENT.encode()}
+    page.locator("input[type=file]").set_input_files(chosen)
+    if handler == "deep":
+        page.get_by_label("Text *").fill("END")
+    page.get_by_text("Call it from code").click()
+    for language in LANGUAGES:
+        code = snippet(page, language)
+        printed = json.loads(run(language, code, folder))["got"]
+        assert CONTENT in json.dumps(printed)
+        assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_no_type_of_a_file_is_run(start: Start, page: Page, tmp_path: Path) -> None:
+    """The browser says what it is."""
+    (tmp_path / "a").write_text(CONTENT)
+    page.goto(f"{served(start).url}/docs#deep")
+    page.get_by_label("Text *").fill("x")
+    page.locator("input[type=file]").evaluate(
+        """(input) => {
+          const chosen = new DataTransfer();
+          chosen.items.add(new File(["content"], "a", { type: "x/$(touch pwned)`touch pwned`" }));
+          input.files = chosen.files;
+          input.dispatchEvent(new Event("change"));
+        }"""
+    )
+    page.get_by_text("Call it from code").click()
+    run("curl", snippet(page, "curl"), tmp_path)
+    assert not (tmp_path / "pwned").exists()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -246,7 +369,7 @@ def test_a_key_is_named_and_never_shown(
         ),
         env={"KEY": key},
     )
-    page.add_init_script(f"sessionStorage.setItem('potassium-api-key', '{key}')")
+    page.add_init_script(f"sessionStorage.setItem('potassium-api-key /', '{key}')")
     show(page, server, "echo", 1)
     code = snippet(page, language)
     assert key not in code

@@ -32,6 +32,18 @@ async def stream(cache, json_in: dict) -> AsyncIterator[Any]:
     async for chunk in gated(json_in["chunks"]):
         yield chunk
 
+@app.handler("/line")
+async def line(cache, json_in: dict) -> AsyncIterator[Any]:
+    yield "x" * json_in["size"]
+
+@app.handler("/endless")
+async def endless(cache, json_in: dict) -> Any:
+    async def body():
+        while True:
+            yield json_in["chunk"] * json_in["times"]
+
+    return Response(body=body(), headers={"Content-Type": json_in["type"]})
+
 @app.handler("/all")
 async def all_at_once(cache, json_in: dict) -> AsyncIterator[Any]:
     for chunk in json_in["chunks"]:
@@ -241,6 +253,13 @@ def test_values_are_a_list_with_the_newest_in_view(server: Server, page: Page) -
     expect(items.last).to_contain_text("step: 49")
 
 
+def test_a_long_line_is_read_once(server: Server, page: Page) -> None:
+    """It comes in many pieces, and took a minute if each piece meant to look at all before it."""
+    answer = call(page, server, "/line", {"size": 30_000_000})
+    expect(state(page)).to_have_text(re.compile("Done in"), timeout=20_000)
+    expect(answer).to_contain_text("Show all 30,000,000 characters")
+
+
 def test_a_long_stream_stays_responsive(server: Server, page: Page) -> None:
     """The latest values are shown, and the others on request."""
     chunks = [{"step": number} for number in range(5000)]
@@ -251,6 +270,47 @@ def test_a_long_stream_stays_responsive(server: Server, page: Page) -> None:
     expect(items.last).to_contain_text("step: 4999")
     page.get_by_role("button", name="Show 4800 earlier chunks").click()
     expect(items).to_have_count(5000)
+
+
+@pytest.mark.parametrize(
+    ("type_", "chunk"),
+    [
+        ("text/event-stream", f"data: {'word ' * 1000}\n\n"),
+        ("text/event-stream", "data: # Title\ndata: - one *two*\n\n"),
+        ("application/x-ndjson", '{"a": 1, "b": [1, 2, 3]}\n'),
+    ],
+    ids=["text", "Markdown", "values"],
+)
+def test_a_stream_at_full_speed_can_be_watched_and_stopped(
+    server: Server, page: Page, type_: str, chunk: str
+) -> None:
+    """The page lays out the end of it only, and not more often than it can."""
+    times = 50_000 // len(chunk)
+    given = {"chunk": chunk, "times": times, "type": type_}
+    answer = call(page, server, "/endless", given)
+    expect(answer).to_contain_text("chunks per second")
+    expect(answer).to_contain_text(re.compile(r"\d,\d{3} chunks"))
+    assert page.locator(".answer *").count() < 20_000
+    assert len(answer.inner_text()) < 500_000
+    page.get_by_role("button", name="Stop").click()
+    expect(state(page)).to_have_text(re.compile("Stopped after [0-9,]+ chunks"))
+
+
+def test_a_stream_ends_when_the_page_can_hold_no_more_of_it(server: Server, page: Page) -> None:
+    """Browsers limit the length of a text."""
+    given = {"chunk": "word " * 10, "times": 10_000, "type": "text/plain"}
+    answer = call(page, server, "/endless", given)
+    expect(state(page)).to_have_text(re.compile("Interrupted after"), timeout=40_000)
+    expect(page.get_by_role("alert")).to_contain_text("There is more of the stream than this page")
+    expect(answer.locator("pre")).to_contain_text("word word")
+
+
+def test_a_line_that_does_not_end_is_not_read_forever(server: Server, page: Page) -> None:
+    given = {"chunk": "word " * 10, "times": 10_000, "type": "application/x-ndjson"}
+    call(page, server, "/endless", given)
+    expect(page.get_by_role("alert")).to_contain_text(
+        "There is more of the stream than this page", timeout=40_000
+    )
 
 
 @pytest.mark.parametrize("path", ["/frames", "/parts"])

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Host, Mount, Route
 
 from potassium import ApiKeys, Potassium, UsageError
+from potassium.pages.assets import asset
 from potassium.testing import client
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -42,6 +44,11 @@ def files_of(response: httpx.Response) -> list[str]:
     return [str(response.url.join(link)) for link in links]
 
 
+async def test_media_types_are_named_in_any_case() -> None:
+    async with client(serving()) as http:
+        assert (await http.get("/", headers={"Accept": "Text/HTML"})).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/", "/docs", "/docs/"])
 async def test_a_browser_is_shown_the_page(path: str) -> None:
     async with client(serving()) as http:
@@ -61,10 +68,29 @@ async def test_the_root_is_a_page_only_for_browsers(accept: str) -> None:
         assert (await http.get("/", headers={"Accept": accept})).status_code == 404
 
 
+async def test_the_page_at_the_root_answers_get_only() -> None:
+    async with client(serving()) as http:
+        refused = await http.post("/", headers=BROWSER)  # as it is without a page
+        assert refused.status_code == 404
+
+
 async def test_what_is_not_a_file_of_the_page_is_not_sent() -> None:
     async with client(serving()) as http:
         for name in ("nothing.js", "..%2f..%2findex.html", "%2e%2e/index.html", "x.py", "a.js%0a"):
             assert (await http.get(f"/docs/assets/{name}")).status_code == 404
+
+
+def test_names_that_are_asked_for_are_not_kept() -> None:
+    """Or else anybody could fill the memory, without a key."""
+
+    class Name(str):
+        __slots__ = ("__weakref__",)
+
+    name = Name("nothing.js")
+    assert asset(name) is None
+    watched = weakref.ref(name)
+    del name
+    assert watched() is None
 
 
 async def test_the_page_may_run_nothing_but_its_own_files() -> None:
@@ -76,6 +102,8 @@ async def test_the_page_may_run_nothing_but_its_own_files() -> None:
         )
         assert rules["default-src"] == "'none'"
         assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
+        assert rules["frame-ancestors"] == "'self'"
+        assert page.headers["Referrer-Policy"] == "no-referrer"
         assert rules["base-uri"] == rules["form-action"] == "'none'"
         assert "unsafe" not in str(rules)
         assert page.headers["X-Content-Type-Options"] == "nosniff"
@@ -89,6 +117,10 @@ async def test_a_browser_that_has_a_file_is_not_sent_it_again() -> None:
         assert page.headers["Cache-Control"] == "no-cache"  # that is, revalidate
         assert "immutable" in script.headers["Cache-Control"]
         for response in page, script:
+            assert response.headers["Vary"] == "Accept, Accept-Encoding, X-Forwarded-Prefix"
+            for other, status in (("*", 304), ('"x"', 200), ("", 200)):
+                answer = await http.get(response.url, headers={"If-None-Match": other})
+                assert answer.status_code == status
             known = {"If-None-Match": f'"x", {response.headers["ETag"]}'}
             again = await http.get(response.url, headers=known)
             assert (again.status_code, again.content) == (304, b"")
@@ -188,6 +220,43 @@ async def test_a_route_of_the_app_in_place_of_the_page_needs_a_key() -> None:
     async with client(serving(api_keys=["key"], routes=own)) as http:
         for path in ("/", "/docs", "/docs/assets/x.js"):
             assert (await http.get(path, headers=BROWSER)).status_code == 401
+
+
+async def test_a_route_for_one_host_needs_a_key_there() -> None:
+    """It comes before the page, which is elsewhere at the same paths."""
+    secret = [Route(path, lambda _: PlainTextResponse("mine")) for path in ("/", "/docs")]
+    own = [Host("mine.example", Starlette(routes=secret))]
+    async with client(serving(api_keys=["key"], routes=own)) as http:
+        for path in ("/", "/docs"):
+            there = await http.get(path, headers={**BROWSER, "Host": "mine.example"})
+            assert (there.status_code, "mine" in there.text) == (401, False)
+            assert (await http.get(path, headers=BROWSER)).status_code == 200
+
+
+@pytest.mark.parametrize("own", [Mount("/docs", Starlette()), Mount("/docs/assets", Starlette())])
+async def test_there_is_no_page_where_its_files_would_be_hidden(own: Mount) -> None:
+    """It would stay blank."""
+    async with client(serving(routes=[own])) as http:
+        for path in ("/", "/docs", "/docs/"):
+            answer = await http.get(path, headers=BROWSER, follow_redirects=True)
+            assert "<script" not in answer.text
+
+
+async def test_a_route_below_docs_leaves_the_page_where_it_is() -> None:
+    own = Route("/docs/{x}", lambda request: PlainTextResponse(request.path_params["x"]))
+    async with client(serving(routes=[own])) as http:
+        assert (await http.get("/docs/mine")).text == "mine"
+        for path in ("/", "/docs", "/docs/"):
+            page = await http.get(path, headers=BROWSER)
+            assert (await http.get(files_of(page)[0])).status_code == 200
+
+
+async def test_the_size_of_the_page_can_be_asked_for() -> None:
+    async with client(serving()) as http:
+        for url in ("/docs", files_of(await http.get("/docs"))[0]):
+            asked, sent = await http.head(url), await http.get(url)
+            assert (asked.status_code, asked.content) == (200, b"")
+            assert asked.headers["Content-Length"] == sent.headers["Content-Length"]
 
 
 async def test_open_paths_still_open_the_schema() -> None:

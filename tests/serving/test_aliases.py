@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Host, Mount, Route
 from support.engine import Gate
 
 from potassium import Limits, Potassium
@@ -16,6 +16,7 @@ from potassium import Request as Received
 from potassium.testing import client
 
 KEY = {"X-Api-Key": "key"}
+PATHS = ("/health", "/ping")
 
 
 def new_app(**options: Any) -> Potassium:
@@ -130,3 +131,14 @@ async def test_they_are_below_a_mount() -> None:
     async with app.lifespan(), without_lifespan(parent) as http:
         assert (await http.get("/model/ping")).json()["state"] == "ready"
         assert (await http.get("/ping")).text == "own"
+
+
+async def test_a_route_for_one_host_needs_a_key_there() -> None:
+    """It comes before ours, which answer elsewhere without one."""
+    routes = [Host("mine.example", Starlette(routes=[Route(path, own) for path in PATHS]))]
+    async with client(new_app(routes=routes, api_keys=["key"])) as http:
+        for path in PATHS:
+            assert (await http.get(path, headers={"Host": "mine.example"})).status_code == 401
+            there = await http.get(path, headers={**KEY, "Host": "mine.example"})
+            assert there.text == "own"
+            assert (await http.get(path)).status_code == 200

@@ -23,6 +23,6 @@ def add_docs(router: Router, document: Callable[[], dict[str, Any]]) -> Callable
     schema may need one.
 
     """
-    page = Page(router.routes)
+    page = Page(router)
     router.routes += [*SchemaPage(document).routes(), *page.routes]
     return page.has

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import re
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -29,7 +28,6 @@ SAFETY = {
 
 FOREVER = "public, max-age=31536000, immutable"  # the names change with the content
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
-NAME = re.compile(r"[\w-]+\.(js|css)", re.ASCII)
 
 
 class Asset:
@@ -67,12 +65,18 @@ class Asset:
         return Response(self.content, headers=self._headers)
 
 
-@cache
 def asset(name: str) -> Asset | None:
     """Return a file that the page loads, or None if there is no such file."""
-    if not NAME.fullmatch(name) or not (file := _static() / "docs" / "assets" / name).is_file():
-        return None
-    return Asset(file.read_bytes(), name.rpartition(".")[2], FOREVER)
+    return _assets().get(name)
+
+
+@cache
+def _assets() -> dict[str, Asset]:
+    """Return all of them, by name: what is kept does not grow with what is asked for."""
+    return {
+        file.name: Asset(file.read_bytes(), file.name.rpartition(".")[2], FOREVER)
+        for file in (_static() / "docs" / "assets").iterdir()
+    }
 
 
 @lru_cache(16)  # clients can ask for any number of paths

@@ -1,12 +1,11 @@
 """The routes of the page on which people try the handlers."""
 
 import re
-from collections.abc import Iterable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import Match, Route, Router
 from starlette.types import Scope
 
 from potassium.http.accept import preferred
@@ -24,18 +23,20 @@ class Page(SpareRoutes):
     to anyone, even if the schema requires an API key.
 
     Args:
-        others: the routes of the app itself, which come first. If one of them has ``/docs``, the
-            page is not there; likewise for ``/``.
+        router: that of the app, whose own routes come first. If one of them has ``/docs``, the page
+            is not there; likewise for ``/``. If one has ``/docs/assets``, there is no page.
 
     """
 
-    def __init__(self, others: Iterable[BaseRoute]) -> None:
+    def __init__(self, router: Router) -> None:
         routes = (
             _AtRoot("/", self.show_at_root, methods=["GET"], name="page_at_root"),
             _WithSlash("/docs", self.show, methods=["GET"], name="page"),
             Route("/docs/assets/{name}", self.load, methods=["GET"], name="page_assets"),
         )
-        super().__init__(routes, others)
+        super().__init__(routes, router)
+        if routes[-1] not in self.routes:
+            self.routes = ()
 
     async def show(self, request: Request) -> Response:
         """Show the page. Its links are relative, because a proxy may have removed a prefix."""
@@ -91,5 +92,7 @@ class _AtRoot(Route):
 
 def _wants_html(scope: Scope) -> bool:
     """Return whether a request names HTML, and prefers it to JSON."""
-    named = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+    named = any(
+        name == b"accept" and b"text/html" in value.lower() for name, value in scope["headers"]
+    )
     return named and preferred(scope["headers"], ("text/html", "application/json")) == "text/html"

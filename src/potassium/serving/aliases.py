@@ -23,6 +23,6 @@ def add_aliases(router: Router, runtime: Runtime) -> Callable[[Scope], bool]:
         Route("/health", health.live, methods=["GET"], name="health"),
         Route("/ping", health.ping, methods=["GET"], name="ping"),
     )
-    spare = SpareRoutes(routes, router.routes)
+    spare = SpareRoutes(routes, router)
     router.routes += spare.routes
     return spare.has

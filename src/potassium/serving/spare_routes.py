@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Scope
 
 __all__ = ["SpareRoutes"]
@@ -15,20 +15,25 @@ class SpareRoutes:
 
     Args:
         routes: such routes, which answer GET.
-        others: the routes of the app itself, which come first.
+        router: that of the app, whose own routes come first.
 
     Attributes:
-        routes: those that none of the others takes the place of.
+        routes: those that none of the app's own takes the place of, to be added behind them.
 
     """
 
-    def __init__(self, routes: Iterable[Route], others: Iterable[BaseRoute]) -> None:
-        taken = tuple(others)
+    def __init__(self, routes: Iterable[Route], router: Router) -> None:
+        self._router = router
+        taken = tuple(router.routes)
         self.routes: Sequence[Route] = [one for one in routes if not _is_taken(one, taken)]
 
     def has(self, scope: Scope) -> bool:
-        """Return whether one of them answers the request."""
-        return any(route.matches(scope)[0] is Match.FULL for route in self.routes)
+        """Return whether one of them answers the request.
+
+        A route of the app's own may answer some requests for its path, such as those to one host.
+        """
+        matching = (one for one in self._router.routes if one.matches(scope)[0] is Match.FULL)
+        return next(matching, None) in self.routes
 
 
 def _is_taken(route: Route, others: Iterable[BaseRoute]) -> bool:

@@ -2,6 +2,7 @@
 
 import type { Json } from "./document";
 import { read } from "./json";
+import { fitting } from "./room";
 
 export type Chunk = { text: string } | { blob: Blob };
 
@@ -9,6 +10,7 @@ export type Chunk = { text: string } | { blob: Blob };
 export type Kind = "text" | "frames" | "values";
 
 const TEXT_FIELDS = ["token", "text", "delta", "content"];
+const OVERHEAD = 64; // about what a chunk takes beside its characters
 const PICTURE = /^"?data:(image\/[\w.+-]+;base64,[\w+/=]*)"?$/;
 
 export class Chunks {
@@ -18,6 +20,8 @@ export class Chunks {
   values: Json[] = [];
   #raw = "";
   #fields = "";
+  #numbers = "";
+  #size = 0;
   #allNumbers: boolean;
   #allFields: boolean;
   #allObjects: boolean;
@@ -27,6 +31,7 @@ export class Chunks {
     this.#allNumbers = this.#allFields = this.#allObjects = !isText;
   }
 
+  /** Add a chunk. Throws NoRoom if there are too many. */
   add(chunk: Chunk): void {
     this.count += 1;
     const picture = "blob" in chunk ? undefined : PICTURE.exec(chunk.text);
@@ -43,15 +48,17 @@ export class Chunks {
 
   get text(): string {
     if (this.#allFields && this.#allObjects) return this.#fields;
-    return this.#allNumbers ? this.values.join("\n") : this.#raw;
+    return this.#allNumbers ? this.#numbers : this.#raw;
   }
 
   #addText(text: string): void {
+    this.#size = fitting(this.#size + text.length + OVERHEAD);
     const value = parsed(text);
     const field = textField(value);
     this.#allObjects &&= typeof value === "object" && value !== null;
     this.#allFields &&= field !== undefined;
     this.#allNumbers &&= /^(number|bigint)$/.test(typeof value) && text.trim() === text;
+    if (this.#allNumbers) this.#numbers += `${this.values.length ? "\n" : ""}${String(value)}`;
     this.values.push(value ?? text);
     this.#fields += field ?? "";
     this.#raw += text;

@@ -1,6 +1,7 @@
 // What the page knows of the app: its handlers, read from the OpenAPI document.
 
-import { type Json, read as readJson } from "./json";
+import { parsed } from "./chunks";
+import type { Json } from "./json";
 import type { Media, OpenApi, Parameter, RawOperation, Schema } from "./openapi";
 import { request } from "./server";
 
@@ -49,10 +50,16 @@ export async function load(): Promise<App> {
   const response = await request("/openapi.json", { headers: { Accept: "application/json" } });
   if (response.status === 401) throw new KeyWanted();
   if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-  return read(readJson(await response.text()) as unknown as OpenApi);
+  const document = parsed(await response.text()) as Partial<OpenApi> | null | undefined;
+  if (!isObject(document?.paths) || !isObject(document?.info)) throw new Error("It is not an OpenAPI document.");
+  return read(document as OpenApi);
 }
 
-export function read(document: OpenApi): App {
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
+}
+
+function read(document: OpenApi): App {
   const operations: Operation[] = [];
   for (const [path, item] of Object.entries(document.paths)) {
     for (const method of METHODS) {

@@ -1,5 +1,7 @@
 // Server-sent events out of a response (https://html.spec.whatwg.org/#server-sent-events).
 
+import { fitting } from "./room";
+
 export interface StreamEvent {
   event: string;
   data: string;
@@ -11,13 +13,16 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
   let event = "message";
   let id = "";
   let data: string[] = [];
+  let size = 0;
   for await (const line of lines(body)) {
     if (line === "") {
       if (data.length) yield { event, data: data.join("\n"), id };
       event = "message";
       data = [];
+      size = 0;
       continue;
     }
+    size = fitting(size + line.length + 1);
     const [, field, value = ""] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
     if (field === "data") data.push(value);
     else if (field === "event") event = value;
@@ -25,15 +30,26 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
   }
 }
 
-/** Yield the lines of a response as they come. */
+/** Yield the lines of a response as they come. Throws NoRoom if one is too long. */
 export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
+  const END = /\r\n|\n|\r(?!$)/;
+  let rest: string[] = []; // pieces of a line whose end has not come: only what is new is looked at
+  let size = 0;
   for await (const text of texts(body)) {
-    const parts = (rest + text).split(/\r\n|\n|\r(?!$)/);
-    rest = parts.pop()!;
+    const last = rest.at(-1) ?? "";
+    const isTorn = last.endsWith("\r"); // an end of a line, or half of one
+    const parts = (isTorn ? last + text : text).split(END);
+    if (isTorn) rest.pop();
+    rest.push(parts.shift()!);
+    size = fitting(size + text.length);
+    if (!parts.length) continue;
+    yield rest.join("");
+    rest = [parts.pop()!];
+    size = rest[0]!.length;
     yield* parts;
   }
-  if (rest) yield rest;
+  const line = rest.join("");
+  if (line) yield line;
 }
 
 /** Yield the text of a response, in the pieces in which it comes. */

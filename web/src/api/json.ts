@@ -39,6 +39,13 @@ export function numberIn(text: string): number | bigint {
   return rawJSON && WHOLE.test(text) && !Number.isSafeInteger(number) ? BigInt(text) : number;
 }
 
+/** Copy what Svelte watches. $state.snapshot would lose a member called "__proto__". */
+export function plain(value: Json | undefined): Json | undefined {
+  if (Array.isArray(value)) return value.map((one) => plain(one) as Json);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one) as Json]));
+}
+
 /** Copy a value, so that it may be changed. structuredClone refuses what Svelte watches. */
 export function copied(value: Json): Json {
   return read(write(value));

@@ -1,5 +1,7 @@
 // What a file is called that a call has returned.
 
+import { own } from "./own";
+
 const SUFFIXES: Record<string, string> = {
   "application/octet-stream": "bin",
   "application/vnd.apache.arrow.stream": "arrow",
@@ -32,7 +34,7 @@ function nameIn(disposition: string): string {
 }
 
 export function suffixOf(type: string): string {
-  const known = SUFFIXES[type];
+  const known = own(SUFFIXES, type);
   if (known) return known;
   return /^[a-z]+\/(?:x-)?([a-z0-9]{1,12})$/.exec(type)?.[1] ?? "bin";
 }

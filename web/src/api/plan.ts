@@ -29,7 +29,8 @@ const BYTES = "application/octet-stream";
 
 /** Decide how an input is sent; in the background, if the handler can run there. */
 export function planOf(operation: Operation, input: Json | undefined, inBackground: boolean): Plan {
-  const { method, path, isBackground } = operation;
+  const { method, isBackground } = operation;
+  const path = operation.path.replace(/[%\\]/g, encodeURIComponent); // both have a meaning in a URL
   const isAsked = inBackground && !isBackground;
   const headers: Record<string, string> = isAsked ? { Prefer: "respond-async" } : {};
   const plan = { method, path, headers, isJob: isAsked || isBackground };
@@ -52,7 +53,7 @@ function bodyOf(takes: string[], input: Json | undefined): Body {
     if (fitsForm(input)) return { kind: "form", parts: partsOf(input) };
   }
   if (typeof input === "string" && takes.length && !takes.includes("application/json")) {
-    return { kind: "text", text: input };
+    return { kind: "text", text: input.toWellFormed() }; // as it is sent
   }
   return { kind: "json", value: input };
 }
@@ -108,7 +109,7 @@ function textsOf(input: Json): [string, string][] {
 }
 
 function textOf(value: Json): string {
-  return typeof value === "string" ? value : write(value);
+  return typeof value === "string" ? value.toWellFormed() : write(value); // as it is sent
 }
 
 function isList(value: Json): value is Json[] {

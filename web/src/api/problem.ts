@@ -3,6 +3,7 @@
 import type { Json } from "./document";
 import { write } from "./json";
 import { written } from "./path";
+import { NoRoom } from "./room";
 
 export interface Fault {
   where: string;
@@ -16,7 +17,7 @@ export interface Problem {
   advice: string;
   /** The stable code, meant for programs. */
   code: string;
-  /** What is wrong with the input, field by field. */
+  /** What is wrong with the input, field by field; the first of it, if there is much. */
   faults: Fault[];
 }
 
@@ -27,20 +28,26 @@ const ADVICE: Record<number, string> = {
   504: "Try again later, or with a smaller input.",
 };
 
+const MOST = 100; // faults; all of them are in the document, which is shown, too
+const LONGEST = 500; // characters of a sentence
+
 /** Put a problem document (RFC 9457) into words; `retryAfter` is the value of that header. */
 export function problemOf(document: Json | undefined, status: number, retryAfter = ""): Problem {
   const { title, detail, code, errors } = fieldsOf(document);
-  const said = detail ?? title ?? (typeof document === "string" ? document.slice(0, 500) : "");
+  const said = detail ?? title ?? (typeof document === "string" ? document : "");
   return {
-    sentence: ended(textOf(said) || `The server answered with status ${status}.`),
+    sentence: ended(short(textOf(said)) || `The server answered with status ${status}.`),
     advice: adviceAfter(retryAfter) || (ADVICE[status] ?? ""),
-    code: typeof code === "string" ? code : "",
-    faults: Array.isArray(errors) ? errors.map(faultOf) : [],
+    code: typeof code === "string" ? short(code) : "",
+    faults: Array.isArray(errors) ? errors.slice(0, MOST).map(faultOf) : [],
   };
 }
 
 /** Say why there is no answer; `error` was thrown by fetch, or while the response was read. */
 export function problemWithout(error: unknown, began: boolean): Problem {
+  if (error instanceof NoRoom) {
+    return { sentence: "There is more of the stream than this page can hold.", advice: "Call the handler from code.", code: "", faults: [] };
+  }
   const offline = navigator.onLine ? "" : " You are offline.";
   const sentence = began
     ? "The connection was lost before the answer was complete."
@@ -59,7 +66,7 @@ export function sentenceOf(document: Json): string {
 function faultOf(error: Json): Fault {
   const { loc, msg } = fieldsOf(error);
   const path = (Array.isArray(loc) ? loc : []) as (string | number)[];
-  return { where: written(path), what: ended(textOf(msg ?? error)) };
+  return { where: short(written(path)), what: ended(short(textOf(msg ?? error))) };
 }
 
 /** Say when to try again: in so many seconds, or at a time (RFC 9110, section 10.2.3). */
@@ -76,8 +83,12 @@ function durationOf(seconds: number): string {
   return `${Math.ceil(seconds / 60)} minutes`;
 }
 
+function short(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
 function ended(text: string): string {
-  return /[.!?:)]$/.test(text) || !text ? text : `${text}.`;
+  return /[.!?:)…]$/.test(text) || !text ? text : `${text}.`;
 }
 
 function textOf(value: Json): string {

@@ -4,13 +4,12 @@ import type { Answer } from "./answer";
 import { type Chunk, Chunks, parsed } from "./chunks";
 import { events, lines, texts } from "./events";
 import { fileName } from "./name";
+import { Pace } from "./pace";
 import { parts } from "./parts";
 import { type Problem, problemOf, problemWithout } from "./problem";
 import { timingOf } from "./timing";
 
 type Report = (answer: Answer) => void;
-
-const REPORT_INTERVAL = 50; // milliseconds; each report costs time, and more of them would not be seen
 
 /** Send a call and read its answer; a stream is reported repeatedly while it grows. */
 export async function answerTo(
@@ -29,7 +28,7 @@ export async function answerTo(
 
 class Reading {
   #answer: Answer;
-  #reported = 0;
+  readonly #pace = new Pace(() => this.#tell());
 
   constructor(
     private readonly began: number,
@@ -66,7 +65,7 @@ class Reading {
 
   end(found: Partial<Answer>): void {
     Object.assign(this.#answer, { state: "done" }, found);
-    this.#tell();
+    this.#pace.now();
   }
 
   problemWith(error: unknown): Problem {
@@ -89,13 +88,13 @@ class Reading {
         const problem = problemOf(document ?? event.data, status);
         return this.end({ ok: false, problem, state: "broken", json: document });
       }
-      this.#add({ text: event.data });
+      await this.#add({ text: event.data });
     }
     throw new Error("The stream was cut off.");
   }
 
   async #readChunks(chunks: AsyncIterable<Chunk>): Promise<void> {
-    for await (const chunk of chunks) this.#add(chunk);
+    for await (const chunk of chunks) await this.#add(chunk);
     this.end({ chunks: this.#chunks() });
   }
 
@@ -112,24 +111,18 @@ class Reading {
     return (this.#answer.chunks ??= new Chunks());
   }
 
-  #add(chunk: Chunk): void {
+  async #add(chunk: Chunk): Promise<void> {
     this.#chunks().add(chunk);
-    const now = performance.now();
-    this.#answer.last = now - this.began;
+    this.#answer.last = performance.now() - this.began;
     this.#answer.first ??= this.#answer.last;
-    if (now - this.#reported >= REPORT_INTERVAL) this.#tell();
-    else this.#later ??= setTimeout(() => this.#tell(), REPORT_INTERVAL);
+    this.#pace.ask();
+    await this.#pace.rest();
   }
 
-  #later: ReturnType<typeof setTimeout> | undefined;
-
   #tell(): void {
-    clearTimeout(this.#later);
-    this.#later = undefined;
-    this.#reported = performance.now();
     const answer = this.#answer;
     if (answer.state !== "done" || !answer.milliseconds || !answer.chunks) {
-      answer.milliseconds = this.#reported - this.began;
+      answer.milliseconds = performance.now() - this.began;
     }
     this.report({ ...answer });
   }

@@ -1,15 +1,11 @@
 // How the page reaches the server that it came from.
 
-import { key } from "./key.svelte";
+import { canBeSent, key } from "./key.svelte";
+import { ROOT } from "./root";
 
-// The page's own files are at docs/assets/ below the app, wherever that is mounted and whatever a
-// proxy has removed from the path.
-const here = import.meta.url;
-export const ROOT = new URL(import.meta.env.DEV ? "/" : "../../", here);
-
-/** Return the URL of a path of the app, such as "/embed". */
+/** Return the URL of a path of the app, such as "/embed"; a colon or slashes in it name no host. */
 export function urlOf(path: string): URL {
-  return new URL(path.replace(/^\//, ""), ROOT);
+  return new URL(ROOT.href + path.replace(/^\//, ""));
 }
 
 /** Send a request to a path of the app, with the API key if there is one. */
@@ -22,7 +18,7 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
 
 /** Return whether the server accepts an API key. */
 export async function accepts(candidate: string): Promise<boolean> {
-  if (!/^[\x21-\x7e]+$/.test(candidate)) return false; // it cannot be sent
+  if (!canBeSent(candidate)) return false;
   return !wantsKey(await send("/_k/status", {}, candidate));
 }
 

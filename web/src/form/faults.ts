@@ -3,6 +3,8 @@
 import { Validator } from "@cfworker/json-schema";
 
 import type { Json } from "../api/document";
+import { own } from "../api/own";
+import { isQuick } from "./patterns";
 import type { FormSchema } from "./schema";
 import { joined, limitsOf, show } from "./words";
 
@@ -11,10 +13,12 @@ const WITHIN = ["properties", "required", "items", "additionalProperties", "comp
 
 /** Return what is wrong with a value itself, not with what it contains. */
 export function faultsOf(schema: FormSchema, value: Json): string[] {
-  const own = Object.fromEntries(Object.entries(schema).filter(([name]) => !WITHIN.includes(name)));
-  if (own.format === "time" || own.format === "duration") delete own.format; // Python takes more
-  const wrong = typeof value === "bigint" ? brokenBy(value, own) : errorsOf(own, value);
-  const messages = wrong.map((keyword) => messageOf(keyword, own));
+  const bare = Object.fromEntries(Object.entries(schema).filter(([name]) => !WITHIN.includes(name)));
+  const { pattern, format } = bare;
+  if (typeof pattern === "string" && typeof value === "string" && !isQuick(pattern, value)) delete bare.pattern;
+  if (format === "time" || format === "duration") delete bare.format; // Python takes more
+  const wrong = typeof value === "bigint" ? brokenBy(value, bare) : errorsOf(bare, value);
+  const messages = wrong.map((keyword) => messageOf(keyword, bare));
   return [...new Set(messages)];
 }
 
@@ -72,7 +76,7 @@ function messageOf(keyword: string, schema: FormSchema): string {
   };
   switch (keyword) {
     case "type":
-      return `Must be ${joined([schema.type].flat().flatMap((one) => NAMES[one!] ?? []), "or") || "something else"}`;
+      return `Must be ${joined([schema.type].flat().flatMap((one) => own(NAMES, one!) ?? []), "or") || "something else"}`;
     case "minimum":
       return `Must be at least ${at("minimum")}`;
     case "maximum":
@@ -103,7 +107,7 @@ function messageOf(keyword: string, schema: FormSchema): string {
     case "const":
       return "Must be one of the choices";
     case "format":
-      return `Must be ${FORMATS[String(schema.format)] ?? `in the format ${String(schema.format)}`}`;
+      return `Must be ${own(FORMATS, String(schema.format)) ?? `in the format ${String(schema.format)}`}`;
     default:
       return `Must be ${limitsOf(schema) || "valid"}`;
   }

@@ -1,6 +1,7 @@
 // The members of an object in the order of its model, not in the order of filling in.
 
 import type { Json } from "../api/document";
+import { own } from "../api/own";
 import { type FormSchema, isObject, resolve } from "./schema";
 
 export function ordered(value: Json, schema: FormSchema, root: FormSchema): Json {
@@ -12,11 +13,12 @@ export function ordered(value: Json, schema: FormSchema, root: FormSchema): Json
   }
   if (!isObject(value)) return value;
   const properties = (found.properties ?? {}) as Record<string, FormSchema>;
-  const names = Object.keys(properties).filter((name) => name in value);
-  const others = Object.keys(value).filter((name) => !(name in properties));
+  const names = Object.keys(properties).filter((name) => Object.hasOwn(value, name));
+  const others = Object.keys(value).filter((name) => !Object.hasOwn(properties, name));
   const entries = [...names, ...others].map((name) => {
     const one = value[name]!;
-    return [name, properties[name] && one !== undefined ? ordered(one, properties[name], root) : one];
+    const property = own(properties, name);
+    return [name, property && one !== undefined ? ordered(one, property, root) : one];
   });
   return Object.fromEntries(entries) as Json;
 }

@@ -1,6 +1,7 @@
 // Small questions about a JSON Schema (2020-12) as written by pydantic.
 
 import type { Json, Schema } from "../api/document";
+import { own } from "../api/own";
 
 /** How the form shows a schema that is not a plain type. */
 export type Kind = "file" | "files" | "fixed" | "json" | "optional" | "union";
@@ -16,13 +17,16 @@ export interface FormSchema extends Schema {
   variants?: FormSchema[];
 }
 
+const DEEPEST = 6; // of `allOf` within `allOf`
+
 /** Follow references, and merge their siblings and `allOf`. */
-export function resolve(schema: Schema, root: Schema): Schema {
+export function resolve(schema: Schema, root: Schema, depth = 0): Schema {
+  if (depth > DEEPEST) return {};
   let found = schema;
   for (let steps = 0; steps < 50; steps += 1) {
     const { $ref, allOf, ...beside } = found as Schema & { allOf?: Schema[] };
     if ($ref !== undefined) found = { ...lookUp($ref, root), ...beside };
-    else if (allOf?.length) found = merge([...allOf.map((one) => resolve(one, root)), beside]);
+    else if (allOf?.length) found = merge([...allOf.map((one) => resolve(one, root, depth + 1)), beside]);
     else return found;
   }
   return {};
@@ -30,14 +34,22 @@ export function resolve(schema: Schema, root: Schema): Schema {
 
 function lookUp(reference: string, root: Schema): Schema {
   const steps = reference.replace(/^#\//, "").split("/");
-  const names = steps.map((one) => decodeURIComponent(one).replace(/~1/g, "/").replace(/~0/g, "~"));
+  const names = steps.map((one) => decoded(one).replace(/~1/g, "/").replace(/~0/g, "~"));
   let found: unknown = root;
-  for (const name of names) found = (found as Record<string, unknown> | undefined)?.[name];
+  for (const name of names) found = own(found as Record<string, unknown> | undefined, name);
   return (found ?? {}) as Schema;
 }
 
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a lone %
+  }
+}
+
 function merge(schemas: Schema[]): Schema {
-  const properties = Object.assign({}, ...schemas.map((one) => one.properties ?? {}));
+  const properties = Object.fromEntries(schemas.flatMap((one) => Object.entries(one.properties ?? {})));
   const required = schemas.flatMap((one) => (one.required as string[] | undefined) ?? []);
   const merged = Object.assign({}, ...schemas) as Schema;
   if (Object.keys(properties).length) merged.properties = properties;

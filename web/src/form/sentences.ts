@@ -6,6 +6,7 @@ import { isFile, isObject, requiredOf, resolve, withoutNull } from "./schema";
 import { joined, kindOf, limitsOf, phrase, wordOfMedia } from "./words";
 
 const MOST = 4; // fields listed in the sentence
+const MOST_ROWS = 500; // the paths of models that contain each other are endless
 
 export interface Row {
   name: string;
@@ -72,11 +73,12 @@ export function rows(input: Schema): Row[] {
 function walk(schema: Schema, root: Schema, path: string, within: Set<string>, found: Row[]): void {
   const { schema: bare } = withoutNull(schema);
   const reference = bare.$ref ?? "";
-  if (within.has(reference)) return;
+  if (within.has(reference) || found.length >= MOST_ROWS) return;
   const inside = reference ? new Set([...within, reference]) : within;
   const own = resolve(bare, root);
   const required = requiredOf(own);
   for (const [name, property] of Object.entries(own.properties ?? {})) {
+    if (found.length >= MOST_ROWS) return;
     const here = path ? `${path}.${name}` : name;
     found.push(rowOf(here, property, required.has(name), root));
     walk(property, root, here, inside, found);

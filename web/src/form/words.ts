@@ -2,6 +2,7 @@
 
 import type { Json, Schema } from "../api/document";
 import { write } from "../api/json";
+import { own } from "../api/own";
 import { isFile, isFree, mediaTypesOf, nameOf, resolve, withoutNull } from "./schema";
 
 const FORMATS: Record<string, [one: string, many: string]> = {
@@ -22,7 +23,7 @@ const MOST_CHOICES = 6;
 
 /** Return what a media type stands for, in words: "a picture". */
 export function wordOfMedia(type: string | undefined, many = false): string {
-  const [one, several] = FILES[type?.split("/")[0] ?? ""] ?? ["a file", "files"];
+  const [one, several] = own(FILES, type?.split("/")[0] ?? "") ?? ["a file", "files"];
   return many ? several : one;
 }
 
@@ -49,7 +50,7 @@ export function kindOf(schema: Schema, root: Schema, many = false, depth = 0): s
   }
   switch (found.type) {
     case "string":
-      return say(...(FORMATS[found.format ?? ""] ?? ["text", "strings"]));
+      return say(...(own(FORMATS, found.format ?? "") ?? ["text", "strings"]));
     case "integer":
       return say("a whole number", "whole numbers");
     case "number":

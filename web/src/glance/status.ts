@@ -26,6 +26,15 @@ export interface Status {
   service_time: Record<string, number>;
 }
 
+const STATES = ["starting", "ready", "draining", "stopped", "failed"];
+
+/** Return whether a response is a status: something else may respond in the server's place. */
+export function isStatus(value: unknown): value is Status {
+  const { state, queue, lanes, counts, service_time: times } = Object(value) as Partial<Status>;
+  const areObjects = [queue, lanes, counts, times].every((one) => typeof one === "object" && one !== null);
+  return STATES.includes(String(state)) && areObjects;
+}
+
 /** Return the length of a queue, with its limit if it has one. */
 export function lengthOf({ length, limit }: Queue): string {
   return limit === null ? `${length}` : `${length} of ${limit}`;

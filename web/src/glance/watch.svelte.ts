@@ -3,7 +3,7 @@
 import { key } from "../api/key.svelte";
 import { request } from "../api/server";
 import type { Sample } from "./rates";
-import type { Status } from "./status";
+import { isStatus, type Status } from "./status";
 
 export const MINUTES = 5;
 export const PAUSE = 2000; // milliseconds between two requests
@@ -26,7 +26,9 @@ export class Watch {
         this.fault = `The server cannot be reached: it answered with status ${response.status}.`;
         return;
       }
-      this.#note((await response.json()) as Status);
+      const found: unknown = await response.json();
+      if (isStatus(found)) this.#note(found);
+      else this.fault = "Something else answered in the place of the server.";
     } catch {
       this.fault = "The server cannot be reached.";
     }

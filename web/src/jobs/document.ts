@@ -26,11 +26,29 @@ export function hasEnded(job: JobDocument): boolean {
   return job.status !== "queued" && job.status !== "running";
 }
 
+const STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired"];
+
+/** Return a job, if that is what the server sent: a handler may respond with 202, too. */
+export function jobFrom(value: unknown): JobDocument | undefined {
+  const job = Object(value) as Partial<JobDocument>;
+  const isJob =
+    typeof job.id === "string" && !/^\.*$/.test(job.id) && // which would be another path
+    typeof job.created_at === "string" && typeof job.attempts === "number" && STATES.includes(String(job.status)); // prettier-ignore
+  return isJob ? { ...(job as JobDocument), ...progressIn(job) } : undefined;
+}
+
+/** Return what a job, or one of its events, says about its progress. */
+export function progressIn(value: unknown): Pick<JobDocument, "progress" | "message"> {
+  const { progress, message } = Object(value) as Partial<JobDocument>;
+  return {
+    progress: typeof progress === "number" ? Math.max(0, Math.min(progress, 1)) : null,
+    message: typeof message === "string" ? message : null,
+  };
+}
+
 /** Return the job that a call was turned into, if it was. */
 export function jobIn(answer: Answer): JobDocument | undefined {
-  const job = answer.json as Partial<JobDocument> | null | undefined;
-  const isJob = answer.status === 202 && typeof job?.id === "string" && "attempts" in job;
-  return isJob ? (job as JobDocument) : undefined;
+  return answer.status === 202 ? jobFrom(answer.json) : undefined;
 }
 
 /** Return the state of a job in a few words. */

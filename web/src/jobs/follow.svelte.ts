@@ -1,9 +1,10 @@
 // Follows a job: its document, and its events as they arrive.
 
+import { parsed } from "../api/chunks";
 import { events, type StreamEvent } from "../api/events";
 import type { Json } from "../api/document";
-import { read } from "../api/json";
-import { hasEnded, type JobDocument } from "./document";
+import { Pace } from "../api/pace";
+import { hasEnded, type JobDocument, progressIn } from "./document";
 import { followJob, getJob, JobGone } from "./requests";
 
 export interface JobEvent {
@@ -13,7 +14,6 @@ export interface JobEvent {
 }
 
 const SHOWN = 200; // most events kept, the newest; a job may report thousands
-const MOMENT = 50; // milliseconds for which events are collected before they are shown
 const FIRST_PAUSE = 500; // milliseconds before the first attempt to reconnect
 const LONGEST_PAUSE = 10_000;
 
@@ -28,7 +28,7 @@ export class Follower {
 
   #last = "";
   #came: JobEvent[] = [];
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #pace = new Pace(() => this.#settle());
   #asked = 0;
   #isText = true;
 
@@ -44,7 +44,10 @@ export class Follower {
         const response = await followJob(this.job.id, this.#last, signal);
         this.isConnected = true;
         pause = FIRST_PAUSE;
-        for await (const event of response.status === 204 ? [] : events(response.body!)) this.#take(event);
+        for await (const event of response.status === 204 ? [] : events(response.body!)) {
+          this.#take(event);
+          await this.#pace.rest();
+        }
         await this.refresh();
         if (hasEnded(this.job)) return;
       } catch (error) {
@@ -73,27 +76,26 @@ export class Follower {
   #take(event: StreamEvent): void {
     if (Number(event.id) <= Number(this.#last)) return; // from an abandoned connection
     this.#last = event.id;
-    this.#came.push({ id: event.id, kind: event.event, data: read(event.data) });
-    this.#timer ??= setTimeout(() => this.#settle(), MOMENT);
+    this.#came.push({ id: event.id, kind: event.event, data: parsed(event.data) ?? event.data });
+    this.#pace.ask();
   }
 
   /** Show the events that arrived since the last time. */
   #settle(): void {
-    this.#timer = undefined;
     const came = this.#came.splice(0);
     this.count += came.length;
     this.events = [...this.events, ...came].slice(-SHOWN);
     this.#join(came);
     const progress = came.findLast((one) => one.kind === "progress")?.data;
     if (progress && this.job.status === "running") {
-      this.job = { ...this.job, ...(progress as Pick<JobDocument, "progress" | "message">) };
+      this.job = { ...this.job, ...progressIn(progress) };
     }
     if (came.some((one) => one.kind === "status")) void this.refresh().catch(() => undefined);
   }
 
   #join(came: JobEvent[]): void {
     for (const { kind, data } of came) {
-      const isStart = kind === "status" && (data as { status: string }).status === "running";
+      const isStart = kind === "status" && (Object(data) as { status?: Json }).status === "running";
       if (isStart) {
         this.text = undefined; // a new attempt starts over
         this.#isText = true;

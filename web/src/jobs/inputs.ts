@@ -3,9 +3,10 @@
 // They are kept for the session of the tab, as the ids of the jobs are. Browsers limit this storage, so
 // large files are not kept.
 
+import { parsed } from "../api/chunks";
 import { dataUrl, fileOf, keep } from "../api/files.svelte";
-import { type Json, read, write } from "../api/json";
-import { ROOT } from "../api/server";
+import { type Json, write } from "../api/json";
+import { recall, remember } from "../api/storage";
 
 export interface Input {
   value: Json;
@@ -21,12 +22,16 @@ interface Stored {
 
 const MOST = 3 * 2 ** 20; // characters; browsers have room for about 5 million
 const known = new Map<string, Input>();
-const nameOf = (id: string): string => `potassium-input ${ROOT.pathname} ${id}`;
+const nameOf = (id: string): string => `input ${id}`;
 
 /** Return the input of a job, if it is known. */
 export function inputOf(id: string): Input | undefined {
-  const stored = known.has(id) ? null : sessionStorage.getItem(nameOf(id));
-  if (stored) known.set(id, restored(read(stored) as unknown as Stored));
+  const stored = known.has(id) ? undefined : parsed(recall(nameOf(id)));
+  try {
+    if (stored !== undefined) known.set(id, restored(stored as unknown as Stored));
+  } catch {
+    // It was written by something else of this origin.
+  }
   return known.get(id);
 }
 
@@ -42,20 +47,16 @@ export async function keepInput(id: string, value: Json, others: string[]): Prom
   const text = write(stored as unknown as Json);
   if (!known.has(id) || text.length > MOST) return; // the job was forgotten meanwhile
   const last = others.toReversed();
-  for (;;) {
-    try {
-      return sessionStorage.setItem(nameOf(id), text);
-    } catch {
-      const other = last.shift();
-      if (other === undefined) return; // there is no room at all
-      sessionStorage.removeItem(nameOf(other));
-    }
+  while (!remember(nameOf(id), text)) {
+    const other = last.shift();
+    if (other === undefined) return; // there is no room at all
+    remember(nameOf(other), "");
   }
 }
 
 export function forgetInput(id: string): void {
   known.delete(id);
-  sessionStorage.removeItem(nameOf(id));
+  remember(nameOf(id), "");
 }
 
 function restored({ value, files }: Stored): Input {

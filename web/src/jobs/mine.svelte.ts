@@ -3,8 +3,9 @@
 // They are kept for the session of the tab, as the API key is: a job can only be seen with the key
 // of its owner, and the next user of this browser must not see what others have submitted.
 
+import { parsed } from "../api/chunks";
 import type { Json } from "../api/json";
-import { ROOT } from "../api/server";
+import { recall, remember } from "../api/storage";
 import { forgetInput, keepInput } from "./inputs";
 
 interface Entry {
@@ -13,7 +14,7 @@ interface Entry {
   handler: string;
 }
 
-const NAME = `potassium-jobs ${ROOT.pathname}`;
+const NAME = "jobs";
 const MOST = 50;
 
 class Mine {
@@ -39,16 +40,17 @@ class Mine {
 
   #keep(entries: Entry[]): void {
     this.#entries = entries;
-    sessionStorage.setItem(NAME, JSON.stringify(entries));
+    remember(NAME, JSON.stringify(entries));
   }
 }
 
 function stored(): Entry[] {
-  try {
-    return JSON.parse(sessionStorage.getItem(NAME) ?? "[]") as Entry[];
-  } catch {
-    return [];
-  }
+  const found = parsed(recall(NAME));
+  const isEntry = (one: unknown): one is Entry => {
+    const { id, handler } = Object(one) as Partial<Entry>;
+    return typeof id === "string" && typeof handler === "string";
+  };
+  return Array.isArray(found) ? (found as unknown[]).filter(isEntry).slice(0, MOST) : [];
 }
 
 export const mine = new Mine();

@@ -1,10 +1,12 @@
 // Requests to the server about one job.
 
 import { parsed } from "../api/chunks";
-import { read } from "../api/json";
 import { problemOf } from "../api/problem";
 import { request } from "../api/server";
-import type { JobDocument } from "./document";
+import { type JobDocument, jobFrom } from "./document";
+
+const PATIENCE = 30_000; // milliseconds that a response may take
+const ODD = "The server sent an unexpected response.";
 
 /** The job does not exist, or belongs to the owner of another API key. */
 export class JobGone extends Error {}
@@ -25,21 +27,32 @@ export interface Attempt {
   next_at: string | null;
 }
 
-export async function getJob(id: string): Promise<JobDocument> {
-  return documentIn(await ask(pathOf(id)));
+export function getJob(id: string): Promise<JobDocument> {
+  return askForJob(pathOf(id));
 }
 
-export async function cancelJob(id: string): Promise<JobDocument> {
-  return documentIn(await ask(pathOf(id), { method: "DELETE" }));
+export function cancelJob(id: string): Promise<JobDocument> {
+  return askForJob(pathOf(id), { method: "DELETE" });
 }
 
-export async function retryJob(id: string): Promise<JobDocument> {
-  return documentIn(await ask(`${pathOf(id)}/retry`, { method: "POST" }));
+export function retryJob(id: string): Promise<JobDocument> {
+  return askForJob(`${pathOf(id)}/retry`, { method: "POST" });
 }
 
 export async function getDeliveries(id: string): Promise<Delivery[]> {
-  const response = await ask(`${pathOf(id)}/deliveries`);
-  return ((await response.json()) as { deliveries: Delivery[] }).deliveries;
+  const found = (await jsonOf(await ask(`${pathOf(id)}/deliveries`))) as Partial<{ deliveries: Delivery[] }> | undefined;
+  if (!Array.isArray(found?.deliveries)) throw new Error(ODD);
+  return found.deliveries;
+}
+
+async function askForJob(path: string, init: RequestInit = {}): Promise<JobDocument> {
+  const job = jobFrom(await jsonOf(await ask(path, { signal: AbortSignal.timeout(PATIENCE), ...init })));
+  if (!job) throw new Error(ODD);
+  return job;
+}
+
+async function jsonOf(response: Response): Promise<unknown> {
+  return parsed(await response.text());
 }
 
 export function getOutput(id: string): Promise<Response> {
@@ -50,10 +63,6 @@ export function getOutput(id: string): Promise<Response> {
 export function followJob(id: string, last: string, signal: AbortSignal): Promise<Response> {
   const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
   return ask(`${pathOf(id)}/events`, { headers, signal });
-}
-
-async function documentIn(response: Response): Promise<JobDocument> {
-  return read(await response.text()) as unknown as JobDocument;
 }
 
 function pathOf(id: string): string {

@@ -91,7 +91,7 @@ export function textsOf(input: Json | undefined, count: number): string[] | unde
 export function mediaOf(value: Json | undefined): [string, string][] {
   const members: [string, Json | undefined][] =
     typeof value === "object" && value !== null
-      ? Object.entries(value).slice(0, 100)
+      ? Object.keys(value).slice(0, 100).map((name) => [name, (value as Fields)[name]])
       : [["result", value]];
   return members.filter((one): one is [string, string] => isMedia(one[1]));
 }
@@ -118,7 +118,7 @@ const MARKDOWN = [
   /^> \S/m,
   /^ *\|.+\| *$/m,
   /(^|\W)\*\*\S[^*\n]*\*\*(\W|$)/m,
-  /\[[^\]\n]+\]\(https?:\/\/[^\s)]+\)/,
+  /\[[^[\]\n]+\]\(https?:\/\/[^\s)]+\)/,
 ];
 
 /** Return whether a text looks like Markdown. */

@@ -18,6 +18,8 @@ export type View =
 
 export const TEXT_VIEWS: View[] = ["Plain", "Markdown"];
 
+export const LONGEST = 300_000; // characters of Markdown: more would take a browser long
+
 export function viewsOf(json: Json | undefined, input: Json | undefined): View[] {
   if (json === undefined) return [];
   const views: View[] = [];
@@ -34,5 +36,6 @@ export function viewsOf(json: Json | undefined, input: Json | undefined): View[]
 
 /** Return the initial view. */
 export function fitting(views: View[], text: string | undefined): View | undefined {
-  return views[0] === "Plain" && isMarkdown(text ?? "") ? "Markdown" : views[0];
+  const isShort = (text ?? "").length < LONGEST;
+  return views[0] === "Plain" && isShort && isMarkdown(text ?? "") ? "Markdown" : views[0];
 }

@@ -28,9 +28,17 @@ export function snippetOf(
   return { plan, url: url.href, hasKey, isStream: operation.isStream && !isJob, isJob };
 }
 
+// What a terminal obeys, or what changes how other text looks: control characters, marks of direction.
+export const UNSEEN = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Write a value as JSON that shows all that is in it. A text is a literal of Python and JavaScript, too. */
+export function jsonOf(value: Json, indent?: number): string {
+  return write(value, indent).replace(UNSEEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /** Yield the parts of a JSON text: what is written as it is, and the files in it. */
-export function jsonParts(value: Json, indent: number | undefined): (string | File)[] {
-  if (!holdsFile(value)) return [write(value, indent)];
+export function jsonParts(value: Json): (string | File)[] {
+  if (!holdsFile(value)) return [jsonOf(value)];
   const files: File[] = [];
   const mark = crypto.getRandomValues(new Uint32Array(4)).join("-");
   const marked = (one: Json): Json => {
@@ -40,7 +48,7 @@ export function jsonParts(value: Json, indent: number | undefined): (string | Fi
     if (Array.isArray(one)) return one.map(marked);
     return Object.fromEntries(Object.entries(one).map(([name, member]) => [name, marked(member)]));
   };
-  const text = write(marked(value), indent);
+  const text = jsonOf(marked(value));
   return text.split(new RegExp(`${mark}(\\d+)${mark}`)).map((part, at) => (at % 2 ? files[Number(part)]! : part));
 }
 

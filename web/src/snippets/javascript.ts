@@ -2,9 +2,9 @@
 // files, it runs in browsers, too.
 
 import { fileOf } from "../api/files.svelte";
-import { type Json, write } from "../api/json";
+import type { Json } from "../api/json";
 import { type Body, holdsFile } from "../api/plan";
-import { holdsLarge, jsonParts, type Snippet, typeOf } from "./call";
+import { holdsLarge, jsonOf, jsonParts, type Snippet, typeOf } from "./call";
 
 export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
@@ -19,7 +19,7 @@ export function javascript({ plan, url, hasKey, isStream, isJob }: Snippet): str
     ...(content ? [`body: ${content}`] : []),
   ];
   const list = options.length ? `, {\n${options.map((one) => `  ${one},\n`).join("")}}` : "";
-  const call = `const response = await fetch(${JSON.stringify(url)}${list});\n`;
+  const call = `const response = await fetch(${jsonOf(url)}${list});\n`;
   return `${head}${call}if (!response.ok) throw new Error(await response.text());\n${isJob ? jobOf(hasKey) : isStream ? STREAM : SHOW}`;
 }
 
@@ -38,7 +38,7 @@ console.log(isText ? await response.text() : await response.blob());
 `;
 
 function headerOf([name, value]: [string, string]): string {
-  return `${/^\w+$/.test(name) ? name : JSON.stringify(name)}: ${JSON.stringify(value)}`;
+  return `${/^\w+$/.test(name) ? name : jsonOf(name)}: ${jsonOf(value)}`;
 }
 
 /** Return the body of the call, and what must stand before the call for it. */
@@ -47,9 +47,9 @@ function contentOf(body: Body): { head: string; content: string } {
     case "none":
       return { head: "", content: "" };
     case "text":
-      return { head: "", content: JSON.stringify(body.text) };
+      return { head: "", content: jsonOf(body.text) };
     case "file":
-      return { head: READ, content: `await readFile(${JSON.stringify(body.file.name)})` };
+      return { head: READ, content: `await readFile(${jsonOf(body.file.name)})` };
     case "json": {
       const head = holdsFile(body.value) ? DATA_URL : "";
       // JavaScript would drop digits of a large number: these are sent as they are written.
@@ -58,8 +58,8 @@ function contentOf(body: Body): { head: string; content: string } {
     }
     case "form": {
       const lines = body.parts.map(([name, value]) => {
-        const one = typeof value === "string" ? JSON.stringify(value) : `await file(${called(value)})`;
-        return `form.append(${JSON.stringify(name)}, ${one});\n`;
+        const one = typeof value === "string" ? jsonOf(value) : `await file(${called(value)})`;
+        return `form.append(${jsonOf(name)}, ${one});\n`;
       });
       return { head: `${FILE}const form = new FormData();\n${lines.join("")}`, content: "form" };
     }
@@ -82,21 +82,28 @@ console.log(job);
 function literal(value: Json, indent: number): string {
   const file = fileOf(value);
   if (file) return `await dataUrl(${called(file)})`;
-  if (!holdsFile(value)) return write(value, 2).replaceAll("\n", `\n${" ".repeat(indent)}`);
+  if (!holdsFile(value)) {
+    const text = jsonOf(value, 2).replaceAll("\n", `\n${" ".repeat(indent)}`);
+    return text.replace(/(?<!\\)"__proto__":/g, '["__proto__"]:'); // without brackets, it is no member
+  }
   const inner = " ".repeat(indent + 2);
   const [open, close, parts] = Array.isArray(value)
     ? ["[", "]", value.map((one) => literal(one, indent + 2))]
-    : ["{", "}", Object.entries(Object(value) as Record<string, Json>).map(([name, one]) => `${JSON.stringify(name)}: ${literal(one, indent + 2)}`)];
+    : ["{", "}", Object.entries(Object(value) as Record<string, Json>).map(([name, one]) => `${memberOf(name)}: ${literal(one, indent + 2)}`)];
   return `${open}\n${parts.map((one) => `${inner}${one},\n`).join("")}${" ".repeat(indent)}${close}`;
+}
+
+function memberOf(name: string): string {
+  return name === "__proto__" ? '["__proto__"]' : jsonOf(name);
 }
 
 /** Write a JSON text as JavaScript, with a file where there is one. */
 function textOf(value: Json): string {
-  const parts = jsonParts(value, undefined);
-  return parts.map((one) => (typeof one === "string" ? JSON.stringify(one) : `await dataUrl(${called(one)})`)).join(" + ");
+  const parts = jsonParts(value);
+  return parts.map((one) => (typeof one === "string" ? jsonOf(one) : `await dataUrl(${called(one)})`)).join(" + ");
 }
 
 /** Write the name and the type of a file as arguments. */
 function called(file: File): string {
-  return `${JSON.stringify(file.name)}, ${JSON.stringify(typeOf(file))}`;
+  return `${jsonOf(file.name)}, ${jsonOf(typeOf(file))}`;
 }

@@ -3,7 +3,7 @@
 import type { Json } from "../api/document";
 import { fileOf } from "../api/files.svelte";
 import { holdsFile } from "../api/plan";
-import { type Snippet, typeOf } from "./call";
+import { jsonOf, type Snippet, typeOf } from "./call";
 
 export function python({ plan, url, hasKey, isStream, isJob }: Snippet): string {
   const { method, body } = plan;
@@ -21,7 +21,11 @@ export function python({ plan, url, hasKey, isStream, isJob }: Snippet): string 
       imports.push("base64");
       helper = HELPER;
     }
-    options.push(`json=${literal(body.value, 4)}`);
+    const text = jsonOf(body.value);
+    if (LONE.test(text) && !helper) {
+      headers.push('"Content-Type": "application/json"');
+      options.push(`content=${string(text)}`);
+    } else options.push(`json=${literal(body.value, 4)}`);
   } else if (body.kind === "file") {
     headers.push(`"Content-Type": ${string(body.type)}`);
     options.push(`content=open(${string(body.file.name)}, "rb").read()`);
@@ -46,6 +50,8 @@ export function python({ plan, url, hasKey, isStream, isJob }: Snippet): string 
   }
   return `${head}response = httpx.${call}(\n${target})\nresponse.raise_for_status()\n${SHOW}`;
 }
+
+const LONE = /\\ud[89a-f]/; // half of a character, which JSON can have, but httpx cannot encode
 
 const HELPER = `
 def data_url(path, media_type):
@@ -95,7 +101,8 @@ function literal(value: Json, indent: number): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "string") return string(value);
-  if (typeof value === "number" || typeof value === "bigint") return String(value);
+  if (typeof value === "bigint" || Number.isFinite(value)) return jsonOf(value);
+  if (typeof value === "number") return "None"; // as in JSON
   const inner = " ".repeat(indent + 4);
   const [open, close, parts] = Array.isArray(value)
     ? ["[", "]", value.map((one) => literal(one, indent + 4))]
@@ -105,7 +112,7 @@ function literal(value: Json, indent: number): string {
   return `${open}\n${parts.map((one) => `${inner}${one},\n`).join("")}${" ".repeat(indent)}${close}`;
 }
 
-/** Write a text as a Python literal. JSON's escapes are Python's, except for lone surrogates. */
+/** Write a text as a Python literal. JSON's escapes are Python's. */
 function string(text: string): string {
-  return JSON.stringify(text).replace(/\x7f/g, "\\x7f");
+  return jsonOf(text);
 }
