@@ -358,7 +358,7 @@ def test_the_inputs_of_older_jobs_make_room_for_those_of_newer_ones(
         submit_picture(page, server, picture + bytes(3 * 2**19))
         expect(job(page).get_by_role("region", name="Result")).to_contain_text("cat")
     newest = job(page).locator("code").inner_text()
-    kept = "(id) => Object.keys(sessionStorage).some((name) => name.endsWith(id))"
+    kept = "(id) => Object.keys(sessionStorage).some((name) => name.includes(id))"
     page.wait_for_function(kept, arg=newest)
     page.reload()
     listed(page).nth(0).get_by_role("button").first.click()

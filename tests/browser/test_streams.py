@@ -290,7 +290,7 @@ def test_a_stream_at_full_speed_can_be_watched_and_stopped(
     answer = call(page, server, "/endless", given)
     expect(answer).to_contain_text("chunks per second")
     expect(answer).to_contain_text(re.compile(r"\d,\d{3} chunks"))
-    assert page.locator(".answer *").count() < 20_000
+    assert page.locator(".answer *").count() < 100_000
     assert len(answer.inner_text()) < 500_000
     page.get_by_role("button", name="Stop").click()
     expect(state(page)).to_have_text(re.compile("Stopped after [0-9,]+ chunks"))

@@ -101,6 +101,8 @@ def test_an_input_without_a_type_is_json(
     page.goto(f"{start(APP).url}/docs#{handler}")
     field = page.locator("article form textarea.json")
     field.fill("[")
+    # The message appears above the button, which moves: a click that is too early would miss it.
+    expect(page.locator("article form")).to_contain_text("Line 1, column 2")
     page.locator("article button[type=submit]").click()
     expect(page.get_by_role("alert")).to_contain_text("Line 1, column 2")
     no_faults(page)

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route
 
 from potassium import ApiKeys, Potassium, UsageError
-from potassium.pages.assets import asset
+from potassium.pages.assets import asset, html
 from potassium.testing import client
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -91,6 +91,13 @@ def test_names_that_are_asked_for_are_not_kept() -> None:
     watched = weakref.ref(name)
     del name
     assert watched() is None
+
+
+def test_prefixes_that_are_said_are_not_all_kept() -> None:
+    """Clients can say any number of them."""
+    for number in range(100):
+        html(f"/{number}/")
+    assert html.cache_info().currsize < 100
 
 
 async def test_the_page_may_run_nothing_but_its_own_files() -> None:
