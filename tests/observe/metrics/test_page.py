@@ -4,6 +4,7 @@ import gzip
 import re
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from support.metrics import OPEN_METRICS, promtool, scrape
 
 from potassium import Batch, Jobs, Potassium
 from potassium.http.exchange import Exchange
+from potassium.observe.metrics.page import _version
 from potassium.observe.metrics.requests import RequestMetrics
 from potassium.observe.metrics.shown import Shown
 from potassium.testing import client
@@ -219,3 +221,23 @@ async def test_metrics_that_the_app_defines_are_on_the_page() -> None:
             assert (await scrape(http)).value("test_tokens_total") == 7
     finally:
         prometheus_client.REGISTRY.unregister(tokens)
+
+
+async def test_an_app_that_is_not_installed_has_metrics_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a container into which only the sources were copied."""
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("potassium.observe.metrics.page.version", missing)
+    app = Potassium("server", metrics=True)
+    app.handler(lambda cache, json_in: json_in)
+    _version.cache_clear()
+    try:
+        async with client(app) as http:
+            text = (await http.get("/metrics")).text
+    finally:
+        _version.cache_clear()
+    assert 'potassium_build_info{app="server",version="unknown"} 1.0' in text
