@@ -253,6 +253,18 @@ def test_values_are_a_list_with_the_newest_in_view(server: Server, page: Page) -
     expect(items.last).to_contain_text("step: 49")
 
 
+def test_the_newest_stays_in_view_when_it_is_laid_out_anew(server: Server, page: Page) -> None:
+    """Content grows without new chunks where lines wrap anew."""
+    answer = call(page, server, "/stream", {"chunks": [{"number": n} for n in range(40)]})
+    go(server, 40)
+    expect(answer.locator(".chunks > li")).to_have_count(40)
+    answer.locator(".chunks").evaluate("(list) => list.style.setProperty('line-height', '4')")
+    at_end = "box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 24"
+    page.wait_for_function(
+        f"() => {{ const box = document.querySelector('.growing'); return {at_end} }}"
+    )
+
+
 def test_a_long_line_is_read_once(server: Server, page: Page) -> None:
     """It comes in many pieces, and took a minute if each piece meant to look at all before it."""
     answer = call(page, server, "/line", {"size": 30_000_000})
