@@ -35,7 +35,7 @@ class Engine:
     Args:
         is_fatal: returns whether an operation's error leaves the GPU thread unusable.
         begin_thread: called on each thread before anything else.
-        observer: is told what becomes of the jobs; None if nobody measures them.
+        observer: is notified of what happens to the jobs; None to notify nobody.
 
     Attributes:
         lifecycle: the current state, which anyone may read.

@@ -27,7 +27,7 @@ class End(enum.Enum):
 
 
 class Observer(Protocol):
-    """Is told what becomes of the jobs of an engine, which has no observer by default.
+    """Is notified of what happens to an engine's jobs. An engine has none by default.
 
     Its methods are called on the event loop, except ``begin_batch``. They must not block and must
     not raise. A job carries its times: ``admitted_at``, ``preparation``, ``queued_at``,

@@ -35,7 +35,7 @@ class Pipeline:
         threads: hosts those of the pool.
         broke: called on the loop with an error that leaves the GPU thread unusable.
         is_fatal: returns whether an error does that.
-        observer: is told what becomes of the jobs; None if nobody measures them.
+        observer: is notified of what happens to the jobs; None to notify nobody.
 
     Attributes:
         jobs: the jobs for the GPU thread.

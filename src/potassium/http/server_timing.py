@@ -36,7 +36,7 @@ def server_timing(call: Timed | None, arrived_at: float | None = None) -> bytes:
     """Return the value of the header in the head of a response that is sent now.
 
     Args:
-        call: the call that the response is to; None if it was refused, or there is none.
+        call: the call that the response is to; None if it was refused, or no handler ran.
         arrived_at: when the request arrived, to tell the total as well; None to leave it out.
 
     """

@@ -159,7 +159,7 @@ class Observation:
 
     @property
     def of_jobs(self) -> Observer | None:
-        """Who is told what becomes of jobs; None for nobody."""
+        """What is notified of the engine's jobs; None if nothing is."""
         if len(self._jobs) > 1:
             return _Observers(self._jobs)
         return self._jobs[0] if self._jobs else None

@@ -55,7 +55,7 @@ async def connect(path: Path, drop: Callable[[str], object], holder: Holder) -> 
 
     Creates the file and its folder if they are missing. ``drop`` is called on the thread of the
     connection with the name of each file whose row is deleted, also if that is rolled back later.
-    ``holder`` notes who has the file, or says who has it if that is somebody else.
+    ``holder`` records that this app holds the file, or tells which other app does.
 
     Raises:
         UsageError: aiosqlite is not installed; or the file is in use, cannot be opened, holds

@@ -129,7 +129,7 @@ def _add_call(fields: Fields, call: Job, exchange: Exchange) -> None:
 
 
 def _log(words: str, fields: Fields) -> None:
-    # Not logger.info(), which walks the stack to find out who calls it.
+    # Not logger.info(), which walks the stack to find its caller.
     logger.handle(
         logger.makeRecord(logger.name, logging.INFO, "", 0, words, (), None, extra=fields)
     )

@@ -142,7 +142,7 @@ class LineWriter(logging.Handler):
                     select.select([], [self._descriptor], [])
 
     def _damaged(self, record: logging.LogRecord) -> str:
-        """Return a line for a record that cannot be formatted, with what is wrong."""
+        """Return a line for a record whose formatting failed, with the reason."""
         text = f"this log line cannot be formatted: {record.msg!r}"
         told = (record.name, logging.ERROR, record.pathname, record.lineno, "%s", (text,))
         return self.format(logging.LogRecord(*told, sys.exc_info())) + "\n"

@@ -1,4 +1,4 @@
-"""What becomes of the jobs of the engine, counted for metrics."""
+"""Counts how the engine's jobs run and end, for metrics."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
