@@ -1,7 +1,6 @@
 """Notices that the process is one of several that each hold a model."""
 
 import logging
-import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -41,6 +40,8 @@ def number_of_processes() -> int:
     uvicorn gives its configuration to those that it spawns. Others pass on the command line, and
     gunicorn and uvicorn read ``WEB_CONCURRENCY``.
     """
+    import multiprocessing  # noqa: PLC0415 - for servers that start, not for each import
+
     if multiprocessing.parent_process() is None and "gunicorn.arbiter" not in sys.modules:
         return 1
     started_with: dict[str, Any] = getattr(multiprocessing.current_process(), "_kwargs", {})
@@ -52,6 +53,8 @@ def number_of_processes() -> int:
 
 def _is_first() -> bool:
     """Return whether no other process was spawned before; of forked ones, that is not known."""
+    import multiprocessing  # noqa: PLC0415 - as above
+
     name = multiprocessing.current_process().name
     return not name.startswith("SpawnProcess-") or name == "SpawnProcess-1"
 
