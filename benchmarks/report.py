@@ -23,6 +23,13 @@ def p99(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[98]
 
 
+def ratios(ours: list[float], theirs: list[float]) -> tuple[float, str]:
+    """Return the median of the rounds' ratios, and its printed form."""
+    each = sorted(one / other for one, other in zip(ours, theirs, strict=True))
+    median = statistics.median(each)
+    return median, f"{median:.2f} ({each[0]:.2f} to {each[-1]:.2f})"
+
+
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.2f} ms"
 

@@ -88,6 +88,34 @@ class Server:
             time.sleep(0.005)
         raise SystemExit(f"{self.name} does not get ready")
 
+    def wait_until_it_answers(self, path: str, body: bytes, *, patience: float = PATIENCE) -> None:
+        """Return once a handler answers 200 to a body of JSON.
+
+        Raises:
+            SystemExit: it did not in time.
+
+        """
+        end = time.monotonic() + patience
+        headers = {"Content-Type": "application/json"}
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
+        while self.process.poll() is None and time.monotonic() < end:
+            try:
+                urllib.request.urlopen(asked, timeout=5).close()
+            except OSError:  # refused, too late, or another status
+                time.sleep(0.1)
+            else:
+                return
+        raise SystemExit(f"{self.name} does not answer at {path}")
+
+    def kill(self) -> None:
+        """Kill the process and its children, whatever they are doing."""
+        family = [*self.seen.children(recursive=True), self.seen]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+        psutil.wait_procs(family)
+
     def stop(self) -> None:
         """Terminate the process, or kill it if it does not end. Kill children left behind."""
         children = self.seen.children(recursive=True) if self.process.poll() is None else []

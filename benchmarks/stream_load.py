@@ -67,17 +67,19 @@ def _partition(head: bytes) -> tuple[bytes, bool, bytes]:
     return head, bool(separator), data
 
 
-def request(body: str, accept: str) -> bytes:
+def request(body: str, accept: str, path: str) -> bytes:
     return (
-        f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
 
-async def main(port: int, accept: str, streams: int, chunks: int, delay: float) -> None:
+async def main(  # noqa: PLR0913, PLR0917 - what the command line says
+    port: int, accept: str, streams: int, chunks: int, delay: float, path: str = "/"
+) -> None:
     """Read ``streams`` streams at once and print one line of JSON; times are in seconds."""
     loop = asyncio.get_running_loop()
-    bytes_ = request(json.dumps({"chunks": chunks, "delay": delay}), accept)
+    bytes_ = request(json.dumps({"chunks": chunks, "delay": delay}), accept, path)
     clients = [
         (await loop.create_connection(lambda: Client(bytes_, timed=bool(delay)), "127.0.0.1", port))
         for _ in range(streams)
@@ -100,5 +102,5 @@ async def main(port: int, accept: str, streams: int, chunks: int, delay: float) 
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    uvloop.run(main(int(given[0]), given[1], int(given[2]), int(given[3]), float(given[4])))
+    port, accept, streams, chunks, delay, *path = sys.argv[1:]
+    uvloop.run(main(int(port), accept, int(streams), int(chunks), float(delay), *path))

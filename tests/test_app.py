@@ -173,8 +173,16 @@ class Mistake:
         app.init(init)
 
     @staticmethod
-    def init_with_arguments(app: Potassium) -> None:
+    def init_with_the_cache(app: Potassium) -> None:
         app.init(lambda cache: None)
+
+    @staticmethod
+    def init_with_two_arguments(app: Potassium) -> None:
+        app.init(lambda path, size: None)
+
+    @staticmethod
+    def init_that_is_none(app: Potassium) -> None:
+        app.init(5)  # type: ignore[call-overload]
 
     @staticmethod
     def name_that_is_none(app: Potassium) -> None:
@@ -244,8 +252,8 @@ class Mistake:
         app.serve(workers=2)
 
     @staticmethod
-    def workers_of_an_app(app: Potassium) -> None:
-        Potassium("test", workers=2)  # type: ignore[arg-type]
+    def no_workers(app: Potassium) -> None:
+        Potassium("test", workers=0)
 
     @staticmethod
     def middleware_as_a_tuple(app: Potassium) -> None:
@@ -307,7 +315,9 @@ class Mistake:
     [
         (Mistake.second_init, "one"),
         (Mistake.async_init, "write def"),
-        (Mistake.init_with_arguments, "no arguments"),
+        (Mistake.init_with_the_cache, "what init gets is its device"),
+        (Mistake.init_with_two_arguments, r"init\(path, size\): .* only its device"),
+        (Mistake.init_that_is_none, "init is a function, not 5"),
         (Mistake.name_that_is_none, r'write a name, as in Potassium\("server"\)'),
         (Mistake.a_limit_among_the_options, r"write limits=Limits\(queue_size=\.\.\.\)"),
         (Mistake.typo_in_an_option, r"Potassium\(limit=.*did you mean limits\?"),
@@ -322,8 +332,8 @@ class Mistake:
         (Mistake.nothing_to_serve, "@app.handler"),
         (Mistake.webhook_without_handler, "no @app.handler"),
         (Mistake.webhook_without_url, "http or https"),
-        (Mistake.workers, "uvicorn app:app --workers"),
-        (Mistake.workers_of_an_app, "start more servers"),
+        (Mistake.workers, r'Potassium\("server", workers=2\)'),
+        (Mistake.no_workers, r"Workers\(0\): write a number of workers above zero"),
         (Mistake.middleware_as_a_tuple, r"write middleware=\[Middleware\("),
         (Mistake.middleware_without_a_list, r"not a list; write middleware=\[Middleware\("),
         (Mistake.handler_among_the_routes, r"write routes=\[Route\("),

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from potassium import Batch, Jobs, Limits, Potassium, UsageError, Webhooks
+from potassium import Batch, Jobs, Limits, Potassium, UsageError, Webhooks, Workers
+from potassium.config import default_workers
+from potassium.serving.composition import parts_of
 
 
 @pytest.mark.parametrize("field", ["queue_size", "body_size", "body_memory", "json_values"])
@@ -246,3 +248,95 @@ def test_groups_of_options_are_not_mixed_up(option: str, value: Any) -> None:
     """The message says which one to write."""
     with pytest.raises(UsageError, match=f"write {option}={option.capitalize()}"):
         Potassium("test", **{option: value})
+
+
+NO_NUMBERS: tuple[Any, ...] = (0, -1, 1.5, True, None, b"cuda:0", (), [], {"cuda:0"})
+NO_DEVICES: tuple[Any, ...] = (
+    *("", "2", "gpu", "cuda", "cpu:0", "cuda:01", "cuda:0,cuda:1"),
+    *(["auto"], [0]),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"devices": value}, "write a number of workers above zero") for value in NO_NUMBERS),
+        *(({"devices": value}, "is no device; write one such as") for value in NO_DEVICES),
+        *(({"load_at_once": value}, "load_at_once") for value in (0, -1, 1.5, "8", True)),
+        *(({"load_timeout": value}, "load_timeout") for value in (0, -1, "8", True, inf, nan)),
+        *(({"app": value}, r"app=.*write MODULE:NAME or FILE:NAME") for value in ("", ":app", 5)),
+    ],
+)
+def test_workers_that_cannot_be_fail_when_they_are_written(
+    options: dict[str, Any], message: str
+) -> None:
+    """The message names the value, and says what to write."""
+    with pytest.raises(UsageError, match=message):
+        Workers(**options)
+
+
+def test_workers_are_a_number_auto_or_devices() -> None:
+    """By position; all else is named."""
+    assert Workers() == Workers("auto")
+    assert Workers(2).devices == 2
+    assert Workers("cuda:1").devices == "cuda:1"
+    assert Workers(["cuda:0", "cpu", "mps", "npu:12", "cpu"]).devices[-1] == "cpu"  # type: ignore[index]
+    with pytest.raises(TypeError, match="positional"):
+        Workers(2, 1)  # type: ignore[call-arg]
+
+
+def test_the_defaults_of_workers_are_the_documented_ones() -> None:
+    """One for each accelerator, all of them load at the same time, and for as long as it takes."""
+    assert Workers() == Workers(devices="auto", load_at_once=None, app=None, load_timeout=None)
+
+
+def test_workers_do_not_change() -> None:
+    """Nor does the list of devices, even if whoever has written it changes it."""
+    devices = ["cuda:0"]
+    workers = Workers(devices)
+    devices.append("no device")
+    assert workers == Workers(("cuda:0",))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        workers.devices = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("value", "workers"),
+    [
+        ("", None),
+        ("0", None),
+        ("2", Workers(2)),
+        (" auto ", Workers("auto")),
+        ("cuda:0, cuda:1", Workers(["cuda:0", "cuda:1"])),
+        ("cpu", Workers(["cpu"])),
+    ],
+)
+def test_the_environment_may_ask_for_workers(
+    monkeypatch: pytest.MonkeyPatch, value: str, workers: Workers | None
+) -> None:
+    """Unless the code says how many there are."""
+    monkeypatch.delenv("POTASSIUM_WORKERS", raising=False)
+    assert default_workers() is None
+    monkeypatch.setenv("POTASSIUM_WORKERS", value)
+    assert default_workers() == workers
+    assert parts_of(Potassium("server")).plan.workers == workers
+    assert parts_of(Potassium("server", workers=3)).plan.workers == Workers(3)
+
+
+@pytest.mark.parametrize("value", ["off", "-1", "2.5", "auto,cpu", "cuda:0,", "9" * 5000])
+def test_what_the_environment_says_of_workers_is_checked(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """The message names the variable, and shows the forms."""
+    monkeypatch.setenv("POTASSIUM_WORKERS", value)
+    with pytest.raises(UsageError, match=r"POTASSIUM_WORKERS=.* 0 for none"):
+        Potassium("server")
+
+
+@pytest.mark.parametrize("devices", [2, "auto", ("cuda:0", "cuda:1")])
+def test_an_app_has_workers_by_their_devices_alone(devices: Any) -> None:
+    """``workers=2`` is ``Workers(2)``; without any, there are none."""
+    assert parts_of(Potassium("server", workers=devices)).plan.workers == Workers(devices)
+    whole = Workers(devices, load_at_once=1)
+    assert parts_of(Potassium("server", workers=whole)).plan.workers is whole
+    assert parts_of(Potassium("server")).plan.workers is None

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from potassium import Potassium, UsageError
-from potassium.config import default_port
+from potassium.config import PORTS, default_port
 from potassium.engine import State
 
 Served = dict[str, Any]
@@ -27,7 +27,8 @@ def served(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ser
     """Return a function that calls app.serve() and returns how uvicorn would have been run."""
     app.handler(lambda cache, json_in: json_in)
     monkeypatch.delenv("POTASSIUM_HOST", raising=False)
-    monkeypatch.delenv("POTASSIUM_PORT", raising=False)
+    for name in PORTS:
+        monkeypatch.delenv(name, raising=False)
 
     def serve(**options: Any) -> Served:
         seen: Served = {}
@@ -106,6 +107,35 @@ def test_a_variable_that_is_empty_counts_as_unset(
     assert default_port() == 8000
 
 
+@pytest.mark.parametrize(
+    ("environ", "port"),
+    [
+        ({"PORT": "8081"}, 8081),
+        ({"AIP_HTTP_PORT": "8082"}, 8082),
+        ({"PORT": "8081", "AIP_HTTP_PORT": "8082"}, 8082),
+        ({"PORT": "8081", "AIP_HTTP_PORT": "8082", "POTASSIUM_PORT": "8083"}, 8083),
+        ({"PORT": "8081", "POTASSIUM_PORT": ""}, 8081),
+    ],
+)
+def test_the_port_may_come_from_the_platform(
+    served: Callable[..., Served],
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    port: int,
+) -> None:
+    """``PORT`` as many platforms set it, ``AIP_HTTP_PORT`` of Vertex AI, and ours above all."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert served()["config"].port == port
+
+
+def test_a_port_of_a_kubernetes_service_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pods beside a Service named potassium have one that is a URL."""
+    monkeypatch.setenv("POTASSIUM_PORT", "tcp://10.0.171.239:80")
+    with pytest.raises(UsageError, match="enableServiceLinks: false"):
+        default_port()
+
+
 @pytest.mark.parametrize("port", ["http", "-1", " ", "80 80", "8_0", "65536", "9" * 5000])
 def test_a_port_that_is_none_is_named(
     served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, port: str
@@ -134,6 +164,20 @@ def test_a_typo_in_an_option_is_an_error(
         served(**{typo: 7})
 
 
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ({"reload": True}, "potassium serve app.py --reload"),
+        ({"workers": 2}, r'Potassium\("server", workers=2\)'),
+    ],
+)
+def test_what_one_process_cannot_do_is_pointed_elsewhere(
+    served: Callable[..., Served], option: dict[str, Any], instead: str
+) -> None:
+    with pytest.raises(UsageError, match=instead):
+        served(**option)
+
+
 def test_an_option_unlike_any_other_is_an_error(served: Callable[..., Served]) -> None:
     """If no option is similar, the message lists the options."""
     with pytest.raises(UsageError, match=r"serve\(model=.*host, port, "):
@@ -143,16 +187,16 @@ def test_an_option_unlike_any_other_is_an_error(served: Callable[..., Served]) -
 @pytest.mark.parametrize(
     ("options", "where"),
     [
-        ({"uds": "/run/model.sock"}, "test serves on the socket /run/model.sock "),
-        ({"fd": 3}, "test serves on file descriptor 3 "),
-        ({"fd": 3, "uds": "/run/model.sock"}, "test serves on file descriptor 3 "),
+        ({"uds": "/run/model.sock"}, "test serves on the socket /run/model.sock"),
+        ({"fd": 3}, "test serves on file descriptor 3"),
+        ({"fd": 3, "uds": "/run/model.sock"}, "test serves on file descriptor 3"),
     ],
 )
 def test_the_log_names_a_socket_that_is_no_port(
     served: Callable[..., Served], options: Any, where: str
 ) -> None:
     """With uds= or fd= there is no address; the log says where uvicorn listens."""
-    assert served(**options)["server"]._greeting.startswith(where)
+    assert served(**options)["server"]._greeting == where
 
 
 @pytest.mark.parametrize("logger", LOGGERS[:2])
@@ -219,9 +263,13 @@ def test_what_is_loaded_is_spared_by_collections_while_serving(
         frozen.append(gc.get_freeze_count())
 
     monkeypatch.setattr(uvicorn.Server, "main_loop", serve_nothing)
-    app.serve(port=0)
-    assert frozen[0] > 0
-    assert gc.get_freeze_count() == 0
+    gc.unfreeze()
+    try:
+        app.serve(port=0)
+        assert frozen[0] > 0
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()
 
 
 def test_a_port_that_is_taken_shows_before_the_model_is_loaded(

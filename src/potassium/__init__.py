@@ -1,8 +1,9 @@
 """An asyncio-native ASGI framework that puts an AI model behind HTTP.
 
-This module, ``potassium.client`` and ``potassium.testing`` are the public API. All other modules
-are private, and may change in any release. Each name is imported when it is first used, so a
-program that needs only ``potassium.client`` imports nothing of the server.
+This module, ``potassium.client``, ``potassium.jobs``, ``potassium.ray``, ``potassium.store`` and
+``potassium.testing`` are the public API.
+All other modules are private, and may change in any release. Each name is imported when it is first
+used, so a program that needs only ``potassium.client`` imports nothing of the server.
 """
 
 from importlib import import_module
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
 
     from potassium.app import Potassium
-    from potassium.config import Batch, Jobs, Limits, Metrics, Traces, Webhooks
+    from potassium.config import Batch, Jobs, Limits, Metrics, Traces, Webhooks, Workers
     from potassium.errors import InvalidInput, PotassiumError, UsageError
     from potassium.http.file import File
     from potassium.http.request import Request, current_request
@@ -41,6 +42,7 @@ __all__ = [
     "Traces",
     "UsageError",
     "Webhooks",
+    "Workers",
     "current_request",
     "send_webhook",
 ]
@@ -62,6 +64,7 @@ MODULES = {
     "Traces": "potassium.config",
     "UsageError": "potassium.errors",
     "Webhooks": "potassium.config",
+    "Workers": "potassium.config",
     "current_request": "potassium.http.request",
     "send_webhook": "potassium.webhooks.send",
 }

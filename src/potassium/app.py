@@ -1,27 +1,32 @@
 """The app: its decorators, its cache, and how it is served."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Never, TypeVar, Unpack, overload
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, ExceptionHandler
 
-from potassium.config import Jobs, Limits, LogFormat, Metrics, Traces, Webhooks, switch
+from potassium.config import Jobs, Limits, LogFormat, Metrics, Traces, Webhooks, Workers, switch
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions, documented
 from potassium.observe import Observation
 from potassium.pages import add_docs
 from potassium.serving.aliases import add_aliases
 from potassium.serving.api_keys import ApiKeys, keys_of
-from potassium.serving.arguments import check_arguments
+from potassium.serving.arguments import (
+    check_groups,
+    check_options_of,
+    check_parts,
+    check_switches,
+    workers_of,
+)
 from potassium.serving.assembly import Assembly
 from potassium.serving.composition import Composable
 from potassium.serving.error_answers import error_answers
 from potassium.serving.health import Health
+from potassium.serving.imported import check_not_imported
 from potassium.serving.middleware import middleware_stack
-from potassium.serving.signals import before_signals
 from potassium.serving.slashes import OtherForm
 from potassium.webhooks.model import is_http_url
 
@@ -42,6 +47,8 @@ class Potassium(Composable):
         limits: how much work the app accepts at a time; defaults to ``Limits()``.
         jobs: where background jobs are kept; with ``@app.background``, defaults to ``Jobs()``.
         webhooks: how results are posted to webhooks; defaults to ``Webhooks()``.
+        workers: the processes that hold a model each, as ``Workers(...)`` or its ``devices``;
+            defaults to ``POTASSIUM_WORKERS``, then to a thread of this process.
         api_keys: ``ApiKeys(...)``, or its keys: a request must carry one, except for health,
             readiness and warm-up; defaults to ``POTASSIUM_API_KEYS``, separated by commas.
         docs: whether there are a page to try the handlers on, at ``/docs``, and the schema, at
@@ -68,13 +75,14 @@ class Potassium(Composable):
 
     """
 
-    def __init__(  # noqa: PLR0913 - nine of ours, three of Starlette's
+    def __init__(  # noqa: PLR0913 - ten of ours, three of Starlette's
         self,
         name: str = "potassium",
         *,
         limits: Limits | None = None,
         jobs: Jobs | None = None,
         webhooks: Webhooks | None = None,
+        workers: Workers | int | str | Sequence[str] | None = None,
         api_keys: ApiKeys | Mapping[str, str | Sequence[str]] | Iterable[str] | None = None,
         docs: bool | None = None,
         metrics: Metrics | bool | None = None,
@@ -86,27 +94,20 @@ class Potassium(Composable):
         exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
         **unknown: Never,
     ) -> None:
-        check_arguments(
-            unknown,
-            name=name,
-            limits=limits,
-            jobs=jobs,
-            webhooks=webhooks,
-            api_keys=api_keys,
-            docs=docs,
-            metrics=metrics,
-            traces=traces,
-            server_timing=server_timing,
-            debug=debug,
-            routes=routes,
-            middleware=middleware,
-            exception_handlers=exception_handlers,
+        check_options_of(Potassium, name, unknown)
+        check_groups(limits=limits, jobs=jobs, webhooks=webhooks)
+        check_switches(
+            docs=docs, metrics=metrics, traces=traces, server_timing=server_timing, debug=debug
         )
+        check_parts(routes, middleware, exception_handlers)
         self.name = name
         self._api_keys = keys_of(api_keys)
         self._has_docs = switch("POTASSIUM_DOCS", default=True) if docs is None else docs
         observed = Observation(metrics, traces, server_timing=server_timing)
-        self._parts = Assembly(name, limits, webhooks, self.set_cache, observed, debug=debug)
+        held = workers_of(workers, unknown)
+        self._parts = Assembly(
+            name, limits, webhooks, self.set_cache, observed, workers=held, debug=debug
+        )
         runtime = self._runtime = self._parts.runtime
         super().__init__(
             debug=debug,
@@ -116,6 +117,7 @@ class Potassium(Composable):
             lifespan=self.lifespan,
         )
         OtherForm(self.router)
+        self._parts.plan.app = self
         self._parts.keep_jobs(jobs, self)
 
     @overload
@@ -127,10 +129,11 @@ class Potassium(Composable):
     def init(self, function: Callable[..., Any] | None = None) -> Any:
         """Run ``function`` once, on the GPU thread, to load the model before anything is served.
 
-        It returns the cache, a dict, or calls ``set_cache``. ``@app.init()`` works too.
+        It returns the cache, a dict, or calls ``set_cache``. If it has a parameter, that gets the
+        device to load onto, such as ``"cuda:0"`` or ``"cpu"``. ``@app.init()`` works too.
 
         Raises:
-            UsageError: there is an init already, or ``function`` is async or requires arguments.
+            UsageError: there is an init already, or ``function`` is async or has other parameters.
 
         """
         if function is None:  # @app.init()
@@ -233,23 +236,6 @@ class Potassium(Composable):
             document |= openapi_document(self.name, self._parts.plan, self._api_keys)
         return document
 
-    @asynccontextmanager
-    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Start the app on entry and stop it on exit: the lifespan of this app or of a parent app.
-
-        Write ``FastAPI(lifespan=app.lifespan)``, or enter ``app.lifespan()`` in the parent's own.
-
-        Raises:
-            UsageError: the app is running already, or its registration is incomplete.
-            BaseException: whatever ``init`` raised.
-
-        """
-        # Signals are left to a parent app, if there is one.
-        hearing = before_signals(self._runtime.drain) if app is self else nullcontext()
-        async with self._runtime.run():
-            with hearing:
-                yield
-
     def serve(
         self,
         host: str | None = None,
@@ -265,7 +251,8 @@ class Potassium(Composable):
 
         Args:
             host: the address to listen on; defaults to ``POTASSIUM_HOST``, then 127.0.0.1.
-            port: the port; defaults to ``POTASSIUM_PORT``, then 8000; 0 for any free port.
+            port: the port; defaults to ``POTASSIUM_PORT``, ``AIP_HTTP_PORT`` or ``PORT``, then to
+                8000; 0 for any free port.
             log: ``"json"`` or ``"text"`` for all lines; defaults to ``POTASSIUM_LOG``, then plain.
             access_log: a line for each call; ``"all"`` for health checks too; on if ``log`` is set.
             options: passed to ``uvicorn.Config``.
@@ -275,6 +262,7 @@ class Potassium(Composable):
             SystemExit: the server did not start, has failed, or calls were left unfinished.
 
         """
+        check_not_imported()
         self._parts.check_served()
         from potassium.server import serve  # noqa: PLC0415 - imports uvicorn
 

@@ -20,9 +20,9 @@ from starlette.types import ASGIApp
 
 from potassium.config import Limits, LogFormat, check_options, default_host, default_port
 from potassium.connections import Connections
-from potassium.engine import State
 from potassium.errors import UsageError
 from potassium.observe.logs.process_log import process_log
+from potassium.serving.addresses import bind, cannot_serve, listens, shown
 from potassium.serving.leftovers import (
     end_tasks,
     end_with_main_thread,
@@ -32,8 +32,9 @@ from potassium.serving.leftovers import (
 )
 from potassium.serving.line_limit import LineLimit
 from potassium.serving.log_config import level_of, set_up_logging
-from potassium.serving.runtime import Runtime
+from potassium.serving.served import Served
 from potassium.serving.signals import SIGNALS, end_forked
+from potassium.serving.supervisor import Supervisor
 
 __all__ = ["serve"]
 
@@ -52,14 +53,12 @@ KEEP_ALIVE = 75  # seconds
 
 OTHERS = ("uvicorn.error", "asyncio")  # loggers on which clients can cause lines, besides ours
 
-ACCEPTED = 16  # connections in a turn of the event loop
-
 logger = logging.getLogger("potassium")
 
 
 def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     app: ASGIApp,
-    runtime: Runtime,
+    served: Served,
     limits: Limits,
     name: str,
     host: str | None,
@@ -89,16 +88,14 @@ def serve(  # noqa: PLR0913, PLR0917 - what app.serve() knows
         )
     host = default_host() if host is None else host
     port = default_port() if port is None else port
-    config = _config(app, runtime, limits, host, port, options, log)
+    config = _config(app, served, limits, host, port, options, log)
     sockets = None
     with _reasons_logged():
         if config.fd is None and config.uds is None:
             # Before the model is loaded, so that a port that is taken is reported at once.
-            sockets = _bind(host, port)
+            sockets = bind(host, port)
             host, port = sockets[0].getsockname()[:2]
-        server = _Server(
-            config, runtime, f"{name} serves on {_where(config, host, port)} (Ctrl-C ends it)"
-        )
+        server = _Server(config, served, f"{name} serves on {shown(config, host, port)}")
         with _own_process():
             server.run(sockets)
     if server.exit_status or any(one.name in OUR_THREADS for one in threading.enumerate()):
@@ -137,11 +134,12 @@ def _own_process() -> Iterator[None]:
 class _Server(uvicorn.Server):
     """A uvicorn server that drains its app before it closes; ``exit_status`` is 1 on failure."""
 
-    def __init__(self, config: uvicorn.Config, runtime: Runtime, greeting: str) -> None:
+    def __init__(self, config: uvicorn.Config, served: Served, greeting: str) -> None:
         super().__init__(config)
         self.exit_status = 0
-        self._runtime = runtime
+        self._served = served
         self._greeting = greeting
+        self._supervisor = Supervisor()
         self._asked_to_stop = False
         self._pid = os.getpid()
 
@@ -153,11 +151,12 @@ class _Server(uvicorn.Server):
         addresses = [one.getsockname()[:2] for one in sockets or ()]
         await super().startup(sockets)
         for one, (host, port) in zip(sockets or (), addresses, strict=True):
-            if self.started and not _listens(one):  # uvloop does not report that
+            if self.started and not listens(one):  # uvloop does not report that
                 await self.shutdown(sockets)
-                raise SystemExit(_cannot_serve(host, port, os.strerror(errno.EADDRINUSE)))
+                raise SystemExit(cannot_serve(host, port, os.strerror(errno.EADDRINUSE)))
         if self.started:
-            logger.info(self._greeting)
+            logger.info("%s (Ctrl-C ends it)", self._greeting)
+            self._supervisor.ready(self._greeting)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal, and leave an event loop that can be closed."""
@@ -167,15 +166,18 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether it is time to close; uvicorn calls this ten times a second."""
-        runtime = self._runtime
-        if runtime.lifecycle.state is State.FAILED:
+        served = self._served
+        if served.has_failed:
             self.exit_status = 1
             self.should_exit = True
         elif self._asked_to_stop:
-            runtime.drain()
-            self.should_exit = runtime.is_idle
-        if self.should_exit and runtime.was_cut_off:
+            self._supervisor.stopping()
+            served.drain()
+            self.should_exit = served.is_idle
+        if self.should_exit and served.was_cut_off:
             self.exit_status = 1
+        if not self.should_exit:
+            self._supervisor.beat()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -206,20 +208,23 @@ class _Server(uvicorn.Server):
 
 def _config(  # noqa: PLR0913, PLR0917 - what app.serve() knows
     app: ASGIApp,
-    runtime: Runtime,
+    served: Served,
     limits: Limits,
     host: str,
     port: int,
     options: dict[str, Any],
     log: LogFormat | None,
 ) -> uvicorn.Config:
-    for option in ("workers", "reload"):
-        if options.get(option):
-            raise UsageError(
-                f"serve({option}=...): serve() runs one process, which holds one model. Use "
-                f"uvicorn's own command line for this: uvicorn app:app --{option} ... (of several "
-                "workers, each holds a model, and only one can have a file of jobs)."
-            )
+    if options.get("reload"):
+        raise UsageError(
+            "serve(reload=...): an app cannot reload itself. Write potassium serve app.py "
+            "--reload, which keeps the model loaded."
+        )
+    if options.get("workers"):
+        raise UsageError(
+            "serve(workers=...): workers are an option of the app, which puts one queue before "
+            f'them: Potassium("server", workers={options["workers"]!r}).'
+        )
     check_options("serve", options, inspect.signature(uvicorn.Config).parameters)
     level = level_of(options.get("log_level"))
     if "log_config" not in options:
@@ -230,7 +235,7 @@ def _config(  # noqa: PLR0913, PLR0917 - what app.serve() knows
         host=host,
         port=port,
         **{
-            "http": Connections(limits, keep_alive, runtime.observation.refused),
+            "http": Connections(limits, keep_alive, served.refused),
             "access_log": False,
             "ws": "none",
             "lifespan": "on",
@@ -249,52 +254,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _bind(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that are bound to the address but do not listen yet.
-
-    They are one and the same: uvloop accepts one connection for each in a turn of the event loop.
-
-    Raises:
-        SystemExit: the address cannot be bound.
-
-    """
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except (OSError, OverflowError) as error:
-        bound.close()
-        reason = (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
-        raise SystemExit(_cannot_serve(host, port, reason)) from None
-    return [bound, *(bound.dup() for _ in range(ACCEPTED - 1))]
-
-
-def _listens(one: socket.socket) -> bool:
-    """Return whether others cannot take the address of ``one`` any more.
-
-    Until it listens, another server that is loading its model can be bound to the address too. To
-    prevent that, SO_REUSEADDR would have to be off, and then connections that the server before
-    this one had would block the address for a minute.
-    """
-    try:
-        return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError:
-        return False  # the loop has closed it
-
-
-def _cannot_serve(host: str, port: int, reason: str) -> str:
-    return (
-        f"Cannot serve on {host}:{port}: {reason}. Choose another address with "
-        "app.serve(host=..., port=...) or POTASSIUM_HOST and POTASSIUM_PORT."
-    )
-
-
-def _where(config: uvicorn.Config, host: str, port: int) -> str:
-    """Return where ``config`` makes uvicorn listen, in uvicorn's order of preference."""
-    if config.fd is not None:
-        return f"file descriptor {config.fd}"
-    if config.uds is not None:
-        return f"the socket {config.uds}"
-    return f"http{'s' if config.is_ssl else ''}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -57,7 +57,7 @@ def test_a_slow_reader_is_not_cut_off_for_the_time_in_which_the_process_was_stop
 def test_whoever_counts_is_told_of_each_answer_that_no_app_gave(bench: MakeBench) -> None:
     """The log has one line a minute; counting has all of them."""
     told: list[str] = []
-    http = Connections(Limits(head_size=1000), 75, lambda error: told.append(error.code))
+    http = Connections(Limits(head_size=1000), 75, lambda error, _: told.append(error.code))
     one = bench(answers(1), http=http)
     for _ in range(3):
         one.connect().send(b"nonsense\r\n\r\n")

@@ -67,9 +67,13 @@ def items(name: str, count: int, **faults: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def waiting(
-    server: Server, gate: Path, path: str, bodies: Sequence[Any], *headers: str
+    server: Server, gate: Path, path: str, bodies: Sequence[Any], *headers: str, noted: str = ""
 ) -> Iterator[list[socket.socket]]:
-    """Hold the GPU thread until the gate opens, with a call for each of ``bodies`` in the queue."""
+    """Hold the GPU thread until the gate opens, with a call for each of ``bodies`` in the queue.
+
+    A call counts as queued while it is prepared. ``noted`` begins the note that each one makes
+    then, and which is waited for.
+    """
     with ExitStack() as stack:
         stack.enter_context(send(server, "/hold", call("holder", gate), timeout=20))
         wait_until(lambda: not server.status()["gpu_available"], "a handler that runs")
@@ -78,12 +82,17 @@ def waiting(
         ]
         count = len(bodies)
         wait_until(lambda: server.status()["queue"]["length"] == count, "all in the queue")
+        if noted:
+            wait_until(lambda: len(events(server, noted)) == count, "all prepared")
+            server.status()  # the loop has heard of them
         yield connections
 
 
-def together(server: Server, gate: Path, path: str, bodies: Sequence[Any]) -> list[Answer]:
+def together(
+    server: Server, gate: Path, path: str, bodies: Sequence[Any], *, noted: str = ""
+) -> list[Answer]:
     """Call with all ``bodies`` at once, behind a running handler; return the answers."""
-    with waiting(server, gate, path, bodies) as connections:
+    with waiting(server, gate, path, bodies, noted=noted) as connections:
         gate.touch()
         return [answer(connection) for connection in connections]
 
@@ -93,6 +102,8 @@ def outcome(answered: Answer) -> Any:
     return json.loads(answered.body) if answered.status == 200 else answered.error()
 
 
-def outcomes(server: Server, gate: Path, path: str, bodies: Sequence[Any]) -> list[Any]:
+def outcomes(
+    server: Server, gate: Path, path: str, bodies: Sequence[Any], *, noted: str = ""
+) -> list[Any]:
     """Call with all ``bodies`` at once; return the result or error of each call."""
-    return [outcome(answered) for answered in together(server, gate, path, bodies)]
+    return [outcome(answered) for answered in together(server, gate, path, bodies, noted=noted)]

@@ -40,6 +40,11 @@ class Collector:
                     self._spans += scope.spans
             self._changed.notify_all()
 
+    def forget(self) -> None:
+        """Forget the spans that have arrived."""
+        with self._changed:
+            self._spans.clear()
+
     def wait_for(self, *names: str, seconds: float = 20.0) -> dict[str, Span]:
         """Return the spans with these names, once all of them have arrived."""
         deadline = time.monotonic() + seconds

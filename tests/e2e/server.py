@@ -1,14 +1,18 @@
 """A real server process on a free loopback port, for tests over real sockets."""
 
+import itertools
 import os
+import random
+import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,10 @@ import httpx
 
 START_TIME = 30.0  # seconds that a server may take to become ready
 STOP_TIME = 10.0  # seconds that it may take to end after SIGINT
+PORTS = range(10_000, 32_768)  # from here on, the system gives a port to whoever asks for any
+
+_NUMBERS = itertools.count(random.SystemRandom().randrange(len(PORTS)))  # elsewhere in each process
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a client's own takes 20 ms of a processor
 
 
 @dataclass
@@ -36,7 +44,7 @@ class Server:
         return self.log_file.read_text()
 
     def client(self, *, timeout: float = 20.0) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=_NO_TLS)
 
     def post(
         self,
@@ -119,13 +127,24 @@ def serve_source(
 ) -> Iterator[Server]:
     """Run ``source`` as ``python app.py``, or as ``uvicorn app:TARGET ARGUMENTS``."""
     app_file = folder / "app.py"
-    app_file.write_text(textwrap.dedent(source))
+    app_file.write_text(_importable(textwrap.dedent(source)))
     options = {"cwd": folder, "port": free_port(), **options}
     command = python(app_file)
     if target is not None:
         command = uvicorn(f"app:{target}", options["port"], *arguments)
     with serve(command, folder / "server.log", **options) as server:
         yield server
+
+
+def _importable(source: str) -> str:
+    """Return ``source`` so that workers can import it: run with POTASSIUM_WORKERS=2, all tests do.
+
+    By default, it is run as it is.
+    """
+    if not os.environ.get("POTASSIUM_WORKERS"):
+        return source
+    guarded = 'if __name__ == "__main__":\n    app.serve('
+    return re.sub(r"^app\.serve\(", guarded, source, flags=re.MULTILINE)
 
 
 def python(app_file: Path) -> list[str]:
@@ -137,13 +156,16 @@ def uvicorn(app: str, port: int, *arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free, and that nothing else will take before a server does."""
+    for number in _NUMBERS:
+        port = PORTS[number % len(PORTS)]
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable")
 
 
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 5.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 20.0) -> None:
     """Return once ``condition()`` is true; fail if it is not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -252,7 +252,7 @@ def costing(name: str, *costs: int) -> list[dict[str, object]]:
 
 def test_a_batch_costs_no_more_than_it_may(server: Server, name: str, gate: Path) -> None:
     """With ``max_cost=800``, inputs of cost 300 run in twos, though ``max_size`` is eight."""
-    outcomes(server, gate, "/cost", costing(name, *[300] * 8))
+    outcomes(server, gate, "/cost", costing(name, *[300] * 8), noted=f"{name} costed")
     assert [len(batch) for batch in batches(server, name)] == [2, 2, 2, 2]
 
 
@@ -267,7 +267,7 @@ def test_an_input_that_costs_more_than_a_batch_runs_alone(
 
 def test_batches_are_made_of_like_costs(server: Server, name: str, gate: Path) -> None:
     """When long and short inputs wait together, little of their batches is padding."""
-    outcomes(server, gate, "/cost", costing(name, *[1, 100] * 8))
+    outcomes(server, gate, "/cost", costing(name, *[1, 100] * 8), noted=f"{name} costed")
     ran = batches(server, name)
     padded = sum(max(batch) * len(batch) for batch in ran)
     assert 1 - sum(map(sum, ran)) / padded < 0.25

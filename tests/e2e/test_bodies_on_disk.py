@@ -83,7 +83,8 @@ def open_bodies(server: Server) -> int:
     for one in Path(f"/proc/{server.process.pid}/fd").iterdir():
         with suppress(FileNotFoundError):
             targets.append(os.readlink(one))  # noqa: PTH115 - of a file that does not exist
-    return sum(target.endswith("(deleted)") for target in targets)
+    on_disk = [target for target in targets if not target.startswith("/memfd:")]
+    return sum(target.endswith("(deleted)") for target in on_disk)
 
 
 def post(server: Server, path: str, content: Any, **headers: str) -> httpx.Response:

@@ -135,7 +135,8 @@ def test_a_running_job_is_told_to_end(server: Server, name: str, leaves: bool) -
     ended = end_of(server, job)
     assert ended["status"] == "cancelled"
     assert "output" not in ended
-    assert events(server, name) == [f"{name} starts", f"{name} cancelled"]
+    noted = [f"{name} starts", f"{name} cancelled"]
+    wait_until(lambda: events(server, name) == noted, "the handler hears of it")
 
 
 def test_an_ended_job_cannot_be_cancelled(server: Server) -> None:

@@ -17,9 +17,29 @@ import asyncio
 import re
 import time
 
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
 from potassium import Potassium
 
-app = Potassium("server")
+
+class Slow:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and scope["path"] == "/around":
+            time.sleep(0.5)
+        await self.app(scope, receive, send)
+
+
+async def route(request):
+    time.sleep(0.5)
+    return JSONResponse({})
+
+
+app = Potassium("server", middleware=[Middleware(Slow)], routes=[Route("/route", route)])
 
 
 @app.handler("/sleeps")
@@ -51,7 +71,7 @@ def thread(cache, json_in):
 app.serve()
 """
 LINE = HOLDS[: HOLDS.index("time.sleep(1.5)")].count("\n") + 1
-HELD = re.compile(r"WARNING: +(/\w+) held the event loop for over 200 ms, at app.py:(\d+)")
+HELD = re.compile(r"WARNING: +([/\w.]+) held the event loop for over 200 ms, at app.py:(\d+)")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +89,14 @@ def test_a_handler_that_blocks_the_loop_is_named_once(holding: Server) -> None:
     for _ in range(2):
         holding.post("/sleeps", {})
     assert [one for one in held(holding) if one[0] == "/sleeps"] == [("/sleeps", LINE)]
+
+
+def test_a_route_and_a_middleware_that_block_the_loop_are_named_once(holding: Server) -> None:
+    """They are no handlers, but hold up all of them."""
+    for _ in range(2):
+        for path in ("/route", "/around"):
+            holding.get(path)
+    assert [name for name, _ in held(holding) if "/" not in name] == ["route", "Slow.__call__"]
 
 
 def test_a_handler_that_lets_no_thread_run_is_named(holding: Server) -> None:
@@ -89,7 +117,7 @@ def test_a_handler_that_waits_while_the_gpu_thread_holds_the_gil_is_not_named(
         holding.post("/thread", {})
     for one in waiting:
         one.join()
-    assert {name for name, _ in held(holding)} <= {"/sleeps", "/computes"}
+    assert "/waits" not in {name for name, _ in held(holding)}
 
 
 LIBRARY = "import time; time.sleep(0.3)"

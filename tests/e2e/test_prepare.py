@@ -123,7 +123,8 @@ def test_each_input_of_a_batch_goes_through_all_three(
     server: Server, name: str, gate: Path
 ) -> None:
     """``prepare`` and ``finish`` take one input each, and the handler takes a list."""
-    assert outcomes(server, gate, "/batch", items(name, 8)) == [done(n) for n in range(8)]
+    results = outcomes(server, gate, "/batch", items(name, 8), noted=f"{name} prepare")
+    assert results == [done(n) for n in range(8)]
     assert [len(batch) for batch in batches(server, name)] == [8]
 
 

@@ -3,7 +3,7 @@
 import json
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,6 +72,7 @@ class Received:
     """A request that reached the receiver."""
 
     path: str
+    request_id: str
     media_type: str
     body: Any
     connection: tuple[str, int]
@@ -85,8 +86,11 @@ class Receiver:
     may_answer: threading.Event = field(default_factory=threading.Event)
     status: int = 200
 
-    def next(self) -> Received:
-        return self.requests.get(timeout=5)
+    def next(self, request_id: str) -> Received:
+        """Return the next one of a call. Those of other tests may be late, or come once more."""
+        while (received := self.requests.get(timeout=20)).request_id != request_id:
+            pass
+        return received
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +102,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Receiver
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            receiver.requests.put(
-                Received(self.path, self.headers["Content-Type"], body, self.client_address)
-            )
+            head = (self.path, self.headers["X-Request-Id"], self.headers["Content-Type"])
+            receiver.requests.put(Received(*head, body, self.client_address))
             receiver.may_answer.wait(20)
             self.send_response(receiver.status)
             self.send_header("Content-Length", "0")
@@ -126,10 +129,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Receiver
 
 @pytest.fixture
 def receiver(running: tuple[Receiver, Server]) -> Iterator[Receiver]:
-    """A receiver that answers 200 and has not received anything so far."""
+    """A receiver that answers 200."""
     receiver, _ = running
     receiver.status = 200
-    receiver.requests = queue.Queue()
     receiver.may_answer.set()
     yield receiver
     receiver.may_answer.set()
@@ -140,18 +142,24 @@ def server(running: tuple[Receiver, Server], receiver: Receiver) -> Server:
     return running[1]
 
 
+def named(name: str) -> dict[str, str]:
+    return {"X-Request-Id": name}
+
+
 @pytest.mark.parametrize("path", ["/above", "/below", "/async", "/response"])
-def test_the_returned_json_is_posted(server: Server, receiver: Receiver, path: str) -> None:
+def test_the_returned_json_is_posted(
+    server: Server, receiver: Receiver, name: str, path: str
+) -> None:
     """The result is posted, above or below ``@app.handler``, for each kind of handler."""
-    server.post(path, {"a": 1})
-    received = receiver.next()
+    server.post(path, {"a": 1}, headers=named(name))
+    received = receiver.next(name)
     assert (received.path, received.body) == (path, {"outputs": {"a": 1}})
 
 
-def test_the_returned_json_is_posted_as_json(server: Server, receiver: Receiver) -> None:
+def test_the_returned_json_is_posted_as_json(server: Server, receiver: Receiver, name: str) -> None:
     """The webhook's media type is JSON."""
-    server.post("/above", {})
-    assert receiver.next().media_type == "application/json"
+    server.post("/above", {}, headers=named(name))
+    assert receiver.next(name).media_type == "application/json"
 
 
 @pytest.mark.parametrize("path", ["/above", "/below"])
@@ -167,21 +175,25 @@ def test_the_caller_does_not_wait_for_the_receiver(server: Server, receiver: Rec
         assert http.post("/above", json={}).status_code == 200
 
 
-def test_the_next_call_does_not_wait_for_the_receiver(server: Server, receiver: Receiver) -> None:
+def test_the_next_call_does_not_wait_for_the_receiver(
+    server: Server, receiver: Receiver, name: str
+) -> None:
     """A slow receiver does not hold up the queue."""
     receiver.may_answer.clear()
     with server.client(timeout=5) as http, server.client(timeout=5) as another:
-        http.post("/above", json={})
-        receiver.next()
+        http.post("/above", json={}, headers=named(name))
+        receiver.next(name)
         assert another.post("/plain", json={}).status_code == 200
 
 
-def test_the_connection_does_not_wait_for_the_receiver(server: Server, receiver: Receiver) -> None:
+def test_the_connection_does_not_wait_for_the_receiver(
+    server: Server, receiver: Receiver, name: str
+) -> None:
     """A slow receiver does not hold up the caller's next call on the same connection."""
     receiver.may_answer.clear()
     with server.client(timeout=5) as http:
-        http.post("/above", json={})
-        receiver.next()
+        http.post("/above", json={}, headers=named(name))
+        receiver.next(name)
         assert http.post("/plain", json={}).status_code == 200
 
 
@@ -212,25 +224,38 @@ def test_a_receiver_that_is_not_there_is_logged(server: Server) -> None:
     wait_until(lambda: "http://127.0.0.1:9 " in server.log(), "the failure in the log")
 
 
-def test_a_handler_that_raises_posts_nothing(server: Server, receiver: Receiver) -> None:
+def test_a_handler_that_raises_posts_nothing(server: Server, receiver: Receiver, name: str) -> None:
     """Without a result there is nothing to post."""
-    server.post("/raises", {})
-    server.post("/above", {})
-    assert receiver.next().path == "/above"
+    server.post("/raises", {}, headers=named(name))
+    server.post("/above", {}, headers=named(name))
+    assert receiver.next(name).path == "/above"
 
 
-def test_every_result_is_posted(server: Server, receiver: Receiver) -> None:
+def test_every_result_is_posted(server: Server, receiver: Receiver, name: str) -> None:
     """Simultaneous calls each have their own result posted."""
+
+    def post(number: int) -> object:
+        return server.post("/above", {"n": number}, headers=named(name))
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: server.post("/above", {"n": number}), range(32)))
-    assert sorted(receiver.next().body["outputs"]["n"] for _ in range(32)) == list(range(32))
+        list(pool.map(post, range(32)))
+    assert sorted(receiver.next(name).body["outputs"]["n"] for _ in range(32)) == list(range(32))
 
 
-def test_results_share_a_connection(server: Server, receiver: Receiver) -> None:
+def test_results_share_a_connection(server: Server, receiver: Receiver, name: str) -> None:
     """One client posts all results, and keeps its connection to the receiver."""
+
+    def delivered() -> int:
+        count: int = server.status()["webhooks"]["attempts"]["delivered"]
+        return count
+
+    def more_than(before: int) -> Callable[[], bool]:
+        return lambda: delivered() > before
+
     connections = set()
     for _ in range(3):
-        server.post("/above", {})
-        connections.add(receiver.next().connection)
-        threading.Event().wait(0.05)  # the receiver's answer has to arrive first
+        answered = more_than(delivered())
+        server.post("/above", {}, headers=named(name))
+        connections.add(receiver.next(name).connection)
+        wait_until(answered, "the receiver's answer has arrived")
     assert len(connections) == 1

@@ -30,6 +30,9 @@ class FakeRunner:
     def hand_over(self, group: Sequence[Job]) -> None:
         self.groups.append(group)
 
+    def free_streams(self, operation: Operation) -> int:
+        return operation.free_streams - operation.parked_jobs
+
 
 class Bench:
     """A dispatcher of batches between a real queue and a fake thread."""
@@ -40,7 +43,7 @@ class Bench:
         self.queue = JobQueue(self.capacity, clock=self.loop.time)
         self.runner = FakeRunner()
         clock = self.loop.time
-        self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner, clock=clock)
+        self.dispatcher = Dispatcher(self.queue, self.runner, clock=clock)
 
     def operation(self, *, callers: int = MANY, **rule: Any) -> Operation:
         """Return a batched operation that recently had ``callers`` callers at a time."""

@@ -23,6 +23,9 @@ class FakeRunner:
     def hand_over(self, group: Sequence[Job]) -> None:
         self.groups.append(group)
 
+    def free_streams(self, operation: Operation) -> int:
+        return operation.free_streams - operation.parked_jobs
+
 
 class Bench:
     """A dispatcher between a real queue and a fake thread."""
@@ -32,7 +35,7 @@ class Bench:
         self.queue = JobQueue(self.capacity)
         self.runner = FakeRunner()
         self.now = 0.0
-        self.dispatcher = Dispatcher(self.queue, self.capacity, self.runner, clock=lambda: self.now)
+        self.dispatcher = Dispatcher(self.queue, self.runner, clock=lambda: self.now)
 
     def put(self, count: int, *, seconds: float | None) -> None:
         operation = operation_on("work", lambda argument: argument)

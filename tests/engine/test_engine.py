@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio.from_thread
 import pytest
-from support.engine import NOTHING, Gate, running
+from support.engine import NOTHING, Gate, running, thread_of
 from support.operations import operation_on
 from support.threads import gpu_threads
 
@@ -361,7 +361,7 @@ async def test_a_fatal_error_goes_to_the_call_that_raised_it() -> None:
         await gate.has_begun()
         await asyncio.sleep(0.01)
         gate.open()
-        wait_until(lambda: engine.worker.fatal is not None)  # while the loop is blocked
+        wait_until(lambda: thread_of(engine).worker.fatal is not None)  # while the loop is blocked
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [int, HandlerError]
 
@@ -485,9 +485,9 @@ def test_a_thread_that_outlives_its_loop_ends_without_an_error() -> None:
             return engine, Job(operation, "late", asyncio.get_running_loop().create_future())
 
     engine, job = asyncio.run(main())
-    engine.worker.hand_over([job])
-    engine.worker.stop()
-    engine.worker.run()
+    thread_of(engine).worker.hand_over([job])
+    thread_of(engine).worker.stop()
+    thread_of(engine).worker.run()
     assert ran == ["late"]
 
 
@@ -497,3 +497,22 @@ def wait_until(condition: Callable[[], bool]) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("it did not come true")
+
+
+async def test_a_call_does_not_wait_for_a_slow_one_in_its_group() -> None:
+    """What is done of a group is known soon, even if the next call turns out to take long."""
+    blocker, slow, quick = Gate(), Gate(), operation_on("quick", lambda argument: argument)
+    for operation in (slow.operation, quick):
+        operation.service_time.add(0.00001)  # short ones, which travel together
+    async with running(blocker.operation, slow.operation, quick) as engine:
+        first = asyncio.create_task(engine.call(blocker.operation, 1))
+        await blocker.has_begun()
+        second = asyncio.create_task(engine.call(quick, 2))
+        third = asyncio.create_task(engine.call(slow.operation, 3))
+        await asyncio.sleep(0)
+        blocker.open()
+        await slow.has_begun()
+        assert await asyncio.wait_for(second, 10) == 2
+        assert not third.done()
+        slow.open()
+        assert (await first, await third) == (1, 3)

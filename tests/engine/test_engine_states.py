@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.engine import NOTHING
+from support.engine import NOTHING, thread_of
 from support.inbox import Inbox
 from support.manual_time import ManualLoop
 from support.operations import operation_on
@@ -141,9 +141,9 @@ class Engines(RuleBasedStateMachine):
             lifecycle=Lifecycle(),
             clock=self.loop.time,
         )
-        self.inbox = self.engine.worker._inbox = Inbox()
+        self.inbox = thread_of(self.engine).worker._inbox = Inbox()
         self.came_back: set[Stream[Job]] = set()  # after a stall; these need no slot
-        turns = self.engine.worker._slots
+        turns = thread_of(self.engine).worker._slots
         go_on = turns.come_back
 
         def come_back(stream: Stream[Job]) -> None:
@@ -202,7 +202,7 @@ class Engines(RuleBasedStateMachine):
         with self.alone(call):
             call.started += 1
             assert call.job is not None
-            stream = self.engine.worker.open_stream(call.job)
+            stream = thread_of(self.engine).worker.open_stream(call.job)
             for chunk in CHUNKS:
                 stream.send(chunk)
 
@@ -272,7 +272,7 @@ class Engines(RuleBasedStateMachine):
         raise AssertionError("the engine does not come to rest")
 
     def _gpu_thread_rests(self) -> bool:
-        began = self.engine.worker.started
+        began = thread_of(self.engine).worker.started
         return not began or self.inbox.is_at_rest or self.at_gate.is_set()
 
     def _threads_rest(self) -> bool:
@@ -355,7 +355,7 @@ class Engines(RuleBasedStateMachine):
     @invariant()
     def the_count_is_right(self) -> None:
         engine = self.engine
-        behind = list(engine._pipeline.dispatcher.handed_over)[1:]
+        behind = list(thread_of(engine).dispatcher.handed_over)[1:]
         in_the_inbox = sum(job.called_off is None for group in behind for job in group)
         assert engine.capacity.waiting == engine._pipeline.jobs.qsize() + in_the_inbox
         for lane in engine.lanes.values():
@@ -379,7 +379,7 @@ class Engines(RuleBasedStateMachine):
 
     @invariant()
     def no_more_streams_take_turns_than_may(self) -> None:
-        worker = self.engine.worker
+        worker = thread_of(self.engine).worker
         for operation in self.operations.values():
             turns = [stream for stream in worker._slots.active if stream.job.operation is operation]
             wanted = [stream for stream in turns if stream.job.called_off is None]
@@ -391,7 +391,7 @@ class Engines(RuleBasedStateMachine):
 
     @invariant()
     def an_idle_thread_has_forgotten_nobody(self) -> None:
-        worker = self.engine.worker
+        worker = thread_of(self.engine).worker
         if not self.at_gate.is_set():
             assert worker.current is None
             assert not worker._slots.active
@@ -444,7 +444,7 @@ class Engines(RuleBasedStateMachine):
             assert call.ends == call.generators <= 1
             if not call.task.cancelled():
                 assert isinstance(call.task.exception(), PotassiumError | None)
-        assert self.engine.worker._pushes.room.ahead == 0
+        assert thread_of(self.engine).worker._pushes.room.ahead == 0
 
     def _end(self) -> None:
         self.is_ending = True

@@ -1,7 +1,8 @@
 """The heartbeat: idle, busy and stuck, and for how long nothing has moved."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from support.operations import operation_on
@@ -231,3 +232,56 @@ def _at_once(callback: Callable[[], object]) -> None:
 
 
 def _ignore(_: Job) -> None: ...
+
+
+async def test_what_the_thread_does_now_is_busy_time_also_within_a_group_or_a_batch(
+    bench: Bench,
+) -> None:
+    """The thread sums up at the end of a group; nobody who asks has to wait for that."""
+    seconds: list[float] = []
+
+    def work(_: Any) -> None:
+        bench.look(10)
+        seconds.append(bench.pulse.busy_seconds())
+
+    def batch(items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for index, item in enumerate(items):
+            work(item)
+            yield index, item
+
+    bench.run(operation_on("work", work), times=3)
+    assert seconds == [10, 20, 30]
+    batched = operation_on("batch", batch, batch=Batch(max_size=3))
+    bench.run(batched, times=3)
+    assert seconds[3:] == [40, 50, 60]
+    bench.look(100)
+    assert bench.pulse.busy_seconds() == 60
+
+
+def test_busy_time_does_not_fall_or_leap_as_a_step_ends() -> None:
+    """The thread may end one at the very moment of a look."""
+
+    class Ending:
+        """A worker whose step of ten seconds ends between two looks at its figures."""
+
+        busy = 0.0
+
+        @property
+        def busy_since(self) -> float | None:
+            self.busy = 10.0
+            return since.pop()
+
+    since: list[float | None] = [None, 20.0]  # the next step begins as well; then nothing runs
+    now = 25.0
+    pulse = Pulse(cast("Any", Ending()), cast("Any", None), None, clock=lambda: now)
+    assert pulse.busy_seconds() == 5.0  # not 15, of which 10 would be those of the first step
+    assert pulse.busy_seconds() == 10.0
+
+
+def test_busy_time_never_falls() -> None:
+    """A look may miss a step that ends at that moment, but not go back behind what was shown."""
+    worker = SimpleNamespace(busy=0.0, busy_since=0.0)
+    pulse = Pulse(cast("Any", worker), cast("Any", None), None, clock=lambda: 10.0)
+    assert pulse.busy_seconds() == 10.0
+    worker.busy_since = None
+    assert pulse.busy_seconds() == 10.0

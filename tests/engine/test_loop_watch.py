@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from support.operations import operation_on
 
 from potassium.engine import LoopWatch
 from potassium.engine.loop_watch import LIMIT, PERIOD
+from potassium.engine.places import OURS
 
 LOOKS = int(LIMIT / PERIOD) + 2  # that are sure to see a step as long as the limit
 
@@ -122,11 +126,79 @@ async def test_a_handler_that_waits_does_not_hold_the_loop(
     assert lines() == []
 
 
-async def test_other_code_on_the_loop_is_not_taken_for_a_handler(
+async def test_a_route_or_middleware_that_holds_the_loop_is_told_by_name_and_line(
     bench: Bench, lines: Callable[[], list[str]]
 ) -> None:
-    """Middleware, routes of the app's own: they are not in the task of a call."""
-    bench.hold()
+    """Once, and not the middleware around it, which awaits it. The advice is another one."""
+
+    def helper() -> None:
+        bench.hold()
+
+    async def route() -> None:
+        helper()
+
+    async def middleware() -> None:
+        await route()
+
+    for _ in range(2):
+        await asyncio.create_task(middleware())
+    (line,) = lines()
+    assert re.match(r"\S+\.route held the event loop for over 200 ms, at test_loop_watch.py:", line)
+    assert ".route (places.py:" in line
+    assert "If it is a route, write def" in line
+    assert "GPU thread" not in line
+
+
+async def test_routes_of_the_same_name_are_each_told(
+    bench: Bench, lines: Callable[[], list[str]]
+) -> None:
+    """They may be in two modules."""
+    for letter in "ab":
+        made: dict[str, Any] = {"hold": bench.hold}
+        exec(compile("async def index(): hold()", f"{letter}.py", "exec"), made)  # noqa: S102
+        await asyncio.create_task(made["index"]())
+    assert [re.findall(r"at (\w\.py):1 in index", line) for line in lines()] == [["a.py"], ["b.py"]]
+
+
+async def test_a_coroutine_of_pythons_own_is_not_blamed(
+    bench: Bench, lines: Callable[[], list[str]]
+) -> None:
+    """But the one that has awaited it."""
+
+    async def route() -> None:
+        manager = AsyncExitStack()
+        async with manager:
+            manager.callback(bench.hold)
+
+    await asyncio.create_task(route())
+    assert ".route (places.py:" in lines()[0]
+
+
+async def test_work_of_our_own_is_not_blamed_on_the_app(
+    bench: Bench, lines: Callable[[], list[str]]
+) -> None:
+    """As reading a large body: there is nothing that the app could write instead."""
+    ours: dict[str, Any] = {}
+    code = compile("async def work(hold): hold()", str(Path(OURS) / "body.py"), "exec")
+    exec(code, ours)  # noqa: S102 - a coroutine that is ours
+
+    async def middleware() -> None:
+        await ours["work"](bench.hold)
+
+    await asyncio.create_task(middleware())
+    assert lines() == []
+
+
+async def test_what_starts_the_app_is_not_watched(lines: Callable[[], list[str]]) -> None:
+    """A parent's lifespan may load more after this: nobody waits for the loop so far."""
+    Bench().hold()
+    assert lines() == []
+
+
+async def test_a_callback_is_nobodys(bench: Bench, lines: Callable[[], list[str]]) -> None:
+    """It has no task, and no name."""
+    asyncio.get_running_loop().call_soon(bench.hold)
+    await asyncio.sleep(0)
     assert lines() == []
 
 
@@ -168,6 +240,37 @@ async def test_a_handler_that_lets_no_other_thread_run_is_told_as_well(
 
     await bench.run(handler)
     assert lines()[0].startswith("/chat held the event loop")
+
+
+async def test_a_handler_that_waits_while_another_thread_works_is_told_as_well(
+    bench: Bench, lines: Callable[[], list[str]]
+) -> None:
+    """A look that comes in time shows who holds the loop, whoever has the CPU."""
+
+    async def handler(_: Any) -> None:
+        for _ in range(LOOKS):
+            bench.look(working=False, others=True)
+
+    await bench.run(handler)
+    assert lines()[0].startswith("/chat held the event loop")
+
+
+async def test_a_handler_that_has_just_gone_on_is_not_told(
+    bench: Bench, lines: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place that was found may be that of something else by then."""
+
+    def place_below(*_: Any) -> str:
+        bench.watch._note_move()
+        return "x.py:1"
+
+    monkeypatch.setattr("potassium.engine.loop_watch.place_below", place_below)
+
+    async def handler(_: Any) -> None:
+        bench.hold()
+
+    await bench.run(handler)
+    assert lines() == []
 
 
 async def test_a_watch_ends_with_its_server() -> None:

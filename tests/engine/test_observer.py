@@ -192,6 +192,19 @@ async def test_a_call_whose_caller_leaves_is_closed_before_it_ran(witness: Witne
     assert job.run_time is not None
 
 
+async def test_a_call_that_is_abandoned_as_its_result_comes_has_not_failed(
+    witness: Witness,
+) -> None:
+    """Nothing raised: its caller has left."""
+    operation = operation_on("x", lambda _: None)
+    async with running(operation, observer=witness) as engine:
+        job = engine.admit(operation, None)
+        await job.future
+        engine.abandon(job)
+        assert (engine.calls.counts.cancelled, engine.calls.counts.failed) == (1, 0)
+    assert witness.kinds == ["ran", "cancelled"]
+
+
 async def test_a_call_that_never_began_has_no_run_time(witness: Witness) -> None:
     """One that was called off in the inbox of the thread is reported, without times."""
     gate = Gate()

@@ -215,6 +215,20 @@ async def test_a_refusal_suggests_to_wait_as_long_as_all_who_wait_take() -> None
     assert queue.refusal(job_of(slow)).retry_after == 16
 
 
+async def test_background_jobs_do_not_make_the_wait_negative() -> None:
+    """They are queued, but take no places: both are counted, and neither is taken off the other."""
+    operation = operation_on("x", print)
+    operation.service_time.add(5.0)
+    queue = JobQueue(Capacity(4))
+    for _ in range(2):
+        background = job_of(operation)
+        background.is_background = True
+        queue.put_nowait(background)
+    other = operation_on("other", print)
+    other.service_time.add(50.0)
+    assert queue.estimated_wait(operation) == queue.estimated_wait(other) == 10
+
+
 async def test_no_client_holds_more_places_than_are_free() -> None:
     """One client gets half of the places; a second one then finds a place, and a third one."""
     queue = fifo(Capacity(8))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import UploadFile
 from support.batches import Model, failed, outcomes
+from support.ids import shown
 
 from potassium import File
 from potassium.engine import Ceiling, Failure
@@ -80,7 +81,7 @@ def test_an_exception_in_the_place_of_a_result_is_that_items_failure() -> None:
         (np.array(7), "expected a list of 3 results, got ndarray"),
         (torch.tensor(7), "expected a list of 3 results, got Tensor"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_a_wrong_number_of_results_fails_all(results: Any, message: str) -> None:
     """No item gets a result that may be another's, and the handler is not run again."""

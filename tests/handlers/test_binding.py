@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 import pydantic
 import pytest
+from support.ids import shown
 from support.operations import operation_on
 
 from potassium import Request, Response, UsageError
@@ -104,7 +105,7 @@ class Instance:
         (anything, b"[1]", [1]),
         (Instance(), b'{"text": "a"}', Item(text="a")),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_the_annotation_decides(function: Any, body: bytes, argument: object) -> None:
     """Each kind of annotation gets its own kind of value."""

@@ -1,5 +1,6 @@
 """prepare= and finish=: the work before and after a handler that need not hold the GPU."""
 
+import asyncio
 import threading
 from typing import Any
 
@@ -131,13 +132,17 @@ async def test_cost_is_told_an_item_as_it_was_prepared(app: Potassium) -> None:
     assert seen == [[["a", "b"], "potassium-pool"]]
 
 
-@pytest.mark.parametrize("cost", [-1, float("inf"), float("nan"), "5", None])
+@pytest.mark.parametrize(
+    "cost",
+    [-1, float("inf"), float("nan"), "5", None, 10**400, 1e308],
+    ids=lambda cost: repr(cost)[:9],
+)
 async def test_a_cost_that_cannot_be_fails_its_call(
     app: Potassium, cost: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The call fails, and the log says what a cost must be."""
+    """The call fails, and the log says what a cost must be: one that can be added up is one."""
     app.handler(batch=Batch(cost=lambda item: cost))(lambda cache, items: items)
-    async with client(app) as http:
+    async with asyncio.timeout(10), client(app) as http:
         assert (await http.post("/", json={})).status_code == 500
     assert "it must return a number >= 0" in caplog.text
 

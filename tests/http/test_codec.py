@@ -14,6 +14,7 @@ import pyarrow as pa
 import pydantic
 import pytest
 import torch
+from support.ids import shown
 
 from potassium.errors import MalformedJSON, UnserializableOutput
 from potassium.http.codec import decode, encode
@@ -158,7 +159,7 @@ def test_encodes_what_handlers_return(value: object, document: str) -> None:
         ({(1, 2): 3}, "key"),
         ((number for number in [1]), "generator"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_cannot_be_sent_is_named(value: object, named: str) -> None:
     """The error says what in the result cannot be sent."""
@@ -183,7 +184,7 @@ def test_what_cannot_be_sent_is_named(value: object, named: str) -> None:
         ({"a": [torch.ones(1), torch.tensor([1j])]}, "a[1]"),
         ({"a": [1, pa.table({"at": pa.array([-(10**9)], pa.date32())})]}, "a[1]"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_cannot_be_sent_is_found(value: object, path: str) -> None:
     """The error says where in the result the culprit is."""
@@ -192,7 +193,7 @@ def test_what_cannot_be_sent_is_found(value: object, path: str) -> None:
     assert caught.value.detail.startswith(f"The result cannot be sent as JSON at {path}: ")
 
 
-@pytest.mark.parametrize("value", [object(), {(1, 2): 3}], ids=repr)
+@pytest.mark.parametrize("value", [object(), {(1, 2): 3}], ids=shown)
 def test_a_culprit_that_is_the_whole_result_has_no_place_in_it(value: object) -> None:
     """If the culprit is the whole result, no location is named."""
     with pytest.raises(UnserializableOutput, match="sent as JSON: "):

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pydantic
 import pytest
+from support.ids import shown
 
 from potassium.errors import MalformedJSON, UnserializableOutput
 from potassium.http.codec import decode, encode
@@ -235,7 +236,7 @@ def test_a_result_of_no_one_form_names_the_way_out(
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "names of their own"),
         (pa.table([[1], [2]], names=["a", "a"]), "names of their own"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_is_no_json_only_by_its_form_names_the_form(value: Any, instead: str) -> None:
     """The message says what to make of it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.ids import shown
 from support.operations import operation_on
 
 from potassium import Request, Response, UsageError
@@ -126,7 +127,7 @@ def test_a_response_that_cannot_be_sent_fails_when_it_is_made(
         (Response(status=204), 204, None, b""),
         (Response(), 200, None, b""),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_results_become_replies(
     result: object, status: int, content_type: bytes | None, body: bytes

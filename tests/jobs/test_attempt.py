@@ -58,6 +58,13 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let beginnings be stored without a pause."""
+    monkeypatch.setattr("potassium.jobs.attempt.BEGIN_PAUSE", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_a_handler_begins_once(bench: Bench) -> None:
     """However often the handler runs in one attempt, ``on_begin`` callbacks are called once."""
     run = await bench.claim()
@@ -73,6 +80,22 @@ async def test_a_handler_begins_once(bench: Bench) -> None:
     assert await bench.told() == [(2, "status", {"status": "running", "attempts": 1})]
 
 
+async def test_a_short_job_stores_its_beginning_with_its_end(bench: Bench) -> None:
+    """One write stores both; a longer job is seen to run after a moment."""
+    short = await bench.claim()
+    short.began()
+    await settle()
+    events = await short.finish({"status": "succeeded", "attempts": 1})
+    assert [event.id for event in events] == [2, 3]
+    assert bench.store.calls["note"] == 0
+    long = Attempt(short.job, bench.store, bench.watch, 1)
+    long.began()
+    async with asyncio.timeout(5):
+        while not await bench.told():  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_threads_tell_through_the_loop(bench: Bench) -> None:
     """What a handler reports on the GPU thread is processed on the event loop's thread."""
     run = await bench.claim()

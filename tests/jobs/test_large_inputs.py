@@ -13,8 +13,9 @@ from support.jobs import NOW, new_job
 
 from potassium import Jobs, Potassium, Request
 from potassium.errors import IdempotencyKeyReused, StoreFull
+from potassium.http.content_hash import content_hash
 from potassium.http.spooled import IN_MEMORY, SpooledBody
-from potassium.jobs.inputs import fingerprint, size_of
+from potassium.jobs.inputs import size_of
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import NewJob, Status, StoredJob
 from potassium.jobs.sqlite.store import SqliteStore
@@ -49,7 +50,7 @@ def large(request: pytest.FixtureRequest) -> Any:
 
 
 async def submit(store: JobStore, body: bytes | SpooledBody, **values: Any) -> StoredJob:
-    job = await store.submit(new_job(body=body, fingerprint=fingerprint(body), **values))
+    job = await store.submit(new_job(body=body, fingerprint=content_hash(body), **values))
     if isinstance(body, SpooledBody):
         body.close()
     return job
@@ -125,8 +126,8 @@ def test_a_fingerprint_leaves_out_what_differs_wherever_it_is() -> None:
     for start in range(IN_MEMORY - 2 * len(boundary), IN_MEMORY - len(boundary) + 1):
         before, behind = LARGE[:start], LARGE[start:]
         body = boundary + before + boundary + behind + boundary
-        assert fingerprint(body, without=boundary) == fingerprint(LARGE)
-    assert fingerprint(LARGE + b"a") != fingerprint(LARGE)
+        assert content_hash(body, without=boundary) == content_hash(LARGE)
+    assert content_hash(LARGE + b"a") != content_hash(LARGE)
 
 
 def app_at(path: Path | None) -> Potassium:

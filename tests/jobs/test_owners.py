@@ -87,6 +87,16 @@ async def test_a_list_has_only_jobs_of_the_owner(http: httpx.AsyncClient) -> Non
     assert await ids(http, NEW_SHOP, "?limit=1") == ours[1:]
 
 
+async def test_only_jobs_of_the_owner_are_deleted(http: httpx.AsyncClient) -> None:
+    """Whoever deletes all jobs that have failed deletes those that it can see."""
+    for key in (SHOP, LAB):
+        job = await submit(http, "/train", {"fails": 1}, **key)
+        await http.get(f"/jobs/{job['id']}", headers={**key, "Prefer": "wait=10"})
+    answer = await http.delete("/jobs?status=failed", headers=NEW_SHOP)
+    assert answer.json() == {"deleted": 1}
+    assert (len(await ids(http, SHOP)), len(await ids(http, LAB))) == (0, 1)
+
+
 async def test_an_idempotency_key_means_something_only_to_its_owner(
     http: httpx.AsyncClient,
 ) -> None:

@@ -15,6 +15,7 @@ from support.job_bench import Bench, ended, submit
 from support.sse import Parser, parse
 
 from potassium import Jobs, Limits, Potassium, Request
+from potassium.errors import StoreFailed
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Event, Status
 from potassium.jobs.service import JobService
@@ -245,6 +246,56 @@ async def test_a_failed_job_is_retried(bench: Running) -> None:
     assert (refused.status_code, refused.json()["code"]) == (409, "job_has_ended")
 
 
+async def test_jobs_that_ended_in_one_way_are_deleted(bench: Running) -> None:
+    """All others stay, and so do those that have not ended; the answer says how many are gone."""
+    app, http = bench
+    failed = [await ended(http, await submit(http, "/fails", number)) for number in range(3)]
+    good = await ended(http, await submit(http, "/short", 1))
+    runs = await submit(http, "/held", 0)
+    await app.has_begun()
+    answers = [await http.delete("/jobs?status=failed&limit=2") for _ in range(3)]
+    assert [answer.json() for answer in answers] == [{"deleted": n} for n in (2, 1, 0)]
+    assert (await http.get(f"/jobs/{failed[0]['id']}")).status_code == 404
+    left = (await http.get("/jobs")).json()["jobs"]
+    assert [job["id"] for job in left] == [runs["id"], good["id"]]
+    app.gate.release()
+
+
+async def test_only_jobs_that_ended_long_enough_ago_are_deleted(bench: Running) -> None:
+    """``older_than`` is in seconds since their end."""
+    _, http = bench
+    job = await ended(http, await submit(http, "/short", 1))
+    young = await http.delete("/jobs?status=succeeded&older_than=3600")
+    assert young.json() == {"deleted": 0}
+    assert (await http.get(f"/jobs/{job['id']}")).status_code == 200
+    assert (await http.delete("/jobs?status=succeeded&older_than=0")).json() == {"deleted": 1}
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("", "status must be one of succeeded, failed, cancelled, expired."),
+        ("?status=running", "status"),
+        ("?status=all", "status"),
+        ("?status=failed&older_than=-1", "older_than must be a whole number of seconds"),
+        ("?status=failed&older_than=1.5", "older_than"),
+        ("?status=failed&older_than=" + "9" * 13, "older_than"),
+        ("?status=failed&limit=501", "limit must be a number from 1 to 500"),
+    ],
+)
+async def test_what_does_not_say_which_jobs_deletes_none(
+    bench: Running, query: str, named: str
+) -> None:
+    """A request to cancel a job that has lost its id does not delete all of them."""
+    _, http = bench
+    job = await ended(http, await submit(http, "/fails", 1))
+    for path in ("/jobs", "/jobs/"):
+        answer = await http.request("DELETE", f"{path}{query}", follow_redirects=True)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+        assert answer.json()["detail"].startswith(named)
+    assert (await http.get(f"/jobs/{job['id']}")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("method", "page"),
     [
@@ -378,7 +429,9 @@ async def test_events_that_are_too_large_for_one_page_are_all_sent(
         service = service_of(bench.app)
         running = await service.store.get(job["id"])
         assert running is not None
-        last = await service.store.last_event(job["id"])
+        async with asyncio.timeout(5):
+            while (last := await service.store.last_event(job["id"])) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
         chunks = [Event(id=last + n, kind="chunk", data=b"%d" % n) for n in range(1, 6)]
         await service.store.note(running, progress=None, message=None, events=chunks)
         stream = Stream(bench.app, job)
@@ -391,6 +444,31 @@ async def test_events_that_are_too_large_for_one_page_are_all_sent(
         await stream.exchange.task
         bench.gate.release()
     assert seen == [1, 2, 3, 4, 5]
+
+
+async def test_a_client_that_follows_a_job_waits_for_a_store_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stream goes on once the store works again; no event is missing."""
+    monkeypatch.setattr("potassium.jobs.event_stream.RETRY_STORE", 0.001)
+    failures = 3
+
+    class FailingStore(MemoryStore):
+        async def events(self, job_id: str, *, after: int = 0, limit: int = 1) -> Sequence[Event]:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise StoreFailed("The database is away.")
+            return await super().events(job_id, after=after, limit=limit)
+
+    monkeypatch.setattr("potassium.jobs.memory_store.MemoryStore", FailingStore)
+    bench = Bench()
+    async with bench.client() as http:
+        job = await submit(http, "/short", 1)
+        await ended(http, job)
+        answer = await http.get(f"/jobs/{job['id']}/events")
+        assert [int(one.id) for one in parse(answer.content) if one.id] == [1, 2, 3]
+    assert failures == 0
 
 
 async def test_no_more_clients_follow_jobs_than_may() -> None:
@@ -581,6 +659,7 @@ async def test_all_pages_need_a_key_where_there_are_keys() -> None:
         for method, path in (
             ("POST", "/short"),
             ("GET", "/jobs"),
+            ("DELETE", "/jobs?status=expired"),
             ("GET", f"/jobs/{job}"),
             ("DELETE", f"/jobs/{job}"),
             ("POST", f"/jobs/{job}/retry"),

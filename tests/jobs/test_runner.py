@@ -140,6 +140,26 @@ async def test_lanes_do_not_wait_for_one_another() -> None:
     await bench.close()
 
 
+async def test_the_store_is_asked_only_for_what_may_have_come() -> None:
+    """A new job wakes its own lane, not all; a lane whose next job is due is looked at again."""
+    bench = Bench(FakeLane("/train"), FakeLane("/other"))
+    await bench.submit("later")
+    (claimed,) = await bench.store.claim(handlers=["/train"], limit=1, now=NOW)
+    await bench.store.put_back(claimed, due_at=NOW + 100, error=None)
+    await bench.runner.start()
+    await settle()
+    asked = bench.store.calls["claim"]
+    await bench.store.submit(new_job(id="a", handler="/other"))
+    bench.runner.wake("/other")
+    await bench.work.next()
+    await settle()
+    assert bench.store.calls["claim"] == asked + 1
+    bench.now += 100
+    bench.runner.wake("/unknown")
+    assert (await bench.work.next()).job.id == "later"
+    await bench.close()
+
+
 async def test_a_lane_hears_how_many_have_not_begun() -> None:
     """A claimed job is waiting until its handler begins, and claimed until it has ended."""
     lane = FakeLane("/train", places=2)

@@ -4,10 +4,12 @@ import asyncio
 
 import orjson
 import pytest
-from support.runner import RunnerBench
+from support.job_doubles import FakeWebhooks
+from support.runner import OneByOne, RunnerBench
 
 from potassium.jobs import runner, settlement
 from potassium.jobs.attempt import Attempt
+from potassium.jobs.follower import Follower
 from potassium.jobs.model import Status, StoredJob
 from potassium.jobs.outcome import Done, Failed, NotDone, Outcome
 
@@ -16,6 +18,14 @@ from potassium.jobs.outcome import Done, Failed, NotDone, Outcome
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "RETRY_STORE", 0.01)
     monkeypatch.setattr(settlement, "RETRY_STORE", 0.01)
+
+
+class Wide(OneByOne):
+    """A lane of five jobs at a time."""
+
+    def room(self, waiting: int, claimed: int, quiet: float) -> int:
+        del waiting, quiet
+        return 5 - claimed
 
 
 def code_of(job: StoredJob) -> str:
@@ -113,3 +123,100 @@ async def test_every_chunk_is_an_event() -> None:
         events = await bench.store.events(job_id, limit=10_000)
         assert [event.id for event in events] == [*range(2, 5003)]
         assert [int(e.data) for e in events if e.kind == "chunk"] == [*range(5000)]
+
+
+@pytest.mark.parametrize("has_result", [False, True])
+async def test_of_a_job_whose_claim_is_lost_only_a_result_is_stored(has_result: bool) -> None:
+    """Whoever has taken it up stores everything else; a result is not thrown away."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(run: Attempt) -> Outcome:
+        begun.set()
+        await go_on.wait()
+        assert run.is_cancelled
+        return Done(b"1") if has_result else Failed(b"{}", may_retry=False)
+
+    async with RunnerBench(held).running() as bench:
+        job_id = await bench.submit()
+        await begun.wait()
+        bench.runner.lose_claims()
+        go_on.set()
+        if has_result:
+            await bench.reaches(job_id, Status.SUCCEEDED)
+        while bench.runner.running:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        assert (await bench.reaches(job_id, Status.RUNNING, Status.SUCCEEDED)).error is None
+
+
+async def test_a_job_that_is_about_to_begin_is_lost_like_those_that_run() -> None:
+    """Its task is still reading which events it has."""
+
+    async def fails_first(run: Attempt) -> Outcome:
+        return Failed(b"{}", may_retry=True) if run.job.attempts == 1 else NotDone()
+
+    async with RunnerBench(fails_first).running() as bench:
+        asked, answer = asyncio.Event(), asyncio.Event()
+        last_event = bench.store.last_event
+
+        async def slowly(job_id: str) -> int:
+            asked.set()
+            await answer.wait()
+            return int(await last_event(job_id))
+
+        bench.store.__dict__["last_event"] = slowly
+        await bench.submit(attempts_limit=2)
+        await asked.wait()
+        bench.runner.lose_claims()
+        answer.set()
+        async with asyncio.timeout(5):
+            while len(bench.runs) < 2 or bench.runner.running:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert bench.runs[1].is_lost
+        assert bench.runs[1].is_cancelled
+
+
+async def test_a_store_that_is_away_is_one_line_for_all_jobs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However many outcomes wait for the store, the log says so once, without a traceback."""
+    all_run = asyncio.Barrier(5)
+
+    async def together(run: Attempt) -> Outcome:
+        await all_run.wait()
+        return Done(b"1")
+
+    bench = RunnerBench(together)
+    bench.lanes = [Wide()]
+    bench.store.faults["end"] = 20
+    async with bench.running():
+        jobs = [await bench.submit() for _ in range(5)]
+        for job_id in jobs:
+            await bench.reaches(job_id, Status.SUCCEEDED)
+    (record,) = [one for one in caplog.records if "wait for the store" in one.getMessage()]
+    assert record.exc_info is None
+
+
+async def test_suspects_that_another_server_has_run_are_not_waited_for() -> None:
+    """A server claims nothing while it waits to run a suspect alone; then it goes on."""
+    go = asyncio.Event()
+    second_runs = asyncio.Event()
+
+    async def held(run: Attempt) -> Outcome:
+        if len(bench.runs) > 1:
+            second_runs.set()
+        await go.wait()
+        return Done(b"1")
+
+    bench = RunnerBench(held)
+    bench.lanes = [Wide()]
+    follower = Follower(bench.runner, bench.watch, FakeWebhooks())
+    async with bench.running():
+        await bench.reaches(await bench.submit(), Status.RUNNING)
+        follower.queued(suspects=True)
+        await bench.submit()
+        await asyncio.sleep(0.02)
+        assert len(bench.runs) == 1
+        follower.cleared()
+        async with asyncio.timeout(5):
+            await second_runs.wait()
+        go.set()

@@ -276,6 +276,24 @@ async def test_what_could_not_be_stored_is_not_cancelled_in_a_drain() -> None:
             await service.cancel(job.id)
 
 
+async def test_a_store_that_is_shared_keeps_the_request_to_end_a_job() -> None:
+    """Another server may have taken up what still seems to run here; it must learn of it too."""
+    bench = ServiceBench()
+    asked: list[str] = []
+
+    async def keep(job: StoredJob) -> bool:
+        asked.append(job.id)
+        return True
+
+    bench.store.is_shared = True
+    bench.store.ask_to_end = keep  # type: ignore[method-assign]
+    async with bench.running() as service:
+        job = await bench.submit()
+        run = await bench.begun()
+        await service.cancel(job.id)
+        assert (asked, run.is_cancelled) == ([job.id], True)
+
+
 async def failed_job(bench: ServiceBench) -> StoredJob:
     job = await bench.submit()
     run = await bench.begun()
@@ -309,7 +327,9 @@ async def test_a_failed_job_is_queued_again() -> None:
         assert again.finished_at is None
         run = await bench.begun()
         assert run.job.attempts == 2
-        await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            while await bench.store.last_event(job.id) < 6:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
         told = await bench.store.events(job.id)
     assert [event.id for event in told] == list(range(2, 7))
     assert told[3] == Event(id=5, kind="status", data=b'{"status":"queued","attempts":1}')

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.jobs import NOW, attempt, delivery, new_job
+from support.postgres_servers import Servers, eventually
 
 from potassium.errors import IdempotencyKeyReused
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.model import Event, Status, StoredJob
+from potassium.jobs.postgres.store import PostgresStore
 from potassium.jobs.sqlite.store import SqliteStore
 from potassium.jobs.store import PRIORITY_STEP, JobStore
 from potassium.webhooks.model import Delivery, Full
@@ -78,6 +81,14 @@ class Stores(RuleBasedStateMachine):
             and current.status in statuses
             and (current.status, current.attempts) == (job.status, job.attempts)
         )
+
+    def is_made(self, job: StoredJob, status: Status) -> bool:
+        """Return whether the store takes a change for one that it has made already."""
+        return False
+
+    def due(self, moment: float | None) -> float | None:
+        """Return what of a moment a store has to tell."""
+        return moment
 
     def event(self, job: StoredJob, *, is_kept: bool) -> Event:
         known = self.told.get(job.id, [])
@@ -175,19 +186,20 @@ class Stores(RuleBasedStateMachine):
             delivery(job_id=job.id, due_at=self.now, url=f"https://{host}/", is_guarded=is_guarded)
             for host, is_guarded in tells
         ]
+        output = (b"12", "text/csv", 2) if status is Status.SUCCEEDED else (None, None, None)
         ended = self.do(
             self.store.end(
                 job,
                 status,
                 now=self.now,
-                output=b"12",
-                output_type="text/csv",
+                output=output[0],
+                output_type=output[1],
                 events=[event],
                 deliveries=posted,
             )
         )
-        assert ended == is_kept
-        if ended:
+        assert ended == (is_kept or self.is_made(job, status))
+        if is_kept:
             self.ends[job.id, job.attempts] += 1
             self.deliveries |= {each.id: each for each in posted}
             current = self.jobs[job.id]
@@ -197,9 +209,9 @@ class Stores(RuleBasedStateMachine):
                     current,
                     status=status,
                     finished_at=self.now,
-                    output=b"12",
-                    output_type="text/csv",
-                    output_size=2,
+                    output=output[0],
+                    output_type=output[1],
+                    output_size=output[2],
                     error=None,
                     crashes=job.crashes,
                     is_suspect=job.is_suspect,
@@ -222,9 +234,8 @@ class Stores(RuleBasedStateMachine):
         is_kept = self.may_change(job, Status.RUNNING)
         event = self.event(job, is_kept=is_kept)
         due_at = self.now + wait
-        assert is_kept == self.do(
-            self.store.put_back(job, due_at=due_at, error=b"e", events=[event])
-        )
+        did = self.do(self.store.put_back(job, due_at=due_at, error=b"e", events=[event]))
+        assert did == (is_kept or self.is_made(job, Status.QUEUED))
         if is_kept:
             current = self.jobs[job.id]
             self.set(
@@ -378,7 +389,8 @@ class Stores(RuleBasedStateMachine):
             assert self.do(self.store.position(job)) == number
         queued = self.line(HANDLERS)
         next_job = self.do(self.store.next_job(HANDLERS))
-        assert next_job == min((job.due_at for job in queued if not job.is_suspect), default=None)
+        due_at = min((job.due_at for job in queued if not job.is_suspect), default=None)
+        assert self.due(next_job) == self.due(due_at)
 
     @invariant()
     def each_claim_ends_at_most_once(self) -> None:
@@ -396,11 +408,12 @@ class Stores(RuleBasedStateMachine):
 
     @invariant()
     def what_was_left_behind_is_known(self) -> None:
-        assert list(self.do(self.store.left_behind())) == [
+        left = [
             job.light
             for job in sorted(self.jobs.values(), key=lambda job: job.seq)
             if job.status is Status.RUNNING and f"{job.id} {job.attempts}" in self.left
         ]
+        assert list(self.do(self.store.left_behind())) == ([left] if left else [])
 
 
 class SqliteStores(Stores):
@@ -429,7 +442,108 @@ class SqliteStores(Stores):
         self.left = [f"{job.id} {job.attempts}" for job in running]
 
 
+async def _has_another_id(store: PostgresStore, before: str) -> bool:
+    return store._server.id != before
+
+
+class PostgresStores(Stores):
+    """The same for several servers on one schema, which take turns, stand still and are killed."""
+
+    def make(self) -> JobStore:
+        self.servers = Servers()
+        self.claimants: dict[str, str] = {}  # the id of the server by job and attempt
+        self.takers: dict[str, JobStore] = {}
+        self.heirs: dict[str, PostgresStore] = {}  # by the id of who has lost its lease
+        store = PostgresStore(str(self.servers.options.url), self.servers.options)
+        self.servers.opened.append(store)
+        return store
+
+    def teardown(self) -> None:
+        self.do(self.servers.close())
+        self.runner.close()
+
+    @property
+    def server(self) -> PostgresStore:
+        assert isinstance(self.store, PostgresStore)
+        return self.store
+
+    def set(self, job: StoredJob) -> None:
+        super().set(job)
+        if job.status is Status.RUNNING:
+            self.claimants.setdefault(f"{job.id} {job.attempts}", self.server._server.id)
+
+    def is_made(self, job: StoredJob, status: Status) -> bool:
+        """Return whether the same server has made the same change: its answer may be lost."""
+        current = self.jobs.get(job.id)
+        claimant = self.claimants.get(f"{job.id} {job.attempts}")
+        return (
+            job.status is Status.RUNNING
+            and current is not None
+            and (current.status, current.attempts) == (status, job.attempts)
+            and claimant == self.server._server.id
+        )
+
+    def due(self, moment: float | None) -> float | None:
+        """Return when to look; among those that are due, it does not matter which one is next."""
+        return None if moment is None else max(moment, self.now)
+
+    @rule(is_new=st.booleans(), which=PICK)
+    def go_to_another_server(self, is_new: bool, which: int) -> None:
+        """Let another server do what follows."""
+        opened = self.servers.opened
+        if is_new and len(opened) < 3:
+            self.store = self.do(self.servers.one())
+        else:
+            self.store = opened[which % len(opened)]
+
+    @rule(is_killed=st.booleans())
+    def lose(self, is_killed: bool) -> None:
+        """All others stand still until this one has inherited from them, or are killed."""
+        heir = self.server
+        others = [store for store in self.servers.opened if store is not heir]
+        ids = [store._server.id for store in others]
+
+        async def lose() -> None:
+            for store in others:
+                await (self.servers.kill if is_killed else self.servers.freeze)(store)
+            await heir.left_behind()
+            await heir.left_behind()  # what they had inherited themselves
+            for store, before in zip(others, ids, strict=True):
+                if not is_killed:
+                    self.servers.thaw(store)
+                    await eventually(partial(_has_another_id, store, before))
+
+        self.do(lose())
+        self.heirs |= dict.fromkeys([*ids, *self.heirs], heir) if others else {}
+        self.taken = {key: one for key, one in self.taken.items() if self.takers[key] is heir}
+
+    @rule(limit=st.integers(1, 3), is_guarded=st.booleans())
+    def take(self, limit: int, is_guarded: bool) -> None:
+        Stores.take(self, limit=limit, is_guarded=is_guarded)
+        self.takers = {key: self.takers.get(key, self.store) for key in self.taken}
+
+    @precondition(lambda self: self.taken)
+    @rule(which=PICK, wait=st.sampled_from([None, 1.0]))
+    def tried(self, which: int, wait: float | None) -> None:
+        here = self.store
+        self.store = self.takers[sorted(self.taken)[which % len(self.taken)]]
+        Stores.tried(self, which=which, wait=wait)
+        self.store = here
+        self.takers = {key: self.takers[key] for key in self.taken}
+
+    @invariant()
+    def what_was_left_behind_is_known(self) -> None:
+        left: dict[str, list[StoredJob]] = {}
+        for job in sorted(self.jobs.values(), key=lambda job: job.seq):
+            claimant = self.claimants.get(f"{job.id} {job.attempts}", "")
+            if job.status is Status.RUNNING and self.heirs.get(claimant) is self.store:
+                left.setdefault(claimant, []).append(job.light)
+        assert self.do(self.store.left_behind()) == [left[one] for one in sorted(left)]
+
+
 TestMemoryStores = Stores.TestCase
 TestMemoryStores.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSqliteStores = SqliteStores.TestCase
 TestSqliteStores.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestPostgresStores = PostgresStores.TestCase
+TestPostgresStores.settings = settings(max_examples=5, stateful_step_count=20, deadline=None)

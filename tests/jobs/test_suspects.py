@@ -2,94 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 import pytest
-from support.job_doubles import FakeTerms, FakeWebhooks
-from support.job_runs import FakeLane, FakeWork, FlakyStore
-from support.jobs import NOW, new_job
+from support.crashes import PROBLEM, Server
+from support.jobs import NOW
 
-from potassium.jobs.attempt import Attempt
-from potassium.jobs.model import Status, StoredJob
-from potassium.jobs.outcome import Cancelled, Done, Failed, NotDone, Outcome
-from potassium.jobs.runner import Runner
-from potassium.jobs.settlement import Settlement
-from potassium.jobs.watch import Watch
-
-PROBLEM = b'{"status":500}'
-
-
-class Server:
-    """One process after the other on the same store: each ``crash`` is the end of one.
-
-    It has two lanes with ``places`` each, so that jobs run beside one another.
-    """
-
-    def __init__(self, places: int = 4) -> None:
-        self.store = FlakyStore()
-        self.places = places
-
-    async def start(self) -> None:
-        self.work = FakeWork(
-            FakeLane("/train", places=self.places), FakeLane("/async", places=self.places)
-        )
-        self.watch = Watch(100)
-        settlement = Settlement(
-            self.store, FakeTerms(0.0, lambda _: []), FakeWebhooks(), self.watch, clock=lambda: NOW
-        )
-        self.runner = Runner(self.store, self.work, settlement, self.watch, clock=lambda: NOW)
-        await self.runner.start()
-        await settle()
-
-    async def crash(self) -> None:
-        """End the process without a word, and start the next one."""
-        self.store.dead = await self.store.find(status=Status.RUNNING, limit=100)
-        await self._forget()
-        await self.start()
-
-    async def _forget(self) -> None:
-        tasks = [self.runner._loop, *self.runner._tasks]
-        for task in tasks:
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*(task for task in tasks if task), return_exceptions=True)
-
-    async def submit(self, *ids: str, handler: str = "/train", attempts: int = 1) -> None:
-        for one in ids:
-            await self.store.submit(new_job(id=one, handler=handler, attempts_limit=attempts))
-
-    async def runs(self) -> set[str]:
-        await settle()
-        return set(self.runner.running)
-
-    async def next(self, outcome: Outcome | None = None) -> str:
-        """Let the next job begin, and end with ``outcome`` if one is given; return its id."""
-        run = await self.work.next()
-        if outcome is not None:
-            await self.end(run, outcome)
-        return run.job.id
-
-    async def end(self, run: Attempt, outcome: Outcome) -> None:
-        self.work.end(run, outcome)
-        await settle()
-
-    async def job(self, job_id: str) -> StoredJob:
-        job = await self.store.get(job_id)
-        assert job is not None
-        return job
-
-    async def statuses(self, ids: Sequence[str]) -> set[Status]:
-        return {(await self.job(one)).status for one in ids}
-
-    async def close(self) -> None:
-        self.work.end_all(NotDone())
-        async with asyncio.timeout(5):
-            await self.runner.close()
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+from potassium.jobs.model import Status
+from potassium.jobs.outcome import Cancelled, Done, Failed, Outcome
 
 
 async def test_all_that_ran_at_a_crash_run_again_one_by_one() -> None:
@@ -280,13 +199,14 @@ async def test_the_log_names_what_ran_when_the_server_died(
     [logged] = caplog.records
     assert logged.levelno == logging.WARNING
     assert logged.getMessage() == (
-        "the server died while it ran 2 background jobs, which now run again one by one, "
+        "a server died while it ran 2 background jobs, which now run again one by one, "
         "before all others: b, a"
     )
     for _ in range(3):
         await server.crash()
-    assert (
+    [failed] = [one for one in caplog.records if one.getMessage().startswith("job a failed")]
+    assert failed.getMessage() == (
         "job a failed: interrupted: The server died 3 times while it ran only this job."
-        in caplog.text
     )
+    assert {"request_id", "handler", "job_id"} <= vars(failed).keys()
     await server.close()

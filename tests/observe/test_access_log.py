@@ -298,6 +298,38 @@ async def test_a_call_has_one_line_whatever_turns_it_on(lines: Lines, access: An
     assert len(lines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("handlers", "root", "ours", "is_told"),
+    [
+        (False, logging.INFO, logging.NOTSET, True),  # as under uvicorn
+        (True, logging.WARNING, logging.NOTSET, True),  # as after basicConfig()
+        (True, logging.WARNING, logging.WARNING, False),  # as with log_level="warning"
+        (True, logging.INFO, logging.NOTSET, False),
+    ],
+)
+async def test_a_start_says_it_if_nothing_writes_the_lines(
+    monkeypatch: pytest.MonkeyPatch,
+    handlers: bool,
+    root: int,
+    ours: int,
+    is_told: bool,
+) -> None:
+    """They were asked for, and would be missed when it is too late."""
+    said: list[str] = []
+    potassium = logging.getLogger("potassium")
+    monkeypatch.setattr(logging.getLogger("potassium.access"), "level", logging.NOTSET)
+    monkeypatch.setattr(potassium, "level", ours)
+    monkeypatch.setattr(logging.getLogger(), "level", root)
+    if not handlers:
+        monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(potassium, "warning", lambda text, *_: said.append(text))
+    for one in (potassium, logging.getLogger("potassium.access")):
+        one._cache.clear()  # type: ignore[attr-defined] # of what is enabled
+    async with new_app().lifespan():
+        pass
+    assert any("nothing writes them" in one for one in said) is is_told
+
+
 async def test_the_access_log_can_be_off(lines: Lines) -> None:
     """``access_log=False`` turns it off although the log has a format."""
     app = new_app()
@@ -510,5 +542,5 @@ async def test_every_field_is_in_the_documentation(lines: Lines) -> None:
         await lines.wait(7)
     table = DOCS.read_text("utf-8").partition("## Fields")[2].partition("\n## ")[0]
     shown = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
-    of_all = {"time", "level", "logger", "message", "exception", "stack"}
+    of_all = {"time", "level", "logger", "message", "exception", "stack", "worker"}
     assert {name for line in lines() for name in line} | of_all == shown

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from potassium import HTTPException, Potassium
 from potassium.engine import Job
@@ -212,3 +213,40 @@ async def _nothing() -> Any:
 
 async def _ignore(message: Any) -> None:
     pass
+
+
+class Marking:
+    """ASGI middleware of an app's own that marks every response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-mark", b"1")]
+            await send(message)
+
+        await self.app(scope, receive, marked)
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+async def test_a_call_passes_the_same_middleware_whether_it_is_measured(metrics: bool) -> None:
+    app = Potassium(middleware=[Middleware(Marking)], metrics=metrics)
+    timed = Potassium(server_timing=True, metrics=metrics)
+    locked = Potassium(api_keys=["good"], metrics=metrics)
+    plain = Potassium(metrics=metrics)
+    for one in (app, timed, locked, plain):
+
+        @one.handler("/echo")
+        def echo(cache: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+            return item
+
+    answers = []
+    for one in (app, timed, locked, plain):
+        async with client(one) as http:
+            answers.append(await http.post("/echo", json={}))
+
+    assert [answer.status_code for answer in answers] == [200, 200, 401, 200]
+    assert [answer.headers.get("x-mark") for answer in answers] == ["1", None, None, None]
+    assert ["server-timing" in answer.headers for answer in answers] == [False, True, False, False]

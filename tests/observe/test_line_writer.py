@@ -1,5 +1,6 @@
 """Writing log lines on a thread, to readers that are slow, gone or strange."""
 
+import errno
 import logging
 import os
 import select
@@ -25,7 +26,7 @@ class Pipe:
         self.stream: TextIOWrapper = os.fdopen(written, "w")
         self.writer = LineWriter(self.stream, FORMAT)
 
-    def log(self, message: str, *arguments: Any, level: int = logging.INFO) -> None:
+    def log(self, message: Any, *arguments: Any, level: int = logging.INFO) -> None:
         self.writer.handle(logging.LogRecord("app", level, "", 0, message, arguments, None))
 
     def fill(self) -> int:
@@ -127,6 +128,20 @@ def test_a_line_that_cannot_be_formatted_says_what_is_wrong(pipe: Pipe) -> None:
     assert line == "ERROR this log line cannot be formatted: '%d calls'"
 
 
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("arguments", [(Mute(),), ("%s", Mute())])
+def test_what_cannot_be_shown_at_all_raises_nothing(pipe: Pipe, arguments: Any) -> None:
+    """A log line must not break the call that writes it."""
+    pipe.log(*arguments)
+    assert pipe.read(1)[0].startswith("ERROR this log line cannot be formatted: ")
+
+
 def test_a_stream_without_a_descriptor_is_written_too() -> None:
     """A notebook's stderr has none."""
     stream = StringIO()
@@ -134,6 +149,23 @@ def test_a_stream_without_a_descriptor_is_written_too() -> None:
     writer.handle(logging.LogRecord("app", logging.INFO, "", 0, "hello", (), None))
     writer.close()
     assert stream.getvalue() == "INFO hello\n"
+
+
+def test_the_end_waits_for_what_the_thread_has_yet_to_say(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many lines were left out; afterwards, the stream may be closed."""
+    said: list[str] = []
+
+    def tell() -> None:
+        time.sleep(0.02)
+        said.append("left out")
+
+    monkeypatch.setattr(line_writer, "LAST_MOMENTS", 10)
+    monkeypatch.setattr(pipe.writer, "_tell_left_out", tell)
+    pipe.log("hello")
+    pipe.writer.close()
+    assert said
 
 
 def test_what_is_logged_after_the_end_is_written_at_once() -> None:
@@ -156,6 +188,49 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     assert writer._taken == writer._added
     writer.close()
     stream.close()
+
+
+class Disk:
+    """Takes the first bytes of what is written to it, until there is room for all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        self.room: float = room
+        self._write = os.write
+        monkeypatch.setattr(os, "write", self.write)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = self._write(descriptor, data[: int(min(self.room, len(data)))])
+        self.room -= taken
+        return taken
+
+
+def test_lines_that_a_full_disk_does_not_take_are_counted(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was torn too, and the next one begins on a line of its own."""
+    disk = Disk(monkeypatch, room=len("INFO first\nINFO sec"))
+    for text in ("first", "second", "third"):
+        pipe.log(text)
+        pipe.writer.flush()
+    disk.room = float("inf")
+    pipe.log("fourth")
+    first, torn, *rest = pipe.read(4)
+    fourth, told = sorted(rest)  # the writer may have noticed the room first
+    assert (first, torn, fourth) == ("INFO first", "INFO sec", "INFO fourth")
+    assert told.startswith("WARNING 2 log lines were left out, as they could not be written")
+    pipe.log("fifth")
+    assert pipe.read(1) == ["INFO fifth"]
+
+
+def test_a_process_without_stderr_writes_nothing() -> None:
+    """As one that was started in the background with its output closed."""
+    writer = LineWriter(None, FORMAT)
+    writer.handle(logging.LogRecord("app", logging.INFO, "", 0, "hello", (), None))
+    writer.flush()
+    assert writer._taken == writer._added
+    writer.close()
 
 
 def test_a_pipe_that_somebody_has_made_nonblocking_loses_nothing() -> None:

@@ -11,7 +11,9 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 from support.calls import until
+from support.traces import mine, recording
 
 from potassium import Jobs, Potassium
 from potassium.http.request import CURRENT
@@ -182,6 +184,12 @@ def test_a_line_of_text_has_time_level_and_message() -> None:
     assert as_text("hello", name="app.model")[23:] == " INFO:     app.model: hello"
 
 
+@pytest.mark.parametrize("job_id", ["", None])
+def test_an_id_that_is_none_is_not_appended(job_id: str | None) -> None:
+    """A webhook of a call, for one, has no job."""
+    assert "job_id" not in as_text("hello", job_id=job_id)
+
+
 def test_ids_are_appended_to_a_line_of_text() -> None:
     """Unless the message has them already."""
     ids: dict[str, Any] = {"request_id": "r-1", "job_id": "j-1"}
@@ -207,6 +215,7 @@ class Terminal(StringIO):
     [
         ({}, Terminal(), True),
         ({}, StringIO(), False),
+        ({}, None, False),
         ({"TERM": "dumb"}, Terminal(), False),
         ({"NO_COLOR": "1"}, Terminal(), False),
         ({"NO_COLOR": ""}, Terminal(), True),
@@ -216,7 +225,10 @@ class Terminal(StringIO):
     ],
 )
 def test_terminals_get_colours(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], stream: StringIO, coloured: bool
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    stream: StringIO | None,
+    coloured: bool,
 ) -> None:
     """``NO_COLOR`` and ``FORCE_COLOR`` decide, in this order, if they are set and not empty."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
@@ -224,6 +236,33 @@ def test_terminals_get_colours(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert wants_colours(stream) is coloured
+
+
+def test_a_line_that_orjson_refuses_looks_like_all_others() -> None:
+    """Whoever searches the log for ``"level":"INFO"`` finds it."""
+    line = JsonLines().format(record("\ud800 half a pair"))
+    assert '"level":"INFO","logger":"potassium","message":"\\ud800 half a pair"' in line
+
+
+def test_a_line_inside_of_a_span_has_the_id_of_its_trace() -> None:
+    """Unless it was given one; outside, it has none."""
+    ids = CallIds()
+    outside, inside, given = record("x"), record("x"), record("x", trace_id="mine")
+    ids.filter(outside)
+    with recording(), mine():
+        ids.filter(inside)
+        ids.filter(given)
+        expected = trace.get_current_span().get_span_context().trace_id
+    assert not hasattr(outside, "trace_id")
+    assert (inside.trace_id, given.trace_id) == (f"{expected:032x}", "mine")
+
+
+def test_opentelemetry_is_not_imported_for_log_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody uses it."""
+    for name in [name for name in sys.modules if name.startswith("opentelemetry")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert CallIds().filter(record("x"))
+    assert not any(name.startswith("opentelemetry") for name in sys.modules)
 
 
 def test_a_line_that_a_handler_logs_has_the_id_of_its_call() -> None:

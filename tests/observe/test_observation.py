@@ -75,6 +75,22 @@ async def test_metrics_need_no_api_key_unless_told() -> None:
         assert (await http.get("/metrics", headers={"X-Api-Key": "k"})).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz/", "/_k/status"])
+def test_metrics_do_not_hide_behind_another_page(path: str) -> None:
+    """That would answer each scrape, and nobody would see why there are no figures."""
+    with pytest.raises(UsageError, match="own pages"):
+        Potassium("test", metrics=Metrics(path=path))
+
+
+async def test_a_handler_at_the_path_of_metrics_leaves_the_page() -> None:
+    """The handler answers POST, and the page GET."""
+    app = Potassium("test", metrics=True)
+    app.handler("/metrics")(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        assert (await http.post("/metrics", json={"x": 1})).json() == {"x": 1}
+        assert "potassium_ready" in (await http.get("/metrics")).text
+
+
 async def test_metrics_may_be_at_another_path() -> None:
     """``Metrics(path=)`` moves the page."""
     async with client(app_with(metrics=Metrics(path="/internal/figures"))) as http:
@@ -82,8 +98,8 @@ async def test_metrics_may_be_at_another_path() -> None:
         assert (await http.get("/metrics")).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["metrics", "", 5])
+@pytest.mark.parametrize("path", ["metrics", "", 5, "/{x}", "/metrics?a"])
 def test_a_path_that_is_none_is_refused(path: Any) -> None:
-    """It begins with a slash."""
+    """It begins with a slash, and has no parameters."""
     with pytest.raises(UsageError, match="write a path"):
         Metrics(path=path)

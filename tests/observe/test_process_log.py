@@ -1,5 +1,6 @@
 """What app.serve(log=...) sets up, and what it leaves to the app."""
 
+import errno
 import json
 import logging
 import os
@@ -62,10 +63,14 @@ class Process:
         use_colors: bool | None = None,
     ) -> None:
         """Set up logging as in a process where pytest is not."""
-        root = logging.getLogger()
-        root.handlers = [one for one in root.handlers if "pytest" not in type(one).__module__]
+        self.unset()
         with redirect_stderr(self.stderr):
             set_up_logging(level, use_colors=use_colors, how=how)
+
+    def unset(self) -> None:
+        """Take off what pytest has put on the root logger."""
+        root = logging.getLogger()
+        root.handlers = [one for one in root.handlers if "pytest" not in type(one).__module__]
 
     def lines(self) -> list[dict[str, Any]]:
         flush()
@@ -171,6 +176,19 @@ def test_a_logger_that_does_not_propagate_is_left_alone(process: Process) -> Non
     assert process.lines() == []
 
 
+@pytest.mark.parametrize("how", [None, "json", "text"])
+def test_a_process_without_stdout_and_stderr_can_log(
+    process: Process, monkeypatch: pytest.MonkeyPatch, how: LogFormat | None
+) -> None:
+    """Its lines go nowhere, and it serves."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    process.unset()
+    set_up_logging(None, how=how)
+    say()
+    flush()
+
+
 def test_warnings_are_lines(process: Process) -> None:
     """With the place that they are about."""
     process.set_up()
@@ -263,6 +281,16 @@ def test_without_a_format_the_last_line_is_plain(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "write", lambda fd, data: written.append((fd, data)))
     say_last("the end")
     assert written == [(2, b"the end\n")]
+
+
+def test_a_last_line_that_nobody_gets_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal handler that says it must end the process, whatever became of stderr."""
+
+    def fail(*_: Any) -> int:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(os, "write", fail)
+    say_last("terminated immediately")
 
 
 def test_plain_logs_are_not_ours(process: Process) -> None:

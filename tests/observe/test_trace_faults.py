@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from opentelemetry import propagate
+from opentelemetry import baggage, propagate, trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
@@ -14,9 +15,11 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 from opentelemetry.sdk.trace.sampling import Sampler
-from support.traces import provided
+from support.traces import PARENT, TRACE, Recorded, provided
 
 from potassium import Batch, Jobs, Potassium
+from potassium.observe.tracing import requests
+from potassium.observe.tracing.call import Call
 from potassium.testing import client
 
 Value = dict[str, Any]
@@ -111,6 +114,36 @@ async def use_all() -> None:
             await app.submit("/train", {})
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(lambda: ValueError("no file \udcff"), "no file \\udcff"), (Mute, "")],
+    ids=["half a pair", "no words"],
+)
+async def test_what_is_recorded_of_an_exception_can_be_exported(
+    spans: Recorded, error: Callable[[], Exception], message: str
+) -> None:
+    """Otherwise an exporter would drop all spans of the same batch."""
+    app = Potassium("test", traces=True)
+
+    @app.handler("/embed")
+    def embed(cache: Value, json_in: Value) -> None:
+        raise error()
+
+    async with client(app) as http:
+        assert (await http.post("/embed", json={})).status_code == 500
+    run = spans.one("run")
+    (event,) = run.events
+    found = dict(event.attributes or {})
+    assert found["exception.message"] == run.status.description == message
+    assert "in embed" in str(found["exception.stacktrace"])
+    encode_spans(spans.all()).SerializeToString()
+
+
 async def test_a_propagator_that_breaks_costs_the_trace_and_not_the_call(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -134,16 +167,40 @@ async def test_a_propagator_that_breaks_costs_the_trace_and_not_the_call(
     async with client(app) as http:
         answer = await http.post("/train", json={}, headers={"Prefer": "wait=5"})
         assert answer.json() == 3
-    assert len([one for one in caplog.records if one.name == "potassium.traces"]) == 1
+    said = [one.levelname for one in caplog.records if one.name == "potassium.traces"]
+    assert said.count("ERROR") == 1
 
 
-async def test_an_app_with_the_api_alone_works() -> None:
-    """Without an SDK, spans are of no effect, and the client's trace goes on."""
+async def test_with_the_api_alone_the_clients_trace_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without an SDK, spans are of no effect, and nothing is looked up for them."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(requests, "of_request", lambda _: pytest.fail("nobody sees this"))
     app = Potassium("test", traces=True)
+    seen: list[tuple[str, object]] = []
 
     @app.handler("/embed")
     def embed(cache: Value, json_in: Value) -> Value:
+        span = trace.get_current_span().get_span_context()
+        seen.append((trace.format_trace_id(span.trace_id), baggage.get_baggage("tenant")))
         return json_in
 
     async with client(app) as http:
-        assert (await http.post("/embed", json={"n": 1})).json() == {"n": 1}
+        headers = {"traceparent": PARENT, "baggage": "tenant=acme"}
+        for sent in ({}, headers):
+            answer = await http.post("/embed", json={"n": 1}, headers=sent)
+            assert answer.json() == {"n": 1}
+    assert seen == [("0" * 32, None), (TRACE, "acme")]
+
+
+async def test_with_the_api_alone_a_call_without_a_trace_costs_no_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is nothing to pass on."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(Call, "enter", lambda _: pytest.fail("nobody needs this"))
+    app = Potassium("test", traces=True)
+    app.handler(lambda cache, json_in: json_in)
+    async with client(app) as http:
+        assert (await http.post("/", json={"n": 1})).json() == {"n": 1}

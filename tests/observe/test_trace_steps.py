@@ -16,6 +16,8 @@ from support.calls import until
 from support.traces import Recorded, id_of, link_ids, mine, recording
 
 from potassium import Batch, Jobs, Limits, Potassium, Traces
+from potassium.engine import End, Job, Operation
+from potassium.errors import ClientLeft
 from potassium.observe.tracing import AppTraces
 from potassium.observe.tracing.call import Call
 from potassium.observe.tracing.spans import Spans
@@ -230,6 +232,63 @@ async def test_a_call_whose_client_has_left_has_its_run(spans: Recorded) -> None
     assert attributes_of(call)["potassium.code"] == "client_left"
     for one in (call, run):
         assert one.status.status_code is StatusCode.UNSET
+
+
+async def test_a_run_that_begins_while_its_call_is_given_up_has_one_wait(spans: Recorded) -> None:
+    """The GPU thread has taken it before it could see that nobody wants it any more."""
+    traces = AppTraces(Traces())
+    with traces.calling("/embed"):
+        job = Job(Operation("/embed", print), None, asyncio.get_running_loop().create_future())
+    job.call_off(ClientLeft())
+    traces.jobs.closed(job, End.CANCELLED)
+    job.began_at, job.ended_at, job.outcome = 1.0, 2.0, None
+    traces.jobs.ran([job])
+    assert sorted(span.name for span in spans.all()) == ["call /embed", "queue", "run"]
+
+
+@pytest.mark.parametrize("why", ["left", "late"])
+async def test_an_async_handler_that_is_made_to_stop_is_no_error(spans: Recorded, why: str) -> None:
+    """It is cancelled, as its client has left or its time is up; it has done nothing wrong."""
+    app = Potassium("test", traces=True)
+
+    @app.handler("/embed", timeout=0.01 if why == "late" else 10)
+    async def handler(cache: Value, json_in: Value) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    begun = asyncio.Event()
+    async with app.lifespan():
+        exchange = Exchange(app, path="/embed")
+        await begun.wait()
+        if why == "left":
+            exchange.leave()
+        await asyncio.wait({exchange.task})
+        (run,) = await spans.wait_for("run")
+    assert run.status.status_code is StatusCode.UNSET
+    assert run.events == ()
+
+
+async def test_what_an_async_handler_raises_when_it_is_made_to_stop_is_an_error(
+    spans: Recorded,
+) -> None:
+    """Its clean-up has failed."""
+    app = Potassium("test", traces=True)
+    begun = asyncio.Event()
+
+    @app.handler("/embed")
+    async def handler(cache: Value, json_in: Value) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("no disk")
+
+    async with app.lifespan():
+        exchange = Exchange(app, path="/embed")
+        await begun.wait()
+        exchange.leave()
+        (run,) = await spans.wait_for("run")
+    assert attributes_of(run)["error.type"] == "OSError"
 
 
 async def test_a_call_that_leaves_the_queue_has_its_wait(spans: Recorded) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry import baggage, trace
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.exceptions import HTTPException
@@ -67,6 +68,28 @@ async def test_traces_can_be_switched_on_by_the_environment(
     assert len(spans.named("POST /embed")) == 1
 
 
+@pytest.mark.parametrize("has_provider", [False, True])
+async def test_a_start_says_it_if_no_spans_are_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has_provider: bool
+) -> None:
+    """With what to write; ``init`` may still set up the SDK."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    app = app_of(echo)
+
+    @app.init
+    def init() -> dict[str, Any]:
+        if has_provider:
+            provider = TracerProvider(shutdown_on_exit=False)
+            monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+        return {}
+
+    async with app.lifespan():
+        pass
+    said = [one.getMessage() for one in caplog.records if one.name == "potassium.traces"]
+    assert len(said) == (not has_provider)
+    assert all("set_tracer_provider" in line for line in said)
+
+
 async def test_the_sdk_may_be_set_up_after_the_app_is_created() -> None:
     """As it is where the app is imported first."""
     app = app_of(echo)
@@ -112,6 +135,16 @@ async def test_a_call_has_a_server_span_by_the_conventions(spans: Recorded) -> N
     }
     assert span.status.status_code is StatusCode.UNSET
     assert spans.children(span) == ["queue", "run"]
+
+
+async def test_what_a_client_sends_is_cut(spans: Recorded) -> None:
+    """A span has no limit of its own: heads of 64 KiB would fill the memory of the exporter."""
+    long = "x" * 5000
+    async with client(app_of(echo)) as http:
+        await http.post(f"/{long}", headers={"User-Agent": long, "Host": long})
+    found = spans.one("POST").attributes or {}
+    for name in ("url.path", "user_agent.original", "server.address"):
+        assert len(str(found[name])) == 1024
 
 
 async def test_the_trace_of_the_client_goes_on(spans: Recorded) -> None:

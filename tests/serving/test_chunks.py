@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.calls import Own, until
+from support.engine import thread_of
 
 from potassium import Potassium, Request, Response, UsageError
 from potassium.errors import DeadlineExceeded, Draining, HandlerError
@@ -223,7 +224,9 @@ async def test_a_stream_waits_for_its_reader(streaming: Potassium, ended: list[s
     async with streaming.stream("/count", {"n": 10**6}) as chunks:
         services = streaming._runtime.services
         assert services is not None
-        await until(lambda: any(one.has_stalled for one in services.engine.worker._slots))
+        await until(
+            lambda: any(one.has_stalled for one in thread_of(services.engine).worker._slots)
+        )
         await anext(chunks)
     await until(lambda: ended)
     assert ended == ["closed"]
@@ -252,6 +255,8 @@ async def test_chunks_count_with_their_size(app: Potassium, chunk: Any, most: in
     async with app.lifespan(), app.stream("/", {}) as chunks:
         services = app._runtime.services
         assert services is not None
-        await until(lambda: any(one.has_stalled for one in services.engine.worker._slots))
+        await until(
+            lambda: any(one.has_stalled for one in thread_of(services.engine).worker._slots)
+        )
         assert most / 2 < len(made) <= most
         assert type(await anext(chunks)) is type(chunk)

@@ -15,7 +15,7 @@ from starlette.routing import Mount
 from support.asgi import Exchange
 
 from potassium import Batch, File, FromFile, Jobs, Limits, Potassium, Request
-from potassium.jobs.inputs import fingerprint
+from potassium.http.content_hash import content_hash
 from potassium.testing import client
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -350,9 +350,9 @@ async def test_a_form_sent_again_is_the_same_job(monkeypatch: pytest.MonkeyPatch
 
     def noted(*args: Any, **options: Any) -> bytes:
         threads.add(threading.current_thread() is threading.main_thread())
-        return fingerprint(*args, **options)
+        return content_hash(*args, **options)
 
-    monkeypatch.setattr("potassium.jobs.intake.fingerprint", noted)
+    monkeypatch.setattr("potassium.jobs.intake.content_hash", noted)
     bench = Bench(jobs=Jobs(path=None))
     headers = {"Prefer": "respond-async", "Idempotency-Key": "k"}
     async with client(bench.app) as http:

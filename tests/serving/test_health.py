@@ -10,6 +10,7 @@ import pytest
 from support.engine import Gate
 
 from potassium import Jobs, Limits, Potassium, Request
+from potassium.observe import held
 from potassium.testing import client
 
 
@@ -106,6 +107,23 @@ async def test_a_call_on_the_loop_leaves_the_threads_idle() -> None:
         await call
 
 
+@pytest.mark.parametrize("step", ["prepare", "finish", "run"])
+async def test_status_names_the_handler_whose_step_takes_longest(step: str) -> None:
+    """Also off the GPU thread: that is the one to look for when the server is stuck."""
+    app, gate = Potassium("server"), Gate()
+    steps: Any = {step: gate.run}
+    run = steps.pop("run", lambda item: item)
+    app.handler("/steps", **steps)(lambda cache, json_in: run(json_in))
+    async with client(app) as http:
+        assert (await http.get("/_k/status")).json()["oldest_step"] is None
+        call = asyncio.create_task(http.post("/steps", json={}))
+        await gate.has_begun()
+        status = (await http.get("/_k/status")).json()
+        assert (status["oldest_step"], status["activity"]) == ("/steps", "busy")
+        gate.open()
+        await call
+
+
 async def test_loading_the_model_is_busy_not_idle() -> None:
     """Whoever waits for a model that does not come up sees for how long it has been loading."""
     app, gate = Potassium("server"), Gate()
@@ -143,6 +161,21 @@ async def test_a_server_that_has_failed_is_stuck() -> None:
     assert (activity, 0.02 <= seconds < 10) == ("stuck", True)
 
 
+async def test_a_server_that_fails_has_been_stuck_since_its_last_progress() -> None:
+    """Not since it was given up: the step before that is part of it."""
+    bench = Bench()
+    async with client(bench.app) as http:
+        call = asyncio.create_task(http.post("/", json={}))
+        await bench.gate.has_begun()
+        await asyncio.sleep(0.05)
+        services = bench.app._runtime.services
+        assert services is not None
+        services.engine.fail("for a test")
+        assert bench.app._runtime.heartbeat().last_progress_seconds >= 0.05
+        bench.gate.open()
+        await call
+
+
 @pytest.mark.parametrize("name", ["push", "progress"])
 async def test_what_a_handler_reports_is_progress(name: str) -> None:
     """Each chunk of a handler that pushes, and each progress of a background job."""
@@ -169,3 +202,61 @@ async def test_what_a_handler_reports_is_progress(name: str) -> None:
         gate.open()
         await call
     assert (activity, seconds < 0.05) == ("busy", True)
+
+
+async def shown(http: httpx.AsyncClient) -> Any:
+    return (await http.get("/_k/status")).json()
+
+
+async def test_status_shows_how_long_a_call_is_expected_to_wait() -> None:
+    """By handler, in milliseconds: what the calls before it are expected to take."""
+    bench = Bench()
+    async with client(bench.app) as http, asyncio.TaskGroup() as group:
+        assert (await http.get("/_k/status")).json()["estimated_wait"] == {}
+        first = group.create_task(http.post("/", json={}))
+        await bench.gate.has_begun()
+        await asyncio.sleep(0.02)  # a handler that takes long enough runs one call at a time
+        bench.gate.open(1)
+        await first
+        for _ in range(3):
+            group.create_task(http.post("/", json={}))
+        await bench.gate.has_begun()
+        while (status := await shown(http))["queue"]["length"] < 2:  # noqa: ASYNC110 - it is asked
+            await asyncio.sleep(0.005)
+        waits, takes = status["estimated_wait"]["/"], status["service_time"]["/"]
+        assert waits == pytest.approx(2 * takes, abs=0.002)
+        assert status["open_calls"] == 3
+        bench.gate.open(3)
+
+
+async def test_status_counts_jobs_by_state_and_webhooks_by_outcome() -> None:
+    """In an app without jobs, there are none to count."""
+    app = Potassium("server", jobs=Jobs(path=None))
+    app.background("/train")(lambda cache, json_in: 1 / json_in["n"])
+    async with client(app) as http:
+        for n in (0, 1, 2):
+            job = (await http.post("/train", json={"n": n})).json()
+            await http.get(f"/jobs/{job['id']}", headers={"Prefer": "wait=10"})
+        status = (await http.get("/_k/status")).json()
+    others = ("queued", "running", "cancelled", "expired")
+    assert status["jobs"] == {"succeeded": 2, "failed": 1, **dict.fromkeys(others, 0)}
+    attempts = {"delivered": 0, "failed": 0, "given_up": 0}
+    assert status["webhooks"] == {"waiting": 0, "attempts": attempts, "dropped": 0}
+    async with client(Potassium("server")) as http:
+        assert (await http.get("/_k/status")).json()["jobs"] is None
+
+
+async def test_status_does_not_wait_for_a_store_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the store does not tell in time is null."""
+    app = Potassium("server", jobs=Jobs(path=None))
+    app.background("/train")(lambda cache, json_in: None)
+    monkeypatch.setattr(held, "PATIENCE", 0.01)
+    async with client(app) as http:
+        services = app._runtime.services
+        assert services is not None
+        assert services.jobs is not None
+        monkeypatch.setattr(services.jobs.store, "census", asyncio.Event().wait)
+        status = (await http.get("/_k/status")).json()
+    assert (status["jobs"], status["webhooks"]["waiting"]) == (None, 0)

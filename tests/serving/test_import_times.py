@@ -4,9 +4,11 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -159,3 +161,56 @@ def test_a_system_that_does_not_tell_the_age_is_no_problem(monkeypatch: pytest.M
     """As on macOS."""
     monkeypatch.setattr(import_times, "Path", lambda _: Path("/no/such/file"))
     assert ImportTimes().since_process_began() is None
+
+
+def test_what_a_library_imports_of_its_own_is_not_looked_at(
+    libraries: Path, times: ImportTimes
+) -> None:
+    """There may be thousands of parts, and their time is the library's."""
+    package(libraries, "big")
+    assert times.find_spec("big", None) is not None
+    with times.importing("big"):
+        assert times.find_spec("big", None) is None
+
+
+def test_a_finder_that_finds_no_specs_is_passed_over(libraries: Path, times: ImportTimes) -> None:
+    """As the import system does."""
+    sys.meta_path.insert(1, object())  # type: ignore[arg-type]  # as some old ones are
+    package(libraries, "big")
+    importlib.import_module("big")
+    assert times.seconds["big"] >= WAIT
+
+
+def test_two_threads_that_import_do_not_pay_for_each_other(times: ImportTimes) -> None:
+    """The time of one is not taken off the other's."""
+
+    def other() -> None:
+        with times.importing("bigger"):
+            time.sleep(WAIT)
+
+    with times.importing("big"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert times.seconds["big"] >= times.seconds["bigger"] >= WAIT
+
+
+def test_a_module_without_a_spec_is_executed_as_well(libraries: Path, times: ImportTimes) -> None:
+    """Somebody else may execute it, and take it apart before."""
+    package(libraries, "big", "x = 5")
+    spec = times.find_spec("big", None)
+    assert spec is not None
+    assert spec.loader is not None
+    module = ModuleType("big")
+    spec.loader.exec_module(module)
+    assert module.x == 5
+
+
+@pytest.mark.parametrize("ticks", [0, 10**15], ids=["none", "in the future"])
+def test_an_age_that_makes_no_sense_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, ticks: int
+) -> None:
+    """As in sandboxes that say the process began with the machine, or have another clock."""
+    stat = b"1 (python) " + b" ".join([b"0"] * 19 + [str(ticks).encode()])
+    monkeypatch.setattr(Path, "read_bytes", lambda _: stat)
+    assert import_times._age_of_process() is None

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from support.engine import Gate
 
 from potassium import Limits, Potassium
+from potassium.engine.heartbeat import Pulse
 from potassium.engine.open_calls import Counts
 from potassium.serving.load import LoadMeter
 from potassium.testing import client
@@ -21,9 +22,9 @@ ASKING = {"endpoint-load-metrics-format": "JSON"}
 class Bench:
     """A meter of an engine whose figures a test sets."""
 
-    def __init__(self, *concurrency: int) -> None:
+    def __init__(self, *concurrency: int, servers: int = 1) -> None:
         self.now = 100.0
-        self.worker = SimpleNamespace(busy=50.0, current=None, since=0.0)
+        self.worker = SimpleNamespace(busy=50.0, busy_since=None)
         self.counts = Counts()
         self.capacity = SimpleNamespace(waiting=0, limit=10)
         self.calls = _Calls(self.counts)
@@ -31,8 +32,10 @@ class Bench:
         self.lanes = {lane: lane for lane in lanes}  # the operation, and what runs it
         engine = SimpleNamespace(
             worker=self.worker,
+            pulse=Pulse(cast("Any", self.worker), cast("Any", None), None, clock=lambda: self.now),
             calls=self.calls,
             capacity=self.capacity,
+            servers=servers,
             lanes=self.lanes,
             uses_thread=not concurrency,
         )
@@ -61,7 +64,7 @@ def test_the_first_look_has_no_rates() -> None:
     load = bench.load()
     assert (load.application_utilization, load.rps_fractional, load.eps) == (0, 0, 0)
     bench = Bench()
-    bench.worker.current = object()
+    bench.worker.busy_since = 0.5
     assert LoadMeter(bench.meter._engine, clock=lambda: 1.0).load().application_utilization == 1
 
 
@@ -70,10 +73,26 @@ def test_utilization_is_the_share_of_the_time_that_the_thread_was_busy() -> None
     bench = Bench()
     bench.now += 10
     bench.worker.busy += 2
-    bench.worker.current, bench.worker.since = object(), bench.now - 3
+    bench.worker.busy_since = bench.now - 3
     assert bench.load().application_utilization == 0.5
     bench.now += 10
     assert bench.load().application_utilization == 1.0
+
+
+def test_the_thread_is_never_busy_for_more_than_the_time() -> None:
+    """A look may have missed a step that was ending, and the next one makes up for it."""
+    bench = Bench()
+    bench.now += 10
+    bench.worker.busy += 12
+    assert bench.load().application_utilization == 1.0
+
+
+def test_workers_that_are_all_busy_are_busy_once() -> None:
+    """Otherwise a server with four of them would seem full as soon as one has work."""
+    bench = Bench(servers=4)
+    bench.now += 10
+    bench.worker.busy += 20
+    assert bench.load().application_utilization == 0.5
 
 
 def test_a_full_queue_adds_to_the_utilization() -> None:

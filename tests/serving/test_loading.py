@@ -28,14 +28,23 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lambda: [one.getMessage() for one in caplog.records]
 
 
-def load(seconds: int, terminal: Any = None, place: str | None = None) -> None:
+def load(
+    seconds: int,
+    terminal: Any = None,
+    place: str | None = None,
+    *,
+    worker: str | None = None,
+    by_workers: bool = False,
+) -> None:
     """Load for so many seconds."""
     loop = ManualLoop()
     faults: list[Any] = []
     loop.set_exception_handler(lambda _, context: faults.append(context))
 
     async def enter() -> Loading:
-        return Loading(lambda: place, terminal=terminal or Terminal(is_one=False)).__enter__()
+        where = None if by_workers else lambda: place
+        shown = terminal or Terminal(is_one=False)
+        return Loading(where, worker=worker, terminal=shown).__enter__()
 
     loading = loop.run_until_complete(enter())
     for _ in range(seconds):
@@ -54,6 +63,22 @@ def test_a_long_start_is_told_at_growing_intervals(lines: Callable[[], list[str]
     assert lines() == [
         f"loading, {seconds} s so far" for seconds in (30, 60, 120, 240, 480, 960, 1920)
     ]
+
+
+def test_a_worker_tells_where_it_loads(lines: Callable[[], list[str]]) -> None:
+    """With the line at which its init is; the terminal belongs to the front."""
+    terminal = Terminal()
+    load(40, terminal, "app.py:7", worker="cuda:1")
+    assert lines() == ["loading on cuda:1, 30 s so far; init is at app.py:7"]
+    assert terminal.getvalue() == ""
+
+
+def test_the_front_of_workers_leaves_that_to_them(lines: Callable[[], list[str]]) -> None:
+    """It shows the seconds on the terminal only."""
+    terminal = Terminal()
+    load(40, terminal, by_workers=True)
+    assert lines() == []
+    assert "loading... 40 s" in terminal.getvalue()
 
 
 def test_a_short_start_is_not_told(lines: Callable[[], list[str]]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -81,6 +82,38 @@ def test_without_handlers_of_the_app_lines_have_time_and_level(
         say()
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[2:] for line in lines] == [["INFO:", "ours"], ["INFO:", "its"]]
+
+
+def test_loggers_that_were_disabled_are_on_before_the_log_is_set_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is said of the set-up must not be lost either."""
+    monkeypatch.setattr(logging.getLogger("potassium"), "disabled", True)
+    with new_process():
+        sink = Sink()
+        logging.basicConfig(handlers=[sink])
+        set_up_logging(None, how="json")
+    assert 'log="json" is not applied' in sink.lines[-1]
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_plain_lines_are_coloured_where_stderr_is_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, no_color: str
+) -> None:
+    """Wherever stdout goes; not with ``NO_COLOR``."""
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.delenv("TERM", raising=False)
+    with new_process():
+        monkeypatch.setattr(sys, "stdout", StringIO())
+        monkeypatch.setattr(sys, "stderr", stderr := Terminal())
+        set_up()
+        say()
+    assert ("\x1b[" in stderr.getvalue()) is not bool(no_color)
 
 
 def test_a_log_handler_on_potassium_gets_our_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ from starlette.responses import (
     RedirectResponse,
     StreamingResponse,
 )
+from support.ids import shown
 
 from potassium import Batch, Potassium, Response
 from potassium.http.representations import choice
@@ -256,7 +257,7 @@ async def test_a_tensor_that_numpy_does_not_know_is_sent_as_safetensors() -> Non
         (pd.DataFrame({"a": pd.Series(["\ud800"], dtype=object)}), CSV),
         (pa.table({"a": [[1]]}), CSV),
     ],
-    ids=str,
+    ids=shown,
 )
 async def test_what_a_form_cannot_hold_is_not_sent(array: Any, accept: str) -> None:
     """500 ``unserializable_output``, whatever the reason; nothing is pickled or dropped."""

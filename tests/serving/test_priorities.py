@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+from support.calls import until
 
 from potassium import Limits, Potassium
 from potassium.testing import client
@@ -28,15 +29,21 @@ async def test_urgent_calls_go_first_where_the_app_says_so(
         assert go.wait(10)
         ran.append(json_in["name"])
 
-    async with client(app) as http:
+    async with client(app) as http, asyncio.TaskGroup() as calls:
+        services = app._runtime.services
+        assert services is not None
+        counts = services.engine.calls.counts
+
+        async def call(name: str) -> None:
+            headers = {"X-Priority": name} if name in order and name != "none" else {}
+            admitted = counts.admitted + 1
+            calls.create_task(http.post("/", json={"name": name}, headers=headers))
+            await until(lambda: counts.admitted == admitted)
+
         # The first is running, and the second is already in the thread's inbox.
-        calls = [asyncio.create_task(http.post("/", json={"name": name})) for name in "ab"]
+        await call("a")
         assert await asyncio.to_thread(begun.wait, 10)
-        for name in ("low", "none", "normal", "high"):
-            headers = {} if name == "none" else {"X-Priority": name}
-            call = http.post("/", json={"name": name}, headers=headers)
-            calls.append(asyncio.create_task(call))
-            await asyncio.sleep(0.005)
+        for name in ("b", "low", "none", "normal", "high"):
+            await call(name)
         go.set()
-        await asyncio.gather(*calls)
     assert ran == ["a", "b", *order]

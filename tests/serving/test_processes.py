@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from potassium import Potassium
 from potassium.serving.processes import number_of_processes, tell_processes
 
 
@@ -107,6 +108,32 @@ def test_a_model_for_each_process_is_told_with_what_it_takes(
     assert "--workers" in line
     if sys.platform == "linux":
         assert "GiB of memory" in line
+
+
+@pytest.mark.parametrize("shows_metrics", [True, False])
+def test_metrics_of_one_process_of_several_are_told(
+    spawned: Callable[..., None], lines: Callable[[], list[str]], shows_metrics: bool
+) -> None:
+    """Each scrape finds another one, so counters leap, and nothing on the page shows why."""
+    spawned(config=uvicorn.Config("app:app", workers=4, log_config=None))
+    tell_processes(shows_metrics=shows_metrics)
+    (line,) = lines()
+    assert ("GET /metrics" in line) is shows_metrics
+
+
+async def test_an_app_says_whether_it_has_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it starts."""
+    told: list[bool] = []
+    monkeypatch.setattr(
+        "potassium.serving.services.tell_processes",
+        lambda *, shows_metrics: told.append(shows_metrics),
+    )
+    for metrics in (True, False):
+        app = Potassium("test", metrics=metrics)
+        app.handler(lambda cache, json_in: None)
+        async with app.lifespan():
+            pass
+    assert told == [True, False]
 
 
 def test_of_several_processes_one_says_so(

@@ -121,7 +121,7 @@ async def test_nothing_is_sent_to_a_client_that_does_not_wait(
             raise
 
     async with app.lifespan():
-        prefer = "wait=0.05" if how == "late" else "wait=30"
+        prefer = "wait=0.5" if how == "late" else "wait=30"
         exchange = Exchange(app, accept=EVENTS, prefer=prefer)
         await exchange.next()
         await exchange.body()

@@ -20,10 +20,11 @@ from starlette.applications import Starlette
 
 import potassium.serving.disconnects
 from potassium import Jobs, Limits, Potassium, UsageError
-from potassium.engine import State
+from potassium.engine import LoopWatch, State
 from potassium.errors import StoreFailed, WorkerFailed
 from potassium.jobs.memory_store import MemoryStore
 from potassium.jobs.sqlite.store import SqliteStore
+from potassium.serving.startup import Startup
 from potassium.testing import client
 
 Fault = Callable[[Potassium, pytest.MonkeyPatch], None]
@@ -237,11 +238,38 @@ def with_a_registration_that_is_incomplete(app: Potassium, monkeypatch: pytest.M
     app.result_webhook("https://example.com")(lambda cache, json_in: None)
 
 
+def with_a_watch_that_gets_no_thread(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> None:
+    @app.handler("/async")
+    async def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+
+    def fails(_: LoopWatch) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(LoopWatch, "start", fails)
+
+
+def with_a_ledger_that_cannot_be_told(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Startup) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(Startup, "ready", fails)
+
+
+def with_processes_that_cannot_be_told(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**_: Any) -> None:
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr("potassium.serving.services.tell_processes", fails)
+
+
 FAULTS = [
     with_a_file_in_use,
     with_a_store_that_cannot_be_read,
     with_an_init_that_exits,
     with_a_registration_that_is_incomplete,
+    with_a_watch_that_gets_no_thread,
+    with_a_ledger_that_cannot_be_told,
+    with_processes_that_cannot_be_told,
 ]
 
 
@@ -266,6 +294,7 @@ async def test_a_start_by_the_first_request_that_fails_is_a_failed_server(
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         await assert_failed(http)
+    assert not [one for one in threading.enumerate() if one.name.startswith("potassium-gpu")]
     starts = [one for one in caplog.records if "mine could not start" in one.getMessage()]
     assert [record.levelno for record in starts] == [logging.CRITICAL]
 
@@ -278,7 +307,7 @@ async def test_a_start_by_a_lifespan_that_fails_is_a_failed_server(
     app = Potassium("mine")
     app.handler(lambda cache, json_in: None)
     fault(app, monkeypatch)
-    with pytest.raises((UsageError, StoreFailed, SystemExit)):
+    with pytest.raises((UsageError, StoreFailed, SystemExit, RuntimeError, ValueError)):
         async with app.lifespan():
             pass
     transport = httpx.ASGITransport(app)
@@ -321,6 +350,31 @@ async def test_a_readiness_probe_starts_an_app_that_nobody_started() -> None:
         assert (await http.get("/readyz")).json() == {"ready": True}
         assert (await http.get("/healthz")).json()["state"] == "ready"
     await end_lazy(counting.app)
+
+
+async def test_a_start_that_reads_its_jobs_is_still_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model is loaded, but nothing is admitted before the jobs are there."""
+    app, go, begun = Potassium("test", jobs=Jobs(path=None)), asyncio.Event(), asyncio.Event()
+    app.handler(lambda cache, json_in: json_in)
+
+    async def slow(_: MemoryStore) -> list[Any]:
+        begun.set()
+        await go.wait()
+        return []
+
+    monkeypatch.setattr(MemoryStore, "left_behind", slow)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        assert (await http.get("/readyz")).json()["reason"] == "starting"
+        await begun.wait()
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"ready": False, "reason": "starting"})
+        assert (await http.get("/ping")).status_code == 503
+        go.set()
+        assert await until_ready(http, 200) == {"ready": True}
+    await end_lazy(app)
 
 
 async def test_a_server_that_cannot_store_jobs_is_not_ready(
@@ -501,12 +555,13 @@ async def test_a_hundred_apps_leave_nothing_behind() -> None:
 
 
 def test_what_the_first_request_set_is_not_there_for_others() -> None:
-    """In a lazily started app too, each call sees the context variables of its own request."""
+    """In a lazily started app too: each call sees those of its own request, and init of none."""
     user: ContextVar[str] = ContextVar("user", default="nobody")
     app = Potassium("test")
-    app.handler(lambda cache, json_in: user.get())
+    app.init(lambda: {"loaded_by": user.get()})
+    app.handler(lambda cache, json_in: [cache["loaded_by"], user.get()])
 
-    async def main() -> list[str]:
+    async def main() -> list[list[str]]:
         answers = []
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
@@ -515,7 +570,7 @@ def test_what_the_first_request_set_is_not_there_for_others() -> None:
                 answers.append((await http.post("/", json={})).json())
         return answers
 
-    assert asyncio.run(main()) == ["alice", "bob"]
+    assert asyncio.run(main()) == [["nobody", "alice"], ["nobody", "bob"]]
 
 
 async def end_lazy(app: Potassium) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from potassium import Potassium
-from potassium.engine import Operation
+from potassium.engine import Operation, WorkerReport
 from potassium.engine.service_time import EARLY
 from potassium.serving.startup import Startup
 from potassium.testing import client
@@ -85,9 +85,39 @@ def test_the_figures_are_in_the_document(bench: Bench) -> None:
         "seconds": 12.11,
         "phases": {"import": 3.1, "init": 9.0, "other": 0.01},
         "libraries": {"import": {"torch": 2.6}, "init": {"torch": 0.25}},
+        "workers": {},
         "before_import": 0.2,
         "first_calls": {},
     }
+
+
+def test_workers_are_told_with_what_each_took(bench: Bench, lines: Callable[[], list[str]]) -> None:
+    """Their libraries are those of the one that took longest; the phase is what all took."""
+
+    def worker(name: str, seconds: float, **libraries: float) -> WorkerReport:
+        return WorkerReport(
+            name=name,
+            device=name,
+            state="ready",
+            states=(),
+            activity=None,
+            load_seconds=seconds,
+            libraries=libraries,
+        )
+
+    bench.startup.begin(by_request=True)
+    with bench.startup.phase("init"):
+        bench.now += 9.0
+    one, other = worker("cuda:0", 8.1, torch=2.1), worker("cuda:1", 8.9, torch=2.6, jax=1.0)
+    bench.startup.note_workers([one, other])
+    bench.startup.ready()
+    assert lines() == [
+        "ready in 9.0 s: init 9.0 s (cuda:0 8.1 s, cuda:1 8.9 s; torch 2.6 s, jax 1.0 s)"
+    ]
+    document = bench.startup.document()
+    assert document["phases"]["init"] == 9.0
+    assert document["workers"] == {"cuda:0": 8.1, "cuda:1": 8.9}
+    assert document["libraries"] == {"init": {"torch": 2.6, "jax": 1.0}}
 
 
 def test_a_start_by_a_request_begins_with_the_request(bench: Bench) -> None:

@@ -4,10 +4,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from potassium import Limits
-from potassium.engine import Engine, Lifecycle, Observer, Operation
+from potassium.engine import Engine, GpuThread, Lifecycle, Observer, Operation
 from support.operations import operation_on
 
 NOTHING = operation_on("init", lambda _: None)
@@ -25,7 +26,7 @@ async def running(
         operations,
         limits=Limits(**limits),
         lifecycle=Lifecycle(),
-        is_fatal=is_fatal,
+        new_runner=partial(GpuThread, is_fatal=is_fatal),
         observer=observer,
     )
     await engine.start(init)
@@ -33,6 +34,12 @@ async def running(
         yield engine
     finally:
         await engine.stop()
+
+
+def thread_of(engine: Engine) -> GpuThread:
+    """Return what runs the model: the thread of this process."""
+    assert isinstance(engine.runner, GpuThread)
+    return engine.runner
 
 
 class Gate:

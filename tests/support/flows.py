@@ -32,7 +32,7 @@ class Script:
 
     def settings(self, **options: Any) -> Settings:
         """Return the settings of a client whose jitter is always at its most."""
-        http = httpx.Client(base_url="http://server")
+        http = httpx.Client(base_url="http://server", transport=httpx.BaseTransport())
         return Settings(
             build=http.build_request, clock=lambda: self.now, jitter=lambda: 1.0, **options
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from potassium.errors import StoreFailed
@@ -18,7 +18,8 @@ __all__ = ["FakeLane", "FakeWork", "FlakyStore"]
 class FakeLane:
     """Has room for ``places`` jobs at a time, and records the arguments of each ``room`` call."""
 
-    def __init__(self, *handlers: str, places: int = 1) -> None:
+    def __init__(self, *handlers: str, places: int = 1, has_workers: bool = False) -> None:
+        self.has_workers = has_workers
         self.handlers: Sequence[str] = handlers
         self.places = places
         self.asked: list[tuple[int, int, float]] = []
@@ -67,7 +68,6 @@ class FlakyStore(MemoryStore):
         failures: how many of the next calls fail, by method.
         calls: how many calls were made, by method.
         dead: the jobs that a process that died left running.
-        lost: the ids of jobs whose claims now belong to somebody else.
 
     """
 
@@ -76,7 +76,6 @@ class FlakyStore(MemoryStore):
         self.failures: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.dead: Sequence[StoredJob] = ()
-        self.lost: Collection[str] = ()
 
     async def submit(self, *args: Any) -> StoredJob:
         self._called("submit")
@@ -110,13 +109,10 @@ class FlakyStore(MemoryStore):
         self._called("last_event")
         return await super().last_event(job_id)
 
-    async def left_behind(self) -> Sequence[StoredJob]:
+    async def left_behind(self) -> Sequence[Sequence[StoredJob]]:
         self._called("left_behind")
-        return self.dead
-
-    async def keep(self, job_ids: Collection[str]) -> Collection[str]:
-        self._called("keep")
-        return [job_id for job_id in job_ids if job_id in self.lost]
+        dead, self.dead = self.dead, ()
+        return [dead] if dead else ()
 
     async def overdue(self, **options: Any) -> Sequence[StoredJob]:
         self._called("overdue")

@@ -30,7 +30,8 @@ class FaultyStore(MemoryStore):
 
     def __getattribute__(self, name: str) -> Any:
         attribute = super().__getattribute__(name)
-        if name in ("faults", "clock") or name.startswith("_") or not callable(attribute):
+        is_plain = name in ("faults", "clock", "follow", "hurry") or name.startswith("_")
+        if is_plain or not callable(attribute):
             return attribute
 
         async def call(*arguments: Any, **options: Any) -> Any:
@@ -47,6 +48,7 @@ class OneByOne:
     """A lane of one job at a time."""
 
     handlers: Sequence[str] = ("/train",)
+    has_workers = False
 
     def memory(self, job: StoredJob) -> int:
         return size_of(job.body)

@@ -279,9 +279,9 @@ def test_clients_receivers_take_no_places_of_the_apps(bench: Bench) -> None:
 
 def test_ports_of_one_machine_delay_no_other_machine(bench: Bench) -> None:
     """All ports of a machine that clients name have one share of the places, and it is half."""
-    slow = [f"a:{port}" for port in range(200)]
+    slow = [f"a:{port}" for port in range(40)]
     bench.post.hanging |= set(slow)
-    bench.start(*(one for host in slow for one in many(5, host, is_guarded=True)))
+    bench.start(*(one for host in slow for one in many(2, host, is_guarded=True)))
     assert bench.post.at_once == 32
     bench.add(*many(1, "b", is_guarded=True))
     assert bench.posted[-1] == "b0"
@@ -416,6 +416,18 @@ def test_what_came_of_a_delivery_is_not_forgotten(bench: Bench) -> None:
     assert bench.store.taken == {}
 
 
+def test_all_that_came_is_stored_soon_after_the_store_is_back(bench: Bench) -> None:
+    """However many wait for the store, they do not wait longer than it was away."""
+    bench.post.hanging.add("a")
+    bench.start(*many(8), per_host=8)
+    bench.store.failures = 10**9
+    bench.release()
+    bench.wait(3)
+    bench.store.failures = 0
+    bench.wait(4)
+    assert len(bench.store.attempts) == 8
+
+
 def test_add_says_that_a_store_has_failed(bench: Bench) -> None:
     """The caller of ``add`` learns that the delivery was not stored."""
     bench.start()
@@ -432,6 +444,7 @@ def test_each_failure_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture
     assert record.name == "potassium.webhooks"
     assert record.levelno == logging.WARNING
     assert record.__dict__["request_id"] == "r-1"
+    assert "job_id" not in record.__dict__
     assert record.getMessage() == (
         "webhook to http://a failed: the receiver answered 500 (attempt 1 of 8, request r-1); "
         "next attempt in 5 s"
@@ -531,6 +544,29 @@ def test_the_stop_does_not_wait_for_a_store_that_fails(bench: Bench) -> None:
     bench.store.failures = 10**9
     bench.start()
     assert bench.close().done()
+
+
+def test_the_stop_does_not_wait_until_what_came_can_be_stored(bench: Bench) -> None:
+    """While a store is away, the stop does not last longer; the next server posts it again."""
+    bench.post.hanging.add("a")
+    bench.start(*many(1))
+    bench.store.failures = 10**9
+    bench.release()
+    bench.wait(40)
+    assert bench.close().done()
+    assert list(bench.store.taken) == ["a0"]
+
+
+def test_the_stop_stores_what_came_if_the_store_is_back(bench: Bench) -> None:
+    """A delivery that waits for the store is stored at the stop, not posted twice."""
+    bench.post.hanging.add("a")
+    bench.start(*many(1))
+    bench.store.failures = 10**9
+    bench.release()
+    bench.wait(40)
+    bench.store.failures = 0
+    assert bench.close().done()
+    assert bench.store.taken == {}
 
 
 def test_a_stop_that_is_called_off_leaves_nothing_running(bench: Bench) -> None:

@@ -143,6 +143,10 @@ class AsyncClient:
             async for record in records:
                 yield AsyncJob(self._run, record)
 
+    async def purge(self, status: Status, *, older_than: int = 0) -> int:
+        """Delete the jobs that ended as ``status``, as ``Client.purge``."""
+        return int(await self._run(jobs.purged(self._run.settings, status, older_than)).result())
+
 
 class AsyncStream(Generic[T]):
     """An async iterator over the chunks of a stream; a context manager that ends it."""

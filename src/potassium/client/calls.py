@@ -18,7 +18,7 @@ from potassium.client.problems import connection_failed, failure, unexpected
 from potassium.client.results import accepted, answer_as, check_type, value_as
 from potassium.client.steps import Emit, Flow, Read
 
-__all__ = ["call", "reading", "stream", "submission"]
+__all__ = ["Events", "call", "reading", "stream", "submission"]
 
 EVENTS, LINES, RAW = "text/event-stream", "application/x-ndjson", "*/*"
 
@@ -108,7 +108,7 @@ class Parser(Protocol):
         ...
 
 
-class _Events:
+class Events:
     """Server-sent events: text as it is, or JSON; the last one says how the stream ended."""
 
     def __init__(self, into: Any, response: httpx.Response) -> None:
@@ -167,8 +167,8 @@ class _Raw:
         yield received
 
 
-PARSERS: Mapping[str, type[_Events | _Lines | _Raw]] = {
-    EVENTS: _Events,
+PARSERS: Mapping[str, type[Events | _Lines | _Raw]] = {
+    EVENTS: Events,
     LINES: _Lines,
     RAW: _Raw,
 }

@@ -9,7 +9,7 @@ __all__ = ["FINAL", "JobEvent", "JobRecord", "Status"]
 
 Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
-FINAL = ("succeeded", "failed", "cancelled", "expired")
+FINAL: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "expired")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

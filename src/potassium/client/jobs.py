@@ -20,7 +20,7 @@ from potassium.client.results import answer_as, check_type, value_as
 from potassium.client.steps import Emit, Flow, Sleep
 from potassium.http.codec import encode
 
-__all__ = ["ask", "events", "found", "pages", "started", "wait"]
+__all__ = ["ask", "events", "found", "pages", "purged", "started", "wait"]
 
 LONGEST_WAIT = 30.0  # seconds for which one request waits for the end of a job
 GRACE = 1.0  # seconds for the answer to the last of these requests
@@ -85,6 +85,24 @@ def pages(settings: Settings, status: Status | None) -> Flow[None]:
         if page["next"] is None:
             return
         after = {"after": page["next"]}
+
+
+def purged(settings: Settings, status: Status, older_than: int) -> Flow[int]:
+    """Delete the jobs that ended as ``status``, some at a time; return how many there were."""
+    query = httpx.QueryParams({"status": status, "older_than": older_than})
+    deleted = 0
+    while True:
+        attempts = Attempts(
+            settings=settings,
+            deadline=settings.ends_at(None),
+            idempotent=True,
+            retries=settings.retries,
+        )
+        response = yield from attempts.answer(partial(settings.build, "DELETE", f"/jobs?{query}"))
+        some = _document(response, "deleted")["deleted"]
+        if not some:
+            return deleted
+        deleted += some
 
 
 def wait(settings: Settings, job: JobRecord, timeout: float | None, into: Any) -> Flow[Any]:

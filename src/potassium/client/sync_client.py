@@ -177,6 +177,14 @@ class Client:
         for record in self._run(jobs.pages(self._run.settings, status)).items():
             yield Job(self._run, record)
 
+    def purge(self, status: Status, *, older_than: int = 0) -> int:
+        """Delete the jobs that ended as ``status``; return how many.
+
+        Jobs with webhooks to be delivered are kept, and with ``older_than``, those that ended less
+        than so many seconds ago.
+        """
+        return int(self._run(jobs.purged(self._run.settings, status, older_than)).result())
+
 
 class Stream(Generic[T]):
     """An iterator over the chunks of a stream; a context manager that ends it.

@@ -25,5 +25,6 @@ class Metrics:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if not isinstance(self.path, str) or not self.path.startswith("/"):
+        path = self.path
+        if not isinstance(path, str) or path[:1] != "/" or any(sign in path for sign in "{}?#"):
             raise UsageError(f'Metrics(path={self.path!r}): write a path, such as "/metrics".')

@@ -280,8 +280,9 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, error: PotassiumError) -> None:
         """Answer with ``error``, and close the connection."""
-        self._crowd.note_refusal(error)
-        self.outgoing.write(refusal(error, self.host.default_headers))
+        scope = {**self.scope, "headers": ()}
+        self._crowd.note_refusal(error, scope)
+        self.outgoing.write(refusal(error, self.host.default_headers, scope))
         self._close(lingers=True)
 
     def _close(self, *, lingers: bool = False) -> None:

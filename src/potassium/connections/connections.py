@@ -1,7 +1,6 @@
 """Creates the protocol of each connection that uvicorn accepts."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -9,9 +8,8 @@ from uvicorn.server import ServerState
 
 from potassium.config import Limits
 from potassium.connections.connection import Connection
-from potassium.connections.crowd import Crowd
+from potassium.connections.crowd import Crowd, Refused
 from potassium.connections.host import Host
-from potassium.errors import PotassiumError
 
 __all__ = ["Connections"]
 
@@ -22,7 +20,8 @@ class Connections:
     Args:
         limits: what each connection may send, and for how long.
         keep_alive: seconds for which an idle connection is kept.
-        refused: is told of each error that a connection answers with by itself.
+        refused: is told of each error that a connection answers with by itself, and gets a scope
+            with the connection's addresses and no headers.
 
     """
 
@@ -30,7 +29,7 @@ class Connections:
         self,
         limits: Limits,
         keep_alive: float,
-        refused: Callable[[PotassiumError], object] = lambda _: None,
+        refused: Refused = lambda _, __: None,
     ) -> None:
         self._limits = limits
         self._refused = refused
@@ -47,6 +46,6 @@ class Connections:
     ) -> Connection:
         """Return the protocol of a new connection; uvicorn calls this."""
         if self._host is None or self._crowd is None or self._host.state is not server_state:
-            self._host = Host(config, server_state, app_state)
+            self._host = Host(config, server_state, app_state, self._refused)
             self._crowd = Crowd(self._limits, self._keep_alive, self._refused)
         return Connection(self._host, self._crowd)

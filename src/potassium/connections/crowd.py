@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from starlette.types import Scope
+
 from potassium.config import Limits
 from potassium.connections.outgoing import Outgoing
 from potassium.errors import PotassiumError, TooManyConnections
@@ -18,7 +20,7 @@ try:
 except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]
 
-__all__ = ["Crowd"]
+__all__ = ["Crowd", "Refused"]
 
 LONGEST_PERIOD = 1.0  # seconds
 SHORTEST_PERIOD = 0.01  # seconds
@@ -29,6 +31,8 @@ SPARE_FILES = 64  # for the app: models, the job file, webhooks
 LEAVING = 32  # connections that are being closed, in addition to the maximum number
 FULL = 0.05  # seconds for which all connections are taken to be in use if they all were
 FEWEST_CONNECTIONS = 16
+
+Refused = Callable[[PotassiumError, Scope], object]
 
 logger = logging.getLogger("potassium")
 
@@ -71,7 +75,7 @@ class Crowd:
         self,
         limits: Limits,
         keep_alive: float,
-        refused: Callable[[PotassiumError], object] = lambda _: None,
+        refused: Refused = lambda _, __: None,
     ) -> None:
         """Begin without connections, in a running event loop; tell ``refused`` of each refusal."""
         self._refused = refused
@@ -149,9 +153,9 @@ class Crowd:
             connection.abort()
             excess -= size
 
-    def note_refusal(self, error: PotassiumError) -> None:
+    def note_refusal(self, error: PotassiumError, scope: Scope) -> None:
         """Log that something other than a request arrived, at most once a minute for each kind."""
-        self._refused(error)
+        self._refused(error, scope)
         now = time.monotonic()
         if now - self._logged_at.get(error.code, -LOG_PAUSE) >= LOG_PAUSE:
             self._logged_at[error.code] = now

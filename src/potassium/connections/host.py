@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
+from potassium.connections.crowd import Refused
 from potassium.connections.turns import Turns
 from potassium.errors import TooManyConnections
 from potassium.http.problem import problem_reply
@@ -31,14 +32,22 @@ class Runnable(Protocol):
 
 
 class Host:
-    """The parts of uvicorn that connections use: app, options, and lists of what is open."""
+    """The parts of uvicorn that connections use: app, options, and lists of what is open.
+
+    ``refused`` is told of each request that the app does not see, because there are too many.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]
+        self,
+        config: uvicorn.Config,
+        state: ServerState,
+        app_state: dict[str, Any],
+        refused: Refused,
     ) -> None:
         self.config = config
         self.state: Any = state  # it lists protocols; this one is our own
         self.app_state = app_state
+        self._refused = refused
         self._app: ASGIApp = config.loaded_app
         self._unproxied = _without_proxy_headers(self._app)
         self._resets_context = getattr(config, "reset_contextvars", False)  # not in 0.38
@@ -111,9 +120,17 @@ class Host:
                 return self._app
         return self._unproxied
 
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 503."""
+        del receive
+        error = TooManyConnections(retry_after=1)
+        self._refused(error, scope)
+        request_id = request_id_of(scope)
+        await problem_reply(error, request_id).send(request_id, send)
+
     def run(self, exchange: Runnable) -> None:
         """Run the app for ``exchange`` in a task."""
-        app = _refuse if self._is_crowded else self._app_for(exchange.scope)
+        app = self._refuse if self._is_crowded else self._app_for(exchange.scope)
         running = exchange.run(app, self.state.tasks)
         context = contextvars.Context() if self._resets_context else None
         task = self.loop.create_task(running, context=context)
@@ -134,10 +151,3 @@ def _without_proxy_headers(app: ASGIApp) -> ASGIApp:
     uvicorn's middleware has nothing to do for these, and takes a twentieth of the time of a call.
     """
     return cast("ASGIApp", app.app) if isinstance(app, ProxyHeadersMiddleware) else app
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer 503."""
-    del receive
-    request_id = request_id_of(scope)
-    await problem_reply(TooManyConnections(retry_after=1), request_id).send(request_id, send)

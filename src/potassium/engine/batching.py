@@ -9,6 +9,7 @@ from potassium.errors import UsageError
 
 __all__ = ["Batching", "Ceiling"]
 
+LARGEST_COST = 1e100  # so that costs can be added up and multiplied; an int can be larger than that
 RECOVERY = 100  # batches that must fit before a larger one is tried again
 
 
@@ -64,13 +65,14 @@ class Batching:
         """Return the cost of ``item`` by the rule's function.
 
         Raises:
-            UsageError: the function did not return a finite number of 0 or more.
+            UsageError: the function did not return a number from 0 to ``LARGEST_COST``.
 
         """
         assert self.rule.cost is not None  # noqa: S101 - else all items cost the same
         cost = self.rule.cost(item)
         if hasattr(cost, "item"):
             cost = cost.item()  # a NumPy or torch scalar
-        if not isinstance(cost, int | float) or not 0 <= cost < inf:
-            raise UsageError(f"Batch(cost=...) returned {cost!r}; it must return a number >= 0.")
+        if not isinstance(cost, int | float) or not 0 <= cost <= LARGEST_COST:
+            shown = f"{cost!r:.40}"
+            raise UsageError(f"Batch(cost=...) returned {shown}; it must return a number >= 0.")
         return cost

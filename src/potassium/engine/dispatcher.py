@@ -28,7 +28,7 @@ from potassium.engine.batch_queue import BatchQueue
 from potassium.engine.job import Job
 from potassium.engine.operation import Operation
 from potassium.engine.operation_queue import OperationQueue
-from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.queue import JobQueue
 
 __all__ = ["Dispatcher", "Runner"]
 
@@ -47,12 +47,19 @@ LAG_DECAY = 0.9  # per group
 LATE = 0.01  # seconds of lag from which on short jobs, too, are worth a second group
 LONGEST_LAG = 0.25  # seconds
 
+# A group of several jobs that takes longer than this has one in it that is slower than expected:
+# what is done of it is fetched, rather than waited for.
+SLOW = 0.005  # seconds
+
 
 class Runner(Protocol):
     """The worker that the dispatcher hands groups to."""
 
     def hand_over(self, group: Sequence[Job]) -> None:
         """Take ``group`` without blocking."""
+
+    def free_streams(self, operation: Operation) -> int:
+        """Return how many more streams of ``operation`` may open, those that wait for it apart."""
 
 
 class Dispatcher:
@@ -63,18 +70,24 @@ class Dispatcher:
     clients are refused meanwhile, the thread has more: as much work as fills the time by which the
     loop was late. A batch is put together when the thread is free for it, or as soon as later
     arrivals could hardly improve it. Belongs to the event loop.
+
+    Args:
+        collect: fetches what is done of the group that the thread runs.
+
     """
 
     def __init__(
         self,
         jobs: JobQueue,
-        capacity: Capacity,
         runner: Runner,
         *,
+        collect: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
-        self._capacity = capacity
+        self._collect = collect
+        self._capacity = jobs.capacity
+        self._take: Callable[[OperationQueue], Job] = jobs.pop
         self._runner = runner
         self._clock = clock
         self._handed_over: deque[Sequence[Job]] = deque()
@@ -84,6 +97,8 @@ class Dispatcher:
         self._timer: asyncio.TimerHandle | None = None  # set while a batch gathers
         self._patience = inf  # seconds until it is due; the least of all that gather
         self._is_closed = False
+        self._slow_timer: asyncio.TimerHandle | None = None
+        self._watched: Sequence[Job] | None = None  # the first group, when the timer was set
 
     @property
     def handed_over(self) -> Sequence[Sequence[Job]]:
@@ -107,6 +122,8 @@ class Dispatcher:
             for job in group:
                 self._capacity.enter(job)
         self._handed_over.append(group)
+        if len(group) > 1 and self._slow_timer is None:
+            self._watch()
         self._runner.hand_over(group)
 
     def group_done(self, at: float) -> None:
@@ -126,6 +143,23 @@ class Dispatcher:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+
+    def _watch(self) -> None:
+        """See after a while whether a group of several jobs is still not done."""
+        self._watched = self._handed_over[0]
+        loop = asyncio.get_running_loop()
+        self._slow_timer = loop.call_later(SLOW, self._fetch, context=self._context)
+
+    def _fetch(self) -> None:
+        """Fetch what is done of a group that is slow."""
+        self._slow_timer = None
+        groups = self._handed_over
+        if groups and groups[0] is self._watched:
+            self._collect()
+        if any(len(group) > 1 for group in groups):
+            self._watch()
 
     def _look(self) -> None:
         self._is_due = False
@@ -160,7 +194,7 @@ class Dispatcher:
             return None  # a direct call that arrives before the thread is free goes first
         if not isinstance(queue, BatchQueue):
             may_stream = queue.operation.may_stream
-            return [self._jobs.pop(queue)] if may_stream else self._short_jobs(queue)
+            return [self._take(queue)] if may_stream else self._short_jobs(queue)
         if self._handed_over and not queue.is_ripe():
             return None
         batch = queue.choose()
@@ -176,7 +210,7 @@ class Dispatcher:
             duration = _duration(queue.operation)
             end = self._end_of_turn(queue)
             while True:  # it is this queue's turn: its first job goes
-                group.append(self._jobs.pop(queue))
+                group.append(self._take(queue))
                 left -= duration
                 if not queue or left <= 0 or queue.first.rank >= end:
                     break
@@ -199,8 +233,7 @@ class Dispatcher:
     def _may_go(self, queue: OperationQueue) -> bool:
         operation = queue.operation
         if operation.may_stream:
-            ahead = operation.parked_jobs + self._with_thread(operation)
-            return ahead < operation.free_streams
+            return self._with_thread(operation) < self._runner.free_streams(operation)
         if isinstance(queue, BatchQueue) and not self._handed_over:
             patience = queue.patience(self._clock())
             if patience > 0:

@@ -8,9 +8,10 @@ from typing import Any
 
 from potassium.config import Limits
 from potassium.engine.failure import Failure
-from potassium.engine.hang_watch import HangWatch
+from potassium.engine.gpu_thread import GpuThread
 from potassium.engine.job import Job, Priority
 from potassium.engine.lifecycle import Lifecycle, State, refusal
+from potassium.engine.model_runner import ModelRunner, Surroundings
 from potassium.engine.observer import Observer
 from potassium.engine.open_calls import OpenCalls
 from potassium.engine.operation import Operation
@@ -33,19 +34,19 @@ class Engine:
     its tasks and threads; ``stop`` awaits them.
 
     Args:
-        is_fatal: returns whether an operation's error leaves the GPU thread unusable.
         begin_thread: called on each thread before anything else.
         observer: is notified of what happens to the jobs; None to notify nobody.
+        new_runner: makes what runs the model; by default, the GPU thread of this process.
 
     Attributes:
         lifecycle: the current state, which anyone may read.
-        worker: what the GPU thread runs.
+        runner: what runs the model.
         capacity: how many jobs wait and may wait for the GPU thread.
         lanes: what runs the jobs of each operation that belongs to the loop.
         is_full: returns whether another server should get the next call.
         calls: admitted jobs whose callers still wait, and the counts of all jobs.
-        pulse: whether the threads are idle, busy or stuck.
-        uses_thread: whether any operation uses the GPU thread.
+        pulse: whether what runs the handlers is idle, busy or stuck.
+        uses_thread: whether any operation uses the model.
         started_at: when it became ready, in seconds since the epoch; None before that.
         cut_off: how many direct calls were still open at the end of the grace period.
 
@@ -57,9 +58,9 @@ class Engine:
         *,
         limits: Limits,
         lifecycle: Lifecycle,
-        is_fatal: Callable[[BaseException], bool] = lambda _: False,
         begin_thread: Callable[[], object] = lambda: None,
         observer: Observer | None = None,
+        new_runner: Callable[[Surroundings], ModelRunner] = GpuThread,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lifecycle = lifecycle
@@ -69,14 +70,14 @@ class Engine:
             operations,
             limits,
             self._threads,
-            broke=lambda error: self.fail(f"the accelerator is unusable: {error}"),
-            is_fatal=is_fatal,
+            new_runner,
+            fail=self.fail,
             observer=observer,
             clock=clock,
         )
-        self.worker = self._pipeline.worker
-        self.pulse, self.uses_thread = self._pipeline.pulse, self._pipeline.uses_thread
-        self._open_stream = self.worker.open_stream
+        self.runner = self._pipeline.runner
+        self.pulse, self.uses_thread = self.runner.pulse, self._pipeline.uses_thread
+        self._open_stream = self.runner.open_stream
         self.capacity = self._pipeline.jobs.capacity
         self.lanes = self._pipeline.lanes
         self.is_full = self._pipeline.is_full
@@ -85,7 +86,6 @@ class Engine:
         self._limits = limits
         self._clock = clock
         self._grace_timer: asyncio.TimerHandle | None = None
-        self._hang_watch: HangWatch | None = None
         self.cut_off = 0
 
     async def start(self, init: Operation) -> None:
@@ -98,15 +98,10 @@ class Engine:
 
         """
         self._loop = asyncio.get_running_loop()
-        thread = self._threads.start("potassium-gpu", self.worker.run, self.worker.stop)
         job = Job(init, None, self._loop.create_future())
         job.admitted_at = self._clock()
         try:
-            self._pipeline.dispatcher.hand_over([job])
-            await asyncio.wait({job.future, thread}, return_when=asyncio.FIRST_COMPLETED)
-            if not job.future.done():
-                thread.result()  # the thread could not be started
-            outcome = await job.future
+            outcome = await self.runner.load(job)
         except asyncio.CancelledError:
             await self._wind_up(State.STOPPED)
             raise
@@ -119,8 +114,12 @@ class Engine:
         ]
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
-        if (longest := self._limits.hang_timeout) is not None:
-            self._hang_watch = HangWatch(self.pulse, longest, self.fail, clock=self._clock)
+        self.runner.watch()
+
+    @property
+    def servers(self) -> int:
+        """How many workers serve; 1 if a thread of this process does, or none."""
+        return self._pipeline.jobs.servers
 
     def estimated_wait(self, operation: Operation) -> float:
         """Return the seconds that a call of ``operation`` is expected to wait in its queue."""
@@ -167,6 +166,8 @@ class Engine:
             self._open_stream if operation.concurrency is None else None,
         )
         job.client, job.is_background, job.admitted_at = client, is_background, self._clock()
+        if (error := self.runner.refusal(job)) is not None:
+            raise self.calls.refused(operation, error)
         if deadline is not None:
             self.calls.limit(job, deadline)
         try:
@@ -213,7 +214,7 @@ class Engine:
     def abandon(self, job: Job) -> None:
         """Call off an admitted job instead of waiting for its ``outcome``."""
         self.calls.call_off(job, ClientLeft())
-        self.calls.close(job)
+        self.calls.close(job, cancelled=True)
 
     def release(self, stream: Stream[Job]) -> None:
         """Stop reading ``stream``; unless it is over, its job is called off."""
@@ -253,7 +254,7 @@ class Engine:
             self._end_tasks()
             left = max(self._drain_ends - self._clock(), LAST_MOMENTS)
             await self._wind_up(State.STOPPED, within=left)
-        elif self.lifecycle.state is State.FAILED and self._threads:
+        elif self.lifecycle.state is State.FAILED and self.started_at is not None:
             await self._wind_up(State.FAILED, within=LAST_MOMENTS)
 
     def fail(self, why: str) -> None:
@@ -269,17 +270,17 @@ class Engine:
         """Wait until the threads have run what they were given, and advance to ``state``."""
         if self._grace_timer is not None:
             self._grace_timer.cancel()
-        if self._hang_watch is not None:
-            self._hang_watch.close()
         self._pipeline.stop()
+        ending = asyncio.create_task(self.runner.end(), name="potassium-runner")
         try:
-            await self._threads.wait(self._tasks, within)
+            await self._threads.wait([*self._tasks, ending], within)
         finally:
+            ending.cancel()  # if it is not over, there is no time left
             if self.lifecycle.state is not State.FAILED:
                 self.lifecycle.advance(state)
 
     def _end_tasks(self) -> None:
-        self._pipeline.dispatcher.close()
+        self.runner.close()
         for task in self._tasks:
             task.cancel()
 

@@ -21,7 +21,7 @@ class HangWatch:
     the event loop.
 
     Args:
-        report: called at most once, with a description of the call that is stuck.
+        report: called at most once, with the name of the handler that is stuck.
 
     """
 
@@ -58,7 +58,6 @@ class HangWatch:
             stopped = seen[1] if seen is not None and seen[0] == since else before
             self._begun[job] = since, stopped
             if now - since - (self._stopped - stopped) > self._hang_timeout:
-                name = job.operation.name
-                self._report(f"{name} has not returned for {self._hang_timeout:g} s")
+                self._report(job.operation.name)
                 return
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)

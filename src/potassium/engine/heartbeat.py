@@ -2,12 +2,11 @@
 
 import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from typing import Protocol
 
 from potassium.engine.job import Job
-from potassium.engine.side_pool import SidePool
-from potassium.engine.worker import Worker
 
 __all__ = ["Activity", "Heartbeat", "Pulse"]
 
@@ -47,6 +46,42 @@ class Heartbeat:
     last_progress_seconds: float
 
 
+class Working(Protocol):
+    """What a GPU thread tells of itself; see ``Worker``."""
+
+    @property
+    def current(self) -> Job | None:
+        """The job that it is running."""
+
+    @property
+    def since(self) -> float:
+        """When it began to run that one, or to be idle."""
+
+    @property
+    def progressed_at(self) -> float:
+        """When that one last told that it goes on."""
+
+    @property
+    def busy(self) -> float:
+        """The seconds spent on the groups and steps that have ended."""
+
+    @property
+    def busy_since(self) -> float | None:
+        """When the one began that has not ended; None if there is none."""
+
+    @property
+    def turns(self) -> Sized | int:
+        """The streams that are about to make a step, or their number."""
+
+
+class Pool(Protocol):
+    """What the threads beside it tell of themselves; see ``SidePool``."""
+
+    @property
+    def oldest(self) -> tuple[Job, float] | None:
+        """The job that a thread has been working on for the longest, and since when."""
+
+
 class Pulse:
     """Computes the heartbeat of the GPU thread and the side pool, when somebody asks for it.
 
@@ -65,8 +100,8 @@ class Pulse:
 
     def __init__(
         self,
-        worker: Worker,
-        pool: SidePool,
+        worker: Working,
+        pool: Pool,
         hang_timeout: float | None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -75,6 +110,24 @@ class Pulse:
         self._pool = pool
         self._hang_timeout = hang_timeout
         self._clock = clock
+        self._busy = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the GPU thread is busy right now."""
+        return self._worker.busy_since is not None
+
+    def busy_seconds(self) -> float:
+        """Return for how many seconds the GPU thread was busy, what it does now included.
+
+        The thread may end that at this very moment: then this one look may miss it, but what is
+        returned never falls.
+        """
+        busy, since = self._worker.busy, self._worker.busy_since  # not the other way around
+        if since is not None:
+            busy += max(self._clock() - since, 0.0)
+        self._busy = max(self._busy, busy)
+        return self._busy
 
     def under_way(self) -> list[tuple[Job, float]]:
         """Return jobs that a thread works on, and when each last made progress.

@@ -1,14 +1,15 @@
-"""Detecting an ``async def`` handler that blocks the event loop."""
+"""Detecting ``async def`` code that blocks the event loop."""
 
 import asyncio
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
 from potassium.engine.loop_worker import LoopWorker
-from potassium.engine.places import place_below
+from potassium.engine.places import place_below, place_of_step
 
 __all__ = ["LoopWatch"]
 
@@ -16,15 +17,26 @@ PERIOD = 0.05  # seconds between two looks
 LIMIT = 0.2  # seconds for which a step may hold the loop before it is told
 IDLE = 0.05  # share of a time of which a process that waits or is stopped works less
 
+OF_HANDLERS = (
+    "Write def instead of async def, which runs on the GPU thread, or await "
+    "anyio.to_thread.run_sync(...) there"
+)
+OF_OTHERS = (
+    "If it is a route, write def instead of async def, which runs in a thread; otherwise, await "
+    "anyio.to_thread.run_sync(...) there"
+)
+
 logger = logging.getLogger("potassium")
 
 
 class LoopWatch:
     """Looks from a thread of its own at what the event loop runs, and tells who holds it.
 
-    Calls pay nothing for it. If a look finds a call's task running, the loop is asked to do
-    something else. As long as it has not, and later looks find the same task, that is in the same
-    step; the times between these looks add up. Each handler is told once.
+    Calls pay nothing for it. If a look finds a task running, the loop is asked to do something
+    else. As long as it has not, and later looks find the same task, that is in the same step; the
+    times between these looks add up. Each handler is told once, and so is each route, middleware or
+    other coroutine of the app's. Tasks that were there before, such as the one that starts the app,
+    are not looked at.
 
     A look that comes late was kept from the GIL or from the CPU. The time since the last one counts
     only if it was mostly the loop's own thread that worked meanwhile. If nothing of the process
@@ -53,7 +65,8 @@ class LoopWatch:
         self._task: asyncio.Task[object] | None = None  # found running at the last look
         self._held = 0.0  # seconds for which it has been found in what is the same step
         self._has_moved = False  # whether the loop has done something else since
-        self._told: set[str] = set()
+        self._told: set[object] = set()  # names of handlers; files and names of others
+        self._older = weakref.WeakSet(asyncio.all_tasks(loop))
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="potassium-loop-watch", daemon=True)
 
@@ -62,8 +75,10 @@ class LoopWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop looking. The thread ends at once, unless it is in the middle of a look."""
         self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(PERIOD)
 
     def _run(self) -> None:
         with suppress(RuntimeError, OSError):  # the loop or its thread is gone
@@ -74,8 +89,7 @@ class LoopWatch:
         """Look once; to be called every ``PERIOD`` seconds."""
         since_last, since_due = self._times()
         task = asyncio.current_task(self._loop)
-        coroutine = None if task is None else task.get_coro()
-        if getattr(coroutine, "cr_code", None) is not LoopWorker.CALL:
+        if task is None or task in self._older:
             self._task = None
             return
         if task is self._task and not self._has_moved:
@@ -83,8 +97,8 @@ class LoopWatch:
         else:
             self._task, self._held, self._has_moved = task, since_due, False
             self._loop.call_soon_threadsafe(self._note_move)
-        if task is not None and self._held >= LIMIT:
-            self._tell(task.get_name())
+        if self._held >= LIMIT:
+            self._tell(task)
 
     def _times(self) -> tuple[float, float]:
         """Return how much counts of the time since the last look, and since this one was due."""
@@ -102,22 +116,28 @@ class LoopWatch:
     def _note_move(self) -> None:
         self._has_moved = True
 
-    def _tell(self, name: str) -> None:
-        if name in self._told:
+    def _tell(self, task: asyncio.Task[object]) -> None:
+        is_call = getattr(task.get_coro(), "cr_code", None) is LoopWorker.CALL
+        held_by: object
+        if is_call:
+            held_by = name = task.get_name()
+            place = place_below(self._loop_thread, LoopWorker.CALL)
+        elif (found := place_of_step(self._loop_thread)) is not None:
+            code, place = found
+            held_by = code.co_filename, (name := code.co_qualname)
+        else:
             return
-        place = place_below(self._loop_thread, LoopWorker.CALL)
-        if self._has_moved:
-            return  # it has just gone on
-        self._told.add(name)
-        doing = "to encode its result" if place is None else f"at {place}"
+        if held_by in self._told or self._has_moved:  # it has just gone on
+            return
+        self._told.add(held_by)
         logger.warning(
             "%s held the event loop for over %d ms, %s: all other calls, streams and health checks "
-            "wait meanwhile. Write def instead of async def, which runs on the GPU thread, or "
-            "await anyio.to_thread.run_sync(...) there",
+            "wait meanwhile. %s",
             name,
             LIMIT * 1000,
-            doing,
-            extra={"handler": name},
+            "to encode its result" if place is None else f"at {place}",
+            OF_HANDLERS if is_call else OF_OTHERS,
+            extra={"handler": name} if is_call else {},
         )
 
 

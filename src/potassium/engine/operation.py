@@ -1,12 +1,15 @@
 """What jobs of one kind do."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from potassium.engine.batching import Batching
 from potassium.engine.service_time import ServiceTime
 
-__all__ = ["Operation", "Unfinished"]
+__all__ = ["UNBOUND", "Operation", "Unfinished"]
+
+# Stands for the argument of a job whose runner makes it of the job's origin, before it is queued.
+UNBOUND: Final = object()
 
 # A stream whose reader does not keep up leaves its turns to another one, but keeps its memory. So
 # it may be replaced, but the one that replaces it may not.
@@ -110,3 +113,8 @@ class Operation:
     def is_prepared(self) -> bool:
         """Whether its jobs go through the side pool before they are queued."""
         return self.prepare is not None or self.cost is not None
+
+    @property
+    def uses_pool(self) -> bool:
+        """Whether its jobs go through the side pool, before they are queued or after they run."""
+        return self.is_prepared or self.finish is not None

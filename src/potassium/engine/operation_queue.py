@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections import deque
+from collections.abc import Iterator
 
 from potassium.engine.job import Job
 from potassium.engine.operation import Operation
@@ -29,6 +30,10 @@ class OperationQueue:
     def __len__(self) -> int:
         """Return how many jobs wait."""
         return self._length
+
+    def __iter__(self) -> Iterator[Job]:
+        """Return an iterator over the jobs that wait, in order of rank."""
+        return (job for job in tuple(self._jobs) if job.is_queued)
 
     def add(self, job: Job) -> None:
         """Queue ``job``."""

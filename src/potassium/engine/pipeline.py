@@ -7,19 +7,16 @@ from typing import Any
 
 from potassium.config import Limits
 from potassium.engine.bridge import Bridge
-from potassium.engine.dispatcher import Dispatcher
 from potassium.engine.failure import Failure
-from potassium.engine.heartbeat import Pulse
 from potassium.engine.job import Job
 from potassium.engine.loop_worker import LoopWorker
+from potassium.engine.model_runner import ModelRunner, Surroundings
 from potassium.engine.observer import Observer
-from potassium.engine.operation import Operation, Unfinished
-from potassium.engine.push_room import PushRoom
+from potassium.engine.operation import UNBOUND, Operation, Unfinished
 from potassium.engine.queue import Capacity, JobQueue
 from potassium.engine.side_pool import SidePool
 from potassium.engine.stream import Stream
 from potassium.engine.threads import Threads
-from potassium.engine.worker import Worker
 
 __all__ = ["Pipeline"]
 
@@ -33,17 +30,16 @@ class Pipeline:
 
     Args:
         threads: hosts those of the pool.
-        broke: called on the loop with an error that leaves the GPU thread unusable.
-        is_fatal: returns whether an error does that.
+        new_runner: makes what runs the model.
+        fail: called on the loop, with why, if the model can be run no more.
         observer: is notified of what happens to the jobs; None to notify nobody.
 
     Attributes:
-        jobs: the jobs for the GPU thread.
+        jobs: the jobs for the model.
         lanes: what runs the jobs of each operation that belongs to the loop.
-        worker: what the GPU thread runs.
+        runner: what runs the model.
         pool: what the threads of the side pool run.
-        pulse: whether these threads are idle, busy or stuck.
-        uses_thread: whether any operation uses the GPU thread.
+        uses_thread: whether any operation uses the model.
 
     """
 
@@ -52,36 +48,24 @@ class Pipeline:
         operations: Iterable[Operation],
         limits: Limits,
         threads: Threads,
+        new_runner: Callable[[Surroundings], ModelRunner],
         *,
-        broke: Callable[[BaseException], object],
-        is_fatal: Callable[[BaseException], bool] = lambda _: False,
+        fail: Callable[[str], object],
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         operations = list(operations)
-        tell_loop = threads.tell_loop
-        streams = Bridge(tell_loop, self._hear)
+        streams = Bridge(threads.tell_loop, self._hear)
         self._observer = observer
-        self.worker = Worker(
-            self._report_from_thread,
-            streams,
-            PushRoom(limits),
-            is_fatal=is_fatal,
-            begin_batch=_ignore if observer is None else observer.begin_batch,
-            clock=clock,
-        )
-        self._needs_pool = any(one.is_prepared or one.finish for one in operations)
         self._threads = threads
         self.pool = SidePool(
             POOL_THREADS,
-            tell_loop,
+            threads.tell_loop,
             prepared=self._put_in_line,
             finished=self._settle_finished,
             clock=clock,
         )
-        self.pulse = Pulse(self.worker, self.pool, limits.hang_timeout, clock=clock)
         self.jobs = self._new_queue(limits, clock)
-        self.dispatcher = Dispatcher(self.jobs, self.jobs.capacity, self.worker, clock=clock)
         settle = Job.settle if observer is None else self._settle_in_lane
         self.lanes: dict[Operation, LoopWorker] = {}
         for operation in operations:
@@ -90,15 +74,29 @@ class Pipeline:
                 queue = self._new_queue(limits, clock)
                 self.lanes[operation] = LoopWorker(operation, queue, settle, streams, clock=clock)
         self.uses_thread = len(self.lanes) < len(operations) or not operations
-        self._tell_loop = tell_loop
+        self.runner = new_runner(
+            Surroundings(
+                operations=[one for one in operations if one not in self.lanes],
+                jobs=self.jobs,
+                pool=self.pool,
+                threads=threads,
+                limits=limits,
+                settle=self._settle,
+                prepared=self._put_in_line,
+                hear=self._hear,
+                fail=fail,
+                begin_batch=_ignore if observer is None else observer.begin_batch,
+                clock=clock,
+            )
+        )
+        self._needs_pool = any(one.is_prepared or one.finish for one in operations)
         self._clock = clock
-        self._broke = broke
 
     def begin_pool(self) -> None:
         """Start the threads of the pool, if something is known to need them."""
         if self._needs_pool:
             for number in range(self.pool.threads):
-                self._threads.start(f"potassium-pool-{number}", self.pool.run, self.pool.stop)
+                self._threads.start(f"potassium-pool-{number}", self.pool)
 
     def lane_runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Yield a name and a coroutine for each place in a lane, to be run as a task."""
@@ -117,17 +115,17 @@ class Pipeline:
         lane = self.lanes.get(operation)
         jobs = self.jobs if lane is None else lane.jobs
         if not jobs.capacity.has_place_for(job):
-            self.dispatcher.catch_up()  # if many arrive at once, the first may go to the thread
+            self.runner.catch_up()  # if many arrive at once, the first may go to the thread
             if not jobs.capacity.has_place_for(job):
                 raise asyncio.QueueFull
-        if operation.is_prepared:
+        if operation.is_prepared or job.argument is UNBOUND:
             jobs.reserve(job)
             job.in_pool = True
-            self.pool.prepare(job)
+            self.runner.prepare(job)
             return
         jobs.put_admitted(job)
         if lane is None:
-            self.dispatcher.wake()
+            self.runner.wake()
 
     def discard(self, job: Job) -> None:
         """Free the place of a job that was called off."""
@@ -154,7 +152,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """End the threads once they have run what they were given."""
-        self.worker.stop()
+        self.runner.stop()
         self.pool.stop()
 
     def _put_in_line(self, job: Job) -> None:
@@ -165,19 +163,10 @@ class Pipeline:
             job.settle()
         else:
             self.jobs.put_admitted(job)
-            self.dispatcher.wake()
+            self.runner.wake()
 
-    def _report_from_thread(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
-        # The error as of now: one that is still to come is passed on by its own report.
-        self._tell_loop(self._settle_group, done, ended, self.worker.fatal, self._clock())
-
-    def _settle_group(
-        self,
-        done: Sequence[Job],
-        ended: bool,  # noqa: FBT001
-        fatal: BaseException | None,
-        at: float,
-    ) -> None:
+    def _settle(self, done: Sequence[Job]) -> None:
+        """Settle jobs that have run, or finish their results first."""
         if self._observer is not None:
             self._observer.ran(done)
         for job in done:
@@ -191,12 +180,6 @@ class Pipeline:
                 self.jobs.capacity.enter(job)
                 job.in_pool = True
                 self.pool.finish(job)
-        if ended:
-            self.dispatcher.group_done(at)
-        else:
-            self.dispatcher.wake()  # a stream may have ended
-        if fatal is not None:
-            self._broke(fatal)
 
     def _settle_in_lane(self, job: Job) -> None:
         assert self._observer is not None  # noqa: S101 - otherwise, jobs settle themselves

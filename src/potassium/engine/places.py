@@ -1,12 +1,14 @@
 """Where in an app's code a thread is at the moment."""
 
+import inspect
 import sys
 from pathlib import Path
 from types import CodeType, FrameType
 
-__all__ = ["place_below"]
+__all__ = ["place_below", "place_of_step"]
 
 OURS = str(Path(__file__).parent.parent)
+COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def place_below(thread: int, caller: CodeType) -> str | None:
@@ -31,8 +33,39 @@ def place_below(thread: int, caller: CodeType) -> str | None:
         frame = frame.f_back
     if frame is None or app is None or innermost is None:
         return None
-    place = f"{_line(app)} in {app.f_code.co_qualname}"
-    return place if innermost is app else f"{place} ({_line(innermost)})"
+    return _place(app, innermost)
+
+
+def place_of_step(thread: int) -> tuple[CodeType, str] | None:
+    """Return the code and the line of the coroutine that is running on a thread.
+
+    It is the innermost one that is not of the standard library: whatever that has called runs in
+    the same step of it.
+
+    Args:
+        thread: the thread's identifier, as from ``threading.get_ident``.
+
+    Returns:
+        None if no coroutine runs on the thread, or if it is one of ours.
+
+    """
+    innermost = frame = sys._current_frames().get(thread)  # noqa: SLF001 - as above
+    while frame is not None and innermost is not None:
+        if frame.f_code.co_flags & COROUTINE and not _is_of_python(frame):
+            if frame.f_code.co_filename.startswith(OURS):
+                return None
+            return frame.f_code, _place(frame, innermost)
+        frame = frame.f_back
+    return None
+
+
+def _is_of_python(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in sys.stdlib_module_names
+
+
+def _place(frame: FrameType, innermost: FrameType) -> str:
+    place = f"{_line(frame)} in {frame.f_code.co_qualname}"
+    return place if innermost is frame else f"{place} ({_line(innermost)})"
 
 
 def _line(frame: FrameType) -> str:

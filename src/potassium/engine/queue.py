@@ -98,6 +98,7 @@ class JobQueue(asyncio.Queue[Job]):
         super().__init__()
         self.capacity = capacity
         self._priorities = priorities
+        self.servers = 1  # how many run jobs of this queue at a time
         self._last_background = 0.0  # the rank of the last background job
         self._clock = clock
 
@@ -135,8 +136,9 @@ class JobQueue(asyncio.Queue[Job]):
         for queue in self.by_operation:
             seconds += len(queue) * (queue.operation.service_time.mean or 0.0)
             elsewhere -= len(queue)
+        elsewhere = max(elsewhere, 0)  # background jobs are queued, but take no places
         seconds += elsewhere * (operation.service_time.mean or 0.0)
-        return seconds / (operation.concurrency or 1)
+        return seconds / (operation.concurrency or self.servers)
 
     def put_nowait(self, item: Job) -> None:
         """Queue ``item``.

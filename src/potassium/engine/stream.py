@@ -12,7 +12,7 @@ from potassium.errors import PotassiumError, StreamBroken
 if TYPE_CHECKING:
     from potassium.engine.push_room import PushShare
 
-__all__ = ["NOT_RUNNING", "AsyncSteps", "Steps", "Stream"]
+__all__ = ["CHUNK_OVERHEAD", "NOT_RUNNING", "AsyncSteps", "Steps", "Stream"]
 
 # The buffer between thread and caller. A text of any usual length fits as a whole, so that its
 # generator can finish however slowly the text is read.
@@ -110,6 +110,7 @@ class Stream(Generic[JobT]):
         "is_waiting",
         "job",
         "on_called_off",
+        "on_taken",
         "overrun",
         "share",
         "spent",
@@ -139,6 +140,7 @@ class Stream(Generic[JobT]):
         self.share: PushShare | None = None  # set for a handler that pushes
         self.overrun: StreamBroken | None = None  # such a handler was too far ahead for too long
         self.on_called_off: Callable[[], object] | None = None  # interrupts a reader that is busy
+        self.on_taken: Callable[[int], object] | None = None  # told how many bytes were
         self._on_progress = on_progress
         self._bridge = bridge
         self._chunks: deque[bytes] = deque()
@@ -233,6 +235,21 @@ class Stream(Generic[JobT]):
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
 
+    def pass_on(self) -> list[bytes]:
+        """Return all chunks for a reader elsewhere, who has not taken them; see ``took``."""
+        self._is_noted = False
+        chunks = self._chunks
+        return [chunks.popleft() for _ in range(len(chunks))]
+
+    def took(self, size: int) -> None:
+        """Note that the reader has taken ``size`` bytes, overhead included."""
+        self._taken += size
+        if self.share is not None:
+            self.share.count(self._ahead)
+        self.wake()
+        if self.has_stalled and self.job.interrupt is not None:
+            self.job.interrupt()
+
     def wake(self) -> None:
         """Make the reader and the writer look again."""
         self._is_noted = False
@@ -260,13 +277,10 @@ class Stream(Generic[JobT]):
         while chunks and size < BUFFER:
             taken.append(chunks.popleft())
             size += len(taken[-1]) + CHUNK_OVERHEAD
-        self._taken += size
         self.chunks += len(taken)
-        if self.share is not None:
-            self.share.count(self._ahead)
-        self.wake()
-        if self.has_stalled and self.job.interrupt is not None:
-            self.job.interrupt()
+        self.took(size)
+        if self.on_taken is not None:
+            self.on_taken(size)
         return taken
 
     def _tell(self) -> None:

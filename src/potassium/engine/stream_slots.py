@@ -37,6 +37,10 @@ class StreamSlots:
         """Return whether ``operation`` may open no more streams now."""
         return operation.free_streams <= 0
 
+    def unclaimed(self, operation: Operation) -> int:
+        """Return how many more streams of ``operation`` may open than are parked; any thread."""
+        return operation.free_streams - operation.parked_jobs
+
     def enter(self, stream: Stream[Job]) -> None:
         """Give ``stream``, which is new, turns from now on."""
         stream.job.operation.open_streams += 1

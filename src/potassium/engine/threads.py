@@ -1,12 +1,30 @@
 """Threads that live as long as an engine, each hosted by a task."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
 
-__all__ = ["Threads"]
+__all__ = ["Host", "Threads", "new_thread"]
+
+Host = Callable[[Callable[[], None]], Awaitable[None]]  # runs a function on a thread to its end
+
+
+async def new_thread(run: Callable[[], None]) -> None:
+    """Run ``run`` on a thread of its own, of anyio's; if cancelled, leave it to itself."""
+    await anyio.to_thread.run_sync(run, limiter=anyio.CapacityLimiter(1))
+
+
+class Worker(Protocol):
+    """What a thread does."""
+
+    def run(self) -> None:
+        """Work until it is stopped."""
+
+    def stop(self) -> None:
+        """Let ``run`` return; may be called on any thread."""
 
 
 class Threads:
@@ -44,14 +62,12 @@ class Threads:
         """Return whether any was started."""
         return bool(self._hosts)
 
-    def start(
-        self, name: str, run: Callable[[], None], stop: Callable[[], None]
-    ) -> asyncio.Task[None]:
-        """Call ``run`` on a new thread, which ends after ``stop``; return the task hosting it."""
-        host = asyncio.create_task(self._host(run, stop), name=name)
-        host.add_done_callback(self._note_end)
-        self._hosts.append(host)
-        return host
+    def start(self, name: str, worker: Worker, host: Host = new_thread) -> asyncio.Task[None]:
+        """Let a worker run on a thread, until it is stopped; return the task hosting it."""
+        task = asyncio.create_task(self._run(worker, host), name=name)
+        task.add_done_callback(self._note_end)
+        self._hosts.append(task)
+        return task
 
     async def wait(self, others: Iterable[asyncio.Task[None]], within: float | None) -> None:
         """Wait until the threads have ended and ``others`` are done, at most ``within`` seconds.
@@ -69,7 +85,7 @@ class Threads:
         if not self._may_end and not host.cancelled():
             self._lost(f"the thread {host.get_name()} has ended: {host.exception()!r}")
 
-    async def _host(self, run: Callable[[], None], stop: Callable[[], None]) -> None:
+    async def _run(self, worker: Worker, host: Host) -> None:
         begun = False
         over = asyncio.Event()
 
@@ -78,16 +94,16 @@ class Threads:
             begun = True
             try:
                 self._begin()
-                run()
+                worker.run()
             finally:
                 self.tell_loop(over.set)
 
         try:
-            await anyio.to_thread.run_sync(live, limiter=anyio.CapacityLimiter(1))
+            await host(live)
         except asyncio.CancelledError:
             # The event loop is being torn down and cancels every task it finds; the thread is
             # still there, and ends when it has run what it was given.
-            stop()
+            worker.stop()
             if begun and not self._left_behind:
                 await over.wait()
             raise

@@ -18,6 +18,7 @@ from potassium.engine.push_room import PushRoom
 from potassium.engine.pushes import Pushes
 from potassium.engine.stream import Steps, Stream
 from potassium.engine.stream_slots import StreamSlots
+from potassium.engine.unreported import Unreported
 from potassium.errors import DeadlineExceeded, WorkerFailed
 
 __all__ = ["Worker"]
@@ -69,8 +70,10 @@ class Worker:
         self._streams = streams
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Job] | Stream[Job] | None] = queue.SimpleQueue()
+        self.unreported = Unreported()  # of the running group
         self._slots = StreamSlots()
         self.turns = self._slots.active  # the streams that are about to make a step
+        self.free_streams = self._slots.unclaimed
         self._pushes = Pushes(room, self._new_stream)
         self.open_stream = self._pushes.stream_of
 
@@ -121,15 +124,14 @@ class Worker:
     def _run_group(self, group: Sequence[Job], *, ends: bool = True) -> None:
         started = now = self.busy_since = self._clock()
         run = self._run_each if group[0].operation.batching is None else self._run_batch
-        done, now = run(group, now)
+        now = run(group, now)
         self._rest(started, now)
-        self._report(done, ends)
+        self._report(self.unreported.take(), ends)
 
-    def _run_each(self, group: Sequence[Job], now: float) -> tuple[list[Job], float]:
-        """Run jobs one by one; return those not yet reported, and the time."""
+    def _run_each(self, group: Sequence[Job], now: float) -> float:
+        """Run jobs one by one; return the time."""
         clock = self._clock
         reported = now
-        done: list[Job] = []
         for job in group:
             if self._is_called_for(job, now):
                 operation = job.operation
@@ -148,11 +150,11 @@ class Worker:
                     job.stream.spent += now - began  # its total is known at its end
                 if job.stream is not None:
                     continue
-            done.append(job)
+            self.unreported.append(job)
             if now - reported > REPORT_INTERVAL and job is not group[-1]:
-                self._report(done, False)  # noqa: FBT003
-                done, reported = [], now
-        return done, now
+                self._report(self.unreported.take(), False)  # noqa: FBT003
+                reported = now
+        return now
 
     def _is_called_for(self, job: Job, now: float) -> bool:
         """Return whether to run ``job``; if not, give it an outcome unless it needs none."""
@@ -196,13 +198,13 @@ class Worker:
             self.fatal = error
         return Failure(error.with_traceback(traceback and traceback.tb_next))
 
-    def _run_batch(self, batch: Sequence[Job], now: float) -> tuple[list[Job], float]:
-        """Run jobs as one batch; return those not yet reported, and the time."""
+    def _run_batch(self, batch: Sequence[Job], now: float) -> float:
+        """Run jobs as one batch; return the time."""
         operation = batch[0].operation
         jobs = [job for job in batch if self._is_called_for(job, now)]
-        done = [job for job in batch if job not in jobs]
+        self.unreported += [job for job in batch if job not in jobs]
         if not jobs:
-            return done, now
+            return now
         started = reported = self.since = now
         self.current = jobs[0]
         for job in jobs:
@@ -218,23 +220,23 @@ class Worker:
                 job.outcome = outcome
                 if isinstance(outcome, Failure) and self._is_fatal(outcome.error):
                     self.fatal = outcome.error
-                done.append(job)
                 now = self.since = job.ended_at = self._clock()
+                self.unreported.append(job)
                 if now - reported > REPORT_INTERVAL and left:
-                    self._report(done, False)  # noqa: FBT003
-                    done, reported = [], now
+                    self._report(self.unreported.take(), False)  # noqa: FBT003
+                    reported = now
             failure = None
         except BaseException as error:  # noqa: BLE001 - as above
             failure = self._failure(error)
         for job in left.values():  # if nothing failed, nobody wanted them any more
             job.outcome = failure or Failure(job.called_off or DeadlineExceeded())
-            done.append(job)
         now = self._clock()
         for job in jobs:
             job.argument = None  # as above
             job.ended_at = job.ended_at or now
+        self.unreported += left.values()
         operation.service_time.add((now - started) / len(jobs))
-        return done, now
+        return now
 
     def _new_stream(self, job: Job) -> Stream[Job]:
         job.operation.may_stream = True
@@ -282,9 +284,7 @@ class Worker:
 
     def _rest(self, started: float, now: float) -> None:
         """Note that the thread is idle, after it was busy from ``started`` to ``now``."""
-        self.current = None
-        self.since = now
-        self.busy_since = None
+        self.current, self.since, self.busy_since = None, now, None
         self.busy += now - started
 
     def _close(self, stream: Stream[Job]) -> None:

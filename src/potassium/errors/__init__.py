@@ -18,8 +18,9 @@ PotassiumError
 ├── 504 DeadlineExceeded
 ├── StreamBroken: no status; the connection is closed in the middle of the response
 └── 503 Unavailable, with Retry-After if waiting may help
-    └── QueueFull, Overloaded, DiskFailed, Starting, Draining, WorkerFailed, StoreFailed
-        (StoreFull), OutOfMemory, TooManyConnections, TooManyWatchers
+    └── QueueFull, Overloaded, DiskFailed, Starting, Draining, WorkerFailed (WorkerDied),
+        StoreFailed (StoreFull), StoreUnavailable, OutOfMemory, TooManyConnections,
+        TooManyWatchers
 
 Clients get the message, one or two sentences, as the ``detail`` of a problem document (RFC 9457),
 next to a stable ``code``. It never contains a path, a repr of user data or a traceback.
@@ -64,9 +65,11 @@ from potassium.errors.unavailable import (
     Starting,
     StoreFailed,
     StoreFull,
+    StoreUnavailable,
     TooManyConnections,
     TooManyWatchers,
     Unavailable,
+    WorkerDied,
     WorkerFailed,
 )
 
@@ -99,6 +102,7 @@ __all__ = [
     "Starting",
     "StoreFailed",
     "StoreFull",
+    "StoreUnavailable",
     "StreamBroken",
     "TooManyConnections",
     "TooManyWatchers",
@@ -109,6 +113,7 @@ __all__ = [
     "UnsupportedMediaType",
     "UsageError",
     "WebhookUrlRefused",
+    "WorkerDied",
     "WorkerFailed",
 ]
 

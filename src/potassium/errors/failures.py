@@ -28,7 +28,7 @@ class InputLost(PotassiumError):
 
 
 class Interrupted(PotassiumError):
-    """The server died too often while it ran this background job to run it again."""
+    """The process that ran this background job died too often to run the job again."""
 
     status = 500
     code = "interrupted"

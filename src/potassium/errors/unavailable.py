@@ -13,9 +13,11 @@ __all__ = [
     "Starting",
     "StoreFailed",
     "StoreFull",
+    "StoreUnavailable",
     "TooManyConnections",
     "TooManyWatchers",
     "Unavailable",
+    "WorkerDied",
     "WorkerFailed",
 ]
 
@@ -77,6 +79,26 @@ class WorkerFailed(Unavailable):
     default_detail = "The model can no longer be served."
 
 
+class WorkerDied(WorkerFailed):
+    """The worker process that had begun this call has died. The server goes on with others.
+
+    Whoever notices the death calls the call off with it.
+
+    Attributes:
+        was_alone: whether the worker had begun no other background job that had not ended. If it
+            had, any of them may be why it died.
+
+    """
+
+    default_detail = "The worker process that ran this call has died."
+
+    def __init__(
+        self, detail: str = "", retry_after: int | None = None, *, was_alone: bool = True
+    ) -> None:
+        super().__init__(detail, retry_after)
+        self.was_alone = was_alone
+
+
 class StoreFailed(Unavailable):
     """Background jobs cannot be stored or read now, for example because the disk is full."""
 
@@ -87,6 +109,16 @@ class StoreFull(StoreFailed):
     """The store holds as many background jobs, or as many bytes, as ``Jobs`` allows."""
 
     code = "store_full"
+
+
+class StoreUnavailable(Unavailable):
+    """The store that the handler uses, a ``potassium.store.Store``, does not answer or refuses.
+
+    It has no ``Retry-After``: the handler has run up to here, and may have had effects.
+    """
+
+    code = "store_unavailable"
+    default_detail = "The store that the handler uses is not available at the moment."
 
 
 class TooManyConnections(Unavailable):

@@ -2,7 +2,26 @@
 
 from typing import Any
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "InWorkers"]
+
+
+class InWorkers(dict[str, Any]):
+    """The cache of a process whose handlers run in others: it is empty, and says why."""
+
+    def __missing__(self, name: str) -> Any:
+        """Raise KeyError, and say where the model is."""
+        raise NotHereError(
+            f"there is no {name!r} in this process: init runs in the worker processes, and async "
+            "handlers in the front, which has no model. Write a plain handler that uses the model, "
+            'and call it: await app.call("/path", item).'
+        )
+
+
+class NotHereError(KeyError):
+    """A ``KeyError`` whose text is shown as it is, and not quoted as a key."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Cache:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from potassium.engine import Job
     from potassium.http.stream_formats import WireHeaders
 
-__all__ = ["as_body", "bound"]
+__all__ = ["as_body", "bound", "crossing"]
 
 BUFFERS = (bytes, bytearray, memoryview)
 
@@ -44,6 +44,19 @@ def bound(bind: Binding, item: Any, request_id: str, caller: "Job | None") -> tu
         message = InProcess(request_id, headers, body, caller=caller)
         return bind(message), message
     return argument, InProcess(request_id, [], b"", caller=caller)
+
+
+def crossing(item: Any, message: InProcess) -> InProcess:
+    """Return the message with the item as its body, so that a worker can bind it anew.
+
+    Raises:
+        InvalidInput: the item cannot be encoded as JSON.
+
+    """
+    if message.raw_headers:  # it has a body already
+        return message
+    body, headers = as_body(item)
+    return InProcess(message.id, headers, body, caller=message.caller)
 
 
 def as_body(item: Any) -> "tuple[bytes, WireHeaders]":

@@ -9,7 +9,7 @@ from potassium.config import Batch, check_count, check_options, check_seconds
 from potassium.errors import UsageError
 from potassium.handlers.functions import is_async
 
-__all__ = ["HandlerOptions", "check_each", "check_together", "documented"]
+__all__ = ["HandlerOptions", "check_each", "check_together", "documented", "take_path"]
 
 METHODS = ("GET", "POST", "PUT", "PATCH")
 
@@ -87,6 +87,7 @@ class HandlerOptions(TypedDict, total=False):
         example: an input, shown in the schema. It must be valid.
         examples: the same for several, by name.
         deprecated: whether the schema tells clients not to use the handler any more.
+        route: the path, by the name that it has in Potassium 0.5.
 
     """
 
@@ -105,6 +106,7 @@ class HandlerOptions(TypedDict, total=False):
     example: Annotated[Any | None, _any_value]
     examples: Annotated[Mapping[str, Any] | None, _named_values]
     deprecated: Annotated[bool, _flag, False]
+    route: Annotated[str | None, _any_value]
 
 
 PLACEHOLDER = "    options: those of ``HandlerOptions``."  # in a decorator's docstring
@@ -123,6 +125,22 @@ def check_each(decorator: str, given: HandlerOptions) -> None:
         annotation, check, *_ = get_args(DECLARED[name])
         if value is not None or NoneType not in get_args(annotation):
             check(name, value)
+
+
+def take_path(decorator: str, path: str, given: HandlerOptions) -> str:
+    """Return the path of a handler, and remove it from the options ``given`` if it is there.
+
+    Raises:
+        UsageError: it is not text, or there are two.
+
+    """
+    route = given.pop("route", None)
+    if route is not None and path != "/":
+        raise UsageError(f"{decorator}({path!r}, route={route!r}): give one of the two.")
+    found = path if route is None else route
+    if not isinstance(found, str):
+        raise UsageError(f'{decorator}({found!r}): write a path, such as "/embed".')
+    return found
 
 
 def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:

@@ -24,8 +24,7 @@ class Exchange:
         handler: the path of the handler that answers; empty if none does.
         call: the job that the handler runs for it, if any.
         job_id: the id of the background job that it was stored as; empty otherwise.
-        was_read: whether a handler has read the body.
-        received: the size of the body, after decompression, if a handler has read it.
+        received: the size of the body, after decompression; None until a handler has read it.
         sent: the size of the response so far, without its head.
         is_quiet: whether it is for health, metrics or the page, and says nothing about calls.
         trace: what traces keep of it; None if it is not traced.
@@ -33,24 +32,34 @@ class Exchange:
 
     """
 
-    # Defaults are set here and not in __init__, which runs for every request.
-    ended_at = 0.0
-    status = 0
-    code = ""
-    handler = ""
-    call: object = None
-    job_id = ""
-    was_read = False
-    received = 0
-    sent = 0
-    is_quiet = False
-    trace: object = None
-    trace_id = ""
+    __slots__ = (
+        "_send",
+        "began_at",
+        "call",
+        "code",
+        "ended_at",
+        "handler",
+        "is_quiet",
+        "job_id",
+        "received",
+        "scope",
+        "sent",
+        "status",
+        "trace",
+        "trace_id",
+    )
 
     def __init__(self, scope: Scope, send: Send, began_at: float) -> None:
         self.scope = scope
-        self.began_at = began_at
         self._send = send
+        self.began_at = began_at
+        self.ended_at = 0.0
+        self.status = self.sent = 0
+        self.received: int | None = None
+        self.code = self.handler = self.job_id = self.trace_id = ""
+        self.call: object = None
+        self.trace: object = None
+        self.is_quiet = False
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the app's, and note what it says."""
@@ -84,7 +93,7 @@ def note_call(scope: Scope, handler: str, call: object, body: Body) -> None:
     exchange: Exchange | None = scope.get(SCOPE_KEY)
     if exchange is not None:
         exchange.handler, exchange.call = handler, call
-        exchange.was_read, exchange.received = True, body.size
+        exchange.received = body.size
 
 
 def note_job(scope: Scope, handler: str, job_id: str, body: Body) -> None:
@@ -92,7 +101,7 @@ def note_job(scope: Scope, handler: str, job_id: str, body: Body) -> None:
     exchange: Exchange | None = scope.get(SCOPE_KEY)
     if exchange is not None:
         exchange.handler, exchange.job_id = handler, job_id
-        exchange.was_read, exchange.received = True, body.size
+        exchange.received = body.size
 
 
 def note_error(scope: Scope, code: str) -> None:

@@ -1,14 +1,16 @@
 """Responses of Starlette's, sent as they are."""
 
 import asyncio
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Send
 
 from potassium.errors import PotassiumError, UnserializableOutput
 from potassium.http.reply import OURS, OwnReply, Reply
+from potassium.http.stream_formats import StreamFormat, WireHeaders
 
-__all__ = ["ForeignReply", "ForeignSender", "foreign_reply"]
+__all__ = ["SCOPE", "ForeignChunks", "ForeignReply", "ForeignSender", "foreign_reply"]
 
 # What a response of Starlette's sees of the request: no headers that would change its status.
 SCOPE = {"type": "http", "method": "POST", "path": "/", "headers": [], "extensions": {}}
@@ -42,6 +44,24 @@ class ForeignReply(Reply):
 
         await self.response({**SCOPE}, _stay, keep)
         return OwnReply(self.status, b"".join(pieces), *_own(self.response))
+
+
+class ForeignChunks(StreamFormat):
+    """Sends the pieces of such a response as they are, with its own status and headers."""
+
+    media_type = b""
+
+    def __init__(self, status: int, headers: WireHeaders) -> None:
+        super().__init__()
+        self.status, self.headers = status, headers
+
+    def encode(self, chunk: Any) -> bytes:
+        """Return ``chunk``, which is a piece of the body."""
+        return bytes(chunk)
+
+    def head(self) -> WireHeaders:
+        """Return the headers of the response, but for the request's id, which the server sets."""
+        return [pair for pair in self.headers if pair[0] != b"x-request-id"]
 
 
 class ForeignSender:

@@ -156,6 +156,10 @@ class Message:
             self._form = stream_format(self.raw_headers)
         return self._form
 
+    def answer_as(self, form: StreamFormat) -> None:
+        """Let the stream have another format, which holds its status and headers."""
+        self._form = form
+
     def answer_with(self, status: int, headers: WireHeaders) -> StreamFormat:
         """Return the format for a stream whose status and headers the app has set."""
         self._form = self.form.set_by_app(status, headers)

@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import Scope
 
@@ -41,7 +43,7 @@ def wait_of(scope: Scope) -> float | None:
     return wait
 
 
-def wants_job(scope: Scope) -> bool:
+def wants_job(scope: Mapping[str, Any]) -> bool:
     """Return whether the client prefers the call to run in the background."""
     return any(
         name == b"prefer" and RESPOND_ASYNC.search(value) for name, value in scope["headers"]

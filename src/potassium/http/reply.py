@@ -4,7 +4,7 @@ from starlette.types import Send
 
 from potassium.http.response import EMPTY, FIELD_VALUE, TOKEN, Headers, pairs_of
 
-__all__ = ["JSON", "OURS", "OwnReply", "Reply", "wire_headers"]
+__all__ = ["JSON", "OURS", "DescribedReply", "OwnReply", "Reply", "wire_headers"]
 
 JSON = (b"content-type", b"application/json")
 OURS = ("content-length", "transfer-encoding", "x-request-id")  # headers that the server sets
@@ -48,7 +48,13 @@ class Reply:
         await send({"type": "http.response.body", "body": self.body})
 
 
-class OwnReply(Reply):
+class DescribedReply(Reply):
+    """What a ``Response`` describes."""
+
+    __slots__ = ()
+
+
+class OwnReply(DescribedReply):
     """A response whose body the app itself has written; it may be anything."""
 
     __slots__ = ()

@@ -9,7 +9,7 @@ import starlette.responses
 from potassium.errors import UnserializableOutput
 from potassium.http.codec import encode
 from potassium.http.foreign_reply import foreign_reply
-from potassium.http.reply import JSON, OwnReply, Reply, wire_headers
+from potassium.http.reply import JSON, DescribedReply, OwnReply, Reply, wire_headers
 from potassium.http.representations.choice import ONLY_JSON, chosen, kind_of
 from potassium.http.representations.form import Form
 from potassium.http.response import NOT_GIVEN, Response
@@ -101,7 +101,7 @@ def _reply_to_response(response: Response, asked: RequestHeaders, *, is_strict: 
     given = dict(headers).get(b"content-type")
     body = response.body
     if response.json is not NOT_GIVEN:
-        return _complete(Reply, response, encode(response.json), headers, JSON)
+        return _complete(DescribedReply, response, encode(response.json), headers, JSON)
     if isinstance(body, str):
         return _complete(OwnReply, response, body.encode(), headers, TEXT)
     if isinstance(body, bytes | None):
@@ -110,7 +110,7 @@ def _reply_to_response(response: Response, asked: RequestHeaders, *, is_strict: 
     assert form is not None  # noqa: S101 - Response has checked it
     if not given:
         headers.append(VARIES)
-    return _complete(Reply, response, form.encode(body), headers, _content_type(form))
+    return _complete(DescribedReply, response, form.encode(body), headers, _content_type(form))
 
 
 def _complete(

@@ -92,26 +92,28 @@ class SpooledBody:
         """Return a new reader, at position 0."""
         return io.BufferedReader(_Reader(self), BUFFER)
 
+    def hold(self) -> int:
+        """Return the descriptor, and keep it open until ``let_go``.
+
+        Raises:
+            ValueError: the body is closed.
+
+        """
+        with self._lock:
+            if self._is_closed:
+                raise ValueError(CLOSED)
+            self._uses += 1
+        return self._file.fileno()
+
     def close(self) -> None:
         """Close the file, once the reads under way have ended; another call does nothing."""
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
         if not was_closed:
-            self._leave()
+            self.let_go()
 
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        """Keep the descriptor open, which the system might give to another file."""
-        with self._lock:
-            if self._is_closed:
-                raise ValueError(CLOSED)
-            self._uses += 1
-        try:
-            yield
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
+    def let_go(self) -> None:
+        """Undo one ``hold``."""
         with self._lock:
             self._uses -= 1
             is_last = not self._uses
@@ -119,6 +121,15 @@ class SpooledBody:
             self._file.close()
             if self._on_close is not None:
                 self._on_close()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Keep the descriptor open, which the system might give to another file."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.let_go()
 
 
 class _Reader(io.RawIOBase):

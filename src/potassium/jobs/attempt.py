@@ -18,6 +18,7 @@ from potassium.jobs.watch import Watch
 __all__ = ["Attempt", "status_event"]
 
 PROGRESS_PAUSE = 0.05  # seconds between two progress events, so that a job does not store millions
+BEGIN_PAUSE = 0.01  # seconds until a beginning is stored; a short job stores it with its end
 MOST_PROGRESS = 16 * 1024 * 1024  # bytes of progress events; later ones only change the job
 LONGEST_MESSAGE = 10_000  # characters of a message that are stored
 
@@ -43,6 +44,7 @@ class Attempt:
         on_begin: called on the loop when the handler has begun, one after the other.
         on_progress: called with each progress, on the thread that reports it.
         is_cancelled: whether the job should end early.
+        is_lost: whether another server may have taken the job up.
         has_begun: whether the handler has begun.
         waited: the seconds for which its call has waited in the queue of its handler; None if it
             never ran.
@@ -59,6 +61,7 @@ class Attempt:
         self.on_begin: list[Callable[[], object]] = []
         self.on_progress: Callable[[], object] | None = None
         self.is_cancelled = False
+        self.is_lost = False
         self.has_begun = False
         self.waited: float | None = None
         self.ran: float | None = None
@@ -140,6 +143,11 @@ class Attempt:
         if self.on_cancel is not None:
             self.on_cancel()
 
+    def lose(self) -> None:
+        """Ask the handler to end, as another server may have taken the job up."""
+        self.is_lost = True
+        self.cancel()
+
     def put_off(self) -> None:
         """Leave the job to the next server, if its handler has not begun."""
         if not self.has_begun and self.on_put_off is not None:
@@ -173,7 +181,9 @@ class Attempt:
 
     def _begin(self) -> None:
         if not self.is_over:
-            self._add("status", status_event("running", self.job.attempts))
+            self._append("status", status_event("running", self.job.attempts))
+            self._paced_until = self._loop.time() + BEGIN_PAUSE
+            self._save_soon()
             for call in self.on_begin:
                 call()
 
@@ -221,9 +231,9 @@ class Attempt:
             self._saved.set()
 
     async def _pace(self) -> None:
-        """Wait until the next progress may be stored, unless there is something else to store."""
+        """Wait until a beginning or the next progress may be stored, unless there is more."""
         left = self._paced_until - self._loop.time()
-        if left > 0 and not self._events:
+        if left > 0 and not self._has_more.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._has_more.wait()

@@ -7,6 +7,7 @@ import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from potassium.errors import StoreFailed
 from potassium.http import sse
 from potassium.jobs.model import Event, Status
 from potassium.jobs.service import JobService
@@ -16,6 +17,7 @@ from potassium.jobs.watch import Change
 __all__ = ["following"]
 
 AT_ONCE = 32  # events; they may be large
+RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
 
 
 class _Following(StreamingResponse):
@@ -55,20 +57,28 @@ async def _stream(
     if last == 0:
         last = 1
         yield _event(Event(id=1, kind="status", data=b'{"status":"queued","attempts":0}'))
-    is_at_rest = False
+    was_at_rest = False
     while True:
-        events = await _next(service, job_id, last)
+        try:
+            events = await _next(service, job_id, last)
+            may_rest = not was_at_rest and (not events or service.is_draining)
+            is_at_rest = may_rest and await service.is_at_rest(job_id)
+        except StoreFailed:  # the client waits, as the job does
+            if service.is_draining:
+                return
+            await change.wait(RETRY_STORE)
+            yield sse.KEEP_ALIVE
+            continue
         if events:
             last = events[-1].id
             yield b"".join(map(_event, events))
             if _may_have_more(events):
                 continue
-        if is_at_rest or (events and _is_end(events[-1])):
+        if was_at_rest or (events and _is_end(events[-1])):
             return
-        if not events or service.is_draining:  # only then may there be an end without an event
-            is_at_rest = await service.is_at_rest(job_id)
-            if is_at_rest:
-                continue  # with what was stored since
+        if is_at_rest:  # there may be an end without an event
+            was_at_rest = True
+            continue  # with what was stored since
         while not await change.wait(sse.KEEP_ALIVE_INTERVAL):
             yield sse.KEEP_ALIVE
 

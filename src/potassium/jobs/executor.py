@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 
-from potassium.engine import Engine, Job, Priority, State, Stream
+from potassium.engine import UNBOUND, Engine, Job, Priority, State, Stream
 from potassium.errors import (
     DeadlineExceeded,
     Draining,
@@ -19,6 +19,7 @@ from potassium.errors import (
     PotassiumError,
     Unavailable,
     UnserializableOutput,
+    WorkerDied,
     WorkerFailed,
 )
 from potassium.handlers.handler import Handler
@@ -26,14 +27,14 @@ from potassium.handlers.intake import Intake
 from potassium.http.codec import decode
 from potassium.http.foreign_reply import ForeignReply
 from potassium.http.message import Message
-from potassium.http.problem import answered, internal, problem_reply
+from potassium.http.problem import answered, internal, problem_document, problem_reply
 from potassium.http.reply import OwnReply, Reply
 from potassium.http.request_line import scope_of
 from potassium.http.spooled import SpooledBody
 from potassium.http.stream_formats import JsonChunks
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.lanes import lanes_of
-from potassium.jobs.outcome import Cancelled, Done, Failed, Lane, NotDone, Outcome
+from potassium.jobs.outcome import Cancelled, Crashed, Done, Failed, Lane, NotDone, Outcome
 from potassium.jobs.room import EVENT_OVERHEAD
 
 __all__ = ["Executor"]
@@ -57,13 +58,14 @@ class Executor:
         intake: binds jobs to the handlers' arguments.
         max_output: maximum bytes of the output of a job.
         debug: whether error documents show tracebacks.
+        workers: how many worker processes the engine has; 0 if it has a GPU thread.
 
     Attributes:
         lanes: the jobs that it runs, by what they wait for.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what jobs run with
         self,
         engine: Engine,
         handlers: Mapping[str, Handler],
@@ -71,8 +73,9 @@ class Executor:
         *,
         max_output: int,
         debug: bool,
+        workers: int = 0,
     ) -> None:
-        self.lanes: Sequence[Lane] = lanes_of(handlers.values())
+        self.lanes: Sequence[Lane] = lanes_of(handlers.values(), workers=workers)
         self._engine = engine
         self._handlers = handlers
         self._intake = intake
@@ -137,6 +140,12 @@ class Executor:
                 if isinstance(outcome, ForeignReply):
                     outcome = await outcome.collected(self._max_output)
                 done = _done(outcome)
+        except WorkerDied as error:
+            is_own = error is job.called_off  # not of another call, which the handler has made
+            if not is_own or self._engine.lifecycle.state is State.DRAINING:
+                raise
+            _drop_tracebacks(error)
+            return Crashed(problem_document(error, attempt.job.request_id), error.was_alone)
         finally:
             attempt.note_times(job)
         self._check_size(len(done.output))
@@ -152,6 +161,8 @@ class Executor:
         bind = handler.bind
         if message.size <= bind.at_once or bind.estimate(message).is_quick:
             argument = bind(message)
+        elif self._engine.runner.is_elsewhere and handler.operation.concurrency is None:
+            argument = UNBOUND
         else:
             argument = await self._intake.argument(bind, message)
         if attempt.is_cancelled:
@@ -165,7 +176,7 @@ class Executor:
             is_background=True,
         )
         attempt.on_cancel = lambda: engine.call_off(job, JobCancelled())
-        attempt.on_progress = lambda: engine.worker.note_progress(job)
+        attempt.on_progress = lambda: engine.runner.note_progress(job)
         attempt.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
         timeout = handler.options.get("timeout")
         if timeout is not None:

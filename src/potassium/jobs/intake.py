@@ -9,11 +9,12 @@ from dataclasses import replace
 from potassium.engine import Priority
 from potassium.errors import InvalidInput, StoreFailed
 from potassium.handlers.handler import Handler
+from potassium.http.content_hash import content_hash
 from potassium.http.message import MULTIPART, Message
 from potassium.http.multipart import boundary_of, can_parse
 from potassium.http.request_line import request_line_of
 from potassium.http.trace_headers import NO_TRACE, TraceHeaders
-from potassium.jobs.inputs import fingerprint, is_large
+from potassium.jobs.inputs import is_large
 from potassium.jobs.model import NewJob, Status, StoredJob
 from potassium.jobs.store import JobStore
 from potassium.jobs.terms import Terms
@@ -31,7 +32,7 @@ class Intake:
     """Accepts jobs: once one is accepted, it is stored.
 
     Args:
-        stored: called after a job is stored.
+        stored: called after a job is stored, with the path of its handler.
         trace: what continues the trace of whoever submits a job, in place of the client's headers.
 
     """
@@ -40,7 +41,7 @@ class Intake:
         self,
         store: JobStore,
         terms: Terms,
-        stored: Callable[[], object],
+        stored: Callable[[str], object],
         trace: TraceHeaders = NO_TRACE,
     ) -> None:
         self._trace = trace
@@ -80,8 +81,8 @@ class Intake:
         """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
             raise InvalidInput(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
-        new = self._new(handler, message, priority, idempotency_key)
-        new = replace(new, owner=owner, fingerprint=await _fingerprint(message))
+        content = await _fingerprint(message)
+        new = self._new(handler, message, priority, idempotency_key, owner, content)
         if webhook_url is not None:
             known = None if idempotency_key is None else await self._store.known(new)
             if known is not None:
@@ -89,14 +90,20 @@ class Intake:
                 return known, await self._position(known)
             new = replace(new, webhook_url=await webhook_url())
         job, queued = await self._add(new)
-        self._stored()
+        self._stored(handler.path)
         self._trace.submitted(job.id)
         if job.id == new.id and priority <= Priority.NORMAL:
             return job, max(queued, 1)  # it is the last one, except for some of low priority
         return job, await self._position(job)
 
-    def _new(
-        self, handler: Handler, message: Message, priority: Priority, idempotency_key: str | None
+    def _new(  # noqa: PLR0913, PLR0917 - what a job is made of
+        self,
+        handler: Handler,
+        message: Message,
+        priority: Priority,
+        idempotency_key: str | None,
+        owner: str,
+        content: bytes,
     ) -> NewJob:
         now = self._store.clock()
         return NewJob(
@@ -111,6 +118,8 @@ class Intake:
             created_at=now,
             expires_at=self._terms.expires_at(now),
             idempotency_key=idempotency_key,
+            fingerprint=content,
+            owner=owner,
         )
 
     def _headers(self, message: Message) -> list[tuple[str, str]]:
@@ -151,8 +160,8 @@ async def _fingerprint(message: Message) -> bytes:
     if message.media_type == MULTIPART and can_parse():
         boundary = boundary_of(message.content_type)  # another one at each attempt
     if is_large(message.content) or boundary:
-        found = await asyncio.to_thread(fingerprint, message.content, without=boundary)
+        found = await asyncio.to_thread(content_hash, message.content, without=boundary)
     else:
-        found = fingerprint(message.content, without=boundary)
+        found = content_hash(message.content, without=boundary)
     query: bytes = message.scope.get("query_string", b"")
     return hashlib.sha256(found + query).digest() if query else found

@@ -24,7 +24,9 @@ SLACK = 0.001  # seconds
 class _Lane:
     """Jobs that wait for one another; see the interface ``Lane``."""
 
-    def __init__(self, *handlers: Handler) -> None:
+    def __init__(self, *handlers: Handler, workers: int) -> None:
+        self.has_workers = workers > 0
+        self._places = max(1, workers)  # where they run at the same time
         self.handlers: Sequence[str] = [handler.path for handler in handlers]
         self._spooling = {handler.path for handler in handlers if not handler.bind.needs_bytes}
         self._operations = [handler.operation for handler in handlers]
@@ -34,15 +36,16 @@ class _Lane:
         first = self._operations[0]
         if first.batching is not None:
             size = first.batching.rule.max_size
-            return min(size - waiting, max(MOST_CLAIMED, 2 * size) - claimed)
+            most = max(MOST_CLAIMED, 2 * size * self._places)
+            return min(size * self._places - waiting, most - claimed)
         means = [operation.service_time.mean for operation in self._operations]
         slowest = max((mean for mean in means if mean is not None), default=inf)
-        ahead = min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
+        ahead = self._places * min(MOST_AHEAD, int(AHEAD / max(slowest, SHORTEST)))
         # Under load, the loop may take many times as long to get here as the job takes.
         if quiet > (2 * slowest + SLACK if claimed else AHEAD):
             ahead = 0  # what runs is not a short job, or may not be one
         more = min(ahead - waiting, MOST_CLAIMED - claimed)
-        return max(more, (first.concurrency or 1) - claimed)
+        return max(more, (first.concurrency or self._places) - claimed)
 
     def memory(self, job: StoredJob) -> int:
         """Return how many bytes the input of a claimed job takes in memory."""
@@ -50,13 +53,17 @@ class _Lane:
         return 0 if stays_on_disk else size_of(job.body)
 
 
-def lanes_of(handlers: Iterable[Handler]) -> list[_Lane]:
-    """Return the lanes of the jobs of these handlers; the plain ones share one."""
+def lanes_of(handlers: Iterable[Handler], *, workers: int) -> list[_Lane]:
+    """Return the lanes of the jobs of these handlers; the plain ones share one.
+
+    All but async handlers run in worker processes, if there are ``workers``.
+    """
     plain: list[Handler] = []
     lanes = []
     for handler in handlers:
         if handler.operation.batching is None and handler.operation.concurrency is None:
             plain.append(handler)
         else:
-            lanes.append(_Lane(handler))
-    return [*lanes, _Lane(*plain)] if plain else lanes
+            is_async = handler.operation.concurrency is not None
+            lanes.append(_Lane(handler, workers=0 if is_async else workers))
+    return [*lanes, _Lane(*plain, workers=workers)] if plain else lanes

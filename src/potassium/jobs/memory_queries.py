@@ -3,17 +3,19 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from potassium.config import Webhooks
 from potassium.jobs.model import Census, Event, NewJob, Status, StoredJob, same_or_refused
 from potassium.jobs.order import JobOrder
 from potassium.jobs.room import FULL_PAUSE, Room
+from potassium.jobs.unshared import Unshared
 from potassium.webhooks.memory_store import MemoryDeliveries
 
 __all__ = ["MemoryQueries"]
 
 
-class MemoryQueries(MemoryDeliveries):
+class MemoryQueries(Unshared, MemoryDeliveries):
     """The part of ``MemoryStore`` that only reads."""
 
     _room: Room
@@ -96,7 +98,7 @@ class MemoryQueries(MemoryDeliveries):
         queued = (job for handler in handlers for job in self._queued(handler))
         return min((job.due_at for job in queued if not job.is_suspect), default=None)
 
-    async def left_behind(self) -> Sequence[StoredJob]:
+    async def left_behind(self) -> Sequence[Sequence[StoredJob]]:
         """Return nothing: a process that dies takes all its jobs with it."""
         return ()
 
@@ -119,6 +121,21 @@ class MemoryQueries(MemoryDeliveries):
             if job.expires_at is not None and job.expires_at <= now
         ]
         return sorted(expired, key=lambda job: (job.expires_at, job.seq))[:limit]
+
+    def _ended(
+        self, before: float, status: Status | None, owner: str | None
+    ) -> Sequence[StoredJob]:
+        """Return the jobs that ended before a time, the first first; none with webhooks to come."""
+        ended = [
+            (job.finished_at, job.seq, job)
+            for job in self._jobs.values()
+            if job.finished_at is not None
+            and job.finished_at < before
+            and status in (None, job.status)
+            and owner in (None, job.owner)
+            and not self._has_undone(job.id)
+        ]
+        return [job for *_, job in sorted(ended, key=itemgetter(0, 1))]
 
     def _queued(self, handler: str) -> Iterator[StoredJob]:
         return (self._jobs[job_id] for job_id in self._lines[handler])

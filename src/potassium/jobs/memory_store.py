@@ -28,6 +28,7 @@ class MemoryStore(MemoryQueries):
     """
 
     fault: str | None = None
+    is_durable = False
 
     def __init__(self, options: Jobs | None = None, *, webhooks: Webhooks | None = None) -> None:
         super().__init__(webhooks)
@@ -98,10 +99,6 @@ class MemoryStore(MemoryQueries):
             return None
         self._room.check_begin()
         return self._set(job.claimed(now))
-
-    async def keep(self, job_ids: Collection[str]) -> Collection[str]:  # noqa: ARG002 - none is lost
-        """Return nothing: within one process no claim is lost."""
-        return ()
 
     async def end(  # noqa: PLR0913 - as in the interface
         self,
@@ -215,19 +212,19 @@ class MemoryStore(MemoryQueries):
         )
         self._add_events(job.id, events)
 
-    async def delete_ended(self, *, before: float, limit: int) -> int:
+    async def delete_ended(
+        self,
+        *,
+        before: float,
+        limit: int,
+        status: Status | None = None,
+        owner: str | None = None,
+    ) -> int:
         """Delete up to ``limit`` jobs that ended before ``before``; return how many."""
-        ended = [
-            job
-            for job in self._jobs.values()
-            if job.finished_at is not None
-            and job.finished_at < before
-            and not self._has_undone(job.id)
-        ]
-        ended.sort(key=lambda job: (job.finished_at, job.seq))
-        for job in ended[:limit]:
+        ended = self._ended(before, status, owner)[:limit]
+        for job in ended:
             self._delete(job)
-        return len(ended[:limit])
+        return len(ended)
 
     async def upkeep(self) -> None:
         """Do nothing: memory needs none."""

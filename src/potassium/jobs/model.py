@@ -10,7 +10,8 @@ The runner claims jobs, puts them back, and ends running ones. Clients cancel an
 HTTP. The sweeper expires them. Every transition names the state that it starts from, so only one of
 two simultaneous transitions takes effect.
 
-Any job that was running when its process died may be why: it is a suspect. Suspects run one at a
+Any job that was running when its process died may be why: it is a suspect. The process is the
+server, or the worker process that ran the job. Suspects run one at a
 time, with no other job beside them, so that a further crash concerns one job alone.
 
     clear ──process died──> suspect ──claim──> running alone ──any outcome──> clear
@@ -169,7 +170,7 @@ class StoredJob(NewJob):
     @property
     def light(self) -> "StoredJob":
         """The job without its input and output, which may be large."""
-        return replace(self.without_input, output=None)
+        return replace(self, body=b"", headers=(), request_line="", output=None)
 
     @property
     def without_input(self) -> "StoredJob":
@@ -192,6 +193,13 @@ class StoredJob(NewJob):
             progress=None,
             message=None,
         )
+
+    def suspected(self, *, was_alone: bool) -> "StoredJob":
+        """Return the job as a suspect: its process died, which counts if the job ``was_alone``.
+
+        Of several that ran, any may be the culprit.
+        """
+        return replace(self, crashes=self.crashes + was_alone, is_suspect=True)
 
     def cleared(self) -> "StoredJob":
         """Return the job without suspicion, as it has had an outcome."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttemptObserver",
     "Cancelled",
+    "Crashed",
     "Done",
     "Failed",
     "Lane",
@@ -51,7 +52,21 @@ class NotDone:
     """The server stopped before the attempt ended."""
 
 
-Outcome = Done | Failed | Cancelled | NotDone
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The worker process that ran the attempt died, while the server lives.
+
+    Attributes:
+        error: the problem document of the attempt.
+        was_alone: whether that worker ran no other job.
+
+    """
+
+    error: bytes
+    was_alone: bool
+
+
+Outcome = Done | Failed | Cancelled | NotDone | Crashed
 
 
 class Lane(Protocol):
@@ -59,10 +74,12 @@ class Lane(Protocol):
 
     Attributes:
         handlers: the paths of the handlers whose jobs they are.
+        has_workers: whether they run in worker processes, so that the server survives them.
 
     """
 
     handlers: Sequence[str]
+    has_workers: bool
 
     def room(self, waiting: int, claimed: int, quiet: float) -> int:
         """Return how many more jobs may be claimed.

@@ -17,17 +17,22 @@ from potassium.http.preferences import wait_of
 from potassium.jobs.document import document, rfc3339
 from potassium.jobs.download import Download, Part
 from potassium.jobs.event_stream import following
-from potassium.jobs.model import Status, StoredJob
+from potassium.jobs.model import StoredJob
 from potassium.jobs.outputs import Output
+from potassium.jobs.queries import (
+    LARGEST_PAGE,
+    final_status_of,
+    last_event_of,
+    limit_of,
+    seconds_of,
+    status_of,
+)
 from potassium.jobs.service import LONGEST_WAIT, JobService
 
 __all__ = ["JobRoutes"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-PAGE = 50  # jobs
-LARGEST_PAGE = 500
-LAST_EVENT = 2**63 - 1  # that a store can hold
 PIECE = 256 * 1024  # bytes of an output sent at a time
 
 
@@ -48,6 +53,7 @@ class JobRoutes:
         """Return a route for each endpoint."""
         return [
             Route("/jobs", self.find, methods=["GET"], name="jobs"),
+            Route("/jobs", self.purge, methods=["DELETE"], name="purge_jobs"),
             Route("/jobs/{id}", self._owned(self.get), methods=["GET"], name="job"),
             Route("/jobs/{id}", self._owned(self.cancel), methods=["DELETE"], name="cancel_job"),
             Route(
@@ -73,12 +79,12 @@ class JobRoutes:
 
         """
         service = await self._service()
-        limit = _limit(request.query_params.get("limit"))
+        limit = limit_of(request.query_params.get("limit"))
         after = request.query_params.get("after")
         if after is not None and not (after.isascii() and after.isalnum()):
             raise InvalidInput("after must be the id of a job.")
         jobs = await service.store.find(
-            status=_status(request.query_params.get("status")),
+            status=status_of(request.query_params.get("status")),
             owner=owner_of(request.scope),
             limit=limit + 1,
             after=after,
@@ -88,6 +94,24 @@ class JobRoutes:
         clock, root_path = service.store.clock, _root(request)
         documents = [document(job, clock, root_path=root_path) for job in shown]
         return _json({"jobs": documents, "next": more})
+
+    async def purge(self, request: Request) -> Response:
+        """Delete jobs that ended in one way; ``deleted`` is how many, and 0 once none is left.
+
+        The status has to be named: what forgets the id of ``DELETE /jobs/{id}`` deletes nothing.
+
+        Raises:
+            InvalidInput: ``status``, ``older_than`` or ``limit`` is invalid.
+
+        """
+        service, query = await self._service(), request.query_params
+        deleted = await service.purge(
+            final_status_of(query.get("status")),
+            older_than=seconds_of(query.get("older_than", "0")),
+            owner=owner_of(request.scope),
+            limit=limit_of(query.get("limit"), LARGEST_PAGE),
+        )
+        return _json({"deleted": deleted})
 
     def _owned(self, endpoint: Endpoint) -> Endpoint:
         """Return an endpoint that answers only about jobs of the request's owner, if it has one."""
@@ -162,7 +186,7 @@ class JobRoutes:
         """
         service = await self._service()
         job = await service.get(request.path_params["id"])
-        seen = _last_event_id(request)
+        seen = last_event_of(request)
         last = await service.store.last_event(job.id)
         if job.status.is_final and seen >= last:
             return Response(status_code=204)  # an EventSource then does not reconnect
@@ -194,14 +218,6 @@ class JobRoutes:
             if (some := list(group))
         ]
         return _json({"deliveries": shown})
-
-
-def _last_event_id(request: Request) -> int:
-    given = request.headers.get("last-event-id", "0")
-    is_number = given.isascii() and given.isdigit() and len(given) <= len(str(LAST_EVENT))
-    if not is_number or int(given) > LAST_EVENT:
-        raise InvalidInput("Last-Event-ID must be the number of an event.")
-    return int(given)
 
 
 class _WithOutput(Response):
@@ -251,22 +267,3 @@ def _root(request: Request) -> str:
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(encode(value), status, headers, media_type="application/json")
-
-
-def _status(given: str | None) -> Status | None:
-    try:
-        return None if given is None else Status(given)
-    except ValueError:
-        raise InvalidInput(f"status must be one of {', '.join(_statuses())}.") from None
-
-
-def _statuses() -> Iterator[str]:
-    return (status.value for status in Status)
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return PAGE
-    if given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= LARGEST_PAGE:
-        return int(given[:9])
-    raise InvalidInput(f"limit must be a number from 1 to {LARGEST_PAGE}.")

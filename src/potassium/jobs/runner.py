@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from potassium.errors import PotassiumError, StoreFailed
 from potassium.http.problem import problem_document
@@ -12,6 +13,8 @@ from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import StoredJob
 from potassium.jobs.outcome import (
     AttemptObserver,
+    Crashed,
+    Done,
     Failed,
     Lane,
     NotDone,
@@ -19,13 +22,14 @@ from potassium.jobs.outcome import (
     Work,
     status_after,
 )
+from potassium.jobs.quarantine import Quarantine
 from potassium.jobs.settlement import RETRY_STORE, Settlement
 from potassium.jobs.store import JobStore
 from potassium.jobs.watch import Watch
 
 __all__ = ["Runner"]
 
-MOST_NAMED = 10  # jobs in a log line
+ALL = ""  # in place of a handler
 
 PAUSE = 0.01  # seconds; prevents a busy loop while a due job that has expired awaits the sweeper
 MOST_HELD = 32 * 1024 * 1024  # bytes of input that claimed jobs hold in memory, unless one has more
@@ -38,7 +42,8 @@ class Runner:
     """Claims jobs, lets ``Work`` run them, and owns their tasks. Belongs to the event loop.
 
     Suspects go first, one at a time: each is claimed once no other job runs and the outcomes of all
-    are stored, and no other is claimed before its own outcome is.
+    are stored, and no other is claimed before its own outcome is. For those that can only take
+    down their worker process, other jobs need not wait.
 
     Attributes:
         is_draining: whether it has stopped claiming jobs.
@@ -66,9 +71,12 @@ class Runner:
         self._waiting: Counter[Lane] = Counter()
         self._claimed: Counter[Lane] = Counter()
         self._moved_at: dict[Lane, float] = {}  # when a job last began or ended, monotonic
-        self._may_have_suspects = True  # the store has not been asked since there may be one
+        self._quarantine = Quarantine(store, work, clock=clock)
         self._held = 0  # bytes of input
+        self._losses = 0  # how often all claims were lost
         self._again = asyncio.Event()
+        self._woken = {ALL}  # the handlers whose jobs are to be looked for
+        self._due: dict[Lane, float | None] = {}  # when the next jobs of lanes with room are due
         self.is_draining = False
         self._loop: asyncio.Task[None] | None = None
 
@@ -79,25 +87,31 @@ class Runner:
             StoreFailed: the store cannot be read.
 
         """
-        left = await self._store.left_behind()
-        if left:
-            names = ", ".join(job.id for job in left[:MOST_NAMED])
-            logger.warning(
-                "the server died while it ran %d background jobs, which now run again one by one, "
-                "before all others: %s%s",
-                len(left),
-                names,
-                ", ..." if len(left) > MOST_NAMED else "",
-            )
-        # All at once, so that they are stored together: a part would look like all that ran.
-        take_up, was_alone = self._settlement.take_up, len(left) == 1
-        await asyncio.gather(*(take_up(job, was_alone=was_alone) for job in left))
+        await self.take_up()
         self._loop = asyncio.create_task(self._claim_on(), name="potassium-jobs")
 
-    def wake(self, *, for_suspect: bool = False) -> None:
-        """Look for jobs to run: there may be a new one, or a suspect, or room for one."""
-        self._may_have_suspects |= for_suspect
+    async def take_up(self) -> None:
+        """Requeue the jobs that processes that died left running.
+
+        Raises:
+            StoreFailed: the store cannot be read or written.
+
+        """
+        for left in await self._store.left_behind():
+            await self._settlement.take_up(left)
+            self.wake(for_suspect=True)
+
+    def wake(self, handler: str = ALL, *, for_suspect: bool = False) -> None:
+        """Look for jobs of a handler to run: there may be a new one, or a suspect, or room."""
+        if for_suspect:
+            self._quarantine.expect()
+        self._woken.add(handler)
         self._again.set()
+
+    def expect_no_suspects(self) -> None:
+        """Do not wait for suspects any longer: a moment ago, none was queued."""
+        if self._quarantine.expect_none():
+            self.wake()
 
     def drain(self) -> None:
         """Claim no more jobs, and put off the claimed ones that have not begun."""
@@ -127,10 +141,17 @@ class Runner:
         attempt.cancel()
         return True
 
+    def lose_claims(self) -> None:
+        """End all running jobs, as others may have taken them up; only results are stored."""
+        self._losses += 1
+        for attempt in list(self._attempts.values()):
+            if not attempt.is_over:
+                attempt.lose()
+
     @property
-    def running(self) -> Sequence[str]:
-        """The ids of the claimed jobs."""
-        return list(self._attempts)
+    def running(self) -> Collection[str]:
+        """The ids of the claimed jobs, until their outcomes are stored."""
+        return self._attempts.keys()
 
     async def _claim_on(self) -> None:
         has_failed = False
@@ -140,46 +161,34 @@ class Runner:
                 next_due = await self._claim_all()
                 has_failed = False
             except StoreFailed as error:
+                self._woken.add(ALL)
                 if not has_failed:  # the store may fail for hours
                     logger.error("background jobs cannot be claimed: %s", error.detail)  # noqa: TRY400
                 has_failed = True
                 next_due = self._clock() + RETRY_STORE
             except Exception:  # whatever it is, there are other jobs to run
+                self._woken.add(ALL)
                 logger.exception("background jobs cannot be claimed")
                 next_due = self._clock() + RETRY_STORE
-            try:
-                async with asyncio.timeout(
-                    None
-                    if next_due is None
-                    else min(max(PAUSE, next_due - self._clock()), LONGEST_PAUSE)
-                ):
+            pause = LONGEST_PAUSE if next_due is None else max(PAUSE, next_due - self._clock())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, LONGEST_PAUSE)):
                     await self._again.wait()
-            except TimeoutError:
-                pass
 
     async def _claim_all(self) -> float | None:
         """Start all jobs that may run now; return when the next is due, if room is left."""
-        if self._may_have_suspects:
-            if self._tasks:
-                return None  # the last of them to end wakes the loop
-            if await self._claim_suspect():
-                return None
-        due = [await self._claim(lane) for lane in self._work.lanes]
-        return min((one for one in due if one is not None), default=None)
-
-    async def _claim_suspect(self) -> bool:
-        """Start the next suspect; return whether there was one."""
-        lanes = {handler: lane for lane in self._work.lanes for handler in lane.handlers}
-        self._may_have_suspects = False  # before the look: one that comes later is looked for again
-        there_may_be_more = True
-        try:
-            suspect = await self._store.claim_suspect(handlers=lanes, now=self._clock())
-            there_may_be_more = suspect is not None
-        finally:
-            self._may_have_suspects |= there_may_be_more
+        suspect = await self._quarantine.claim(is_idle=not self._tasks)
         if suspect is not None:
-            self._start(suspect, lanes[suspect.handler])
-        return suspect is not None
+            self._start(*suspect)
+        if self._quarantine.holds_others:
+            return None  # the last job to end wakes the loop
+        woken, self._woken = self._woken, set()
+        for lane in self._work.lanes:
+            due = self._due.get(lane)
+            is_due = due is not None and due <= self._clock()
+            if is_due or ALL in woken or not woken.isdisjoint(lane.handlers):
+                self._due[lane] = await self._claim(lane)
+        return min((due for due in self._due.values() if due is not None), default=None)
 
     async def _claim(self, lane: Lane) -> float | None:
         """Start as many jobs as there is room for; return when the next is due, if room is left."""
@@ -199,7 +208,9 @@ class Runner:
         return lane.room(self._waiting[lane], self._claimed[lane], quiet)
 
     def _start(self, job: StoredJob, lane: Lane) -> None:
-        task = asyncio.create_task(self._run(job, lane), name=f"potassium-job-{job.id}")
+        task = asyncio.create_task(
+            self._run(job, lane, self._losses), name=f"potassium-job-{job.id}"
+        )
         self._waiting[lane] += 1
         self._claimed[lane] += 1
         self._held += lane.memory(job)
@@ -208,10 +219,10 @@ class Runner:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._may_have_suspects and not self._tasks:
+        if self._quarantine.may_claim(is_idle=not self._tasks):
             self.wake()
 
-    async def _run(self, job: StoredJob, lane: Lane) -> None:
+    async def _run(self, job: StoredJob, lane: Lane, losses: int) -> None:
         waits = runs = True
 
         def begin() -> None:
@@ -235,14 +246,19 @@ class Runner:
             attempt = Attempt(job, self._store, self._watch, last)
             attempt.on_begin.append(begin)
             self._attempts[job.id] = attempt
+            if losses != self._losses:
+                attempt.lose()
             try:
                 outcome = await self._outcome(attempt)
                 leave()  # the next job need not wait until this one is stored
                 if isinstance(outcome, NotDone) and not (self.is_draining or attempt.is_cancelled):
                     self.drain()  # Work has failed for good, and would refuse every job
+                if attempt.is_lost and not isinstance(outcome, Done):
+                    attempt.is_over = True  # whoever took the job up stores its outcome
+                    return
                 is_queued = await self._settlement.settle(attempt, outcome)
                 if is_queued:
-                    self.wake()
+                    self._is_back(job, lane, outcome)
                 self._tell(attempt, outcome, is_queued=is_queued)
             finally:
                 del self._attempts[job.id]
@@ -254,7 +270,13 @@ class Runner:
             )
         finally:
             leave()
+            self._quarantine.left(job)
             self._watch.tell_end(job.id)
+
+    def _is_back(self, job: StoredJob, lane: Lane, outcome: Outcome) -> None:
+        if isinstance(outcome, Crashed):
+            self._quarantine.crashed(job, lane, was_alone=outcome.was_alone)
+        self.wake()
 
     def _tell(self, attempt: Attempt, outcome: Outcome, *, is_queued: bool) -> None:
         if self._observer is not None:

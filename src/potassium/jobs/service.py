@@ -18,6 +18,7 @@ from potassium.handlers.handler import Handler
 from potassium.http.problem import problem_document
 from potassium.jobs.attempt import status_event
 from potassium.jobs.document import document
+from potassium.jobs.follower import Follower
 from potassium.jobs.intake import Intake
 from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.outcome import AttemptObserver, Work
@@ -83,6 +84,7 @@ class JobService:
             store, self._runner, self._settlement, keep_for=options.keep_for, clock=clock
         )
         self.intake = Intake(store, self._terms, self._runner.wake, webhooks.trace)
+        store.follow(Follower(self._runner, self.watch, webhooks))
 
     async def start(self) -> None:
         """Requeue the jobs that a process that died left running, and begin to run jobs.
@@ -128,7 +130,11 @@ class JobService:
             return True  # it has ended, and was deleted
 
     async def close(self) -> None:
-        """Wait until the outcomes of the jobs that ran are stored; stop the engine first."""
+        """Wait until the outcomes of the jobs that ran are stored; stop the engine first.
+
+        If the store does not answer, the next server runs these jobs again.
+        """
+        self.store.hurry()
         await self._sweeper.close()
         await self._runner.close()
 
@@ -185,7 +191,7 @@ class JobService:
             if job.status.is_final:
                 raise JobHasEnded(f"The job has already ended ({job.status}).")
             if job.status is Status.RUNNING:
-                if self._runner.cancel(job_id):
+                if await self._ask_to_end(job):
                     return job
                 if self._runner.is_draining:
                     raise Draining("The server is stopping.")
@@ -196,6 +202,17 @@ class JobService:
             error = problem_document(JobCancelled(), job.request_id)
             if await self._settlement.end(job, Status.CANCELLED, error=error):
                 return await self.get(job_id)
+
+    async def _ask_to_end(self, job: StoredJob) -> bool:
+        """Ask a running job to end; return False if it does not run any more.
+
+        A store that others share keeps the request: they may have taken the job up, although it
+        seems to run here.
+        """
+        is_shared = self.store.is_shared
+        if is_shared and not await self.store.ask_to_end(job):
+            return False
+        return self._runner.cancel(job.id) or is_shared
 
     async def retry(self, job_id: str) -> StoredJob:
         """Queue a failed job again.
@@ -219,6 +236,27 @@ class JobService:
         self.watch.tell(job_id)
         return await self.get(job_id)
 
+    async def purge(
+        self, status: Status, *, older_than: float, owner: str | None, limit: int
+    ) -> int:
+        """Delete up to ``limit`` jobs that ended as ``status``; return how many.
+
+        A job whose webhooks have not been delivered is kept. None is left if this returns 0.
+
+        Args:
+            status: a final one.
+            older_than: seconds that have passed since their end.
+            owner: whose they are; None for everybody's.
+            limit: the maximum number of jobs.
+
+        Raises:
+            StoreFailed: the store cannot be written.
+
+        """
+        return await self.store.delete_ended(
+            before=self.store.clock() - older_than, limit=limit, status=status, owner=owner
+        )
+
     async def deliveries(self, job_id: str) -> Sequence[DeliveryAttempt]:
         """Return every attempt to deliver a webhook about a job.
 
@@ -240,7 +278,10 @@ class JobService:
         return await self.store.position(job) if job.status is Status.QUEUED else None
 
     def _has_rest(self, job: StoredJob) -> bool:
-        return job.status.is_final or (self.is_draining and job.status is Status.QUEUED)
+        if job.status.is_final or not self.is_draining:
+            return job.status.is_final
+        runs_elsewhere = self.store.is_shared and job.id not in self._runner.running
+        return job.status is Status.QUEUED or runs_elsewhere
 
     async def _watched(self, job_id: str) -> StoredJob:
         """Return a job, which all who watch it read together."""

@@ -7,20 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from potassium.errors import DeadlineExceeded, Interrupted, JobCancelled, StoreFailed
+from potassium.errors import DeadlineExceeded, JobCancelled, StoreFailed
 from potassium.http.problem import problem_document
 from potassium.jobs.attempt import Attempt, status_event
 from potassium.jobs.model import Event, Status, StoredJob
-from potassium.jobs.outcome import Cancelled, Done, NotDone, Outcome
+from potassium.jobs.outcome import Cancelled, Crashed, Done, NotDone, Outcome
 from potassium.jobs.store import JobStore
+from potassium.jobs.suspicion import interrupted, is_culprit, warn_of_server, warn_of_worker
 from potassium.jobs.terms import Terms
 from potassium.jobs.watch import Watch
 from potassium.webhooks.model import Delivery
 from potassium.webhooks.service import WebhookService
 
-__all__ = ["CRASHES", "Settlement"]
-
-CRASHES = 3  # during which a job ran alone; after that it counts as their cause
+__all__ = ["Settlement"]
 
 RETRY_STORE = 1.0  # seconds until a store that has failed is asked again
 
@@ -58,6 +57,7 @@ class Settlement:
         self._webhooks = webhooks
         self._watch = watch
         self._clock = clock
+        self._has_failed = False
 
     async def settle(self, attempt: Attempt, outcome: Outcome) -> bool:
         """Store the outcome of an attempt; return whether the job is queued again.
@@ -76,6 +76,8 @@ class Settlement:
             await self._put_back(attempt, job, due_at=self._clock(), error=None, counts=False)
             self.attempts[job.handler, "put_back"] += 1
             return True
+        elif isinstance(outcome, Crashed):
+            return await self._crashed(attempt, was_alone=outcome.was_alone)
         elif outcome.may_retry and job.attempts < job.attempts_limit:
             due_at = self._clock() + self._terms.backoff(job)
             await self._put_back(attempt, job.cleared(), due_at=due_at, error=outcome.error)
@@ -149,25 +151,38 @@ class Settlement:
         error = DeadlineExceeded("The job did not begin in time.")
         await self.end(job, Status.EXPIRED, error=problem_document(error, job.request_id))
 
-    async def take_up(self, job: StoredJob, *, was_alone: bool) -> None:
-        """Queue a job again as a suspect after its server died, or fail it if it is the culprit.
-
-        A crash counts only if the job ``was_alone``. Of several that ran, any may be the culprit.
+    async def take_up(self, left: Sequence[StoredJob]) -> None:
+        """Queue jobs again that a server ran when it died.
 
         Raises:
-            StoreFailed: the change cannot be stored.
+            StoreFailed: the changes cannot be stored.
 
         """
-        suspect = replace(job, crashes=job.crashes + was_alone, is_suspect=True)
-        if not was_alone or suspect.crashes < max(job.attempts_limit, CRASHES):
+        warn_of_server(left)
+        # All at once, so that they are stored together: a part would look like all that ran.
+        await asyncio.gather(*(self._take_up(job, was_alone=len(left) == 1) for job in left))
+
+    async def _take_up(self, job: StoredJob, *, was_alone: bool) -> None:
+        """Queue a job again as a suspect after its server died, or fail it if it is the culprit."""
+        suspect = job.suspected(was_alone=was_alone)
+        if not (was_alone and is_culprit(suspect)):
             queued = await self._status_event(job, Status.QUEUED)
             await self._store.put_back(suspect, due_at=self._clock(), error=None, events=[queued])
             return
-        error = Interrupted(f"The server died {suspect.crashes} times while it ran only this job.")
-        logger.error(
-            "job %s failed: %s: %s", job.id, error.code, error.detail, extra={"job_id": job.id}
-        )
-        await self.end(suspect, Status.FAILED, error=problem_document(error, job.request_id))
+        error = interrupted(suspect, died="The server")
+        await self.end(suspect, Status.FAILED, error=error)
+
+    async def _crashed(self, attempt: Attempt, *, was_alone: bool) -> bool:
+        """Do the same after the worker process died that ran it; return whether it is queued."""
+        suspect = attempt.job.suspected(was_alone=was_alone)
+        if was_alone and is_culprit(suspect):
+            error = interrupted(suspect, died="The worker process")
+            await self._end(attempt, Status.FAILED, error=error, is_culprit=True)
+            return False
+        warn_of_worker(suspect)
+        await self._put_back(attempt, suspect, due_at=self._clock(), error=None)
+        self.attempts[suspect.handler, "retried"] += 1
+        return True
 
     async def last_event(self, job: StoredJob) -> int:
         """Return the id of a job's last event; ask a store that fails until it works.
@@ -179,7 +194,7 @@ class Settlement:
         # The first event says that the job was queued; no other comes before its first attempt.
         return 1 if job.attempts <= 1 else await self._insist(lambda: self._last_event(job))
 
-    async def _end(
+    async def _end(  # noqa: PLR0913 - as in the store
         self,
         attempt: Attempt,
         status: Status,
@@ -187,17 +202,24 @@ class Settlement:
         output: bytes | None = None,
         output_type: str | None = None,
         error: bytes | None = None,
+        is_culprit: bool = False,
     ) -> None:
         events = await attempt.finish({"status": status.value, "attempts": attempt.job.attempts})
-        job = attempt.told.cleared()
+        told = attempt.told
+        job = told.suspected(was_alone=True) if is_culprit else told.cleared()
         if status is Status.SUCCEEDED:
             job = replace(job, progress=1.0)
-        await self._insist(
+        did = await self._insist(
             lambda: self.end(
                 job, status, output=output, output_type=output_type, error=error, events=events
             )
         )
-        self.attempts[job.handler, status.value] += 1
+        if did:
+            self.attempts[job.handler, status.value] += 1
+        else:
+            logger.warning(
+                "the outcome of job %s was dropped: another server has taken the job up", job.id
+            )
 
     async def _put_back(
         self,
@@ -227,17 +249,19 @@ class Settlement:
 
         Once the server is stopping, a failure is raised instead: the next server runs the job.
         """
-        has_failed = False
         while True:
             try:
-                return await ask()
-            except StoreFailed:
+                answer = await ask()
+            except StoreFailed as error:
                 if not self.is_patient:
                     raise
-                if not has_failed:
-                    logger.exception("the store of background jobs failed and will be retried")
-                has_failed = True
+                if not self._has_failed:  # once for all jobs; the store has logged what failed
+                    logger.error("the outcomes of jobs wait for the store: %s", error.detail)  # noqa: TRY400
+                self._has_failed = True
                 await asyncio.sleep(RETRY_STORE)
+            else:
+                self._has_failed = False
+                return answer
 
 
 def _cancelled(attempt: Attempt, outcome: Outcome) -> bytes:

@@ -6,21 +6,55 @@ from typing import Protocol
 from potassium.jobs.model import Census, Event, NewJob, Status, StoredJob
 from potassium.webhooks.model import Delivery, DeliveryStore
 
-__all__ = ["EVENTS_BYTES", "JobStore"]
+__all__ = ["EVENTS_BYTES", "JobStore", "StoreListener"]
 
 PRIORITY_STEP = 256  # each lower level of priority counts as submitted this many jobs later
 EVENTS_BYTES = 256 * 1024  # bytes of events read at a time, unless one is larger
 
 
+class StoreListener(Protocol):
+    """Is told what other servers do with a store that they share. All of it is on the event loop.
+
+    It must not block and must not raise. It may be told too much, never too little.
+    """
+
+    def queued(self, *, suspects: bool) -> None:
+        """Look for jobs to run, and with ``suspects`` for suspects, too."""
+
+    def cleared(self) -> None:
+        """Do not wait for suspects: a moment ago, none was queued."""
+
+    def changed(self, job_ids: Collection[str]) -> None:
+        """Look at these jobs: they have new events."""
+
+    def ended(self, job_ids: Collection[str]) -> None:
+        """Look at these jobs: they may have ended."""
+
+    def asked_to_end(self, job_ids: Collection[str]) -> None:
+        """End those of these jobs that run here."""
+
+    def lost_claims(self) -> None:
+        """End all that runs here: other servers may have taken up every job that was claimed."""
+
+    def posted(self) -> None:
+        """Look for webhooks to deliver."""
+
+    def missed(self) -> None:
+        """Look at everything: some of the above may not have been told."""
+
+
 class JobStore(DeliveryStore, Protocol):
     """Keeps jobs, their events, and the deliveries about them.
 
-    The interface allows many servers to share one store. A claim is a lease: the claimant renews
-    it with ``keep``, and each of its writes names the claim (``StoredJob.attempts`` is the fencing
-    token), so a claimant that has lost a job can no longer end it.
+    Many servers may share one store. A claim is a lease: from then on the store renews it, until
+    the job is no longer running or the store is closed. Each write names its claim
+    (``StoredJob.attempts`` is the fencing token), so a claimant that has lost a job can no longer
+    end it. If the process dies or hangs, the lease ends, and another server takes the job up.
 
     Once a method that writes has returned, a durable store keeps what it wrote whatever happens to
-    the process. Writes are atomic. Any method may raise ``StoreFailed``; nothing has changed then.
+    the process. Writes are atomic. Any method may raise ``StoreFailed``; nothing has changed then,
+    unless the store is on another machine that can no longer be asked. So ``end``, ``put_back``
+    and ``note`` can be repeated: if the first call has had its effect, the second returns the same.
     If a write is cancelled, it may or may not happen.
 
     All times are in seconds by ``clock``, and ``now`` is what it says. A store is bounded by
@@ -28,18 +62,32 @@ class JobStore(DeliveryStore, Protocol):
 
     Attributes:
         fault: why nothing can be stored, in words that anybody may read; None while it can.
+        is_durable: whether what is stored is still there after a restart.
+        is_shared: whether other servers may use the store at the same time.
 
     """
+
+    is_durable: bool
+    is_shared: bool
 
     @property
     def fault(self) -> str | None: ...  # noqa: D102 - above
 
+    def follow(self, listener: StoreListener) -> None:
+        """Tell ``listener`` from now on what others do; one that is not shared tells nothing."""
+
     async def open(self) -> None:
-        """Make the store ready.
+        """Make the store ready; also again, after it was closed.
 
         Raises:
             UsageError: another process uses the store, or it is not a store of Potassium.
 
+        """
+
+    def hurry(self) -> None:
+        """Wait for a few seconds at most from now on: the server is stopping, and closes soon.
+
+        What cannot be stored any more is taken up by another server.
         """
 
     async def close(self) -> None:
@@ -48,7 +96,7 @@ class JobStore(DeliveryStore, Protocol):
     async def submit(self, job: NewJob) -> StoredJob:
         """Queue a new job and return it, or return the job that has its idempotency key already.
 
-        A large input is kept on disk. The store makes a copy of one that is there already.
+        A large input may be on disk. It is the caller's: the store makes a copy.
 
         Raises:
             IdempotencyKeyReused: that job has another fingerprint.
@@ -123,13 +171,16 @@ class JobStore(DeliveryStore, Protocol):
         Suspects do not count.
         """
 
-    async def keep(self, job_ids: Collection[str]) -> Collection[str]:
-        """Renew the claims on these jobs; return the ids of those that the caller has lost."""
+    async def left_behind(self) -> Sequence[Sequence[StoredJob]]:
+        """Return the running jobs whose claimants are gone, those of each claimant together.
 
-    async def left_behind(self) -> Sequence[StoredJob]:
-        """Return the running jobs whose claimant is gone because its process died.
+        Nobody else is told of them for a while. Their inputs are left out.
+        """
 
-        Their inputs are left out.
+    async def ask_to_end(self, job: StoredJob) -> bool:
+        """Let whoever runs a job know that it should end early.
+
+        Returns False if the job does not run any more, or if only this server can run it.
         """
 
     async def end(  # noqa: PLR0913 - all of it in one transaction
@@ -163,7 +214,8 @@ class JobStore(DeliveryStore, Protocol):
     ) -> bool:
         """Queue a running job again at its old position, due at ``due_at``.
 
-        The job no longer expires, as it began in time. Returns False as ``end`` does.
+        The job no longer expires, as it began in time. Returns False as ``end`` does. It may be
+        put back as a suspect while its claimant lives, if only the worker process died that ran it.
 
         Args:
             job: as it was claimed; its ``crashes`` and ``is_suspect`` are stored.
@@ -212,11 +264,19 @@ class JobStore(DeliveryStore, Protocol):
     async def overdue(self, *, now: float, limit: int) -> Sequence[StoredJob]:
         """Return up to ``limit`` queued jobs whose ``expires_at`` has passed, without inputs."""
 
-    async def delete_ended(self, *, before: float, limit: int) -> int:
+    async def delete_ended(
+        self,
+        *,
+        before: float,
+        limit: int,
+        status: Status | None = None,
+        owner: str | None = None,
+    ) -> int:
         """Delete up to ``limit`` jobs that ended before ``before``; return how many.
 
-        Their events and deliveries are deleted too. A job with pending deliveries is kept. None is
-        left if this returns 0.
+        With ``status``, only those that ended in this way; with ``owner``, only theirs. Their
+        events and deliveries are deleted too. A job with pending deliveries is kept. None is left
+        if this returns 0.
         """
 
     async def upkeep(self) -> None:

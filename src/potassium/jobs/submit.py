@@ -11,6 +11,7 @@ from potassium.errors import JobNotFound, StoreFailed, TooManyWatchers, WebhookU
 from potassium.handlers.handler import Handler
 from potassium.http.codec import encode
 from potassium.http.connection import while_connected
+from potassium.http.exchange import note_error
 from potassium.http.message import Message
 from potassium.http.owner import owner_of
 from potassium.http.preferences import wait_of, wants_job
@@ -96,7 +97,7 @@ class Submissions:
             applied += [] if wait is None else [b"wait=%g" % wait]
             headers.append((b"preference-applied", b", ".join(applied)))
         if wait is not None and job.status.is_final and (output or job.error):
-            return _ended(job, output, headers)
+            return _ended(job, output, headers, scope)
         clock = self._service.store.clock
         shown = document(job, clock, position=position, root_path=root_path)
         return Reply(ACCEPTED, encode(shown), JSON, *headers)
@@ -111,12 +112,16 @@ class Submissions:
         return partial(self._check_url, url)
 
 
-def _ended(job: StoredJob, output: Output | None, headers: list[tuple[bytes, bytes]]) -> Reply:
+def _ended(
+    job: StoredJob, output: Output | None, headers: list[tuple[bytes, bytes]], scope: Scope
+) -> Reply:
     """Return the reply that a direct call of the handler would have received."""
     if output is not None:
         return Reply(200, output.data, content_type_of(job), *headers)
     error = job.error or b"{}"
-    return Reply(orjson.loads(error).get("status", 500), error, PROBLEM, *headers)
+    problem = orjson.loads(error)
+    note_error(scope, problem.get("code", ""))
+    return Reply(problem.get("status", 500), error, PROBLEM, *headers)
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Periodic work on jobs: expiry, deletion, and the renewal of claims."""
+"""Periodic work on jobs: expiry, deletion, and what servers that died have left."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger("potassium.jobs")
 
 
 class Sweeper:
-    """Expires jobs that have waited too long, deletes old ones, and renews claims.
+    """Expires jobs that have waited too long, deletes old ones, and takes up those left behind.
 
     Args:
         keep_for: seconds after its end until a job is deleted.
@@ -75,11 +75,8 @@ class Sweeper:
             StoreFailed: the store cannot be read or written.
 
         """
+        await self._runner.take_up()
         now = self._clock()
-        running = self._runner.running
-        if running:
-            for job_id in await self._store.keep(running):
-                self._runner.cancel(job_id)  # somebody else has the claim
         for job in await self._store.overdue(now=now, limit=AT_ONCE):
             await self._settlement.expire(job)
         if now >= self._next_deletion:

@@ -10,6 +10,7 @@ from starlette.types import Scope
 from potassium.config import LOG_FORMATS, LogFormat, Metrics, Traces, default_log, switch
 from potassium.engine import End, Job, Observer, Operation
 from potassium.errors import PotassiumError, UsageError
+from potassium.handlers.handler import normal_path
 from potassium.http.path import path_below_mount
 from potassium.http.trace_headers import NO_TRACE, TraceHeaders
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from potassium.observe.logs.access import AccessLog
     from potassium.observe.metrics import Figures, Source
     from potassium.observe.tracing import AppTraces
+    from potassium.webhooks.deliverer import Posting
 
 __all__ = ["Observation"]
 
@@ -45,7 +47,8 @@ class Observation:
 
         Raises:
             ModuleNotFoundError: a library is missing.
-            UsageError: the environment says something that does not exist.
+            UsageError: the environment says something that does not exist, or the path of metrics
+                is that of another page.
 
         """
         self.server_timing = server_timing
@@ -62,6 +65,7 @@ class Observation:
             from potassium.observe import metrics as its  # noqa: PLC0415 - needs an extra
 
             self._metrics = Metrics() if metrics is True else metrics
+            normal_path(self._metrics.path)  # which must not be that of another page
             self._figures = its.Figures()
             self.exchanges.append(self._figures.requests)
             self._jobs.append(self._figures.calls)
@@ -107,6 +111,16 @@ class Observation:
         self.exchanges.insert(0, self._access)  # is told of the end last, when all is known
         self.of_attempts = self._access
 
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether the app has a page for Prometheus."""
+        return self._metrics is not None
+
+    @property
+    def metrics_path(self) -> str | None:
+        """Where that page is; None if there is none."""
+        return None if self._metrics is None else self._metrics.path
+
     def routes(self, source: "Source") -> list[Route]:
         """Return the routes that show what is measured of an app."""
         if self._metrics is None or self._figures is None:
@@ -130,15 +144,26 @@ class Observation:
         if self._figures is not None:
             self._figures.begin(operations)
 
+    def ready(self) -> None:
+        """Note that the app has started; say what it measures for nobody."""
+        if self.traces is not None:
+            self.traces.ready()
+        if self._access is not None:
+            self._access.ready()
+
     def end(self) -> None:
         """Note that the app stops."""
         if self._figures is not None:
             self._figures.end()
+        if self._access is not None:
+            self._access.end()
 
-    def refused(self, error: PotassiumError) -> None:
-        """Note what a connection has answered by itself, without the app."""
+    def refused(self, error: PotassiumError, scope: Scope) -> None:
+        """Note what a connection, with its part of a scope, has answered without the app."""
         if self._figures is not None:
             self._figures.requests.refused(error)
+        if self._access is not None:
+            self._access.refused(error, scope)
 
     @property
     def trace_headers(self) -> TraceHeaders:
@@ -156,6 +181,10 @@ class Observation:
     def of_work(self, work: "Work") -> "Work":
         """Return what runs background jobs, and is traced if the app is."""
         return work if self.traces is None else self.traces.work(work)
+
+    def of_posting(self, post: "Posting") -> "Posting":
+        """Return what posts webhooks, and is traced if the app is."""
+        return post if self.traces is None else self.traces.posting(post)
 
     @property
     def of_jobs(self) -> Observer | None:

@@ -1,5 +1,6 @@
 """The operations of a handler, one for each method that it answers."""
 
+import sys
 from dataclasses import dataclass
 
 from potassium import errors
@@ -113,5 +114,6 @@ def _errors(handler: Handler, features: Features) -> Errors:
         *(OF_JSON if isinstance(handler.bind, RawBody) else ()),
         *(() if features.has_jobs else OF_JOBS),
         *((errors.QueueFull,) if handler.is_background else ()),
+        *(() if "potassium.store" in sys.modules else (errors.StoreUnavailable,)),
     }
     return {getattr(errors, name) for name in errors.__all__} - others

@@ -15,7 +15,7 @@ from potassium.schema.names import OperationIds, name_of
 from potassium.schema.outputs import output_of
 from potassium.schema.problems import Problems
 from potassium.serving.api_keys import ApiKeys
-from potassium.serving.services import Plan
+from potassium.serving.plan import Plan
 from potassium.serving.slashes import without_slash
 
 __all__ = ["openapi_document"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from potassium.schema.annotations import Json
-from potassium.serving.services import Plan
+from potassium.serving.plan import Plan
 
 __all__ = [
     "RESPONSE_HEADERS",

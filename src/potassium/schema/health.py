@@ -80,12 +80,13 @@ def _answer(text: str, schema: Json) -> Json:
 
 def _readiness() -> Json:
     states = [state.value for state in State if state is not State.READY]
-    reason = {"type": "string", "enum": [*states, "queue_full", "store_failed"]}
+    reason = {"type": "string", "enum": [*states, "queue_full", "no_worker", "store_failed"]}
     schema = _object(
         "Whether a call would be admitted.",
         ready={"type": "boolean"},
         reason=reason,
         detail={"type": "string"},
+        workers={"type": "object", "additionalProperties": {"type": "integer"}},
     )
     return {**schema, "required": ["ready"]}
 
@@ -94,12 +95,15 @@ def _status() -> Json:
     integer, number = {"type": "integer"}, {"type": "number"}
     limit = {"anyOf": [integer, {"type": "null"}]}
     queue = _object("Calls that wait.", length=integer, limit=limit)
+    by_name = {"type": "object", "additionalProperties": integer}
+    webhooks = _object("Deliveries.", waiting=limit, attempts=by_name, dropped=integer)
     running = _object("The handler that runs.", handler={"type": "string"}, **{"for": integer})
     return _object(
         "What the server is doing. Durations are in milliseconds, unless a name says seconds.",
         name={"type": "string"},
         state=STATE,
         **HEARTBEAT,
+        oldest_step={"anyOf": [{"type": "string"}, {"type": "null"}]},
         queue=queue,
         lanes={"type": "object", "additionalProperties": queue},
         started_at={"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
@@ -109,10 +113,44 @@ def _status() -> Json:
         running={"anyOf": [running, {"type": "null"}]},
         counts={"type": "object", "additionalProperties": integer},
         service_time={"type": "object", "additionalProperties": number},
+        estimated_wait={"type": "object", "additionalProperties": number},
+        open_calls=integer,
+        workers={"type": "array", "items": _worker()},
+        jobs={"anyOf": [by_name, {"type": "null"}]},
+        webhooks={"anyOf": [webhooks, {"type": "null"}]},
         gpu_available={"type": "boolean"},
         sequence_number=integer,
         idle_time=integer,
         inference_time=integer,
+    )
+
+
+def _worker() -> Json:
+    string, integer, number = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+    null: Json = {"type": "null"}
+    running = _object("The handler that runs.", handler=string, **{"for": integer})
+    sizes = _object("Bytes.", allocated=number, reserved=number, total=number)
+    activity = HEARTBEAT["activity"]
+    return _object(
+        "A device, and the worker process that serves it. Sizes are in bytes.",
+        name=string,
+        device=string,
+        state=string,
+        activity={"anyOf": [activity, null]},
+        pid={"anyOf": [integer, null]},
+        running={"anyOf": [running, null]},
+        last_progress_seconds=number,
+        calls=integer,
+        groups=integer,
+        open_streams=integer,
+        finished=integer,
+        busy_seconds=number,
+        load_seconds={"anyOf": [number, null]},
+        libraries={"type": "object", "additionalProperties": number},
+        memory={"anyOf": [integer, null]},
+        device_memory={"type": "object", "additionalProperties": sizes},
+        ends={"type": "object", "additionalProperties": integer},
+        last_end={"anyOf": [string, null]},
     )
 
 
@@ -126,6 +164,7 @@ def _startup() -> Json:
         seconds=maybe,
         phases=by_name,
         libraries={"type": "object", "additionalProperties": by_name},
+        workers=by_name,
         before_import=maybe,
         first_calls={"type": "object", "additionalProperties": first},
     )

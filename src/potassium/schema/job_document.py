@@ -8,9 +8,10 @@ from potassium.schema.components import Components
 from potassium.schema.events import ALL, NUMBER, encoded
 from potassium.schema.problems import Problems
 
-__all__ = ["deliveries", "job_document", "job_event", "job_page"]
+__all__ = ["ENDED", "STATUS", "deliveries", "job_document", "job_event", "job_page"]
 
 STATUS: Json = {"type": "string", "enum": [status.value for status in Status]}
+ENDED: Json = {"type": "string", "enum": [one.value for one in Status if one.is_final]}
 
 
 def job_document(components: Components, problems: Problems) -> Json:

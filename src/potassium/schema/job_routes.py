@@ -15,7 +15,14 @@ from potassium.schema.annotations import ANYTHING, Json
 from potassium.schema.components import Components
 from potassium.schema.headers import header, request_id, shown
 from potassium.schema.inputs import ANY_TYPE
-from potassium.schema.job_document import STATUS, deliveries, job_document, job_event, job_page
+from potassium.schema.job_document import (
+    ENDED,
+    STATUS,
+    deliveries,
+    job_document,
+    job_event,
+    job_page,
+)
 from potassium.schema.problems import COMMON, Errors, Problems
 
 __all__ = ["job_operations"]
@@ -59,6 +66,27 @@ FILTERS: list[Json] = [
         "schema": {"type": "string", "pattern": "^[0-9A-Za-z]+$"},
     },
 ]
+PURGED: list[Json] = [
+    {"name": "status", "in": "query", "required": True, "schema": ENDED},
+    {
+        "name": "older_than",
+        "in": "query",
+        "required": False,
+        "description": "Seconds since their end, at least.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**12 - 1, "default": 0},
+    },
+    {
+        "name": "limit",
+        "in": "query",
+        "required": False,
+        "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 500},
+    },
+]
+DELETED: Json = {
+    "type": "object",
+    "properties": {"deleted": {"type": "integer", "minimum": 0}},
+    "required": ["deleted"],
+}
 
 
 def job_operations(components: Components, problems: Problems) -> dict[str, dict[str, Json]]:
@@ -71,6 +99,7 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
         "202": _json("The job is running, and its handler is told.", document),
     }
     retried = {"202": _json("The job is queued again.", document)}
+    purged = {"200": _json("How many were deleted; 0 once none is left.", DELETED)}
     posted = {"200": _json("The webhooks.", deliveries(components))}
     events = {"text/event-stream": {"schema": job_event(components)}}
     followed = {
@@ -88,6 +117,7 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
         }
 
     find = operation("list_jobs", "List jobs.", page, (*ALL, InvalidInput), *FILTERS)
+    purge = operation("purge_jobs", "Delete jobs.", purged, (*ALL, InvalidInput), *PURGED)
     get = operation("get_job", "Show a job.", waited, OF_ONE, WAIT)
     cancel = operation("cancel_job", "Cancel a job.", cancelled, NOT_ENDED)
     retry = operation("retry_job", "Queue a failed job again.", retried, NOT_ENDED)
@@ -95,7 +125,7 @@ def job_operations(components: Components, problems: Problems) -> dict[str, dict
     load = operation("get_job_output", "Load the output of a job.", _sent(), OF_OUTPUT, *IN_PART)
     attempts = operation("list_deliveries", "Show the webhooks about a job.", posted, OF_ONE)
     return {
-        "/jobs": {"get": find},
+        "/jobs": {"get": find, "delete": purge},
         "/jobs/{id}": {"get": get, "delete": cancel},
         "/jobs/{id}/retry": {"post": retry},
         "/jobs/{id}/output": {"get": load},

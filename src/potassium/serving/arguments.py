@@ -1,16 +1,27 @@
 """Checks what an app is created with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from potassium.config import Jobs, Limits, Metrics, Traces, Webhooks, check_options
+from potassium.config import (
+    Jobs,
+    Limits,
+    Metrics,
+    Traces,
+    Webhooks,
+    Workers,
+    check_count,
+    check_options,
+    default_workers,
+)
 from potassium.errors import UsageError
 
-__all__ = ["check_arguments"]
+__all__ = ["check_groups", "check_options_of", "check_parts", "check_switches", "workers_of"]
 
 GROUPS = {"limits": Limits, "jobs": Jobs, "webhooks": Webhooks}
 SWITCHES: dict[str, tuple[type, ...]] = {
@@ -20,42 +31,87 @@ SWITCHES: dict[str, tuple[type, ...]] = {
     "server_timing": (bool,),
     "traces": (bool, NoneType, Traces),
 }
+OLD_WORKERS = "experimental_num_workers"  # an option of Potassium 0.5
 
 
-def check_arguments(unknown: Iterable[str], **given: Any) -> None:
-    """Check the arguments of ``Potassium``: those that are ``unknown``, and those ``given``.
+def check_options_of(app: type, name: object, unknown: Mapping[str, object]) -> None:
+    """Check the name of an app, and the options that its class does not know.
 
     Raises:
-        UsageError: one is unknown or of another type; the message says what to write.
+        UsageError: it is no name, or there is such an option; the message says what to write.
 
     """
-    name = given["name"]
     if not isinstance(name, str):
         raise UsageError(f'Potassium({name!r}): write a name, as in Potassium("server").')
-    for option in unknown:
+    others = [option for option in unknown if option != OLD_WORKERS]
+    if not others:
+        return
+    for option in others:
         if option in Limits.__dataclass_fields__:
             raise UsageError(f"Potassium({option}=...): write limits=Limits({option}=...).")
-        if option == "workers":
-            raise UsageError(
-                "Potassium(workers=...): one process holds one model. For more of them, start "
-                "more servers, each with its own port and Jobs(path=...)."
-            )
-    check_options("Potassium", unknown, given)
-    for option, kind in GROUPS.items():
-        if not isinstance(given[option], kind | None):
-            raise UsageError(
-                f"Potassium({option}={given[option]!r}): write {option}={kind.__name__}(...)."
-            )
-    for option, kinds in SWITCHES.items():
-        if type(given[option]) not in kinds:
-            raise UsageError(f"Potassium({option}={given[option]!r}): write {option}=True.")
+    parameters = inspect.signature(app).parameters.values()
+    known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+    check_options("Potassium", others, known)
+
+
+def check_groups(**given: object) -> None:
+    """Check that each of ``GROUPS`` is one, or None.
+
+    Raises:
+        UsageError: it is something else.
+
+    """
+    for option, value in given.items():
+        kind = GROUPS[option]
+        if not isinstance(value, kind | None):
+            raise UsageError(f"Potassium({option}={value!r}): write {option}={kind.__name__}(...).")
+
+
+def check_switches(**given: object) -> None:
+    """Check that each of ``SWITCHES`` is on, off, or what else it may be.
+
+    Raises:
+        UsageError: it is something else.
+
+    """
+    for option, value in given.items():
+        if type(value) not in SWITCHES[option]:
+            raise UsageError(f"Potassium({option}={value!r}): write {option}=True.")
+
+
+def check_parts(routes: object, middleware: object, answers: object) -> None:
+    """Check what Starlette is given.
+
+    Raises:
+        UsageError: it would not understand it.
+
+    """
     form = "write middleware=[Middleware(CORSMiddleware, allow_origins=[...])]."
-    _check_each("middleware", given["middleware"], Middleware, form)
+    _check_each("middleware", middleware, Middleware, form)
     form = 'write routes=[Route("/path", endpoint)]; handlers are decorated with @app.handler.'
-    _check_each("routes", given["routes"], BaseRoute, form)
-    answers = given["exception_handlers"]
+    _check_each("routes", routes, BaseRoute, form)
     if not isinstance(answers, Mapping | None):
         raise UsageError(f"Potassium(exception_handlers={answers!r}): write {{KeyError: answer}}.")
+
+
+def workers_of(workers: Any, unknown: Mapping[str, object]) -> Workers | None:
+    """Return the workers that an app is created with, or those of the environment, if any.
+
+    The option of Potassium 0.5 is taken, too: a number, of which 1 means none.
+
+    Raises:
+        UsageError: a value is invalid, or both options are given.
+
+    """
+    if OLD_WORKERS in unknown:
+        number: Any = unknown[OLD_WORKERS]
+        check_count(OLD_WORKERS, number)
+        if workers is not None:
+            raise UsageError(f"Potassium({OLD_WORKERS}=...) is workers=...: leave it out.")
+        return Workers(number) if number > 1 else None
+    if workers is None:
+        return default_workers()
+    return workers if isinstance(workers, Workers) else Workers(workers)
 
 
 def _check_each(option: str, values: Any, kind: type, form: str) -> None:

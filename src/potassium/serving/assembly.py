@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 
-from potassium.config import Jobs, Limits, Webhooks
+from potassium.config import Jobs, Limits, Webhooks, Workers
 from potassium.engine import Operation
 from potassium.errors import UsageError
 from potassium.handlers.cache import Cache
 from potassium.handlers.functions import name_of
 from potassium.handlers.init import Init
 from potassium.handlers.intake import Intake
-from potassium.handlers.options import HandlerOptions, check_each
+from potassium.handlers.options import HandlerOptions, check_each, take_path
 from potassium.handlers.registry import Registry
 from potassium.observe import Observation
 from potassium.serving.bodies import Bodies
 from potassium.serving.endpoint import Endpoint
+from potassium.serving.plan import Plan
 from potassium.serving.runtime import Runtime
-from potassium.serving.services import Plan
 from potassium.serving.slashes import HandlerRoute
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Assembly:
 
     Attributes:
         cache: holds what ``init`` loads.
+        init: loads it.
         runtime: starts and stops what serves the handlers.
         handlers: the handlers by path, in the order of registration.
         endpoints: the endpoint of each handler that answers POST, by path.
@@ -51,6 +52,7 @@ class Assembly:
         set_cache: Callable[[dict[str, Any]], object],
         observation: Observation,
         *,
+        workers: Workers | None,
         debug: bool,
     ) -> None:
         """Begin the app ``name`` without handlers; ``set_cache`` gets what ``init`` returns."""
@@ -58,19 +60,22 @@ class Assembly:
         self.cache = Cache()
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
-        self._init = Init(self.cache, set_cache, self.handlers)
+        self.init = Init(self.cache, set_cache, self.handlers)
         self._plan = Plan(
             name=name,
             handlers=self.handlers,
-            init=Operation("init", self._init.run),
-            loading_at=self._init.place,
+            cache=self.cache,
+            init=Operation("init", self.init.run),
+            loading_at=self.init.place,
             bodies=Bodies(limits),
             intake=Intake(),
             limits=limits,
             jobs=None,
             webhooks=webhooks or Webhooks(),
             observation=observation,
+            calls=lambda: self.calls,
             debug=debug,
+            workers=workers,
         )
         self.runtime = Runtime(self._plan, self.check_complete)
         self.endpoints: dict[str, Endpoint] = {}
@@ -93,16 +98,16 @@ class Assembly:
         """What is measured."""
         return self._plan.observation
 
-    def load_with(self, function: Callable[[], Any]) -> None:
+    def load_with(self, function: Callable[..., Any]) -> None:
         """Register ``function`` to load the model when the app starts.
 
         Raises:
-            UsageError: there is an init already, ``function`` is async or cannot be called without
-                arguments, or the app has started.
+            UsageError: there is an init already, ``function`` is async or requires another argument
+                than its device, or the app has started.
 
         """
         self._check_open("@app.init")
-        self._init.register(function)
+        self.init.register(function)
 
     def decorator(
         self, name: str, path: str, options: HandlerOptions, app: Starlette
@@ -115,9 +120,8 @@ class Assembly:
             UsageError: the path or an option is invalid.
 
         """
-        if not isinstance(path, str):
-            raise UsageError(f'{name}({path!r}): write a path, such as "/embed".')
         check_each(name, options)
+        path = take_path(name, path, options)
         is_background = name == "@app.background"
 
         def decorate(function: Function) -> Function:
@@ -148,9 +152,18 @@ class Assembly:
         self._registry.post_results(function, url)
 
     def keep_jobs(self, jobs: Jobs | None, app: Starlette) -> None:
-        """Keep background jobs as ``jobs`` says; their routes go behind all others of ``app``."""
+        """Keep background jobs as ``jobs`` says; their routes go behind all others of ``app``.
+
+        Raises:
+            UsageError: what ``Jobs(store=...)`` has been given is no store.
+
+        """
         if jobs is None:
             return
+        if jobs.store is not None:
+            from potassium.jobs.conformance import check_store  # noqa: PLC0415 - as below
+
+            check_store(jobs.store)
         from potassium.jobs.routes import JobRoutes  # noqa: PLC0415 - only for apps that have jobs
 
         async def service() -> "JobService":

@@ -1,16 +1,18 @@
 """Calls of handlers by Python code in the same process."""
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from potassium.config import check_seconds
-from potassium.engine import Engine, Job, Priority, State, Stream, refusal
+from potassium.engine import Engine, Errand, Job, Priority, State, Stream, refusal
 from potassium.errors import PotassiumError, UnserializableOutput, UsageError
+from potassium.handlers.functions import name_of
 from potassium.handlers.handler import Handler
 from potassium.handlers.in_process import Value, caller_of
-from potassium.handlers.items import as_body, bound
+from potassium.handlers.items import as_body, bound, crossing
 from potassium.http.codec import decode, encode
 from potassium.http.message import Message
 from potassium.http.problem import answered, internal, log_failure
@@ -19,13 +21,14 @@ from potassium.http.request import CURRENT
 from potassium.http.request_id import new_request_id
 from potassium.http.results import reply_to
 from potassium.serving.chunks import Chunks
-from potassium.serving.deadlocks import check_no_deadlock
+from potassium.serving.deadlocks import check_no_deadlock, check_not_init
+from potassium.serving.plan import Plan
 from potassium.serving.result_webhooks import post_result
 from potassium.serving.runtime import Runtime
-from potassium.serving.services import Plan, Services
+from potassium.serving.services import Services
 from potassium.webhooks.outbox import OUTBOX
 
-__all__ = ["Calls"]
+__all__ = ["CallOptions", "Calls"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,17 +93,13 @@ class Calls:
             UsageError: there is no such handler, or it runs in the background.
 
         """
-        handler = self._handler(path)
-        if handler.is_background:
-            raise UsageError(
-                f"{handler.path} runs in the background: await app.submit({handler.path!r}, item)."
-            )
+        handler = self.direct(path)
         options = CallOptions.of(timeout, priority)
         call = _Call(self._plan, self._runtime, handler, options)
         return Chunks(lambda: call.outcome(item), call.failure)
 
     async def submit(
-        self, path: str, item: Any, priority: str, idempotency_key: str | None
+        self, path: str, item: Any, *, priority: str, idempotency_key: str | None
     ) -> dict[str, Any]:
         """Store a call of the handler at ``path`` as a background job; return the job document.
 
@@ -110,7 +109,7 @@ class Calls:
 
         """
         options = CallOptions.of(None, priority)
-        handler = self._handler(path)
+        handler = self.handler(path)
         if self._plan.jobs is None:
             raise UsageError("app.submit() needs jobs: write Potassium(jobs=Jobs()).")
         body, headers = as_body(item)
@@ -134,7 +133,57 @@ class Calls:
         result: dict[str, Any] = decode(encode(shown))
         return result
 
-    def _handler(self, path: str) -> Handler:
+    async def broadcast(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        cache: Callable[[], dict[str, Any]],
+    ) -> list[Any]:
+        """Run ``function`` wherever the model is, with the cache there; return what it returned.
+
+        Raises:
+            UsageError: workers cannot find the function, or the arguments are not JSON.
+            Unavailable: the app is starting or stopping, or the worker that ran it has died.
+            HandlerError: the function has raised.
+
+        """
+
+        def told() -> bytes:
+            from potassium.workers.orders import encode_order  # noqa: PLC0415 - with workers only
+
+            return encode_order(function, arguments, self._plan.main)
+
+        services = await _services(self._plan, self._runtime, None)
+        if self._runtime.lifecycle.state is not State.READY:
+            raise refusal(self._runtime.lifecycle.state)
+        errand = Errand(
+            name=f"{function.__module__}.{name_of(function)}",
+            run=lambda: function(cache(), **arguments),
+            told=told,
+        )
+        return await services.engine.runner.run_errand(errand)
+
+    def direct(self, path: str) -> Handler:
+        """Return the handler at ``path``.
+
+        Raises:
+            UsageError: there is none, or it runs in the background.
+
+        """
+        handler = self.handler(path)
+        if handler.is_background:
+            raise UsageError(
+                f"{handler.path} runs in the background: await app.submit({handler.path!r}, item)."
+            )
+        return handler
+
+    def handler(self, path: str) -> Handler:
+        """Return the handler at ``path``, whether it runs in the background or not.
+
+        Raises:
+            UsageError: there is none.
+
+        """
         handler = self._plan.handlers.get("/" + path.strip("/"))
         if handler is None:
             known = ", ".join(self._plan.handlers) or "none"
@@ -167,8 +216,15 @@ class _Call:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             argument, message = bound(self._handler.bind, item, self._id, caller)
+            if self._plan.workers is not None and self._handler.operation.concurrency is None:
+                message = crossing(item, message)
             services = await _services(self._plan, self._runtime, deadline)
-            check_no_deadlock(self._handler.operation, caller, services.engine)
+            check_no_deadlock(
+                self._handler.operation,
+                caller,
+                services.engine.runner.is_running,
+                uses_pool=self._handler.operation.uses_pool,
+            )
             token = OUTBOX.set(services.webhooks.outbox)  # for the handler, which gets a copy
             try:
                 job = services.engine.admit(
@@ -220,9 +276,7 @@ async def _services(plan: Plan, runtime: Runtime, deadline: float | None) -> Ser
         UsageError: the caller is ``init``, or runs on another event loop.
 
     """
-    caller = caller_of()
-    if caller is not None and caller.operation is plan.init and not caller.is_over:
-        raise UsageError("init cannot call a handler, which runs once init is done.")
+    check_not_init(plan.init, caller_of())
     if runtime.is_elsewhere:
         raise UsageError(
             "The app runs on another event loop. From a thread, call it with "

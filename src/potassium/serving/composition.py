@@ -1,7 +1,7 @@
 """What an app offers to other code in its process."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -9,20 +9,20 @@ from starlette.applications import Starlette
 
 from potassium.handlers.torch_modules import module_of
 from potassium.serving.assembly import Assembly
+from potassium.serving.signals import before_signals
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from potassium.serving.chunks import Chunks
 
-__all__ = ["Composable"]
+__all__ = ["Composable", "parts_of"]
 
 
 class Composable(Starlette):
     """The part of an app that routes, other apps and scripts in the same process use."""
 
     _parts: Assembly
-    lifespan: Callable[[], AbstractAsyncContextManager[None]]
     openapi: Callable[[], dict[str, Any]]
 
     @cached_property
@@ -43,7 +43,7 @@ class Composable(Starlette):
         self.optimized += [module_of(model) for model in models]
 
     def set_cache(self, cache: dict[str, Any]) -> None:
-        """Replace the cache; the next call sees the new one.
+        """Replace the cache of this process; the next call sees the new one.
 
         Raises:
             TypeError: ``cache`` is not a dict.
@@ -54,6 +54,54 @@ class Composable(Starlette):
     def get_cache(self) -> dict[str, Any]:
         """Return the cache itself, not a copy."""
         return self._parts.cache.contents
+
+    async def broadcast(self, function: Callable[..., Any], /, **arguments: Any) -> list[Any]:
+        """Run ``function(cache, **arguments)`` wherever the model is, between calls.
+
+        It runs on the GPU thread. With workers, it runs in each of them, one after the other, so
+        that the others serve meanwhile; a worker that is started later runs it after ``init``. So a
+        model is exchanged without downtime::
+
+            def use(cache, path):
+                cache["model"] = load(path)
+
+            await app.broadcast(use, path="/models/v2")
+
+        Cancelling this does not end what runs already, and leaves the other workers as they are.
+
+        Args:
+            function: with workers, it must be at the top level of a module, where they find it.
+            arguments: with workers, they must be JSON.
+
+        Returns:
+            what the function returned, for each worker; with workers, as JSON.
+
+        Raises:
+            UsageError: workers cannot find the function, or the arguments are not JSON.
+            Unavailable: the app is starting or stopping, or the worker that ran it has died.
+            HandlerError: the function has raised, in the first worker; the others are left as they
+                are. What it raised is the ``__cause__``.
+
+        """
+        return await self._parts.calls.broadcast(function, arguments, self.get_cache)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Start the app on entry and stop it on exit: the lifespan of this app or of a parent app.
+
+        Write ``FastAPI(lifespan=app.lifespan)``, or enter ``app.lifespan()`` in the parent's own.
+
+        Raises:
+            UsageError: the app is running already, or its registration is incomplete.
+            BaseException: whatever ``init`` raised.
+
+        """
+        # Signals are left to a parent app, if there is one.
+        runtime = self._parts.runtime
+        hearing = before_signals(runtime.drain) if app is self else nullcontext()
+        async with runtime.run():
+            with hearing:
+                yield
 
     async def call(
         self,
@@ -69,7 +117,7 @@ class Composable(Starlette):
         them, but needs no API key, and nothing is encoded. The result is the handler's own object;
         tensors, also in lists, tuples and dicts, are moved to host memory first. A handler that
         streams gives a list of its chunks; see ``stream``. If nothing has started the app, its
-        first call does.
+        first call does. To and from a worker process, items and results are sent as over HTTP.
 
         Cancelling this calls the call off, as a client does that disconnects. From a worker thread,
         write ``anyio.from_thread.run(app.call, path, item)``.
@@ -148,7 +196,9 @@ class Composable(Starlette):
             Draining: the app is stopping.
 
         """
-        return await self._parts.calls.submit(path, item, priority, idempotency_key)
+        return await self._parts.calls.submit(
+            path, item, priority=priority, idempotency_key=idempotency_key
+        )
 
     def router_for_fastapi(self, *, dependencies: Sequence[Any] = ()) -> "APIRouter":
         """Return a router for ``FastAPI.include_router``, with a route for each of this app.
@@ -178,3 +228,8 @@ class Composable(Starlette):
         router = router_of(self, self._parts, dependencies, self.lifespan, self.openapi())
         self._parts.close("app.router_for_fastapi()")
         return router
+
+
+def parts_of(app: Composable) -> Assembly:
+    """Return the parts of ``app``, for what starts and stops it in another way than a server."""
+    return app._parts  # noqa: SLF001 - this module's own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from potassium.engine import Engine, Job, Priority, State, Stream, refusal
+from potassium.engine import UNBOUND, Engine, Job, Priority, State, Stream, refusal
 from potassium.errors import BodyTooLarge, DeadlineExceeded, PotassiumError, StreamBroken
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
@@ -32,7 +32,8 @@ from potassium.webhooks.outbox import OUTBOX
 if TYPE_CHECKING:
     from potassium.jobs.model import StoredJob
     from potassium.jobs.submit import Submissions
-    from potassium.serving.services import Plan, Services
+    from potassium.serving.plan import Plan
+    from potassium.serving.services import Services
 
 __all__ = ["Endpoint"]
 
@@ -62,6 +63,7 @@ class Endpoint:
         self._has_options = self._priorities or self._fair
         self._stall_timeout = plan.limits.stream_stall_timeout
         self._measured = as_it_is if plan.observation.server_timing else measured
+        self._has_workers = plan.workers is not None
         self._debug = debug
         self._told: set[str] = set()
 
@@ -150,9 +152,18 @@ class Endpoint:
         deadline: float | None,
     ) -> Any:
         """Bind a larger body; if it takes a while, unless the client leaves or time runs out."""
+        if self._has_workers and self._is_for_worker(handler, message, estimate):
+            return UNBOUND
         if estimate.is_quick:
             return handler.bind(message)
         return await _in_time(receive, deadline, self._intake.argument(handler.bind, message))
+
+    def _is_for_worker(self, handler: Handler, message: Message, estimate: Estimate) -> bool:
+        """Return whether a worker binds a body, unless it is small; jobs are checked at once."""
+        if handler.operation.concurrency is not None:
+            return False
+        is_large = not estimate.is_quick or handler.bind.at_once >= 0
+        return is_large and not (handler.is_background or wants_job(message.scope))
 
     def _sender(
         self, message: Message, send: Send, outcome: object = None

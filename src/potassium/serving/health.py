@@ -1,6 +1,7 @@
 """Liveness, readiness, warm-up and status, for operators and load balancers."""
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from potassium.engine import Counts, Engine, State
+from potassium.engine import Activity, Counts, Engine, State
 from potassium.serving.runtime import Runtime
+from potassium.serving.stored import stored_by
+from potassium.serving.worker_shown import worker_shown
 
 __all__ = ["Health"]
 
@@ -37,15 +40,15 @@ class Health:
         return JSONResponse(body, 503 if state is State.FAILED else 200)
 
     async def ping(self, _: Request) -> Response:
-        """Answer 200 from the end of ``init`` until the server stops or fails, otherwise 503.
+        """Answer 200 from the end of the start until the server stops or fails, otherwise 503.
 
         Platforms that ask here replace a server that answers anything else. So neither a full queue
         nor a lost store counts. Begins to start the app, as ``ready`` does.
         """
         self._runtime.begin()
         state = self._runtime.lifecycle.state
-        body = {"state": state.value, **self._heartbeat()}
-        return JSONResponse(body, 200 if state is State.READY else 503)
+        is_up = state is State.READY and self._runtime.services is not None
+        return JSONResponse({"state": state.value, **self._heartbeat()}, 200 if is_up else 503)
 
     async def ready(self, _: Request) -> Response:
         """Answer 200 if a call would be admitted now, otherwise 503; see ``Runtime.unready``.
@@ -55,9 +58,13 @@ class Health:
         """
         self._runtime.begin()
         reason = self._runtime.unready()
-        if reason is None:
-            return JSONResponse({"ready": True})
-        return JSONResponse({"ready": False, **reason}, 503)
+        workers = Counter(one.state for one in self._runtime.workers())
+        body = {
+            "ready": reason is None,
+            **(reason or {}),
+            **({"workers": workers} if workers else {}),
+        }
+        return JSONResponse(body, 200 if reason is None else 503)
 
     async def warmup(self, _: Request) -> Response:
         """Answer once ``init`` is done; starts the app if nothing has.
@@ -73,18 +80,20 @@ class Health:
         """Report what the server is doing; in milliseconds, unless a name says seconds."""
         engine = self._runtime.services and self._runtime.services.engine
         now = time.monotonic()
-        job = engine.worker.current if engine else None
-        since = engine.worker.since if engine else now
+        job, since = engine.runner.current if engine else (None, now)
         spent = round((now - since) * 1000)
         operations = self._runtime.operations()
         streams = sum(one.open_streams for one in operations)
         stalled = sum(one.stalled_streams for one in operations)
         counts = engine.calls.counts if engine else Counts()
+        workers = self._runtime.workers()
+        stored = await stored_by(self._runtime.services)
         return JSONResponse(
             {
                 "name": self._runtime.name,
                 "state": self._runtime.lifecycle.state.value,
                 **self._heartbeat(),
+                "oldest_step": _oldest_step(engine) if engine else None,
                 "queue": {
                     "length": engine.capacity.waiting if engine else 0,
                     "limit": engine.capacity.limit if engine else None,
@@ -97,9 +106,17 @@ class Health:
                 "running": {"handler": job.operation.name, "for": spent} if job else None,
                 "counts": {name: getattr(counts, name) for name in Counts.__slots__},
                 "service_time": self._service_times(),
+                "estimated_wait": self._estimated_waits(engine) if engine else {},
+                "open_calls": len(engine.calls) if engine else 0,
+                "workers": [worker_shown(one) for one in workers],
+                **stored,
                 # As in the original server: the GPU is "available" while nothing runs.
-                "gpu_available": not (job or streams > stalled)
-                and self._runtime.lifecycle.state is State.READY,
+                "gpu_available": self._runtime.lifecycle.state is State.READY
+                and (
+                    any(one.activity is Activity.IDLE for one in workers)
+                    if workers
+                    else not (job or streams > stalled)
+                ),
                 "sequence_number": counts.succeeded + counts.failed,
                 "idle_time": 0 if job else spent,
                 "inference_time": spent if job else 0,
@@ -121,6 +138,20 @@ class Health:
             for operation in self._runtime.operations()
             if operation.service_time.mean is not None
         }
+
+    def _estimated_waits(self, engine: Engine) -> dict[str, Any]:
+        """Return how long a call of each handler is expected to wait now, in milliseconds."""
+        return {
+            operation.name: round(engine.estimated_wait(operation) * 1000, 3)
+            for operation in self._runtime.operations()
+            if operation.service_time.mean is not None
+        }
+
+
+def _oldest_step(engine: Engine) -> str | None:
+    """Return the handler whose step has made no progress for the longest; None while none runs."""
+    job, _ = min(engine.pulse.under_way(), key=lambda step: step[1], default=(None, 0.0))
+    return None if job is None else job.operation.name
 
 
 def _lanes(engine: Engine) -> dict[str, Any]:

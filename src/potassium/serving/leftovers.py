@@ -63,7 +63,8 @@ def say_last(text: str) -> None:
     """Write a line in a signal handler, right before the process ends."""
     log = process_log()
     if log is None:
-        os.write(2, f"{text}\n".encode())
+        with suppress(OSError):  # nobody reads it, or there is no stderr
+            os.write(2, f"{text}\n".encode())
     else:
         log.write_now(text)
 
@@ -74,5 +75,6 @@ def flush() -> None:
     if log is not None:
         log.flush()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(RuntimeError, ValueError, OSError):  # it may be in the middle of a write
+        # It may be in the middle of a write, or None in a process without one.
+        with suppress(RuntimeError, ValueError, OSError, AttributeError):
             stream.flush()

@@ -32,7 +32,7 @@ class LoadMeter:
         self._engine = engine
         self._clock = clock
         self._mark = self._now()
-        self._busy = float(engine.worker.current is not None)  # share of the time
+        self._busy = float(engine.pulse.is_busy)  # share of the time
         self._rps = self._eps = 0.0
 
     def load(self) -> Load:
@@ -40,7 +40,7 @@ class LoadMeter:
         engine, mark, now = self._engine, self._mark, self._now()
         if (seconds := now.at - mark.at) >= SHORTEST:
             self._mark = now
-            self._busy = min(max((now.busy - mark.busy) / seconds, 0.0), 1.0)
+            self._busy = min((now.busy - mark.busy) / seconds / engine.servers, 1.0)
             self._rps = (now.answered - mark.answered) / seconds
             self._eps = (now.failed - mark.failed) / seconds
         capacities = [engine.capacity]
@@ -64,8 +64,6 @@ class LoadMeter:
 
     def _now(self) -> _Mark:
         engine, now = self._engine, self._clock()
-        worker, counts = engine.worker, engine.calls.counts
-        job, since = worker.current, worker.since
-        busy = worker.busy if job is None else worker.busy + max(now - since, 0.0)
+        busy, counts = engine.pulse.busy_seconds(), engine.calls.counts
         failed = counts.failed + counts.refused
         return _Mark(now, busy, counts.succeeded + counts.cancelled + failed, failed)

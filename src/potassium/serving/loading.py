@@ -23,19 +23,25 @@ class Loading:
     its beginning, so that the next line of the log takes its place.
 
     Args:
-        place: returns at which line ``init`` is; None if it does not run.
+        place: returns at which line ``init`` is; None if it does not run. None in place of this
+            means that worker processes load, which tell it themselves.
+        worker: the name of the worker process that this is, which leaves the terminal alone; None
+            in any other process.
         terminal: where to show the progress, if that is a terminal; stderr by default.
 
     """
 
     def __init__(
         self,
-        place: Callable[[], str | None],
+        place: Callable[[], str | None] | None,
         *,
+        worker: str | None = None,
         terminal: TextIO | None = None,
     ) -> None:
         self._place = place
-        self._terminal = terminal or sys.stderr  # None in a process without one
+        self._where = "" if worker is None else f" on {worker}"
+        # None in a process without one
+        self._terminal = (terminal or sys.stderr) if worker is None else None
         self._written = 0  # characters on the terminal
 
     def __enter__(self) -> Self:
@@ -59,12 +65,13 @@ class Loading:
     def _look(self) -> None:
         spent = self._loop.time() - self._began
         self._next = self._loop.call_later(PERIOD, self._look)
-        if spent >= self._due:
+        if self._place is not None and spent >= self._due:
             self._due *= 2
             self._write("")
             place = self._place()
             logger.warning(
-                "loading, %d s so far%s",
+                "loading%s, %d s so far%s",
+                self._where,
                 spent,
                 f"; init is at {place}" if place else "",
                 extra={"loading_seconds": round(spent)},

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from typing import TextIO
 
 from uvicorn.logging import (
     TRACE_LOG_LEVEL,
@@ -13,8 +12,10 @@ from uvicorn.logging import (
 
 from potassium.config import LogFormat
 from potassium.errors import StreamBroken, UsageError
-from potassium.observe.logs.line_writer import LineWriter
+from potassium.observe.logs.line_writer import LineWriter, Stream
 from potassium.observe.logs.process_log import set_up_process_log
+from potassium.observe.logs.text_lines import wants_colours
+from potassium.serving.own_loggers import enable_own_loggers
 
 __all__ = ["level_of", "set_up_logging"]
 
@@ -58,10 +59,12 @@ def set_up_logging(
 
     Args:
         level: that of our lines; None for INFO, or what the app has set.
-        use_colors: whether the level is coloured; None for if the output is a terminal.
+        use_colors: whether the level is coloured; None for what the environment or the terminal
+            says.
         how: the format of the lines of all loggers; None to write only ours and uvicorn's.
 
     """
+    enable_own_loggers()
     root, ours = logging.getLogger(), logging.getLogger("potassium")
     if how is not None and all(isinstance(one, LineWriter) for one in root.handlers):
         set_up_process_log(how, level, use_colors=use_colors, passes=_was_not_told)
@@ -91,9 +94,11 @@ def set_up_logging(
 
 
 def _handler(
-    formatter: type[ColourizedFormatter], line: str, stream: TextIO, *, use_colors: bool | None
+    formatter: type[ColourizedFormatter], line: str, stream: Stream, *, use_colors: bool | None
 ) -> logging.Handler:
-    handler = logging.StreamHandler(stream)
+    if use_colors is None:
+        use_colors = wants_colours(stream)
+    handler = logging.NullHandler() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(formatter(line, use_colors=use_colors))
     handler.addFilter(_was_not_told)
     return handler

@@ -59,14 +59,16 @@ def middleware_stack(  # noqa: PLR0913, PLR0917 - what decides about a request
         stack: ASGIApp = StartupErrors(RequestIds(build()))
     finally:
         app.user_middleware = own
-    stack = FastPath({} if own else endpoints, stack)
+    direct = {} if own else endpoints
+    stack = FastPath(direct, stack)
     if not own and api_keys is not None:
-        stack = Authentication(stack, api_keys, is_public)
+        stack, direct = Authentication(stack, api_keys, is_public), {}
     if observation.server_timing:
-        stack = ServerTiming(stack, runtime)
+        stack, direct = ServerTiming(stack, runtime), {}
     if not observation.exchanges:
         return stack
-    return Exchanges(stack, observation.exchanges, endpoints, _quiet(app, is_public))
+    is_quiet = _quiet(app, is_public)
+    return Exchanges(stack, observation.exchanges, endpoints, is_quiet, direct=direct)
 
 
 def _quiet(app: Starlette, is_public: Callable[[Scope], bool]) -> Callable[[Scope], bool]:

@@ -10,14 +10,18 @@ __all__ = ["number_of_processes", "tell_processes"]
 
 OPTIONS = ("--workers", "-w", "--processes", "--web-concurrency")  # of ASGI servers
 
+OF_METRICS = (
+    ". GET /metrics shows whichever process answers: its counters leap, and rates of them are wrong"
+)
+
 logger = logging.getLogger("potassium")
 
 
-def tell_processes() -> None:
+def tell_processes(*, shows_metrics: bool = False) -> None:
     """Log, if the app runs in several processes, what each of them takes with a model of its own.
 
-    To be called once the model is loaded. Of the processes that a server has spawned, only the
-    first one says so.
+    To be called once the model is loaded. With ``shows_metrics``, also say what is wrong with
+    these. Of the processes that a server has spawned, only the first one says so.
     """
     number = number_of_processes()
     if number <= 1 or not _is_first():
@@ -25,11 +29,12 @@ def tell_processes() -> None:
     logger.warning(
         "this is one of %d processes, and each has loaded a model of its own: this one takes %s, "
         "so expect %d times as much. One process serves many calls at a time, with batch= and "
-        "streams= for more: leave out --workers and WEB_CONCURRENCY. For several GPUs, start one "
-        "server for each, with its own CUDA_VISIBLE_DEVICES and port",
+        "streams= for more: leave out --workers and WEB_CONCURRENCY. For several GPUs, write "
+        'Potassium(workers="auto")%s',
         number,
         " and ".join(_taken()) or "what its model takes",
         number,
+        OF_METRICS if shows_metrics else "",
         extra={"processes": number},
     )
 

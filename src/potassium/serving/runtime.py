@@ -4,17 +4,20 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
+from starlette.types import Scope
 
-from potassium.engine import Activity, Heartbeat, Lifecycle, Operation, State
-from potassium.errors import Draining, Starting, UsageError, WorkerFailed
+from potassium.engine import Activity, Heartbeat, Lifecycle, Operation, State, WorkerReport
+from potassium.errors import Draining, PotassiumError, Starting, UsageError, WorkerFailed
 from potassium.observe import Observation
+from potassium.serving.imported import check_not_imported
 from potassium.serving.line_limit import OURS, LineLimit
-from potassium.serving.processes import tell_processes
-from potassium.serving.services import Plan, Services
+from potassium.serving.own_loggers import enable_own_loggers
+from potassium.serving.plan import Plan
+from potassium.serving.services import Services
 from potassium.serving.startup import Startup
 from potassium.serving.startup_errors import trace_below
 
@@ -47,6 +50,7 @@ class Runtime:
         self.name = plan.name
         self.lifecycle = Lifecycle()
         self.services: Services | None = None
+        self._begun: Services | None = None
         self._plan = plan
         self._check = check
         self._entered = False
@@ -94,12 +98,13 @@ class Runtime:
         """Run the services while the context is open.
 
         Raises:
-            UsageError: the app is running already, its plan is incomplete, or its store cannot be
-                opened.
+            UsageError: the app is running already, its module is being imported for it, its plan is
+                incomplete, or its store cannot be opened.
             WorkerFailed: the app has failed before.
             BaseException: whatever ``init`` raised.
 
         """
+        check_not_imported()  # app.serve() has said so, other servers have not
         if self.lifecycle.state is State.FAILED:
             if not self._may_try_again:
                 raise WorkerFailed("The app has failed; start it in a new process.")
@@ -113,6 +118,7 @@ class Runtime:
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
+        enable_own_loggers()
         try:
             with LineLimit().on(*OURS):
                 services = await self._start()
@@ -184,13 +190,21 @@ class Runtime:
         are admitted.
         """
         state, services = self.lifecycle.state, self.services
-        if state is not State.READY or services is None:
+        if state is not State.READY:
             return {"reason": state.value}
+        if services is None:  # the model is loaded, but not all else
+            return {"reason": State.STARTING.value}
         if services.engine.is_full():
             return {"reason": "queue_full"}
+        if (workers := self.workers()) and not any(one.activity for one in workers):
+            return {"reason": "no_worker"}
         if services.jobs is not None and (fault := services.jobs.store.fault) is not None:
             return {"reason": "store_failed", "detail": fault}
         return None
+
+    def workers(self) -> Sequence[WorkerReport]:
+        """Return what there is to say of each worker process, also while the first ones load."""
+        return () if self._begun is None else self._begun.workers()
 
     def heartbeat(self) -> Heartbeat:
         """Return whether the app's threads are idle, busy or stuck.
@@ -206,10 +220,22 @@ class Runtime:
             return Heartbeat(Activity.BUSY, now - self._entered_at)
         return beat
 
-    def drain(self) -> None:
-        """Stop admitting calls; those admitted have the grace period to finish."""
+    def drain(self, *, calls: bool = True) -> None:
+        """Begin no more background jobs and, with ``calls``, admit no more calls.
+
+        Those admitted have the grace period to finish.
+        """
         if self.services is not None:
-            self.services.drain()
+            self.services.drain(calls=calls)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the app must be started in a new process."""
+        return self.lifecycle.state is State.FAILED
+
+    def refused(self, error: PotassiumError, scope: Scope) -> None:
+        """Note what a connection has answered by itself, without the app."""
+        self.observation.refused(error, scope)
 
     @property
     def was_cut_off(self) -> bool:
@@ -228,7 +254,7 @@ class Runtime:
         self._start_over = asyncio.Event()
 
     def _leave(self, _: object = None) -> None:
-        self.services = None
+        self.services = self._begun = None
         self._entered = False
 
     async def _run_until_the_loop_ends(self) -> None:
@@ -249,13 +275,11 @@ class Runtime:
         self._may_try_again = False
         if self.lifecycle.state is State.STOPPED:
             self.lifecycle.advance(State.STARTING)
-        services = Services(self._plan, self.lifecycle)
+        services = self._begun = Services(self._plan, self.lifecycle)
         try:
             self._check()
             await services.start()
             self.services = services
-            self._plan.startup.ready()
-            tell_processes()
         except asyncio.CancelledError:
             raise
         except BaseException:

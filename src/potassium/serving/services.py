@@ -1,25 +1,27 @@
 """What lives from an app's start to its stop, and the order of starting and stopping it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from potassium.config import Jobs, Limits, Webhooks
-from potassium.engine import Engine, Lifecycle, LoopWatch, Operation
+from potassium.config import Jobs, Webhooks
+from potassium.engine import (
+    Engine,
+    Lifecycle,
+    LoopWatch,
+    WorkerReport,
+)
 from potassium.errors import ClientLeft
-from potassium.handlers.accelerator import is_fatal
-from potassium.handlers.handler import Handler
-from potassium.handlers.intake import Intake
 from potassium.handlers.thread_defaults import thread_defaults
-from potassium.observe import Observation
-from potassium.serving.bodies import Bodies
 from potassium.serving.disconnects import Disconnects
 from potassium.serving.load import LoadMeter
 from potassium.serving.loading import Loading
-from potassium.serving.startup import Startup
+from potassium.serving.model_runner import new_runner
+from potassium.serving.own_loggers import enable_own_loggers
+from potassium.serving.plan import Plan
+from potassium.serving.processes import tell_processes
 from potassium.webhooks.memory_store import MemoryDeliveries
 from potassium.webhooks.outbox import OUTBOX
 from potassium.webhooks.service import WebhookService
@@ -28,44 +30,9 @@ if TYPE_CHECKING:
     from potassium.jobs.service import JobService
     from potassium.jobs.store import JobStore
     from potassium.jobs.submit import Submissions
+    from potassium.webhooks.model import DeliveryStore
 
-__all__ = ["Plan", "Services"]
-
-
-@dataclass(kw_only=True)
-class Plan:
-    """The parts of an app, complete when it starts.
-
-    Attributes:
-        name: the app's name.
-        handlers: the handlers by path.
-        init: the operation that loads the model.
-        loading_at: returns the line at which that is; None if it does not run.
-        bodies: reads the bodies of requests.
-        intake: binds requests to the handlers' arguments.
-        limits: how much work the server accepts.
-        jobs: where background jobs are kept; None if the app has none.
-        webhooks: how results are posted to webhooks.
-        observation: what is measured.
-        debug: whether tracebacks are sent to clients.
-        schema: the OpenAPI document; empty until somebody has asked for it.
-        startup: what the time of the last start went into.
-
-    """
-
-    name: str
-    handlers: Mapping[str, Handler]
-    init: Operation
-    loading_at: Callable[[], str | None]
-    bodies: Bodies
-    intake: Intake
-    limits: Limits
-    jobs: Jobs | None
-    webhooks: Webhooks
-    observation: Observation
-    debug: bool
-    schema: dict[str, Any] = field(default_factory=dict)
-    startup: Startup = field(default_factory=Startup)
+__all__ = ["Services"]
 
 
 class Services:
@@ -114,36 +81,51 @@ class Services:
                 operations,
                 limits=plan.limits,
                 lifecycle=self._lifecycle,
-                is_fatal=is_fatal,
+                new_runner=new_runner(plan, self.webhooks.outbox.post),
                 begin_thread=thread_defaults(),
                 observer=plan.observation.of_jobs,
             )
             plan.startup.watch(handler.operation for handler in plan.handlers.values())
-            with plan.startup.phase("init"), Loading(plan.loading_at):
+            place = plan.loading_at if plan.workers is None else None
+            with plan.startup.phase("init"), Loading(place):
                 await self.engine.start(plan.init)
+            plan.startup.note_workers(self.workers())
             # A new error for each job: one raised repeatedly keeps the frames of every raise.
             self.disconnects = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
             undo.pop_all()
-        if self.engine.lanes:
-            self._loop_watch = LoopWatch(asyncio.get_running_loop())
-            self._loop_watch.start()
+        try:
+            await self._begin()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self.engine.fail(f"it could not be started: {error}")
+            await self.stop()
+            raise
+
+    async def _begin(self) -> None:
+        """Do what is left to do once the engine admits calls."""
+        plan = self._plan
+        self._loop_watch = LoopWatch(asyncio.get_running_loop())
+        self._loop_watch.start()
         if self._store is not None and plan.jobs is not None:
-            try:
-                await self._start_jobs(self._store, plan.jobs)
-            except BaseException as error:
-                if isinstance(error, Exception):
-                    self.engine.fail("its background jobs could not be started")
-                await self.stop()
-                raise
+            await self._start_jobs(self._store, plan.jobs)
+        enable_own_loggers()  # init may have set up logging
+        plan.startup.ready()
+        plan.observation.ready()
+        tell_processes(shows_metrics=plan.observation.shows_metrics)
 
     @cached_property
     def load(self) -> LoadMeter:
         """Measures how much there is to do, from when somebody first asks."""
         return LoadMeter(self.engine)
 
-    def drain(self) -> None:
-        """Stop admitting calls, and begin no more jobs."""
-        self.engine.drain()
+    def workers(self) -> Sequence[WorkerReport]:
+        """Return what there is to say of each worker process, also while they load."""
+        return self.engine.runner.report() if hasattr(self, "engine") else ()
+
+    def drain(self, *, calls: bool = True) -> None:
+        """Begin no more jobs and, with ``calls``, stop admitting calls."""
+        if calls:
+            self.engine.drain()
         if self.jobs is not None:
             self.jobs.drain()
 
@@ -165,13 +147,18 @@ class Services:
             await self.engine.stop()
 
     def _new_webhooks(self) -> WebhookService:
-        plan, store = self._plan, self._store
-        trace = plan.observation.trace_headers
-        if store is None or plan.jobs is None or plan.webhooks.store is None:
-            deliveries = MemoryDeliveries(plan.webhooks)
-            return WebhookService(deliveries, plan.webhooks, is_durable=False, trace=trace)
-        is_durable = plan.jobs.path is not None
-        return WebhookService(store, plan.webhooks, is_durable=is_durable, trace=trace)
+        plan, observation = self._plan, self._plan.observation
+        store: DeliveryStore | None = self._store
+        is_durable = self._store is not None and self._store.is_durable
+        if store is None or plan.webhooks.store is None:
+            store, is_durable = MemoryDeliveries(plan.webhooks), False
+        return WebhookService(
+            store,
+            plan.webhooks,
+            is_durable=is_durable,
+            trace=observation.trace_headers,
+            of_posting=observation.of_posting,
+        )
 
     async def _start_jobs(self, store: "JobStore", options: Jobs) -> None:
         from potassium.jobs.executor import Executor  # noqa: PLC0415 - only for apps with jobs
@@ -185,6 +172,7 @@ class Services:
             plan.intake,
             max_output=options.max_output,
             debug=plan.debug,
+            workers=self.engine.runner.workers_limit,
         )
         self.jobs = JobService(
             store,
@@ -203,15 +191,9 @@ class Services:
 
 
 async def _open(options: Jobs, webhooks: Webhooks, app: str) -> "JobStore":
-    store: JobStore
-    if options.path is None:
-        from potassium.jobs.memory_store import MemoryStore  # noqa: PLC0415 - only for apps with jobs
+    from potassium.jobs.stores import new_store  # noqa: PLC0415 - only for apps with jobs
 
-        store = MemoryStore(options, webhooks=webhooks)
-    else:
-        from potassium.jobs.sqlite.store import SqliteStore  # noqa: PLC0415
-
-        store = SqliteStore(options.path, options, app=app)
+    store = new_store(options, webhooks, app)
     await store.open()
     return store
 

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from potassium.engine import Operation
+from potassium.engine import Operation, WorkerReport
 from potassium.serving.import_times import IMPORTS, ImportTimes
 
 __all__ = ["Phase", "Startup"]
@@ -21,21 +21,33 @@ class Phase:
 
     Attributes:
         seconds: how long it took.
-        libraries: seconds of it spent on importing each of the libraries that take long.
+        libraries: seconds of it spent on importing each of the libraries that take long; where
+            worker processes do that, in the one that took longest.
+        workers: how long each worker process took, by its name.
 
     """
 
-    __slots__ = ("libraries", "seconds")
+    __slots__ = ("libraries", "seconds", "workers")
 
-    def __init__(self, seconds: float, libraries: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        libraries: Mapping[str, float],
+        workers: Mapping[str, float] | None = None,
+    ) -> None:
         self.seconds = seconds
+        self.workers = workers or {}
         self.libraries = {name: spent for name, spent in libraries.items() if spent > 0}
 
     def __str__(self) -> str:
-        """Return ``9.0 s (torch 2.6 s, transformers 1.2 s)``."""
-        shown = sorted(self.libraries.items(), key=lambda item: -item[1])
-        libraries = ", ".join(f"{name} {spent:.1f} s" for name, spent in shown if spent >= LEAST)
-        return f"{self.seconds:.1f} s" + (f" ({libraries})" if libraries else "")
+        """Return ``9.0 s (torch 2.6 s, transformers 1.2 s)``, with workers before the libraries."""
+        libraries = sorted(self.libraries.items(), key=lambda item: -item[1])
+        shown = [
+            ", ".join(f"{name} {spent:.1f} s" for name, spent in given if spent >= LEAST)
+            for given in (self.workers.items(), libraries)
+        ]
+        inside = "; ".join(filter(None, shown))
+        return f"{self.seconds:.1f} s" + (f" ({inside})" if inside else "")
 
 
 class Startup:
@@ -48,6 +60,7 @@ class Startup:
     Attributes:
         phases: the phases that are over, by name, in order.
         seconds: from the start of the process, or of the app, until it was ready; None until then.
+        is_one_of_many: whether it says nothing on the log if it was short; someone else does.
         before: seconds of ``import`` that were over before Potassium was imported; None if that is
             not known. The libraries imported by then are in none of the figures.
 
@@ -61,6 +74,7 @@ class Startup:
         self.phases: dict[str, Phase] = {}
         self.seconds: float | None = None
         self.before: float | None = None
+        self.is_one_of_many = False
         self._imports = imports
         self._clock = clock
         self._known: Mapping[str, float] = {}
@@ -89,6 +103,17 @@ class Startup:
         self._known = dict(self._imports.seconds)
         self.phases[name] = Phase(self._clock() - began, libraries)
 
+    def note_workers(self, workers: Sequence[WorkerReport]) -> None:
+        """Note that it was worker processes, if there are any, that spent the time of ``init``."""
+        if not workers:
+            return
+        libraries: dict[str, float] = {}
+        for worker in workers:
+            for name, spent in worker.libraries.items():
+                libraries[name] = max(libraries.get(name, 0.0), spent)
+        spent_by = {one.name: one.load_seconds for one in workers if one.load_seconds is not None}
+        self.phases["init"] = Phase(self.phases["init"].seconds, libraries, spent_by)
+
     def ready(self) -> None:
         """Note that the app is ready, and say how long that took."""
         spent = self._clock() - self._began_at
@@ -98,7 +123,8 @@ class Startup:
         rest = self.seconds - sum(phase.seconds for phase in self.phases.values())
         self.phases["other"] = Phase(rest, {})
         shown = [f"{name} {self._shown(name)}" for name in self.phases if self._is_long(name)]
-        logger.info(
+        logger.log(
+            logging.DEBUG if self.is_one_of_many and self.seconds < LEAST else logging.INFO,
             "ready in %.1f s%s",
             self.seconds,
             f": {', '.join(shown)}" if shown else "",
@@ -119,6 +145,11 @@ class Startup:
                 name: {library: _rounded(spent) for library, spent in phase.libraries.items()}
                 for name, phase in self.phases.items()
                 if phase.libraries
+            },
+            "workers": {
+                name: _rounded(spent)
+                for phase in self.phases.values()
+                for name, spent in phase.workers.items()
             },
             "before_import": _rounded(self.before),
             "first_calls": {

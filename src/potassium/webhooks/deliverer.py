@@ -76,6 +76,7 @@ class Deliverer:
         self.attempts: Counter[str] = Counter()
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._woken = asyncio.Event()
+        self._closing = asyncio.Event()
         self._closing_at: float | None = None
         self._loop: asyncio.Task[None] | None = None
 
@@ -108,6 +109,7 @@ class Deliverer:
         Cancellation ends all attempts at once.
         """
         self._closing_at = self._clock()
+        self._closing.set()
         self.wake()
         tasks = [] if self._loop is None else [self._loop]
         try:
@@ -209,14 +211,20 @@ class Deliverer:
             await self._keep(lambda: self._store.stop(delivery))
 
     async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write to the store, over and over until the write succeeds."""
+        """Write to the store, over and over until the write succeeds.
+
+        Once the server stops, only once more: the next one posts again what was not written.
+        """
         while True:
             try:
-                await write()
+                return await write()
             except Exception as error:  # noqa: BLE001 - the outcome must not be lost
-                await asyncio.sleep(self._faults.came(error))
-            else:
-                return
+                pause = self._faults.came(error)
+            if self._closing.is_set():
+                return None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._closing.wait()
 
     async def _log_lost(self) -> None:
         lost = 0
@@ -243,5 +251,8 @@ def _log_failure(delivery: Delivery, attempt: DeliveryAttempt, now: float) -> No
         "" if delivery.job_id is None else f"job {delivery.job_id}, ",
         delivery.request_id,
         "given up" if attempt.next_at is None else f"next attempt in {attempt.next_at - now:.0f} s",
-        extra={"request_id": delivery.request_id, "job_id": delivery.job_id},
+        extra={
+            "request_id": delivery.request_id,
+            **({} if delivery.job_id is None else {"job_id": delivery.job_id}),
+        },
     )

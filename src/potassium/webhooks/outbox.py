@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Protocol
 
 from potassium.errors import StoreFailed
 from potassium.http.trace_headers import NO_TRACE, TraceHeaders
@@ -13,8 +14,16 @@ from potassium.webhooks.model import Delivery, DeliveryStore
 
 __all__ = ["OUTBOX", "Outbox", "new_id"]
 
+
+class Posting(Protocol):
+    """Where handlers post; an ``Outbox``, or what stands for it in another process."""
+
+    def post_from_thread(self, url: str, body: bytes, request_id: str) -> None:
+        """Post ``body``, a JSON document, in the background; may be called on any thread."""
+
+
 # The outbox of the app that the current handler belongs to; set in every thread of the app.
-OUTBOX: ContextVar["Outbox"] = ContextVar("outbox")
+OUTBOX: ContextVar[Posting] = ContextVar("outbox")
 
 # The most that may be on its way to the store; more would only pile up in memory.
 MOST_PENDING = 256 * 1024 * 1024  # bytes

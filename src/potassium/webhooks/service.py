@@ -1,6 +1,6 @@
 """The webhook service: stores what it is given, and posts it in the background."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from potassium.config import Webhooks
@@ -9,7 +9,7 @@ from potassium.webhooks.model import DeliveryStore
 from potassium.webhooks.outbox import Outbox
 
 if TYPE_CHECKING:
-    from potassium.webhooks.deliverer import Deliverer
+    from potassium.webhooks.deliverer import Deliverer, Posting
 
 __all__ = ["WebhookService"]
 
@@ -24,6 +24,7 @@ class WebhookService:
 
     Args:
         is_durable: whether the store still has the deliveries after a restart.
+        of_posting: returns what makes the attempts in place of what it is given.
 
     Attributes:
         trace: what continues a trace in the deliveries.
@@ -38,11 +39,13 @@ class WebhookService:
         *,
         is_durable: bool,
         trace: TraceHeaders = NO_TRACE,
+        of_posting: "Callable[[Posting], Posting]" = lambda post: post,
     ) -> None:
         self._store = store
         self._options = options
         self._is_durable = is_durable
         self.trace = trace
+        self._of_posting = of_posting
         self.outbox = Outbox(store, self.wake, trace=trace, clock=store.clock)
         self._deliverer: Deliverer | None = None
 
@@ -73,12 +76,14 @@ class WebhookService:
         """Look for due deliveries; the first call starts the deliverer."""
         if self._deliverer is None:
             from potassium.webhooks.deliverer import Deliverer  # noqa: PLC0415 - imports httpx
+            from potassium.webhooks.poster import Poster  # noqa: PLC0415
 
             self._deliverer = Deliverer(
                 self._store,
                 self._options,
                 is_durable=self._is_durable,
                 clock=self._store.clock,
+                post=self._of_posting(Poster(self._options, clock=self._store.clock)),
             )
             self._deliverer.start()
         self._deliverer.wake()

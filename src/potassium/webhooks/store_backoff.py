@@ -17,6 +17,9 @@ logger = logging.getLogger("potassium.webhooks")
 class StoreBackoff:
     """How long to wait before a store that failed is asked again.
 
+    However many ask at the same time, the pause doubles only once it is over: all of them are back
+    soon after the store is, at the latest after as long again as it was away.
+
     Args:
         clock: returns seconds.
 
@@ -25,6 +28,7 @@ class StoreBackoff:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._in_a_row = 0
+        self._until = 0.0
         self._logged_at: float | None = None
 
     def came(self, error: Exception) -> float:
@@ -37,10 +41,15 @@ class StoreBackoff:
                 error,
                 exc_info=None if isinstance(error, StoreFailed) else error,
             )
+        left = self._until - now
+        if 0 < left <= LONGEST_PAUSE:  # more than that if the clock was set
+            return left
         pause = min(FIRST_PAUSE * 2.0 ** min(self._in_a_row, 16), LONGEST_PAUSE)
         self._in_a_row += 1
+        self._until = now + pause
         return pause
 
     def over(self) -> None:
         """Record that the store works."""
         self._in_a_row = 0
+        self._until = 0.0

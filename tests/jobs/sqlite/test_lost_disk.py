@@ -1,5 +1,6 @@
 """A disk that is lost, full or read-only: it is noticed, and tried again, without any submit."""
 
+import asyncio
 import errno
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from support.jobs import NOW, new_job
 
 from potassium.errors import StoreFailed, UsageError
-from potassium.jobs.sqlite import file
+from potassium.jobs.sqlite import file, group_commit
 from potassium.jobs.sqlite.store import SqliteStore
 
 
@@ -149,6 +150,38 @@ async def test_a_healthy_disk_is_not_written(
     for _ in range(5):
         assert await fault_of(store) is None
     assert store._file.connection.total_changes == changes
+
+
+async def test_a_disk_that_hangs_is_noticed(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one behind a network does: nothing fails, and everybody waits."""
+    monkeypatch.setattr(group_commit, "PATIENCE", 0.01)
+    answers = asyncio.Event()
+    waiting = asyncio.create_task(store._open.run(lambda _: answers.wait()))
+    await asyncio.sleep(0.05)
+    fault, is_waiting = store.fault, not waiting.done()
+    answers.set()
+    assert (fault, is_waiting) == ("the disk does not answer", True)
+    monkeypatch.setattr(group_commit, "PATIENCE", 10)
+    assert await waiting
+    assert await fault_of(store) is None
+    await assert_kept(store)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "background jobs cannot be stored: the disk does not answer",
+        "background jobs can be stored again",
+    ]
+
+
+async def test_a_disk_that_answers_in_time_is_left_alone(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left that would call a store lost which has long been done."""
+    monkeypatch.setattr(group_commit, "PATIENCE", 0.03)
+    await store.upkeep()
+    await asyncio.sleep(0.05)
+    assert store.fault is None
 
 
 async def test_writing_anew_is_tried_again_at_growing_intervals(

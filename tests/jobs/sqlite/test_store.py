@@ -323,12 +323,12 @@ async def test_jobs_left_behind_are_those_of_the_process_before(
     left = await claim(sqlite, limit=3)
     async with opened(crashed(sqlite, tmp_path / "crash")) as store:
         await claim(store)
-        assert list(await store.left_behind()) == [job.light for job in left]
+        assert list(await store.left_behind()) == [[job.light for job in left]]
         await store.end(left[0], Status.FAILED, now=NOW)
         await store.put_back(left[1], due_at=NOW, error=None)
         (again,) = await claim(store)
         assert again.id == left[1].id
-        assert list(await store.left_behind()) == [left[2].light]
+        assert list(await store.left_behind()) == [[left[2].light]]
 
 
 async def test_a_delivery_taken_before_a_crash_is_due_again(

@@ -84,6 +84,34 @@ def test_an_apple_gpu_is_shown(monkeypatch: pytest.MonkeyPatch, available: bool)
     )
 
 
+class Lost(Cuda):
+    """A device that has fallen off the bus."""
+
+    def memory_stats(self, device: int) -> dict[str, int]:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+
+@pytest.mark.parametrize("broken", [Lost(), SimpleNamespace()], ids=["lost", "half imported"])
+def test_a_device_that_cannot_be_asked_does_not_cost_the_page(
+    monkeypatch: pytest.MonkeyPatch, broken: Any
+) -> None:
+    """All other figures say what has happened; so do those of other devices."""
+    assert set(shown(monkeypatch, cuda=broken, npu=Cuda())) == {
+        (f"{kind}_bytes", f"npu:{number}")
+        for kind in ("allocated", "reserved", "total")
+        for number in (0, 1)
+    }
+
+
+def test_an_older_torch_without_these_figures_of_an_apple_gpu_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``recommended_max_memory`` is newer than the others."""
+    backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: True))
+    mps = SimpleNamespace(current_allocated_memory=lambda: 1, driver_allocated_memory=lambda: 1)
+    assert shown(monkeypatch, backends=backends, mps=mps) == {}
+
+
 def test_torch_is_not_imported() -> None:
     code = (
         "import sys; from potassium.observe.metrics.accelerators import accelerator_families;"

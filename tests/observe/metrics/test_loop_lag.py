@@ -9,7 +9,7 @@ from support.manual_time import ManualLoop
 from support.metrics import scrape
 
 from potassium import Potassium
-from potassium.observe.metrics.loop_lag import INTERVAL, LoopLag
+from potassium.observe.metrics.loop_lag import INTERVAL, MOST, LoopLag
 from potassium.observe.metrics.shown import Shown
 from potassium.testing import client
 
@@ -56,12 +56,49 @@ def test_a_loop_that_was_held_counts_for_as_long_as_it_was(loop: ManualLoop) -> 
     lag.end()
 
 
+def test_a_loop_that_is_early_has_no_lag() -> None:
+    """Its clock is coarser than ours: the sum of what is counted must not fall."""
+    times = iter((100.0, 100.0 + INTERVAL / 2, 200.0))
+    lag, loop = LoopLag(clock=lambda: next(times)), ManualLoop()
+
+    async def begin() -> None:
+        lag.begin()
+
+    loop.run_until_complete(begin())
+    loop.now += INTERVAL
+    loop.rest()
+    (family,) = lag.families(Shown("test"))
+    assert [one.value for one in family.samples if one.name.endswith("_sum")] == [0]
+    lag.end()
+    loop.close()
+
+
+def test_what_is_made_up_for_is_bounded(loop: ManualLoop) -> None:
+    """A process that was stopped for a week goes on at once."""
+    lag = begun(loop)
+    loop.now += 7 * 86400
+    loop.rest()
+    assert counts(lag)["+Inf"] == MOST + 1
+    lag.end()
+
+
 def test_nothing_is_measured_after_the_end(loop: ManualLoop) -> None:
     lag = begun(loop)
     lag.end()
     loop.now += 100
     loop.rest()
     assert counts(lag)["+Inf"] == 0
+
+
+async def test_a_loop_is_measured_while_its_app_runs() -> None:
+    """And no longer: a timer that goes on would keep the app for ever."""
+    app = Potassium("test", metrics=True)
+    app.handler(lambda cache, json_in: None)
+    assert app._parts.observation._figures is not None
+    lag = app._parts.observation._figures.loop_lag
+    async with client(app):
+        assert lag._timer is not None
+    assert lag._timer is None
 
 
 async def test_a_handler_that_blocks_is_seen() -> None:

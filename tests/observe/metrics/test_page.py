@@ -1,5 +1,6 @@
 """``GET /metrics``: its formats, its names, and what else is on it."""
 
+import asyncio
 import gzip
 import re
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import httpx
 import prometheus_client
 import pytest
@@ -18,10 +20,12 @@ from starlette.routing import Mount
 from support.metrics import OPEN_METRICS, promtool, scrape
 
 from potassium import Batch, Jobs, Potassium
+from potassium.engine import WorkerReport
 from potassium.http.exchange import Exchange
 from potassium.observe.metrics.page import _version
 from potassium.observe.metrics.requests import RequestMetrics
 from potassium.observe.metrics.shown import Shown
+from potassium.observe.metrics.worker_families import worker_families
 from potassium.testing import client
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -76,6 +80,19 @@ def described(families: list[Metric]) -> dict[str, tuple[str, set[str]]]:
     return found
 
 
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """Return the type and the labels of each metric that the table in docs/metrics.md has."""
+    page = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    return {
+        name: (kind, set(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in ROW.findall(page)
+    }
+
+
+def of_workers(name: str) -> bool:
+    return name.startswith("potassium_worker_")
+
+
 async def test_the_page_of_the_documentation_has_every_metric_and_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -84,12 +101,25 @@ async def test_the_page_of_the_documentation_has_every_metric_and_no_other(
         await use(http)
         monkeypatch.setitem(sys.modules, "torch", cuda())
         shown = described((await scrape(http)).families)
-    page = (ROOT / "docs" / "metrics.md").read_text("utf-8")
-    documented = {
-        name: (kind, set(re.findall(r"`(\w+)`", labels)))
-        for name, kind, labels in ROW.findall(page)
-    }
-    assert shown == documented
+    assert shown == {
+        name: kind for name, kind in documented().items() if not of_workers(name)
+    }  # without workers, nothing of theirs is shown
+
+
+def test_the_page_of_the_documentation_has_every_metric_of_workers() -> None:
+    """The same table has those, too."""
+    report = WorkerReport(
+        name="cuda:0",
+        device="cuda:0",
+        state="ready",
+        states=("ready",),
+        activity=None,
+        ends={"killed": 0},
+        load_seconds=1.0,
+        memory=1,
+    )
+    shown = described(list(worker_families([report], Shown("server"))))
+    assert shown == {name: kind for name, kind in documented().items() if of_workers(name)}
 
 
 @pytest.mark.parametrize("accept", ["", OPEN_METRICS])
@@ -177,12 +207,46 @@ async def test_an_answer_is_compressed_where_that_is_accepted() -> None:
     assert len(raw) < len(plain.content) / 5
 
 
+@pytest.mark.parametrize("accepted", ["gzip;q=0", "identity", "gzip; q=0, identity", "xgzip"])
+async def test_an_answer_is_not_compressed_where_that_is_not_accepted(accepted: str) -> None:
+    """A weight of 0 means that it is not."""
+    async with client(whole_app()) as http:
+        answer = await http.get("/metrics", headers={"Accept-Encoding": accepted})
+    assert "content-encoding" not in answer.headers
+    assert "potassium_ready" in answer.text
+
+
+@pytest.mark.parametrize("version", ["abc", "1.x", "", "1.0.0;version=x"])
+async def test_a_version_that_does_not_exist_is_answered_all_the_same(version: str) -> None:
+    """Anybody can ask for one: that must be neither an error nor a traceback on the log."""
+    async with client(whole_app()) as http:
+        asked = f"application/openmetrics-text; version={version}"
+        answer = await http.get("/metrics", headers={"Accept": asked})
+    assert answer.status_code == 200
+    assert "potassium_ready" in answer.text
+
+
 async def test_the_page_answers_get_and_head() -> None:
     """Anything else is 405."""
     async with client(whole_app()) as http:
         assert (await http.head("/metrics")).status_code == 200
         refused = await http.post("/metrics")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+async def test_a_scrape_needs_no_thread_that_the_app_may_hold() -> None:
+    """Handlers may keep all worker threads of anyio busy, and that is when somebody looks."""
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    held = int(limiter.available_tokens)
+    takers = [object() for _ in range(held)]
+    for taker in takers:
+        limiter.acquire_on_behalf_of_nowait(taker)
+    try:
+        async with asyncio.timeout(10), client(whole_app()) as http:
+            assert (await http.get("/metrics")).status_code == 200
+    finally:
+        for taker in takers:
+            limiter.release_on_behalf_of(taker)
 
 
 async def test_two_mounted_apps_are_told_apart() -> None:

@@ -14,7 +14,8 @@ from starlette.routing import Route
 from support.engine import Gate
 from support.metrics import Scrape, scrape
 
-from potassium import Limits, Potassium, PotassiumError, Request
+from potassium import Jobs, Limits, Potassium, PotassiumError, Request
+from potassium.errors import HeadTooLarge
 from potassium.testing import client
 
 REQUESTS = "potassium_requests_total"
@@ -127,9 +128,47 @@ async def test_refusals_are_counted_by_reason_also_before_a_handler() -> None:
     }
 
 
+async def test_what_a_connection_refuses_by_itself_is_counted() -> None:
+    """The app never sees it, so it has no handler."""
+    app = new_app()
+    app._parts.observation.refused(HeadTooLarge("The head is too large."), {"headers": ()})
+    seen = await after(app)
+    assert seen.values(REFUSALS) == {("other", "head_too_large"): 1}
+
+
 async def test_what_a_handler_raises_is_no_refusal() -> None:
     """It ran: its error is among the requests only."""
     seen = await after(new_app(), ("/", {"json": {"status": 503}}), ("/", {"json": {"code": "x"}}))
+    assert seen.values(REFUSALS) == {}
+
+
+async def test_what_a_background_job_raises_is_no_refusal() -> None:
+    """Its client waited for it, and it ran."""
+    app = new_app(jobs=Jobs(path=None))
+    prefers = {"headers": {"Prefer": "respond-async, wait=5"}}
+    seen = await after(
+        app, ("/", {"json": {"status": 404}, **prefers}), ("/", {"json": {"code": "x"}, **prefers})
+    )
+    assert seen.value(REQUESTS, handler="/", status="404", code="not_found") == 1
+    assert seen.values(REFUSALS) == {}
+
+
+async def test_a_client_that_leaves_while_it_sends_its_body_was_not_refused() -> None:
+    """It got no answer, so nothing was the matter with the server."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+        arrived.set()
+        await asyncio.sleep(10)
+
+    arrived = asyncio.Event()
+    async with client(new_app()) as http:
+        calling = asyncio.create_task(http.post("/", content=endless()))
+        await arrived.wait()
+        calling.cancel()
+        await asyncio.wait([calling])
+        seen = await scrape(http)
+    assert seen.value(REQUESTS, handler="/", status="499", code="client_left") == 1
     assert seen.values(REFUSALS) == {}
 
 

@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from support.job_bench import Bench, ended, submit
-from support.metrics import scrape
+from support.metrics import Scrape, scrape
 from webhooks.receivers import Receiver, answering, receiving
 
 from potassium import Jobs, Potassium, Webhooks, send_webhook
 from potassium.errors import StoreFailed
 from potassium.jobs.memory_store import MemoryStore
-from potassium.observe.metrics import stored
+from potassium.jobs.model import Census, Status
+from potassium.observe import held
+from potassium.observe.metrics.shown import Shown
+from potassium.observe.metrics.stored import Stored
 from potassium.testing import client
 
 JOBS = "potassium_jobs"
@@ -87,7 +91,7 @@ async def test_attempts_are_counted_by_what_came_of_them(tmp_path: Path) -> None
 
 async def test_a_store_that_hangs_does_not_hang_the_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its figures are left out; all others are there in time."""
-    monkeypatch.setattr(stored, "PATIENCE", 0.02)
+    monkeypatch.setattr(held, "PATIENCE", 0.02)
 
     async def hangs(_: MemoryStore) -> None:
         await asyncio.sleep(60)
@@ -114,6 +118,33 @@ async def test_a_store_that_fails_is_shown_as_down(monkeypatch: pytest.MonkeyPat
         seen = await scrape(http)
     assert seen.value("potassium_job_store_up") == 0
     assert seen.values("potassium_webhook_backlog") == {}
+
+
+async def test_a_store_that_can_be_read_but_not_written_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a full disk: its jobs are counted all the same."""
+    monkeypatch.setattr(MemoryStore, "fault", "database or disk is full")
+    async with Bench().client() as http:
+        seen = await scrape(http)
+    assert seen.value("potassium_job_store_up") == 0
+    assert seen.value("potassium_ready") == 0
+    assert set(seen.values(AGE)) == {("queued",), ("running",)}
+
+
+async def test_an_age_is_never_negative() -> None:
+    """The clock of a store may have been set back since a job was submitted."""
+    jobs = SimpleNamespace(store=SimpleNamespace(fault=None), attempts={})
+    webhooks = SimpleNamespace(attempts={}, dropped=0)
+    seen = Scrape(
+        Stored(
+            running=cast("Any", SimpleNamespace(jobs=jobs, webhooks=webhooks)),
+            census=Census(jobs={}, oldest={Status.QUEUED: 150.0}),
+            now=100.0,
+            undelivered=0,
+        ).families(Shown("test"))
+    )
+    assert seen.value(AGE, state="queued") == 0
 
 
 async def test_an_app_without_jobs_has_no_figures_of_them() -> None:

@@ -98,6 +98,33 @@ async def test_a_first_chunk_that_comes_too_late_opens_nothing() -> None:
     assert not calls.handlers["/"].streams
 
 
+@pytest.mark.parametrize("is_seen", [True, False])
+@pytest.mark.parametrize("counter", ["chunks", "stalls"])
+async def test_counters_of_streams_neither_fall_nor_leap(counter: str, is_seen: bool) -> None:
+    """They are read on another thread: a stream may end while those that are open are summed up."""
+    calls, operation = CallMetrics(), operation_on("/", lambda _: None)
+    calls.begin([operation])
+    figures = calls.handlers["/"]
+
+    class Ending(set[Job]):
+        """Streams, of which one ends as they are looked through."""
+
+        def __iter__(self) -> Iterator[Job]:
+            seen = [job] if is_seen else []
+            calls.closed(job, End.SUCCEEDED)
+            return iter(seen)
+
+    job = Job(operation, None, asyncio.get_running_loop().create_future())
+    job.stream = Stream(job, UNUSED)
+    job.stream.began_at, job.stream.chunks, job.stream.stalls = 1.0, 3, 2
+    calls.streams(job)
+    before = getattr(figures, counter)
+    figures.streams = Ending(figures.streams)
+    assert before == getattr(figures, counter) > 0
+    figures.streams = set()
+    assert before == getattr(figures, counter)
+
+
 async def test_stalls_are_counted() -> None:
     """A stream whose reader does not keep up gives up its turns."""
     app, size = Potassium("test", metrics=True), 1024 * 1024

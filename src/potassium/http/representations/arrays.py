@@ -11,7 +11,7 @@ from potassium.http.codec import encode
 from potassium.http.representations.form import JSON, Form, cannot_be_sent, missing
 from potassium.http.representations.tables import ARROW, arrow_stream, pyarrow
 
-__all__ = ["ARRAYS_FORMS", "ARRAY_FORMS", "NamedArrays"]
+__all__ = ["ARRAYS_FORMS", "ARRAY_FORMS", "NamedArrays", "safetensors"]
 
 NPY = "application/x-npy"
 SAFETENSORS = "application/safetensors"
@@ -43,9 +43,16 @@ def _npy(array: Any) -> bytes:
         raise cannot_be_sent("The array", error) from error
 
 
-def _safetensors(arrays: Mapping[str, Any]) -> bytes:
+def safetensors(arrays: Mapping[str, Any], metadata: dict[str, str] | None = None) -> bytes:
+    """Return arrays and tensors as a safetensors file, with ``metadata`` in its head.
+
+    Raises:
+        UnserializableOutput: safetensors has no such array.
+        ModuleNotFoundError: it is not installed.
+
+    """
     torch = sys.modules.get("torch")
-    save: Callable[[Any], bytes]
+    save: Callable[..., bytes]
     try:
         from safetensors import SafetensorError  # noqa: PLC0415 - for few apps
 
@@ -59,11 +66,11 @@ def _safetensors(arrays: Mapping[str, Any]) -> bytes:
         raise missing("Sending safetensors", "safetensors", "arrays") from error
     try:
         if torch is None:
-            return save({name: _of_numpy(one) for name, one in arrays.items()})
+            return save({name: _of_numpy(one) for name, one in arrays.items()}, metadata)
         named = {name: _of_torch(one, torch) for name, one in arrays.items()}
         if len(named) > 1:  # those that share memory are refused
             named = {name: one.clone() for name, one in named.items()}
-        return save(named)
+        return save(named, metadata)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise cannot_be_sent("The array", error) from error
 
@@ -108,10 +115,10 @@ def _of_torch(array: Any, torch: Any) -> Any:
 ARRAY_FORMS: Sequence[Form] = (
     Form(JSON, encode),
     Form(NPY, _npy),
-    Form(SAFETENSORS, lambda array: _safetensors({ONE: array})),
+    Form(SAFETENSORS, lambda array: safetensors({ONE: array})),
     Form(ARROW, _arrow),
 )
 ARRAYS_FORMS: Sequence[Form] = (
     Form(JSON, lambda arrays: encode(arrays.contents)),
-    Form(SAFETENSORS, lambda arrays: _safetensors(arrays.contents)),
+    Form(SAFETENSORS, lambda arrays: safetensors(arrays.contents)),
 )

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from potassium.errors import PotassiumError, StoreFailed
@@ -23,6 +24,7 @@ T = TypeVar("T")
 Operation = Callable[["Connection"], Awaitable[T]]
 
 MOST_AT_ONCE = 16 * 1024 * 1024  # bytes of jobs in one transaction; the log grows with it
+PATIENCE = 10.0  # seconds until a disk that has not answered counts as lost
 LOG_EVERY = 60.0  # seconds; on a full disk everything fails
 
 logger = logging.getLogger("potassium.jobs")
@@ -58,6 +60,7 @@ class GroupCommit:
 
     Attributes:
         fault: why the file could not be written, until ``prove`` succeeds; None while it can be.
+            It may also be that the disk has not answered for ``PATIENCE`` seconds.
 
     """
 
@@ -177,15 +180,28 @@ class GroupCommit:
             while self._has_work.is_set() or not self._is_closing:
                 await self._has_work.wait()
                 self._has_work.clear()
-                await self._commit([work for work in self._take() if not work.future.done()])
+                with self._patience():
+                    await self._commit([work for work in self._take() if not work.future.done()])
                 between, self._between = self._between, []
                 for work in between:
-                    await self._run_between(work)
+                    with self._patience():
+                        await self._run_between(work)
         finally:
             self._is_closing = True
             for work in [*self._waiting, *self._shared.values(), *self._between]:
                 work.settle(_failed(None))
             await self._file.close()
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Note that nothing can be stored if the disk has not done this in time."""
+        error = sqlite3.OperationalError("the disk does not answer")
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(PATIENCE, self._note_failure, error)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _run_between(self, work: _Work) -> None:
         try:

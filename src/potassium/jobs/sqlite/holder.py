@@ -64,8 +64,8 @@ class Holder:
     def _by_process(self, who: str) -> UsageError:
         return UsageError(
             f"{self._path} is in use by {who}; only one process at a time can use a file of "
-            "jobs. Start one worker (uvicorn without --workers), or give each process a file of "
-            "its own with Jobs(path=...)."
+            "jobs. Start one worker (uvicorn without --workers), give each process a file of its "
+            "own with Jobs(path=...), or let them share a database with Jobs(url=...)."
         )
 
     def _by_app(self, other: str) -> UsageError:

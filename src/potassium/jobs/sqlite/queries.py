@@ -11,6 +11,7 @@ from potassium.jobs.sqlite import statements
 from potassium.jobs.sqlite.deliveries import SqliteDeliveries
 from potassium.jobs.sqlite.rows import job_of
 from potassium.jobs.store import EVENTS_BYTES
+from potassium.jobs.unshared import Unshared
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
@@ -26,8 +27,10 @@ async def known_job(db: "Connection", job: NewJob) -> StoredJob | None:
     return None
 
 
-class SqliteQueries(SqliteDeliveries):
+class SqliteQueries(Unshared, SqliteDeliveries):
     """The part of ``SqliteStore`` that only reads."""
+
+    _was_left_behind = True  # there may be jobs that were running when the file was opened
 
     async def known(self, job: NewJob) -> StoredJob | None:
         """Return the job that has the idempotency key of ``job`` already, or None."""
@@ -119,9 +122,11 @@ class SqliteQueries(SqliteDeliveries):
         )
         return due
 
-    async def left_behind(self) -> Sequence[StoredJob]:
+    async def left_behind(self) -> Sequence[Sequence[StoredJob]]:
         """Return the jobs that were running when the file was opened and still are."""
-        return await self._jobs(statements.LEFT_BEHIND)
+        left = await self._jobs(statements.LEFT_BEHIND) if self._was_left_behind else ()
+        self._was_left_behind = bool(left)
+        return [left] if left else ()
 
     async def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """Return up to ``limit`` events of a job, starting after the event ``after``."""

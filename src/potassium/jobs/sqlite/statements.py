@@ -17,6 +17,9 @@ __all__ = [
     "DELETE_DELIVERIES",
     "END",
     "ENDED",
+    "ENDED_OWN",
+    "ENDED_OWN_STATUS",
+    "ENDED_STATUS",
     "EVENTS",
     "FILES",
     "FIND",
@@ -200,12 +203,27 @@ OVERDUE = LIGHT_JOB + (
     "WHERE is_due IS NOT NULL AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
 )
 
-ENDED = """
-    SELECT seq, id, bytes FROM jobs
-    WHERE finished_at IS NOT NULL AND finished_at < ? AND NOT EXISTS (
-        SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL
-    )
-    ORDER BY finished_at, seq LIMIT ?
-"""
+
+def _ended(*columns: str) -> str:
+    """Return a statement for jobs that ended before a time, with the values that are bound.
+
+    Those that ended first come first, or of a status those that were submitted first.
+    """
+    return f"""
+        SELECT seq, id, bytes FROM jobs
+        WHERE finished_at IS NOT NULL AND finished_at < :before
+        {"".join(f"AND {column} = :{column} " for column in columns)}
+        {"AND owner <> ''" if "owner" in columns else ""}
+        AND NOT EXISTS (
+            SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL
+        )
+        ORDER BY {"seq" if columns else "finished_at, seq"} LIMIT :limit
+    """
+
+
+ENDED = _ended()
+ENDED_STATUS = _ended("status")
+ENDED_OWN = _ended("owner")
+ENDED_OWN_STATUS = _ended("owner", "status")
 DELETE_DELIVERIES = "DELETE FROM deliveries WHERE job_id = ?"
 DELETE = "DELETE FROM jobs WHERE seq = ?"

@@ -53,6 +53,8 @@ class SqliteStore(SqliteSubmissions):
 
     """
 
+    is_durable = True
+
     def __init__(
         self,
         path: str | PathLike[str],
@@ -86,6 +88,7 @@ class SqliteStore(SqliteSubmissions):
             await connection.close()  # its thread would keep the process from ending
             raise
         self._files.find()
+        self._was_left_behind = True
         self._file = StoreFile(self._path, connection, drop, self._holder)
         self._commits = GroupCommit(self._file, self._room)
 
@@ -166,10 +169,6 @@ class SqliteStore(SqliteSubmissions):
 
         return await self._open.run(claim)
 
-    async def keep(self, job_ids: Collection[str]) -> Collection[str]:  # noqa: ARG002 - none is lost
-        """Return nothing: while the file is open, no claim is lost."""
-        return ()
-
     async def end(  # noqa: PLR0913 - as in the interface
         self,
         job: StoredJob,
@@ -225,11 +224,28 @@ class SqliteStore(SqliteSubmissions):
         note = {"progress": progress, "message": message}
         await self._change(job, statements.NOTE, note, events)
 
-    async def delete_ended(self, *, before: float, limit: int) -> int:
+    async def delete_ended(
+        self,
+        *,
+        before: float,
+        limit: int,
+        status: Status | None = None,
+        owner: str | None = None,
+    ) -> int:
         """Delete up to ``limit`` jobs that ended before ``before``; return how many."""
+        if owner is None:
+            statement = statements.ENDED if status is None else statements.ENDED_STATUS
+        else:
+            statement = statements.ENDED_OWN if status is None else statements.ENDED_OWN_STATUS
+        wanted = {
+            "before": before,
+            "limit": limit,
+            "status": status and status.value,
+            "owner": owner,
+        }
 
         async def delete(db: "Connection") -> int:
-            ended = list(await db.execute_fetchall(statements.ENDED, (before, limit)))
+            ended = list(await db.execute_fetchall(statement, wanted))
             if ended:
                 ended = ended[: _fitting(ended)]
                 ids = [(row["id"],) for row in ended]

@@ -10,14 +10,17 @@ import orjson
 from starlette.types import Scope
 
 from potassium.engine import Job
+from potassium.errors import PotassiumError
 from potassium.http.exchange import Exchange
 from potassium.http.request_id import request_id_of
 from potassium.jobs.attempt import Attempt
 from potassium.jobs.model import Status
+from potassium.observe.logs.refusals import RefusalLimit
 
 __all__ = ["AccessLog"]
 
 LONGEST_PATH = 256  # characters; more are cut
+CLIENT_ERROR, SERVER_ERROR = 400, 500
 TRACEPARENT = re.compile(r"[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-[\da-f]{2}")
 
 # What is said of where a call has spent its time, in the order in which it goes.
@@ -31,6 +34,7 @@ PARTS = (
     ("batch_size", "batch of"),
 )
 
+ours = logging.getLogger("potassium")
 logger = logging.getLogger("potassium.access")
 
 Fields = dict[str, Any]
@@ -40,7 +44,8 @@ class AccessLog:
     """Logs each call at its end, with level INFO, on ``potassium.access``.
 
     The line says all that matters in words; its fields are the ``extra`` of the record. A field
-    that does not apply is left out. Queries are never logged, as they may hold secrets.
+    that does not apply is left out. Queries are never logged, as they may hold secrets. The lines
+    of requests that are refused before a handler runs are limited in number.
 
     Args:
         of_all_paths: whether to log requests for health, metrics and the page, too.
@@ -49,17 +54,26 @@ class AccessLog:
 
     def __init__(self, *, of_all_paths: bool) -> None:
         self._of_all_paths = of_all_paths
+        self._refusals = RefusalLimit()
+
+    def ready(self) -> None:
+        """Say it if nobody gets the lines: the app has started, and logging is as it will be."""
+        is_set = logger.level or ours.level
+        if not logger.hasHandlers() or not (is_set or logger.isEnabledFor(logging.INFO)):
+            ours.warning(
+                "the lines of calls are on, but nothing writes them: call "
+                "logging.basicConfig(level=logging.INFO), which gives the root logger a handler "
+                'and that level, or run the app with app.serve(log="json"), which sets up logging'
+            )
 
     def began(self, exchange: Exchange) -> None:
         """Do nothing: a call is logged at its end."""
 
     def ended(self, exchange: Exchange) -> None:
         """Log a call."""
+        if not logger.isEnabledFor(logging.INFO) or not self._passes(exchange):
+            return
         scope, handler = exchange.scope, exchange.handler
-        if not logger.isEnabledFor(logging.INFO):
-            return
-        if exchange.is_quiet and not self._of_all_paths:
-            return
         fields: Fields = {"request_id": request_id_of(scope)}
         if trace_id := exchange.trace_id or _sent_trace(scope["headers"]):
             fields["trace_id"] = trace_id
@@ -77,10 +91,34 @@ class AccessLog:
         fields["total_ms"] = _ms(exchange.ended_at - exchange.began_at)
         if isinstance(exchange.call, Job):
             _add_call(fields, exchange.call, exchange)
-        if exchange.was_read:
+        if exchange.received is not None:
             fields["bytes_in"] = exchange.received
         fields["bytes_out"] = exchange.sent
         _log(_words(fields), fields)
+
+    def _passes(self, exchange: Exchange) -> bool:
+        if exchange.is_quiet and not self._of_all_paths:
+            return False
+        if exchange.status < CLIENT_ERROR or not _is_refused(exchange):
+            return True
+        return self._refusals.passes(exchange.status, exchange.code)
+
+    def refused(self, error: PotassiumError, scope: Scope) -> None:
+        """Log what a connection has answered by itself: there is no request that the app sees."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        if not self._refusals.passes(error.status, error.code):
+            return
+        fields: Fields = {"request_id": request_id_of(scope)}
+        words = f"refused: {error.status} {error.code}"
+        if client := _client(scope):
+            fields["client"] = client
+            words += f" from {client}"
+        _log(words, fields | {"status": error.status, "code": error.code})
+
+    def end(self) -> None:
+        """Say what was left out: the app stops."""
+        self._refusals.tell()
 
     def attempted(self, attempt: Attempt, status: Status, error: bytes | None) -> None:
         """Log an attempt at a background job that has ended."""
@@ -109,6 +147,12 @@ class AccessLog:
         _log(_words_of_job(fields), fields)
 
 
+def _is_refused(exchange: Exchange) -> bool:
+    """Return whether a request that has failed was answered, or given up, before a handler ran."""
+    # A 500 is the app's own, or ours.
+    return exchange.call is None and not exchange.job_id and exchange.status != SERVER_ERROR
+
+
 def _add_call(fields: Fields, call: Job, exchange: Exchange) -> None:
     """Add where a call has spent its time; a step that has not ended has none yet."""
     waited_until = call.began_at or exchange.ended_at
@@ -129,10 +173,11 @@ def _add_call(fields: Fields, call: Job, exchange: Exchange) -> None:
 
 
 def _log(words: str, fields: Fields) -> None:
-    # Not logger.info(), which walks the stack to find its caller.
-    logger.handle(
-        logger.makeRecord(logger.name, logging.INFO, "", 0, words, (), None, extra=fields)
-    )
+    # Not logger.info(), which walks the stack to find its caller, and not ``extra``: that looks
+    # up each name, as it may be one of logging's own.
+    record = logger.makeRecord(logger.name, logging.INFO, "", 0, words, (), None)
+    record.__dict__.update(fields)
+    logger.handle(record)
 
 
 def _words(fields: Fields) -> str:
@@ -162,7 +207,7 @@ def _parts(fields: Fields) -> str:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    return int(seconds * 1e6 + 0.5) / 1000  # as round(seconds * 1000, 3), in a third of the time
 
 
 def _shown(path: str) -> str:

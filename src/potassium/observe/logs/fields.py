@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+import sys
 from typing import Any
 
 from potassium.http.request import ids_of_call
@@ -16,6 +16,7 @@ KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "taskName",
 }
+TRACING = "opentelemetry.trace"  # looked at if somebody has imported it
 TRACEBACK = re.compile(r"\s*(\+ Exception Group )?Traceback \(most recent call last\):\n")
 
 
@@ -24,6 +25,7 @@ class CallIds(logging.Filter):
 
     A record gets a ``request_id`` and, in a background job, a ``job_id``, if it was logged by a
     handler or a step of one. The handler of a batch serves several calls, so its lines have none.
+    Inside of a span of OpenTelemetry, it gets a ``trace_id``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -33,14 +35,16 @@ class CallIds(logging.Filter):
             record.request_id = request_id
         if job_id and not hasattr(record, "job_id"):
             record.job_id = job_id
+        if TRACING in sys.modules and not hasattr(record, "trace_id"):
+            span = sys.modules[TRACING].get_current_span().get_span_context()
+            if span.is_valid:
+                record.trace_id = f"{span.trace_id:032x}"
         return True
 
 
-def own_fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
-    """Yield what was given as ``extra`` when ``record`` was logged."""
-    for name, value in record.__dict__.items():
-        if name not in KNOWN:
-            yield name, value
+def own_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what was given as ``extra`` when ``record`` was logged."""
+    return {name: value for name, value in record.__dict__.items() if name not in KNOWN}
 
 
 def is_traceback(message: str) -> bool:

@@ -2,19 +2,18 @@
 
 import json
 import logging
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from potassium.observe.logs.fields import is_traceback, own_fields
-from potassium.observe.logs.visible import unseen_in_json
+from potassium.observe.logs.visible import shown, unseen_in_json
 
 __all__ = ["JsonLines"]
 
 OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
-LONGEST = 10_000  # characters of a value that is shown by its repr()
 
 
 class JsonLines(logging.Formatter):
@@ -26,11 +25,15 @@ class JsonLines(logging.Formatter):
     of ours gets ``extra_`` before it.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = (-1, "")  # the last one, and how it is written
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of ``record``, without the line break at its end."""
         message = record.getMessage()
         fields: dict[str, Any] = {
-            "time": _rfc3339(record.created),
+            "time": self._rfc3339(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": message.rstrip("\n"),
@@ -42,20 +45,26 @@ class JsonLines(logging.Formatter):
             fields["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
-        for name, value in own_fields(record):
-            fields[f"extra_{name}" if name in fields else name] = value
-        return _json(fields)
+        own = own_fields(record)
+        if not fields.keys().isdisjoint(own):
+            own = {f"extra_{name}" if name in fields else name: own[name] for name in own}
+        return _json(fields | own)
 
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    def _rfc3339(self, created: float) -> str:
+        second = int(created)
+        known, text = self._second
+        if second != known:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second, text  # at once: a signal handler may format a line, too
+        return f"{text}.{int((created - second) * 1000):03d}Z"
 
 
 def _json(fields: dict[str, Any]) -> str:
     try:
-        line = orjson.dumps(fields, _shown, OPTIONS).decode()
+        line = orjson.dumps(fields, shown, OPTIONS).decode()
     except TypeError:  # half of a surrogate pair, a circle, a number beyond 64 bits
-        return json.dumps({name: _plain(value) for name, value in fields.items()})
+        plain = {name: _plain(value) for name, value in fields.items()}
+        return json.dumps(plain, separators=(",", ":"))
     return line if line.isascii() and "\x7f" not in line else unseen_in_json(line)
 
 
@@ -63,12 +72,4 @@ def _plain(value: object) -> object:
     with suppress(TypeError, ValueError, RecursionError):
         json.dumps(value, allow_nan=False)
         return value
-    return _shown(value)
-
-
-def _shown(value: object) -> str:
-    """Return a value that JSON does not have as text."""
-    try:
-        return (str(value) if isinstance(value, BaseException) else repr(value))[:LONGEST]
-    except Exception as error:  # noqa: BLE001 - of the app's __repr__
-        return f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"
+    return shown(value)

@@ -16,24 +16,27 @@ COLOURS = {
     logging.ERROR: "31",  # red
     logging.CRITICAL: "1;31",
 }
-IDS = ("request_id", "job_id")
+IDS = ("request_id", "job_id", "worker")
 NAMELESS = ("potassium", "uvicorn")  # loggers whose lines say what they are about
 SERVER_ERROR, CLIENT_ERROR = 500, 400
 
 
 class TextLines(logging.Formatter):
-    """Formats a record as one line: time, level, message, and the ids of its call.
+    """Formats a record as one line: time, level, message, the ids of its call, and its worker.
 
     A traceback follows it, indented. The time is local, as in every plain log.
 
     Args:
         colours: whether the level, and the line of a call that failed, are coloured.
 
+    Attributes:
+        has_colours: whether they are.
+
     """
 
     def __init__(self, *, colours: bool = False) -> None:
         super().__init__()
-        self._colours = colours
+        self.has_colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of ``record``, without the line break at its end."""
@@ -43,16 +46,16 @@ class TextLines(logging.Formatter):
         if record.name.partition(".")[0] not in NAMELESS:
             line = f"{record.name}: {line}"
         for name in IDS:
-            value = str(getattr(record, name, ""))
-            if value and value not in message:
-                line += f" {name}={one_line(value)}"
+            value = getattr(record, name, None)
+            if value and str(value) not in message:
+                line += f" {name}={one_line(str(value))}"
         if record.exc_info:
             rest.append(self.formatException(record.exc_info))
         if record.stack_info:
             rest.append(self.formatStack(record.stack_info))
         level = f"{record.levelname}:"
         padded = f"{level:<9}"
-        if self._colours:
+        if self.has_colours:
             padded = (
                 _coloured(record.levelname, COLOURS.get(record.levelno, "0"))
                 + padded[len(record.levelname) :]
@@ -61,7 +64,7 @@ class TextLines(logging.Formatter):
         return "\n".join([f"{self.formatTime(record)} {padded} {line}", *map(several_lines, rest)])
 
 
-def wants_colours(stream: TextIO) -> bool:
+def wants_colours(stream: TextIO | None) -> bool:
     """Return whether to colour what goes to ``stream``: whether it is a terminal.
 
     The environment overrides that, by https://no-color.org and https://force-color.org; where both
@@ -71,7 +74,7 @@ def wants_colours(stream: TextIO) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _colour_of(record: logging.LogRecord) -> str:

@@ -2,12 +2,13 @@
 
 import re
 
-__all__ = ["one_line", "several_lines", "unseen_in_json"]
+__all__ = ["one_line", "several_lines", "shown", "unseen_in_json"]
 
 # What JSON leaves as it is although terminals obey it, readers of lines split at it, or it turns
 # the text around: C1 controls and DEL, line and paragraph separators, directions, zero widths.
 UNSEEN = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 INDENT = "    "
+LONGEST = 10_000  # characters of a value that is shown by its repr()
 
 
 def one_line(text: str) -> str:
@@ -15,6 +16,14 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def shown(value: object) -> str:
+    """Return any value as text; never raise, whatever its class does."""
+    try:
+        return (str(value) if isinstance(value, BaseException) else repr(value))[:LONGEST]
+    except Exception as error:  # noqa: BLE001 - of the app's __repr__
+        return f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"
 
 
 def several_lines(text: str) -> str:

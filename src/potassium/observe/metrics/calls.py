@@ -1,16 +1,21 @@
 """Counts how the engine's jobs run and end, for metrics."""
 
+import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from potassium.engine import End, Failure, Job, Operation
-from potassium.errors import DeadlineExceeded, PotassiumError
+from potassium.errors import ClientLeft, DeadlineExceeded, PotassiumError, WorkerFailed
 from potassium.observe.metrics.handler import BatchMetrics, HandlerMetrics
 from potassium.observe.metrics.histogram import SECONDS
 
 __all__ = ["CallMetrics"]
 
 SUCCEEDED = End.SUCCEEDED  # a member of an enum takes long to look up
+
+# What the GPU thread may notice before the loop has called the job off for it.
+NOTICED = (DeadlineExceeded, WorkerFailed)
+FAILED = "failed"
 
 
 class CallMetrics:
@@ -21,7 +26,8 @@ class CallMetrics:
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.handlers: dict[str, HandlerMetrics] = {}
         self._of: dict[Operation, HandlerMetrics | None] = {}
 
@@ -70,7 +76,7 @@ class CallMetrics:
             run.counts[bisect_left(SECONDS, seconds)] += 1
             run.sum += seconds
             if job.called_off is not None:
-                figures.note_waste(job, seconds)
+                figures.note_waste(job)
 
     def closed(self, job: Job, end: End) -> None:
         """Count a call that has ended."""
@@ -81,7 +87,7 @@ class CallMetrics:
         if end is SUCCEEDED:
             figures.succeeded += 1
         else:
-            figures.outcomes[_outcome(job, end)] += 1
+            self._note_other(figures, job, _outcome(job, end))
         if job.preparation is not None:
             figures.prepare.add(job.preparation[1] - job.preparation[0])
         if job.finishing is not None:
@@ -94,6 +100,19 @@ class CallMetrics:
         figures = self._of.get(jobs[0].operation)
         if figures is not None and figures.batches is not None:
             figures.batches.add([job.cost for job in jobs])
+
+    def _note_other(self, figures: HandlerMetrics, job: Job, outcome: str) -> None:
+        """Count a call that did not succeed, and what was not counted as it never got any further.
+
+        One that has left the queue without running has waited, too. One whose result was about to
+        be finished or read, was run in vain.
+        """
+        figures.outcomes[outcome] += 1
+        if job.began_at is None:
+            if outcome != FAILED and _was_queued(job):
+                figures.queue.add(self._clock() - job.queued_at)
+        elif job.called_off is not None and _has_run(job):
+            figures.note_waste(job)
 
     def _figures(self, operation: Operation) -> HandlerMetrics | None:
         """Return the figures of the handler that ``operation`` belongs to; None if there is none.
@@ -111,9 +130,20 @@ def _outcome(job: Job, end: End) -> str:
     """Return why a call did not succeed: what called it off, or that it has failed."""
     if job.called_off is not None:
         return job.called_off.code
-    if end is End.FAILED:
-        outcome = job.future.result() if job.future.done() else None
-        if isinstance(outcome, Failure) and isinstance(outcome.error, DeadlineExceeded):
-            return DeadlineExceeded.code  # the GPU thread noticed it first
-        return "failed"
-    return "cancelled"
+    if end is not End.FAILED:
+        return ClientLeft.code  # just as the result came
+    failure = job.future.result() if job.stream is None else job.stream.failure
+    if isinstance(failure, Failure) and isinstance(failure.error, NOTICED):
+        return failure.error.code
+    return FAILED
+
+
+def _was_queued(job: Job) -> bool:
+    return job.preparation is not None or not job.operation.is_prepared
+
+
+def _has_run(job: Job) -> bool:
+    """Return whether ``ran`` was told of a job that has begun to run."""
+    if job.stream is not None:
+        return job.stream.is_reported
+    return job.in_pool or job.finishing is not None

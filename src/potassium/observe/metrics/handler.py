@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from weakref import WeakSet
 
 from potassium.engine import Job
 from potassium.observe.metrics.histogram import Histogram
@@ -59,6 +60,9 @@ class HandlerMetrics:
 
     __slots__ = (
         "_chunks",
+        "_in_vain",
+        "_most_chunks",
+        "_most_stalls",
         "_stalls",
         "batches",
         "finish",
@@ -82,18 +86,27 @@ class HandlerMetrics:
         self.first_chunk = Histogram()
         self.streams: set[Job] = set()
         self._chunks = self._stalls = 0  # of those that have ended
+        # What was shown: on another thread, a look may miss a stream that ends at that moment.
+        self._most_chunks = self._most_stalls = 0
         self.wasted = 0.0
+        self._in_vain: WeakSet[Job] = WeakSet()  # of which that is the time
         self.batches: BatchMetrics | None = None
 
     @property
     def chunks(self) -> int:
         """How many chunks of streams their readers have taken."""
-        return self._chunks + sum(job.stream.chunks for job in list(self.streams) if job.stream)
+        ended = self._chunks  # first: one that ends meanwhile is not in both sums
+        open_now = sum(job.stream.chunks for job in list(self.streams) if job.stream)
+        self._most_chunks = max(self._most_chunks, ended + open_now)
+        return self._most_chunks
 
     @property
     def stalls(self) -> int:
         """How often a stream gave up its turns, because its reader did not keep up."""
-        return self._stalls + sum(job.stream.stalls for job in list(self.streams) if job.stream)
+        ended = self._stalls  # first: one that ends meanwhile is not in both sums
+        open_now = sum(job.stream.stalls for job in list(self.streams) if job.stream)
+        self._most_stalls = max(self._most_stalls, ended + open_now)
+        return self._most_stalls
 
     def end_stream(self, job: Job) -> None:
         """Count a stream that is closed."""
@@ -102,8 +115,9 @@ class HandlerMetrics:
             self._chunks += job.stream.chunks
             self._stalls += job.stream.stalls
 
-    def note_waste(self, job: Job, seconds: float) -> None:
-        """Count the time of a call that was called off, unless somebody has taken some of it."""
+    def note_waste(self, job: Job) -> None:
+        """Count the time of a call that was called off, once, unless some of it was taken."""
         on_thread = job.operation.concurrency is None
-        if on_thread and (job.stream is None or not job.stream.chunks):
-            self.wasted += seconds / job.batch_size
+        if on_thread and job not in self._in_vain and (job.stream is None or not job.stream.chunks):
+            self._in_vain.add(job)
+            self.wasted += (job.run_time or 0.0) / job.batch_size

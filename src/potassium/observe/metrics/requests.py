@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from potassium.errors import PotassiumError
+from potassium.errors import ClientLeft, PotassiumError
 from potassium.http.exchange import Exchange
 from potassium.http.request_id import SCOPE_KEY
 from potassium.observe.metrics.histogram import SECONDS, Histogram
@@ -16,7 +16,7 @@ from potassium.observe.metrics.shown import Shown
 __all__ = ["RequestMetrics"]
 
 OK = 200
-INTERNAL = 500
+NO_REFUSALS = (500, ClientLeft.status)  # something went wrong, or nobody was answered
 
 
 class HandlerRequests:
@@ -113,5 +113,6 @@ class RequestMetrics:
     def _note(self, figures: HandlerRequests, exchange: Exchange) -> None:
         code = self._codes.label(exchange.code)
         figures.others[status_label(exchange.status), code] += 1
-        if code and exchange.call is None and exchange.status != INTERNAL:
+        has_begun = exchange.call is not None or exchange.job_id
+        if code and not has_begun and exchange.status not in NO_REFUSALS:
             self._refusals[exchange.handler, code] += 1

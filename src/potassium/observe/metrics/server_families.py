@@ -1,7 +1,6 @@
 """Shows the state of a server: readiness, queues, the GPU thread."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
@@ -17,11 +16,8 @@ GPU = "gpu"  # the queue of the GPU thread; others have the path of their handle
 class ServerFamilies:
     """Reads the state of an app when it is scraped."""
 
-    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._clock = clock
-        self._engine: Engine | None = None
-        self._busy = 0.0
 
     def families(self, shown: Shown) -> Iterator[Metric]:
         """Yield what there is to show; call this on the event loop."""
@@ -69,7 +65,7 @@ class ServerFamilies:
         yield shown.counter(
             "potassium_gpu_thread_busy_seconds_total",
             "Seconds that the GPU thread was busy; its rate is the busy share.",
-            {(): self._busy_seconds(engine)},
+            {(): engine.pulse.busy_seconds()},
         )
         queues = {(GPU,): engine.capacity}
         queues |= {(one.name,): lane.jobs.capacity for one, lane in engine.lanes.items()}
@@ -91,16 +87,3 @@ class ServerFamilies:
             {(one.name,): engine.estimated_wait(one) for one in self._source.operations()},
             "handler",
         )
-
-    def _busy_seconds(self, engine: Engine) -> float:
-        """Return for how long the GPU thread was busy, what it does now included.
-
-        The thread may end that at this very moment: a counter never falls.
-        """
-        if engine is not self._engine:  # the app was started again
-            self._engine, self._busy = engine, 0.0
-        since, busy = engine.worker.busy_since, engine.worker.busy
-        if since is not None:
-            busy += max(self._clock() - since, 0.0)
-        self._busy = max(self._busy, busy)
-        return self._busy

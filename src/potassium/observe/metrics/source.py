@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from potassium.engine import Engine, Heartbeat, Lifecycle, Operation
+from potassium.engine import Engine, Heartbeat, Lifecycle, Operation, WorkerReport
 from potassium.webhooks.service import WebhookService
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class Source(Protocol):
 
     def unready(self) -> dict[str, str] | None:
         """Return why a call would not be admitted now; None if it would be."""
+
+    def workers(self) -> Sequence[WorkerReport]:
+        """Return what there is to say of each worker process; nothing without any."""
 
     def heartbeat(self) -> Heartbeat:
         """Return whether its threads are idle, busy or stuck."""

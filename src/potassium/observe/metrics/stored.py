@@ -1,22 +1,16 @@
 """Shows background jobs and webhooks, which a store is asked for."""
 
-import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from prometheus_client.metrics_core import Metric
 
-from potassium.errors import PotassiumError
 from potassium.jobs.model import Census, Status
+from potassium.observe.held import Held
 from potassium.observe.metrics.shown import Shown
 from potassium.observe.metrics.source import Running
 
-__all__ = ["PATIENCE", "Stored"]
-
-PATIENCE = 1.0  # seconds that a store may take; a scrape must not wait for one that hangs
-
-T = TypeVar("T")
+__all__ = ["Stored"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +32,11 @@ class Stored:
 
     @classmethod
     async def of(cls, running: Running) -> "Stored":
-        """Ask the stores, for ``PATIENCE`` seconds at most; one that fails is left out."""
+        """Ask the stores, see ``Held``."""
         jobs = running.jobs
-        census, undelivered = await asyncio.gather(
-            _in_time(_nothing() if jobs is None else jobs.store.census()),
-            _in_time(running.webhooks.undelivered()),
-        )
+        held = await Held.by(jobs, running.webhooks)
         now = 0.0 if jobs is None else jobs.store.clock()
-        return cls(running=running, census=census, now=now, undelivered=undelivered)
+        return cls(running=running, census=held.census, now=now, undelivered=held.undelivered)
 
     def families(self, shown: Shown) -> Iterator[Metric]:
         """Yield what there is to show."""
@@ -102,15 +93,3 @@ class Stored:
             jobs.attempts,
             *("handler", "outcome"),
         )
-
-
-async def _nothing() -> None:
-    return None
-
-
-async def _in_time(asked: Awaitable[T]) -> T | None:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await asked
-    except (PotassiumError, TimeoutError):
-        return None

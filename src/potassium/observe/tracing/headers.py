@@ -11,7 +11,7 @@ from potassium.http.trace_headers import Headers
 from potassium.observe.tracing.attributes import MESSAGE
 from potassium.observe.tracing.spans import Spans, harmless
 
-__all__ = ["CurrentTrace", "continued"]
+__all__ = ["CurrentTrace", "continued", "written"]
 
 # What is stored with each delivery is small: a trace context is 55 bytes long, and a list of states
 # need not be passed on beyond this (https://www.w3.org/TR/trace-context/#tracestate-limits).
@@ -46,6 +46,13 @@ def continued(headers: Wire | Mapping[str, str], context: Context) -> Context:
     return propagate.extract(headers, context, ON_WIRE)
 
 
+def written(context: Context | None = None) -> Headers:
+    """Return the headers, names in lower case, that continue the trace of a context, or of this."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers, context)
+    return [(name.lower(), value) for name, value in headers.items() if len(value) <= LONGEST]
+
+
 class CurrentTrace:
     """Writes the headers that continue the current trace, with the propagator of the process.
 
@@ -66,17 +73,12 @@ class CurrentTrace:
 
     def current(self, *, for_stranger: bool = False) -> Headers:
         """Return the headers, names in lower case; none outside of a trace."""
-        written: dict[str, str] = {}
         try:
-            propagate.inject(written)
+            headers = written()
         except Exception:  # noqa: BLE001 - as above
             self.spans.failed()
             return ()
-        return tuple(
-            (name.lower(), value)
-            for name, value in written.items()
-            if len(value) <= LONGEST and not (for_stranger and name.lower() == BAGGAGE)
-        )
+        return [one for one in headers if not (for_stranger and one[0] == BAGGAGE)]
 
     @harmless
     def submitted(self, job_id: str) -> None:

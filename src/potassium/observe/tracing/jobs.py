@@ -1,5 +1,6 @@
 """Spans for the steps of calls, made from the times that jobs carry, and for batches."""
 
+from asyncio import CancelledError
 from collections.abc import Sequence
 
 from opentelemetry import context as contexts
@@ -46,6 +47,8 @@ class JobSpans:
     def _ran(self, job: Job, call: Call) -> None:
         began, ended = job.began_at, job.ended_at
         if began is None or ended is None:
+            if call.batch is not None:  # it has run without this one
+                call.batch.leave(call.at(self.spans.clock()), failed=False)
             return  # nobody wanted it any more; its caller is told, and then we are
         failure = job.outcome if job.stream is None else job.stream.failure
         error = failure.error if isinstance(failure, Failure) else None
@@ -53,6 +56,8 @@ class JobSpans:
         if batch is not None:
             links.append(Link(batch.span.get_span_context()))
             batch.leave(call.at(ended), failed=error is not None)
+        if job.called_off is not None and isinstance(error, CancelledError | PotassiumError):
+            error = None  # that is how it was made to stop
         if not call.has_waited:
             self._waited(job, call, began)
         self.spans.step(
@@ -117,7 +122,7 @@ class JobSpans:
         """Begin the span of a batch, in the context that it is about to run in.
 
         It is a trace of its own, as it belongs to several. If nothing is kept of any of them,
-        nothing is kept of it.
+        nothing is kept of it. If it never runs, and its jobs go to another one, it never ends.
         """
         calls = [call for job in jobs if (call := call_in(job.context)) is not None]
         recorded = [call for call in calls if call.is_recorded]

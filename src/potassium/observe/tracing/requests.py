@@ -45,12 +45,17 @@ class RequestSpans:
         if exchange.is_quiet and not self._options.health:
             return
         scope = exchange.scope
-        context, kind = contexts.get_current(), SpanKind.INTERNAL
+        context = current = contexts.get_current()
+        kind = SpanKind.INTERNAL
         if not get_current_span(context).get_span_context().is_valid:
             context, kind = continued(scope["headers"], context), SpanKind.SERVER
-        attributes = of_request(scope)
-        if exchange.handler:
-            attributes |= _of_handler(exchange)
+        attributes: Attributes = {}
+        if self.spans.may_record:
+            attributes = of_request(scope)
+            if exchange.handler:
+                attributes |= _of_handler(exchange)
+        elif context is current:
+            return  # there is nothing to pass on either
         began_at = exchange.began_at
         name = _name(scope["method"], attributes)
         call = self.spans.begin(name, context, kind, attributes, began_at=began_at)

@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -48,6 +49,11 @@ class Spans:
         self._wall = wall
         self._tracer = trace.get_tracer("potassium")
         self._has_failed = False
+
+    @property
+    def may_record(self) -> bool:
+        """Whether spans may be recorded. Without a provider, as of the SDK, none is."""
+        return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
     def begin(  # noqa: PLR0913 - what a span has
         self,
@@ -128,10 +134,33 @@ def harmless(method: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[
 
 def fail(span: Span, error: BaseException, *, at: int | None = None) -> None:
     """Record what was raised, unless it is an answer that a client has caused, such as a 404."""
-    if _status_of(error) >= SERVER_ERROR:
-        span.record_exception(error, timestamp=at)
-        span.set_status(Status(StatusCode.ERROR, str(error)))
-        span.set_attribute("error.type", _type_of(error))
+    if _status_of(error) < SERVER_ERROR or not span.is_recording():
+        return
+    kind, message = _type_of(error), _encodable(_message_of(error))
+    found: Attributes = {
+        "exception.type": kind,
+        "exception.message": message,
+        "exception.stacktrace": _encodable("".join(traceback.format_exception(error))),
+    }
+    # Not record_exception(), which takes whatever str() returns, or raises.
+    span.add_event("exception", found, at)
+    span.set_status(Status(StatusCode.ERROR, message))
+    span.set_attribute("error.type", kind)
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - of the app's __str__
+        return ""
+
+
+def _encodable(text: str) -> str:
+    """Return ``text`` with halves of surrogate pairs as escapes.
+
+    Names of files may have some. Exporters drop the whole batch of spans that such text is in.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _status_of(error: BaseException) -> int:

@@ -1,0 +1,3 @@
+"""Load on a server, generated and measured."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""What commands have in common that talk to a running server."""
+
+__all__: list[str] = []

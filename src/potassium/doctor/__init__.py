@@ -1,0 +1,3 @@
+"""Looks at the machine that a server is to run on."""
+
+__all__: list[str] = []

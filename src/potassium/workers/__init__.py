@@ -1,0 +1,3 @@
+"""Worker processes: the model in other processes than HTTP, and the frames between them."""
+
+__all__: list[str] = []
