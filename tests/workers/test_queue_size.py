@@ -14,6 +14,7 @@ SOURCE = """
 import os
 import time
 from pathlib import Path
+from uuid import uuid4
 
 from potassium import Limits, Potassium
 
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 
 
 def wait_at_gate(name):
+    (HERE / f"{name}-{uuid4()}").touch()
     while not (HERE / name).exists():
         time.sleep(0.005)
 
@@ -74,6 +76,11 @@ def callers() -> Iterator[ThreadPoolExecutor]:
         yield callers
 
 
+def at_gate(folder: Path, gate: str, number: int) -> bool:
+    """Return whether `number` calls have come to a gate: until then, they only pass through the queue."""
+    return len(list(folder.glob(f"{gate}-*"))) == number
+
+
 def has(server: Server, number: int) -> bool:
     return waiting(server) == number
 
@@ -112,12 +119,15 @@ def test_a_call_waits_while_a_worker_prepares_or_finishes_it(
     """Otherwise, no bound would hold for these."""
     gate = path[1:]
     calls: list[Future[httpx.Response]] = []
-    for number in range(1, PLACES + 1):
-        calls.append(callers.submit(server.post, path, {"gate": gate}))
-        wait_until(partial(has, server, number), f"{number} wait")
-    assert server.post(path, {"gate": gate}).json()["code"] == "queue_full"
-    assert server.post("/hold", {"gate": gate}).json()["code"] == "queue_full"
-    (folder / gate).touch()
+    try:
+        for number in range(1, PLACES + 1):
+            calls.append(callers.submit(server.post, path, {"gate": gate}))
+            wait_until(partial(at_gate, folder, gate, number), f"{number} at the gate")
+            wait_until(partial(has, server, number), f"{number} wait")
+        assert server.post(path, {"gate": gate}).json()["code"] == "queue_full"
+        assert server.post("/hold", {"gate": gate}).json()["code"] == "queue_full"
+    finally:
+        (folder / gate).touch()
     assert [one.result().json() for one in calls] == [{"gate": gate}] * PLACES
     assert waiting(server) == 0
 

@@ -180,7 +180,8 @@ def test_lines_of_a_worker_name_it(start: Start) -> None:
     server = start(source(log="json"), env={"POTASSIUM_WORKERS": WORKERS})
     server.post("/", {"text": "abc"})
     server.post("/front", {})
-    wait_until(lambda: found_of(server, "got abc"), "a line")
+    wait_until(lambda: found_of(server, "got abc"), "a worker's line")
+    wait_until(lambda: found_of(server, "in the front"), "a line of the front")
     assert {one["worker"] for one in found_of(server, "loading weights")} == {"cpu #0", "cpu #1"}
     assert found_of(server, "got abc")[0]["worker"] in {"cpu #0", "cpu #1"}
     assert "worker" not in found_of(server, "in the front")[0]
