@@ -222,6 +222,33 @@ async def test_what_is_refused_before_a_handler_has_a_line(
     assert (line["status"], line["code"], line.get("handler")) == (status, code, handler)
 
 
+@pytest.mark.parametrize(
+    ("call", "size"),
+    [
+        ({"body": b"{"}, 1),
+        ({"body": b"[1, 2]", "path": "/typed"}, 6),
+        ({"body": b"", "path": "/typed"}, 0),
+        ({"body": b"{", "content_encoding": "gzip"}, None),
+        ({"body": b"{}", "content_length": "11"}, None),
+        ({"path": "/nowhere"}, None),
+    ],
+)
+async def test_the_line_of_a_refused_body_has_its_size(
+    lines: Lines, call: dict[str, Any], size: int | None
+) -> None:
+    """If it was read: what is wrong with it may be its size."""
+    app = new_app(limits=Limits(body_size=10))
+
+    @app.handler("/typed")
+    def typed(cache: dict[str, Any], item: list[str]) -> None: ...
+
+    async with app.lifespan():
+        await Exchange(app, **call).rest_of_response()
+    line = lines.one()
+    assert 400 <= line["status"] < 500
+    assert line.get("bytes_in") == size
+
+
 async def test_a_call_that_is_not_admitted_has_a_line(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
