@@ -180,6 +180,7 @@ async def test_a_client_that_leaves_before_its_response_is_told(lines: Lines) ->
         release.set()
     assert [(line["status"], line["code"]) for line in lines()] == [(499, "client_left")] * 2
     assert all("run_ms" not in line and line["queue_ms"] >= 0 for line in lines())
+    assert [line["bytes_out"] for line in lines()] == [0, 0]
 
 
 async def test_a_client_that_leaves_before_its_body_is_sent_is_told(lines: Lines) -> None:

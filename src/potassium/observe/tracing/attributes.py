@@ -61,8 +61,8 @@ def of_request(scope: Scope) -> dict[str, AttributeValue]:
         if port is not None:
             found["server.port"] = port
     client = scope.get("client")
-    if client:
-        found["client.address"] = client[0]
+    if client and client[0]:  # it has no address if it came over a Unix socket
+        found["client.address"] = client[0][:LONGEST]  # X-Forwarded-For may say anything
     return found
 
 
