@@ -41,6 +41,10 @@ T = TypeVar("T")
 
 SENT_AS_THEY_COME = (Stream, ForeignReply)
 
+# What is read of a client that leaves. No variable but ``body`` may refer to a body: it would be in
+# memory for as long as the response is sent.
+GONE: tuple[list[tuple[bytes, bytes]], None, int] = ([], None, 0)
+
 logger = logging.getLogger("potassium")
 
 
@@ -80,10 +84,9 @@ class Endpoint:
         body: bytes | SpooledBody | None = None
         held = 0
         try:
-            if (received := await self._bodies.read(scope, receive, self._rule)) is None:
+            headers, body, held = await self._bodies.read(scope, receive, self._rule) or GONE
+            if body is None:
                 return
-            headers, body, held = received
-            del received  # with it, the body would stay in memory as long as its response is sent
             deadline = deadline_of(scope, handler.options.get("timeout"))
             message = Message(request_id_of(scope), headers, body, scope, json_values=self._values)
             if type(body) is SpooledBody and handler.bind.needs_memory(message):
