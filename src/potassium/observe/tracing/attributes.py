@@ -7,7 +7,16 @@ from starlette.types import Scope
 
 from potassium.webhooks.model import Delivery
 
-__all__ = ["BATCH_SIZE", "CODE", "HANDLER", "MESSAGE", "messaging", "of_post", "of_request"]
+__all__ = [
+    "BATCH_SIZE",
+    "CODE",
+    "HANDLER",
+    "LONGEST",
+    "MESSAGE",
+    "messaging",
+    "of_post",
+    "of_request",
+]
 
 HANDLER = "potassium.handler"
 CODE = "potassium.code"
