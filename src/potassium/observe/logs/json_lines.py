@@ -20,7 +20,8 @@ class JsonLines(logging.Formatter):
     """Formats a record as a JSON object without line breaks.
 
     It has ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, and whatever was given as
-    ``extra``; with an exception also ``exception``, the traceback, and with ``stack_info`` ``stack``. A value that JSON does not have is shown by its ``repr()``. An ``extra`` with a name
+    ``extra``; with an exception also ``exception``, the traceback, and with ``stack_info``
+    ``stack``. A value that JSON does not have is shown by its ``repr()``. An ``extra`` with a name
     of ours gets ``extra_`` before it.
     """
 
