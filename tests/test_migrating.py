@@ -31,7 +31,17 @@ def test_each_line_of_the_page_names_its_test() -> None:
         if file == f"tests/{Path(__file__).name}"
     }
     here = {name for name in globals() if name.startswith("test_")}
-    assert here - named == {"test_each_line_of_the_page_names_its_test"}
+    assert here - named == {
+        "test_each_line_of_the_page_names_its_test",
+        "test_each_test_that_the_page_names_exists",
+    }
+
+
+def test_each_test_that_the_page_names_exists() -> None:
+    found = NAMED.findall(PAGE.read_text("utf-8"))
+    root = PAGE.parent.parent
+    missing = [one for one in found if f"def {one[1]}(" not in (root / one[0]).read_text("utf-8")]
+    assert missing == []
 
 
 # The first generation: def handler(cache, json_in)
