@@ -20,8 +20,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-# anyio imports its parts when they are used, and pytest parses them, as it has a plugin for it. Up to
-# Python 3.11.7, two threads that parse at once may fail: https://github.com/python/cpython/issues/106905
+# anyio imports its parts when they are used, and pytest parses them, as it has a plugin for it. Two
+# threads that parse at once may fail: https://github.com/python/cpython/issues/106905
 for part in dir(anyio):
     getattr(anyio, part)
 
