@@ -4,14 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from support.fake_worker import FakeCall
+from support.fake_worker import FakeCall, FakeWorker
 from support.fleet_bench import FleetBench
 from support.operations import operation_on
 
 from potassium.config import Batch
-from potassium.engine import Errand, Operation, Priority, State
+from potassium.engine import Errand, Job, Operation, Priority, State
+from potassium.engine.stream import CHUNK_OVERHEAD
 from potassium.errors import DeadlineExceeded, Draining, WorkerDied, WorkerFailed
+from potassium.workers import remote
+from potassium.workers.arrivals import NOBODY
+from potassium.workers.frames import FromWorker
+from potassium.workers.notes import COST, NUMBER, SHARE
+from potassium.workers.outcomes import encode_outcome
 from potassium.workers.post import Post, PostState
+from potassium.workers.remote import ACKNOWLEDGED
 from potassium.workers.restarts import JITTER, PAUSES
 
 Make = Callable[..., FleetBench]
@@ -142,6 +149,27 @@ def test_a_call_behind_one_that_goes_on_for_too_long_is_given_back(bench: Make) 
     assert [call.name for call in other.finish()] == ["b"]
     here.rest()
     assert [here.run_next(other)[0] for _ in range(2)] == ["c", "d"]
+    assert here.engine.capacity.waiting == 0
+
+
+def test_a_call_whose_caller_has_left_is_not_put_back(bench: Make) -> None:
+    """It left while the worker gave it back."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"ab")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.9995)
+    assert names_of(worker.groups[1][1]) == "b"
+    worker.is_mute = True
+    here.pass_time(0.01)
+    assert not worker.groups[1][1]
+    here.leave("b")
+    worker.speak()
+    here.rest()
+    worker.finish()
+    here.rest()
+    assert not worker.groups
     assert here.engine.capacity.waiting == 0
 
 
@@ -291,6 +319,66 @@ def test_a_stream_that_has_stalled_leaves_its_turns_to_another_one(bench: Make) 
     assert names_of(worker.next_calls) == "b"
 
 
+def test_a_worker_may_have_twice_as_many_streams_as_take_turns(bench: Make) -> None:
+    """However many of them have stalled: each keeps its memory."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    for _ in "ab":
+        worker.begin()
+        worker.stall(worker.open())
+        here.rest()
+    assert not worker.groups
+    worker.end(worker.streams[0])
+    here.rest()
+    assert names_of(worker.next_calls) == "c"
+
+
+def test_a_stream_that_waits_in_a_worker_keeps_a_later_one_out(bench: Make) -> None:
+    """It is parked there, and is the next to open."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    worker.park()
+    here.rest()
+    here.call(operation, "b")
+    assert not worker.groups
+
+
+def test_of_idle_workers_one_without_streams_goes_first(bench: Make) -> None:
+    """It would have to wait for their steps."""
+    operation, other_operation = streaming(), plain()
+    here = bench(operation, other_operation)
+    here.call(operation, "stream")
+    one, other = here.spawner.workers
+    one.begin()
+    one.open()
+    here.rest()
+    here.call(other_operation, "a")
+    assert names_of(other.next_calls) == "a"
+
+
+def test_a_worker_gets_no_more_calls_than_it_can_keep_track_of(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the places in its page are for one group or batch more."""
+    monkeypatch.setattr(remote, "SLOTS", 4)
+    operation = plain("stream", None, may_stream=True, streams=4)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    for _ in "ab":
+        worker.begin()
+        worker.open()
+        here.rest()
+    assert not worker.groups
+    worker.end(worker.streams[0])
+    here.rest()
+    assert names_of(worker.next_calls) == "c"
+
+
 # What the front knows of them.
 
 
@@ -324,6 +412,25 @@ def test_a_result_that_is_being_finished_holds_a_place(bench: Make) -> None:
     assert here.engine.capacity.waiting == 0
 
 
+@pytest.mark.parametrize("chunk_first", [True, False])
+def test_an_open_stream_holds_no_place(bench: Make, chunk_first: bool) -> None:
+    """Whether its first chunk or the end of its turn comes first."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    (call,) = worker.begin()
+    if chunk_first:
+        worker.push(call, b"x")
+        here.rest()
+    worker.open()
+    here.rest()
+    if not chunk_first:
+        worker.push(call, b"x")
+        here.rest()
+    assert here.engine.capacity.waiting == 0
+
+
 def test_a_worker_acknowledges_what_the_reader_has_taken(bench: Make) -> None:
     """In steps of 128 KiB."""
     operation = streaming()
@@ -341,6 +448,54 @@ def test_a_worker_acknowledges_what_the_reader_has_taken(bench: Make) -> None:
     worker.end(call)
     here.rest()
     assert here.outcome("a") == [b"x" * 100_000] * 2
+
+
+def test_chunks_that_come_together_are_acknowledged_as_what_they_take(bench: Make) -> None:
+    """The worker counts each of them with what it takes beside its bytes."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    call = worker.open()
+    chunks = [b"x"] * (ACKNOWLEDGED // (1 + CHUNK_OVERHEAD) + 1)
+    worker.push(call, *chunks)
+    here.rest()
+    assert call.taken == len(chunks) * (1 + CHUNK_OVERHEAD)
+
+
+UNKNOWN = 10_000  # the number of no call and no group
+ABOUT_UNKNOWN = {
+    FromWorker.DONE: encode_outcome(UNKNOWN, Job(plain(), None, NOBODY)),
+    FromWorker.GROUP_DONE: [NUMBER.pack(UNKNOWN)],
+    FromWorker.RETURNED: [NUMBER.pack(UNKNOWN)],
+    FromWorker.PREPARED: [COST.pack(UNKNOWN, 1.0)],
+    FromWorker.BEGUN: [NUMBER.pack(UNKNOWN)],
+    FromWorker.PROGRESS: [SHARE.pack(UNKNOWN, 0.5), b"\0"],
+}
+
+
+@pytest.mark.parametrize("kind", list(ABOUT_UNKNOWN), ids=lambda kind: kind.name)
+def test_what_a_worker_tells_of_a_call_that_is_over_is_ignored(
+    bench: Make, kind: FromWorker
+) -> None:
+    """It was on its way when the front forgot the call."""
+    operation = plain()
+    here = bench(operation, devices=1)
+    (worker,) = here.spawner.workers
+    here.do(lambda: worker.send(kind, *ABOUT_UNKNOWN[kind]))
+    here.call(operation, "a")
+    assert here.run_next(worker) == ["a"]
+    assert here.engine.capacity.waiting == 0
+
+
+def test_the_estimated_wait_without_a_worker_is_that_of_one(bench: Make) -> None:
+    """One will come."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.die(here.worker_of(0))
+    here.call(operation, *"ab")
+    assert here.engine.estimated_wait(operation) == 2.0
 
 
 # What becomes of the calls of a worker that dies.
@@ -757,6 +912,81 @@ def test_a_waiting_call_that_is_refused_is_forgotten_where_it_was_prepared(bench
     assert isinstance(here.outcome("same"), WorkerFailed)
     assert here.remote_of(0).preparing == 0
     assert [call.name for call in here.worker_of(0).calls.values()] == ["busy"]
+
+
+def test_a_poison_call_that_another_worker_has_not_begun_is_refused(bench: Make) -> None:
+    """It is passed over there; that it has ended so does not clear it."""
+    operation = plain()
+    here = bench(operation)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "third", body=b"poison")
+    here.call(operation, "runs", body=b"fine")
+    one, other = here.worker_of(0), here.worker_of(1)
+    one.begin()
+    other.begin()
+    for name, body in (("first", b"fine"), ("same", b"poison"), ("last", b"fine")):
+        here.call(operation, name, body=body)
+    assert [[call.name for call in one.groups[1][1]] for one in (one, other)] == [
+        ["first"],
+        ["same"],
+    ]
+    here.die(one)
+    assert "refused" in str(here.outcome("same"))
+    other.finish()
+    here.rest()
+    assert here.run_next(other) == ["first"]
+    assert "same" not in other.begun
+    with pytest.raises(WorkerFailed, match="refused"):
+        here.call(operation, "again", body=b"poison")
+
+
+def begin_third(here: FleetBench, operation: Operation) -> FakeWorker:
+    """Let a call that is prepared first kill two workers, and a third one begin it."""
+    for number in range(3):
+        here.call(operation, f"poison {number}", body=b"poison")
+        (worker,) = [one for one in here.spawner if one.preparing]
+        worker.prepared()
+        here.rest()
+        (worker,) = [one for one in here.spawner if one.groups]
+        worker.begin()
+        if number < 2:
+            here.die(worker)
+            here.pass_time(2.0)
+            for one in here.spawner:
+                if not one.is_loaded:
+                    one.load()
+            here.rest()
+    return worker
+
+
+def test_poison_calls_that_are_being_prepared_are_refused(bench: Make) -> None:
+    """In the worker that died, and in another one."""
+    operation = prepared()
+    here = bench(operation)
+    one = begin_third(here, operation)
+    here.call(operation, "same", body=b"poison")
+    here.call(operation, "also the same", body=b"poison")
+    (other,) = [worker for worker in here.spawner if worker is not one]
+    assert [len(worker.preparing) for worker in (one, other)] == [1, 1]
+    here.die(one)
+    for name in ("same", "also the same"):
+        assert "refused" in str(here.outcome(name))
+    other.prepared()
+    here.rest()
+    assert not other.calls
+    assert here.engine.capacity.waiting == 0
+
+
+def test_poison_calls_that_wait_to_be_prepared_are_refused(bench: Make) -> None:
+    """While no worker is there to prepare them."""
+    operation = prepared()
+    here = bench(operation, devices=1)
+    worker = begin_third(here, operation)
+    here.do(worker.close_socket)
+    here.call(operation, "same", body=b"poison")
+    here.die(worker)
+    assert "refused" in str(here.outcome("same"))
+    assert here.engine.capacity.waiting == 0
 
 
 # How workers come and go.
