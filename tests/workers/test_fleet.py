@@ -977,6 +977,40 @@ def test_poison_calls_that_are_being_prepared_are_refused(bench: Make) -> None:
     assert here.engine.capacity.waiting == 0
 
 
+def test_a_call_that_kills_three_workers_as_it_is_prepared_is_refused(bench: Make) -> None:
+    """A decoder may crash as well as a model; and no device is to blame."""
+    operation = prepared()
+    here = bench(operation, devices=1)
+    here.call(operation, "first", body=b"poison")
+    for _ in range(3):
+        assert here.worker_of(0).preparing
+        here.die(here.worker_of(0))
+        here.pass_time(2.0)
+        here.worker_of(0).load()
+        here.rest()
+    assert isinstance(here.outcome("first"), WorkerDied)
+    with pytest.raises(WorkerFailed, match="refused"):
+        here.call(operation, "again", body=b"poison")
+    assert here.posts[0]._restarts.failures == 2
+    here.call(operation, "fine", body=b"fine")
+    here.worker_of(0).prepared()
+    here.rest()
+    assert here.run_next(here.worker_of(0)) == ["fine"]
+
+
+def test_a_batch_is_chosen_by_the_costs_that_workers_have_computed(bench: Make) -> None:
+    """Here, two of three calls fit into one."""
+    cost = Batch(max_size=4, max_delay=0.0, cost=len, max_cost=10)
+    operation = plain("by cost", batch=cost, prepare=_nothing)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    for _ in "abc":
+        worker.prepared(cost=5)
+    here.rest()
+    assert sorted(len(calls) for _, calls in worker.groups)[-1] == 2
+
+
 def test_poison_calls_that_wait_to_be_prepared_are_refused(bench: Make) -> None:
     """While no worker is there to prepare them."""
     operation = prepared()

@@ -47,11 +47,11 @@ class Aftermath:
     def settle(self, remains: Remains) -> bool:
         """Settle what a worker has left behind; return whether its calls explain its death."""
         around = self._around
-        explained = self._culprits.died(remains.begun)
+        explained = self._culprits.died([*remains.begun, *remains.unprepared])
         in_background = sum(job.is_background for job in remains.begun)
         for job in remains.begun:
             self._fail(job, WorkerDied(was_alone=in_background <= 1))
-        self._refuse([*remains.not_begun, *remains.unprepared])
+        self._refuse(remains.not_begun)
         for job in remains.not_begun:
             if job.called_off is not None:
                 around.jobs.capacity.leave(job)
@@ -60,6 +60,7 @@ class Aftermath:
         for job in remains.unprepared:
             job.deaths += 1
             if job.deaths < MOST_DEATHS:
+                self._refuse([job])
                 self._prepare(job)
             else:
                 job.outcome = Failure(WorkerDied())

@@ -43,7 +43,10 @@ class Culprits:
         return WorkerFailed(REFUSED, retry_after=ceil(REFUSED_FOR))
 
     def died(self, begun: Sequence[Job]) -> bool:
-        """Note that a worker has died that had begun these; return whether that explains it."""
+        """Note that a worker has died that had begun to run or to prepare these.
+
+        Return whether that explains it.
+        """
         calls = {call: job for job in begun if (call := _fingerprint(job)) is not None}
         was_refused = {call for call in calls if self._register.is_refused(call)}
         explained = self._register.died(calls)
