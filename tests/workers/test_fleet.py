@@ -19,7 +19,7 @@ from potassium.workers.notes import COST, NUMBER, SHARE
 from potassium.workers.outcomes import encode_outcome
 from potassium.workers.post import Post, PostState
 from potassium.workers.remote import ACKNOWLEDGED
-from potassium.workers.restarts import JITTER, PAUSES
+from potassium.workers.restarts import GOOD_STRETCH, JITTER, PAUSES
 
 Make = Callable[..., FleetBench]
 
@@ -171,6 +171,72 @@ def test_a_call_whose_caller_has_left_is_not_put_back(bench: Make) -> None:
     here.rest()
     assert not worker.groups
     assert here.engine.capacity.waiting == 0
+
+
+def test_a_call_that_is_given_back_goes_before_those_behind_it(bench: Make) -> None:
+    """At its old rank, also if no other worker has begun one of them."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.9995)
+    assert names_of(worker.groups[1][1]) == "b"
+    here.pass_time(0.01)
+    assert worker.returned
+    worker.finish()
+    here.rest()
+    assert [here.run_next(worker)[0] for _ in range(2)] == ["b", "c"]
+
+
+def test_a_call_whose_turn_is_about_to_come_is_not_wanted_back(bench: Make) -> None:
+    """Although another worker is idle: to send it there would take as long."""
+    operation = plain(mean=1.0)
+    here = bench(operation)
+    here.call(operation, *"abc")
+    one, other = here.spawner.workers
+    one.begin()
+    other.begin()
+    here.pass_time(0.9995)
+    (late,) = [worker for worker in (one, other) if len(worker.groups) == 2]
+    early = other if late is one else one
+    early.finish()
+    here.rest()
+    assert not early.groups
+    assert not late.recalled
+
+
+def test_a_group_is_wanted_back_once(bench: Make) -> None:
+    """However long its worker takes to give it back."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"ab")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.9995)
+    worker.is_mute = True
+    for _ in range(3):
+        here.pass_time(0.01)
+        here.do(here.fleet.wake)
+    assert len(worker.recalled) == 1
+    worker.speak()
+    here.rest()
+
+
+def test_a_call_behind_one_that_began_early_waits_for_its_turn(bench: Make) -> None:
+    """What runs before it is expected to end a second after it has begun."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.5)
+    worker.finish()
+    here.rest()
+    worker.begin()
+    assert names_of(worker.groups[1][1]) == "c"
+    here.pass_time(0.6)
+    assert not worker.recalled
 
 
 def test_what_has_failed_of_a_group_that_is_given_back_is_not_run_again(bench: Make) -> None:
@@ -444,10 +510,29 @@ def test_a_worker_acknowledges_what_the_reader_has_taken(bench: Make) -> None:
     assert call.taken == 0
     worker.push(call, b"x" * 100_000)
     here.rest()
-    assert call.taken > 200_000
+    assert call.taken == 2 * (100_000 + CHUNK_OVERHEAD)
+    worker.push(call, b"x" * 100_000)
+    here.rest()
+    assert call.taken == 2 * (100_000 + CHUNK_OVERHEAD)
     worker.end(call)
     here.rest()
-    assert here.outcome("a") == [b"x" * 100_000] * 2
+    assert here.outcome("a") == [b"x" * 100_000] * 3
+
+
+def test_a_stream_of_a_group_that_has_overtaken_another_holds_no_place(bench: Make) -> None:
+    """What was to run before it is still being prepared in the worker."""
+    operation, first = streaming(), plain(mean=1.0)
+    here = bench(operation, first, devices=1)
+    here.call(first, "a")
+    here.call(operation, "stream")
+    (worker,) = here.spawner.workers
+    assert here.engine.capacity.waiting == 1
+    worker.groups.reverse()
+    worker.begin()
+    worker.open()
+    here.rest()
+    assert here.engine.capacity.waiting == 0
+    assert here.run_next(worker) == ["a"]
 
 
 def test_chunks_that_come_together_are_acknowledged_as_what_they_take(bench: Make) -> None:
@@ -774,20 +859,22 @@ def test_calls_that_a_dead_worker_was_preparing_are_prepared_elsewhere(bench: Ma
 
 
 def test_a_call_that_a_dead_worker_had_prepared_is_prepared_anew(bench: Make) -> None:
-    """By the worker that runs it."""
-    operation = prepared()
-    here = bench(operation)
-    here.call(operation, "a", "b")
+    """By the worker that runs it, once."""
+    operation, other_operation = prepared(), plain()
+    here = bench(operation, other_operation)
+    here.call(other_operation, "x", "y")
     one, other = here.spawner.workers
-    other.begin()
+    one.begin()
+    here.call(operation, "a")
     one.prepared()
-    other.prepared()
     here.rest()
+    assert here.remote_of(0).preparing == 1  # where it would run by preference
     here.die(one)
-    here.run_next(other)
-    assert here.run_next(other) in (["a"], ["b"])
-    assert here.is_over("a")
-    assert here.is_over("b")
+    assert here.run_next(other) == ["y"]
+    assert here.run_next(other) == ["a"]
+    assert here.outcome("a") == "a"
+    assert not other.groups
+    assert here.engine.capacity.waiting == 0
 
 
 def test_calls_are_prepared_by_the_first_worker_that_comes_back(bench: Make) -> None:
@@ -1023,6 +1110,33 @@ def test_poison_calls_that_wait_to_be_prepared_are_refused(bench: Make) -> None:
     assert here.engine.capacity.waiting == 0
 
 
+@pytest.mark.parametrize("kind", ["plain", "stream"])
+def test_a_call_that_ends_well_in_between_is_not_refused(bench: Make, kind: str) -> None:
+    """Three deaths in a row refuse it, not three in all."""
+    operation = plain() if kind == "plain" else streaming()
+    here = bench(operation, devices=1)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "well", body=b"poison")
+    worker = here.worker_of(0)
+    worker.begin()
+    if kind == "plain":
+        worker.finish()
+    else:
+        worker.end(worker.open())
+    here.rest()
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "again", body=b"poison")
+
+
+def test_a_background_job_is_not_refused_for_its_content(bench: Make) -> None:
+    """It is given up after so many attempts, and then its document says why."""
+    operation = plain()
+    here = bench(operation, devices=1)
+    kill_with(here, operation, b"poison", 3)
+    here.call(operation, "job", body=b"poison", is_background=True)
+    assert here.run_next(here.worker_of(0)) == ["job"]
+
+
 # How workers come and go.
 
 
@@ -1223,6 +1337,37 @@ def test_a_worker_whose_prepared_calls_run_elsewhere_does_not_hang(bench: Make) 
     assert other.is_alive
 
 
+def test_a_worker_that_does_not_begin_what_it_was_given_is_killed(bench: Make) -> None:
+    """It was stopped while it was idle; another one runs the call."""
+    operation = plain()
+    here = bench(operation, limits={"hang_timeout": 10.0})
+    here.call(operation, "a")
+    one, other = here.spawner.workers
+    for _ in range(12):
+        here.pass_time(1.0)
+    assert one.was_killed
+    assert here.run_next(other) == ["a"]
+
+
+def test_a_worker_whose_prepared_calls_wait_does_not_hang(bench: Make) -> None:
+    """Here, until a stream ends, which makes no step for want of a reader."""
+    operation = plain("stream", None, may_stream=True, prepare=_nothing)
+    here = bench(operation, devices=1, limits={"hang_timeout": 10.0})
+    (worker,) = here.spawner.workers
+    for name in "ab":
+        here.call(operation, name)
+        worker.prepared()
+        here.rest()
+        if name == "a":
+            worker.begin()
+            worker.open()
+            here.rest()
+    assert here.remote_of(0).preparing == 1
+    for _ in range(12):
+        here.pass_time(1.0)
+    assert worker.is_alive
+
+
 def test_a_worker_that_hangs_as_it_prepares_is_killed(bench: Make) -> None:
     """The call is prepared elsewhere."""
     operation = prepared()
@@ -1267,6 +1412,47 @@ def test_a_process_that_outlives_its_socket_is_killed_after_a_second(bench: Make
     assert here.posts[0].state is PostState.LOADING
 
 
+def test_a_process_that_outlives_its_failure_to_load_is_killed_after_a_second(
+    bench: Make,
+) -> None:
+    """It would keep the device from the next one."""
+    here = bench(plain(), devices=1)
+    here.die(here.worker_of(0))
+    worker = here.worker_of(0)
+    here.do(lambda: worker.fail_to_load(ValueError("no such model")))
+    here.pass_time(0.9)
+    assert worker.is_alive
+    here.pass_time(0.2)
+    assert worker.was_killed
+    assert here.posts[0].state is PostState.PAUSED
+
+
+def test_the_next_worker_is_not_killed_for_the_socket_of_the_last_one(bench: Make) -> None:
+    """Which has ended by itself within the second that it has for that."""
+    here = bench(plain(), devices=1)
+    worker = here.worker_of(0)
+    here.do(worker.close_socket)
+    here.die(worker)
+    successor = here.worker_of(0)
+    successor.load()
+    here.rest()
+    here.pass_time(1.1)
+    assert successor.is_alive
+
+
+def test_a_minute_of_service_makes_up_for_earlier_deaths(bench: Make) -> None:
+    """The next worker loads at once again."""
+    here = bench(plain(), devices=1)
+    for _ in range(2):
+        here.die(here.worker_of(0))
+        here.pass_time(PAUSES[1] * (1 + JITTER))
+        here.worker_of(0).load()
+        here.rest()
+    here.pass_time(GOOD_STRETCH)
+    here.die(here.worker_of(0))
+    assert here.posts[0].state is PostState.LOADING
+
+
 def test_a_worker_without_a_socket_prepares_nothing(bench: Make) -> None:
     """Others do."""
     operation = prepared()
@@ -1301,13 +1487,98 @@ def test_an_errand_ends_if_its_worker_dies_before_it_was_sent(bench: Make) -> No
     here.call(operation, "a")
     one = here.spawner.workers[0]
     one.begin()
-    errand = Errand(name="swap", run=_no_errand, told=lambda: b"{}")
-    task = here.loop.create_task(here.fleet.run_errand(errand))
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
     here.rest()
     assert not one.errands
     here.die(one)
     assert task.done()
     assert isinstance(task.exception(), WorkerDied)
+
+
+def test_an_errand_ends_if_its_worker_dies_as_it_runs_it(bench: Make) -> None:
+    """Whoever has sent it is told."""
+    here = bench(plain())
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
+    here.rest()
+    one = here.spawner.workers[0]
+    assert one.errands
+    here.die(one)
+    assert isinstance(task.exception(), WorkerDied)
+
+
+def test_a_worker_gets_nothing_between_its_calls_and_an_errand(bench: Make) -> None:
+    """Otherwise, it would never come to that."""
+    operation = plain()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
+    here.rest()
+    here.call(operation, "b")
+    assert len(worker.groups) == 1
+    worker.finish()
+    here.rest()
+    assert worker.errands
+    assert not worker.groups
+    worker.ran("done")
+    here.rest()
+    assert task.result() == ["done"]
+    assert here.run_next(worker) == ["b"]
+
+
+def test_a_worker_that_comes_in_the_middle_of_an_errand_runs_it_too(bench: Make) -> None:
+    """It had loaded before it could know of it."""
+    operation = plain()
+    here = bench(operation)
+    one, other = here.spawner.workers
+    here.die(other)
+    here.call(operation, "a")
+    one.begin()
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
+    here.rest()
+    latecomer = here.worker_of(1)
+    latecomer.load()
+    here.rest()
+    one.finish()
+    here.rest()
+    one.ran(1)
+    here.rest()
+    assert latecomer.errands
+    latecomer.ran(2)
+    here.rest()
+    assert task.result() == [1, 2]
+
+
+def test_a_worker_that_loads_during_an_errand_runs_it_before_it_serves(bench: Make) -> None:
+    """Also one that was sent while it ran an earlier one."""
+    here = bench(plain())
+    one, other = here.spawner.workers
+    for name in ("first", "second"):
+        if name == "second":
+            here.die(other)
+            latecomer = here.worker_of(1)
+            latecomer.load()
+            here.rest()
+            assert len(latecomer.errands) == 1
+        task = here.loop.create_task(here.fleet.run_errand(errand(name)))
+        here.rest()
+        for worker in (one, other):
+            if worker.is_alive:
+                worker.ran()
+                here.rest()
+        assert task.done()
+    latecomer.ran()
+    here.rest()
+    assert len(latecomer.errands) == 1
+    assert not here.posts[1].is_ready
+    latecomer.ran()
+    here.rest()
+    assert here.posts[1].is_ready
+
+
+def errand(name: str = "swap") -> Errand:
+    return Errand(name=name, run=_no_errand, told=name.encode)
 
 
 def _no_errand() -> None:
