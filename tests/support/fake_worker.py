@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -182,10 +182,11 @@ class FakeWorker:
 
     # What it does.
 
-    def load(self) -> None:
-        """Be ready to serve."""
+    def load(self, handlers: Sequence[str] | None = None) -> None:
+        """Be ready to serve, with the handlers that the front has, or with these."""
         self.is_loaded = True
-        self.send(FromWorker.READY, orjson.dumps({"handlers": self._handlers}))
+        told = self._handlers if handlers is None else handlers
+        self.send(FromWorker.READY, orjson.dumps({"handlers": told}))
 
     def fail_to_load(self, error: BaseException) -> None:
         """Tell that ``init`` has raised; the process then has to ``die``."""

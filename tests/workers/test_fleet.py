@@ -1222,6 +1222,18 @@ def test_a_worker_that_has_loaded_and_died_at_once_has_not_loaded(bench: Make) -
     assert here.state is State.FAILED
 
 
+def test_an_app_that_has_other_handlers_in_its_workers_does_not_start(bench: Make) -> None:
+    """Both sides would take their numbers for those of other handlers."""
+    here = bench(plain(), start=False, devices=1)
+    (one,) = here.start(load=False)
+    one.load(handlers=["plain", "another"])
+    here.rest()
+    assert here.starting is not None
+    assert "has other handlers in its workers than here: plain, another" in str(
+        here.starting.exception()
+    )
+
+
 def test_a_process_that_cannot_be_started_fails_the_start(bench: Make) -> None:
     """For want of memory or descriptors."""
     here = bench(plain(), start=False)

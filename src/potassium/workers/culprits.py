@@ -55,7 +55,7 @@ class Culprits:
         return bool(explained)
 
     def ended(self, job: Job) -> None:
-        """Note that a job has ended, and its worker lives; one that was passed over says nothing."""
+        """Note that a job has ended, and its worker lives; unless it was passed over."""
         if self._register and job.began_at is not None and (call := _fingerprint(job)) is not None:
             self._register.ended_well(call)
 

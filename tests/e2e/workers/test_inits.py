@@ -118,6 +118,15 @@ def test_a_server_whose_init_hangs_does_not_start(tmp_path: Path) -> None:
     assert "longer than 2 s" in ended.log
 
 
+def test_a_server_whose_workers_cannot_import_the_app_does_not_start(tmp_path: Path) -> None:
+    """Although the server can; the log shows what was raised, and where."""
+    fails = '\nif __name__ != "__main__":\n    raise ImportError("no such library")\n'
+    ended = start_in_vain(tmp_path, SOURCE + fails + SERVE)
+    assert (ended.status > 0, ended.left) == (True, [])
+    assert "ImportError: no such library" in ended.log
+    assert re.search(r'app\.py", line \d+, in <module>', ended.log)
+
+
 def test_a_server_of_which_one_worker_dies_in_init_does_not_start(tmp_path: Path) -> None:
     """At the start, half of the workers is a fault to be mended rather than a state to serve in."""
     ended = start_in_vain(tmp_path, SOURCE + SERVE, "kill 1")
