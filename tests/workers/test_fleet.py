@@ -1227,7 +1227,8 @@ def test_an_app_that_has_other_handlers_in_its_workers_does_not_start(bench: Mak
     here = bench(plain(), start=False, devices=1)
     (one,) = here.start(load=False)
     one.load(handlers=["plain", "another"])
-    here.rest()
+    here.pass_time(0.0)
+    here.pass_time(1.1)  # it is killed, as it goes on
     assert here.starting is not None
     assert "has other handlers in its workers than here: plain, another" in str(
         here.starting.exception()
