@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from e2e.server import Server, serve_source, wait_until
 from e2e.wire import RECORD, call, events
+from e2e.workers.processes import TIMEOUT
+
+pytestmark = TIMEOUT
 
 APP = (
     RECORD

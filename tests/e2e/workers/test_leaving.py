@@ -4,6 +4,9 @@ from pathlib import Path
 
 from e2e.server import serve_source, wait_until
 from e2e.wire import RECORD, call, events, post
+from e2e.workers.processes import TIMEOUT
+
+pytestmark = TIMEOUT
 
 APP = (
     RECORD
