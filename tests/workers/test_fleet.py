@@ -1040,6 +1040,24 @@ def test_a_poison_call_that_another_worker_has_not_begun_is_refused(bench: Make)
         here.call(operation, "again", body=b"poison")
 
 
+def test_a_poison_call_that_a_lost_worker_has_not_begun_is_refused(bench: Make) -> None:
+    """It goes back only after the others were refused."""
+    operation = plain()
+    here = bench(operation)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "third", body=b"poison")
+    here.call(operation, "runs", body=b"fine")
+    one, other = here.worker_of(0), here.worker_of(1)
+    one.begin()
+    other.begin()
+    for name, body in (("first", b"fine"), ("same", b"poison"), ("last", b"fine")):
+        here.call(operation, name, body=body)
+    here.do(other.close_socket)
+    here.die(one)
+    here.die(other)
+    assert "refused" in str(here.outcome("same"))
+
+
 def begin_third(here: FleetBench, operation: Operation) -> FakeWorker:
     """Let a call that is prepared first kill two workers, and a third one begin it."""
     for number in range(3):

@@ -77,12 +77,9 @@ class Fleet:
         self._errands = Errands(lambda: self.workers)
         ended, ran = self._culprits.ended, self._errands.ran
         self._hearing = Hearing(around, operations, ended=ended, ran=ran, answering=answering)
+        fail, unbegun = self._hearing.fail, self._unbegun
         self._aftermath = Aftermath(
-            around,
-            self._culprits,
-            fail=self._hearing.fail,
-            prepare=self.prepare,
-            unbegun=self._unbegun,
+            around, self._culprits, fail=fail, prepare=self.prepare, unbegun=unbegun
         )
         loading = asyncio.Semaphore(workers.load_at_once or len(starts))
         deaths = WorkerDeaths(OomKills())
