@@ -1058,6 +1058,23 @@ def test_a_poison_call_that_a_lost_worker_has_not_begun_is_refused(bench: Make) 
     assert "refused" in str(here.outcome("same"))
 
 
+def test_a_poison_call_that_another_worker_runs_is_not_called_off(bench: Make) -> None:
+    """It may end well, and then it is none."""
+    operation = plain()
+    here = bench(operation)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "third", body=b"poison")
+    here.call(operation, "same", body=b"poison")
+    one, other = here.worker_of(0), here.worker_of(1)
+    one.begin()
+    other.begin()
+    here.die(one)
+    assert not here.is_over("same")
+    other.finish()
+    here.rest()
+    assert here.outcome("same") == "same"
+
+
 def begin_third(here: FleetBench, operation: Operation) -> FakeWorker:
     """Let a call that is prepared first kill two workers, and a third one begin it."""
     for number in range(3):

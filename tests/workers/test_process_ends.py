@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from potassium.workers import inside, process
+from potassium.workers import process
 from potassium.workers.inside import BROKEN, Inside
 from potassium.workers.process import WorkerProcess
 
@@ -58,7 +58,7 @@ def test_a_worker_ends_with_what_it_reads(
     def end(number: int) -> None:
         raise SystemExit(number)
 
-    monkeypatch.setattr(inside.os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", end)
     worker = object.__new__(Inside)  # as its thread that reads uses it
     worker._link = Link(error)  # type: ignore[assignment] # it has what that uses
     worker._receivers = {}
