@@ -65,9 +65,14 @@ def test_nothing_is_collected_while_it_is_paused() -> None:
 def test_the_intervals_are_put_back_also_after_an_error() -> None:
     """All three of them."""
     gc.set_threshold(123, 4, 5)
-    with pytest.raises(ValueError, match="init"), Collector().paused():
-        assert gc.get_threshold() == (NEVER, 4, 5)
-        raise ValueError("init")
+
+    def start() -> None:
+        with Collector().paused():
+            assert gc.get_threshold() == (NEVER, 4, 5)
+            raise ValueError("init")
+
+    with pytest.raises(ValueError, match="init"):
+        start()
     assert gc.get_threshold() == (123, 4, 5)
 
 

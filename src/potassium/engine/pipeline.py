@@ -98,11 +98,11 @@ class Pipeline:
         """Notify the observer from now on: calls begin."""
         self._observer = self._later
 
-    async def rehearse(self, operation: Operation, calls: Sequence[tuple[Any, Any]]) -> list[float]:
+    async def rehearse(self, operation: Operation, calls: Sequence[tuple[Any, Any]]) -> list[Job]:
         """Run ``operation`` as for calls, as one batch if it is batched and they fit into one.
 
         ``calls`` are arguments and origins. They count nowhere, and have no deadline. Return the
-        cost of each.
+        jobs, which have their outcomes.
 
         Raises:
             BaseException: whatever one of them has failed with.

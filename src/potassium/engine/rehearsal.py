@@ -20,10 +20,11 @@ async def rehearse(
     open_stream: Callable[[Job], Stream[Job]] | None,
     pool: SidePool,
     begin: Callable[[Sequence[Job]], object],
-) -> list[float]:
+) -> list[Job]:
     """Run jobs of ``operation`` through all of its steps, and their streams to the end.
 
-    Return the cost of each. On cancellation they are called off. How long they took is forgotten.
+    Return them; each has its outcome. On cancellation they are called off. How long they took is
+    forgotten.
 
     Args:
         operation: what they are jobs of.
@@ -51,7 +52,7 @@ async def rehearse(
         begin(jobs)
         for job in jobs:
             await _end_of(job)
-        return [job.cost for job in jobs]
+        return jobs
     finally:
         for job in jobs:
             if not job.is_over:

@@ -4,19 +4,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle, islice
 from typing import Any
 
-from potassium.engine import Operation
+from potassium.engine import Job, Operation
 from potassium.errors import InvalidInput, PotassiumError, UsageError
 from potassium.handlers.examples import why
 from potassium.handlers.handler import Handler
 from potassium.handlers.items import as_body, bound
+from potassium.http.foreign_reply import ForeignReply
 from potassium.http.message import Message
 
 __all__ = ["REQUEST_ID", "Rehearse", "bind_items", "items_of", "warm_up"]
 
 REQUEST_ID = "warmup"  # of the request that the handler sees
 
-# Runs an operation with arguments and their messages, together; returns what each costs in a batch.
-Rehearse = Callable[[Operation, Sequence[tuple[Any, Message]]], Awaitable[Sequence[float]]]
+# Runs an operation with arguments and their messages, together; returns the jobs, which are over.
+Rehearse = Callable[[Operation, Sequence[tuple[Any, Message]]], Awaitable[Sequence[Job]]]
 
 
 def items_of(handler: Handler) -> list[Any]:
@@ -61,7 +62,11 @@ async def warm_up(handler: Handler, items: Sequence[Any], rehearse: Rehearse) ->
     """
     costs: list[float] = []
     for call in bind_items(handler, items):
-        costs += await rehearse(handler.operation, [call])
+        (job,) = await rehearse(handler.operation, [call])
+        costs.append(job.cost)
+        outcome = job.future.result()
+        if type(outcome) is ForeignReply:
+            await outcome.run()
     batching = handler.operation.batching
     if batching is not None and costs:
         size = batching.room(max(costs))

@@ -23,7 +23,7 @@ from potassium.serving.model_runner import new_runner
 from potassium.serving.own_loggers import enable_own_loggers
 from potassium.serving.plan import Plan
 from potassium.serving.processes import tell_processes
-from potassium.serving.warm_ups import WarmUps
+from potassium.serving.warm_ups import WarmUps, has_warm_up
 from potassium.webhooks.memory_store import MemoryDeliveries
 from potassium.webhooks.outbox import OUTBOX
 from potassium.webhooks.service import WebhookService
@@ -87,7 +87,7 @@ class Services:
                 begin_thread=thread_defaults(),
                 observer=plan.observation.of_jobs,
             )
-            warm = [path for path, one in plan.handlers.items() if one.options.get("warmup")]
+            warm = [path for path, one in plan.handlers.items() if has_warm_up(one)]
             plan.startup.watch(operations, warm)
             await self._load()
             # A new error for each job: one raised repeatedly keeps the frames of every raise.

@@ -184,7 +184,10 @@ class Startup:
         return self.phases[name].seconds >= LEAST
 
     def _shown(self, name: str) -> str:
-        phase = str(self.phases[name])
+        of_phase = self.phases[name]
+        if name == "warmup":
+            of_phase = Phase(of_phase.seconds, of_phase.libraries, self.warmed)
+        phase = str(of_phase)
         if name == "import" and self._imports.known and self.before is not None:
             known = ", ".join(self._imports.known)
             phase += f", {self.before:.1f} s of it before potassium, with {known}"

@@ -10,7 +10,7 @@ from potassium.engine import Failure
 from potassium.handlers.handler import Handler
 from potassium.handlers.warm_up import Rehearse, bind_items, items_of, warm_up
 
-__all__ = ["WarmUps"]
+__all__ = ["WarmUps", "has_warm_up"]
 
 logger = logging.getLogger("potassium")
 
@@ -30,7 +30,7 @@ class WarmUps:
     def __init__(
         self, handlers: Iterable[Handler], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._handlers = [one for one in handlers if one.options.get("warmup") is not None]
+        self._handlers = [one for one in handlers if has_warm_up(one)]
         self._clock = clock
         self.current: str | None = None
         self.seconds: dict[str, float] = {}
@@ -70,6 +70,11 @@ class WarmUps:
                 self.current = None
             self.seconds[handler.path] = self._clock() - began
         return None
+
+
+def has_warm_up(handler: Handler) -> bool:
+    """Return whether a handler is to be run before it is served."""
+    return handler.options.get("warmup") is not None
 
 
 async def _items_of(handler: Handler) -> list[Any]:

@@ -128,7 +128,7 @@ class Inside:
 
     async def rehearse(
         self, operation: Operation, calls: Sequence[tuple[Any, Any]]
-    ) -> Sequence[float]:
+    ) -> Sequence[Job]:
         """Run an operation before there are calls; see ``Pipeline.rehearse``."""
         worker = self.worker
         return await rehearse(operation, calls, worker.open_stream, self._pool, worker.hand_over)
