@@ -15,8 +15,8 @@ FOLDER = ROOT / ".bench"
 PEERS = {
     "litserve": "litserve==0.2.19",
     "mosec": "mosec==0.9.8",
-    "fastsafetensors": "fastsafetensors==0.1.15",
-    "tensorizer": "tensorizer==2.10.1",
+    "fastsafetensors": "fastsafetensors==0.5.0",
+    "tensorizer": "tensorizer==2.12.1",
 }
 
 

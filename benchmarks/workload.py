@@ -57,7 +57,7 @@ def quantised(net: Net) -> nn.Module:
 
 def write() -> None:
     """Write the weights, unless they are there."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file  # noqa: PLC0415 - apps do without
 
     checkpoint, tensors = paths()
     if not tensors.exists():

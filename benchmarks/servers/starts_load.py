@@ -1,5 +1,7 @@
 """Loads the weights of the plain model and nothing else: ``starts_load.py HOW``."""
 
+# ruff: noqa: PLC0415 - each imports its own library, and no other
+
 import sys
 
 import workload

