@@ -47,7 +47,9 @@ def bind_items(handler: Handler, items: Sequence[Any]) -> list[tuple[Any, Messag
         return [_bound(handler, item) for item in items]
     except Exception as error:  # from a validator of the app's, perhaps
         reason = why(error) if isinstance(error, PotassiumError) else repr(error)
-        raise UsageError(f"POST {handler.path}: its warmup= is not a valid input: {reason}") from error
+        raise UsageError(
+            f"POST {handler.path}: its warmup= is not a valid input: {reason}"
+        ) from error
 
 
 async def warm_up(handler: Handler, items: Sequence[Any], rehearse: Rehearse) -> None:
