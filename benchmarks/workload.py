@@ -15,7 +15,7 @@ FOLDER, GIB = "STARTS_FOLDER", "STARTS_GIB"
 WIDTH = 2048
 
 
-class Net(nn.Module):
+class Net(nn.Module):  # type: ignore[misc] # torch has no types here
     """Layers of 16 MiB each."""
 
     def __init__(self, count: int) -> None:
@@ -46,7 +46,8 @@ def load_plain() -> Net:
     """Load the model as most apps do."""
     net = Net(layers())
     net.load_state_dict(torch.load(paths()[0], weights_only=True))
-    return net.eval()
+    net.eval()
+    return net
 
 
 def quantised(net: Net) -> nn.Module:

@@ -20,14 +20,14 @@ def mapped(path: str) -> object:
 
 
 def fastsafetensors(path: str) -> object:
-    import fastsafetensors
+    import fastsafetensors  # type: ignore[import-not-found] # in an environment of its own
 
     with fastsafetensors.fastsafe_open(filenames=[path], nogds=True, device="cpu") as file:
         return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
 
 
 def tensorizer(path: str) -> object:
-    from tensorizer import TensorDeserializer
+    from tensorizer import TensorDeserializer  # type: ignore[import-not-found] # as above
 
     return dict(TensorDeserializer(path, device="cpu"))
 

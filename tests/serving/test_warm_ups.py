@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from support.metrics import scrape
 
-from potassium import Batch, Potassium, Request, UsageError
+from potassium import Batch, Jobs, Potassium, Request, UsageError
 from potassium.errors import UnserializableOutput
 from potassium.testing import client
 
@@ -211,8 +211,9 @@ async def test_a_response_that_sends_itself_is_sent_to_its_end(app: Potassium) -
     assert ends == ["over"]
 
 
-async def test_background_handlers_are_warmed_up_without_a_job(app: Potassium) -> None:
+async def test_background_handlers_are_warmed_up_without_a_job() -> None:
     """Nothing is stored, and nothing is posted."""
+    app = Potassium("background", jobs=Jobs(path=None))
     seen: list[Any] = []
 
     @app.background("/train", warmup={"n": 1})
