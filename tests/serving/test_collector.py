@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from e2e.server import Server, free_port, serve, wait_until
 from support.manual_time import ManualLoop
 
@@ -157,42 +157,37 @@ def test_nothing_is_collected_for_an_app_that_does_without(
     assert collected == []
 
 
-def seen_by(app: Potassium, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Serve ``app`` until it is ready; return the intervals in ``init`` and afterwards."""
-    seen: list[int] = []
+SERVED = """
+import gc
+import uvicorn
+from potassium import Potassium
 
-    @app.init
-    def init() -> None:
-        seen.append(gc.get_threshold()[0])
+async def serve_nothing(server): ...
 
-    @app.handler
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+uvicorn.Server.main_loop = serve_nothing
+app = Potassium("collected")
+app.handler(lambda cache, json_in: json_in)
 
-    async def serve_nothing(_: uvicorn.Server) -> None: ...
+@app.init
+def init():
+    print(gc.get_threshold()[0])
+    assert not {fails}
 
-    monkeypatch.setattr(uvicorn.Server, "main_loop", serve_nothing)
+gc.set_threshold(123)
+try:
     app.serve(port=0)
-    return [*seen, gc.get_threshold()[0]]
+except SystemExit:
+    print("failed")
+print(gc.get_threshold()[0])
+"""
 
 
-def test_it_is_paused_while_our_server_starts(
-    app: Potassium, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And not any more once the server has ended, however early that was."""
-    assert seen_by(app, monkeypatch) == [NEVER, USUAL]
-
-
-def test_it_is_put_back_if_the_start_fails(app: Potassium) -> None:
-    """The process may go on without the server."""
-
-    @app.init
-    def init() -> None:
-        raise ValueError("no model")
-
-    app.handler(lambda cache, json_in: json_in)
-    with pytest.raises(SystemExit):
-        app.serve(port=0)
-    assert gc.get_threshold()[0] == USUAL
+@pytest.mark.parametrize("fails", [False, True])
+def test_it_is_paused_while_our_server_starts(*, fails: bool) -> None:
+    """It is put back when the server ends, however early, and if the start fails."""
+    code = SERVED.format(fails=fails)
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.split() == [str(NEVER), *(["failed"] if fails else []), "123"]
 
 
 async def test_it_is_not_touched_in_a_process_of_somebody_else(app: Potassium) -> None:
