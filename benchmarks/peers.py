@@ -12,7 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".bench"
-PEERS = {"litserve": "litserve==0.2.19", "mosec": "mosec==0.9.8"}
+PEERS = {
+    "litserve": "litserve==0.2.19",
+    "mosec": "mosec==0.9.8",
+    "fastsafetensors": "fastsafetensors==0.5.0",
+    "tensorizer": "tensorizer==2.12.1",
+}
 
 
 def python(peer: str) -> str:

@@ -20,7 +20,7 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 # another package of its own layer.
 LAYERS = [
     {"errors"},
-    {"config"},
+    {"config", "prefetch"},
     {"engine", "accelerators"},
     {"http"},
     {"media", "client", "store"},

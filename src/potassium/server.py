@@ -23,6 +23,7 @@ from potassium.connections import Connections
 from potassium.errors import UsageError
 from potassium.observe.logs.process_log import process_log
 from potassium.serving.addresses import bind, cannot_serve, listens, shown
+from potassium.serving.collector import COLLECTOR
 from potassium.serving.leftovers import (
     end_tasks,
     end_with_main_thread,
@@ -123,7 +124,7 @@ def _own_process() -> Iterator[None]:
     switch_interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        with LineLimit().on(*OTHERS):
+        with LineLimit().on(*OTHERS), COLLECTOR.paused():
             yield
     finally:
         sys.setswitchinterval(switch_interval)
@@ -144,10 +145,7 @@ class _Server(uvicorn.Server):
         self._pid = os.getpid()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # The modules that are loaded stay. Full collections would traverse all of them again and
-        # again, and nothing else runs meanwhile. The model is not here yet: it may be replaced.
-        gc.collect()
-        gc.freeze()
+        COLLECTOR.spare_modules()
         addresses = [one.getsockname()[:2] for one in sockets or ()]
         await super().startup(sockets)
         for one, (host, port) in zip(sockets or (), addresses, strict=True):
@@ -155,6 +153,7 @@ class _Server(uvicorn.Server):
                 await self.shutdown(sockets)
                 raise SystemExit(cannot_serve(host, port, os.strerror(errno.EADDRINUSE)))
         if self.started:
+            COLLECTOR.resume_when(lambda: self._served.is_idle)
             logger.info("%s (Ctrl-C ends it)", self._greeting)
             self._supervisor.ready(self._greeting)
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ def main() -> int:
     _die_with(told["parent"])
     sys.path[:] = told["path"]
     sys.setswitchinterval(told["switch_interval"])
-    from potassium.project.target import Target  # noqa: PLC0415 - after the path is set
+    from potassium.serving.collector import COLLECTOR  # noqa: PLC0415 - after the path is set
+
+    COLLECTOR.pause()
+    from potassium.project.target import Target  # noqa: PLC0415
     from potassium.workers.failures import encode_failure  # noqa: PLC0415
     from potassium.workers.frames import FromWorker, frame  # noqa: PLC0415
     from potassium.workers.link import WorkerLink  # noqa: PLC0415
@@ -42,6 +46,7 @@ def main() -> int:
         return 1
     from potassium.serving.worker_log import log_like  # noqa: PLC0415
 
+    COLLECTOR.spare_modules()
     with log_like(told["log"], told["worker"]):
         return asyncio.run(_serve(app, link, told))
 
@@ -49,8 +54,8 @@ def main() -> int:
 async def _serve(app: Any, link: Any, told: dict[str, Any]) -> int:
     from potassium.config import Jobs  # noqa: PLC0415
     from potassium.serving.calls_in_worker import CallsInWorker  # noqa: PLC0415
+    from potassium.serving.collector import COLLECTOR  # noqa: PLC0415
     from potassium.serving.import_times import IMPORTS  # noqa: PLC0415
-    from potassium.serving.loading import Loading  # noqa: PLC0415
     from potassium.serving.own_loggers import enable_own_loggers  # noqa: PLC0415
     from potassium.webhooks.outbox import OUTBOX  # noqa: PLC0415
     from potassium.workers.asking import Asking  # noqa: PLC0415
@@ -85,16 +90,42 @@ async def _serve(app: Any, link: Any, told: dict[str, Any]) -> int:
     parts.calls = CallsInWorker(
         plan, parts.runtime, asking, lambda job: inside.worker.current is job, in_pool
     )
-    with Loading(plan.loading_at, worker=told["worker"]):
-        is_loaded = await inside.load(plan.init)
-    if not is_loaded:
+    phases = await _load(plan, inside, told["worker"])
+    if phases is None:
         return 1
     enable_own_loggers()  # init may have set up logging
     IMPORTS.remove()
     if told["device"] != CPU:  # there, it sees no accelerator
         MemoryTeller(link).start()
-    await inside.run({"handlers": list(plan.handlers), "libraries": IMPORTS.seconds})
+    COLLECTOR.resume_when(lambda: inside.worker.current is None)
+    about = {"handlers": list(plan.handlers), "libraries": IMPORTS.seconds, "phases": phases}
+    await inside.run(about)
     return 0
+
+
+async def _load(plan: Any, inside: Any, worker: str) -> dict[str, float] | None:
+    """Load the model, and run the handlers that have ``warmup=``.
+
+    Return how long each phase took, or None if one has failed, of which the front knows.
+    """
+    from potassium.serving.import_times import IMPORTS  # noqa: PLC0415
+    from potassium.serving.loading import Loading  # noqa: PLC0415
+    from potassium.serving.warm_ups import WarmUps  # noqa: PLC0415
+
+    since = IMPORTS.since_process_began()
+    phases = {} if since is None else {"import": since[1]}
+    own = [one for one in plan.handlers.values() if one.operation.concurrency is None]
+    warm_ups = WarmUps(own)
+    with Loading(plan.loading_at, worker=worker, warming=lambda: warm_ups.current):
+        began = time.monotonic()
+        if not await inside.load(plan.init):
+            return None
+        phases["init"] = time.monotonic() - began
+        if warm_ups:
+            if not inside.passed(await warm_ups.run(inside.rehearse)):
+                return None
+            phases["warmup"] = time.monotonic() - began - phases["init"]
+    return phases
 
 
 def _stay(_: int, __: object) -> None:

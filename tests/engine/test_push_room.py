@@ -12,7 +12,7 @@ from potassium import Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.failure import Failure
 from potassium.engine.job import Job
-from potassium.engine.pipeline import _receive
+from potassium.engine.pipeline import receive
 from potassium.engine.push_room import PushRoom, PushShare
 from potassium.engine.stream import BUFFER, CHUNK_OVERHEAD, Stream
 from potassium.errors import ClientLeft, StreamBroken
@@ -27,7 +27,7 @@ class Room:
         options = {"send_buffer": 3 * BUFFER, "send_memory": 5 * BUFFER, "send_timeout": 60.0}
         self.loop = asyncio.get_running_loop()
         self.room = PushRoom(Limits(**(options | limits)))
-        self.bridge: Bridge[Stream[Job]] = Bridge(self._tell, _receive)
+        self.bridge: Bridge[Stream[Job]] = Bridge(self._tell, receive)
 
     def stream(self) -> Stream[Job]:
         job = Job(operation_on("push", print), None, self.loop.create_future())

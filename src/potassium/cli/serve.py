@@ -10,6 +10,7 @@ from potassium.cli.apps import load, target_argument
 from potassium.cli.text import CONTEXT
 from potassium.config import LogFormat, Workers, workers_from
 from potassium.project.target import Target
+from potassium.serving.collector import COLLECTOR
 
 __all__ = ["command"]
 
@@ -65,19 +66,20 @@ def command(  # noqa: PLR0913, PLR0917 - its options
       potassium serve package.app:app --host 0.0.0.0 --port 80 --log json
     """  # noqa: D301 - Click needs the character itself
     found = Target.of(target, Path.cwd())
-    app = load(found)
-    if workers is not None:
-        from potassium.serving.composition import parts_of  # noqa: PLC0415 - imports the server
-
-        plan = parts_of(app).plan
-        plan.workers = _with_devices(plan.workers, workers_from(workers, "--workers"))
     options: dict[str, Any] = {} if log_level is None else {"log_level": log_level}
-    if reloads:
-        from potassium.reload.serve import serve_reloading  # noqa: PLC0415 - only where used
+    with COLLECTOR.paused():
+        app = load(found)
+        if workers is not None:
+            from potassium.serving.composition import parts_of  # noqa: PLC0415 - imports the server
 
-        serve_reloading(found, app, host, port, (log, access_log), options)
-    else:
-        app.serve(host, port, log=log, access_log=access_log, **options)
+            plan = parts_of(app).plan
+            plan.workers = _with_devices(plan.workers, workers_from(workers, "--workers"))
+        if reloads:
+            from potassium.reload.serve import serve_reloading  # noqa: PLC0415 - only where used
+
+            serve_reloading(found, app, host, port, (log, access_log), options)
+        else:
+            app.serve(host, port, log=log, access_log=access_log, **options)
 
 
 def _with_devices(own: Workers | None, asked: Workers | None) -> Workers | None:

@@ -61,6 +61,13 @@ class Batching:
         """Return the weight of a batch: its size, times its highest cost if the rule has a cost."""
         return size if self.rule.cost is None else size * cost
 
+    def room(self, cost: float) -> int:
+        """Return how many items of a cost a batch takes, at least 1."""
+        size = self.rule.max_size
+        if self.rule.cost is not None and self.limit < size * cost:
+            size = int(self.limit / cost)
+        return max(1, size)
+
     def cost_of(self, item: Any) -> float:
         """Return the cost of ``item`` by the rule's function.
 

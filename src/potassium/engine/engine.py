@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any
 
 from potassium.config import Limits
@@ -44,6 +44,7 @@ class Engine:
         capacity: how many jobs wait and may wait for the GPU thread.
         lanes: what runs the jobs of each operation that belongs to the loop.
         is_full: returns whether another server should get the next call.
+        rehearse: runs jobs that are no calls, while it starts; see ``Pipeline.rehearse``.
         calls: admitted jobs whose callers still wait, and the counts of all jobs.
         pulse: whether what runs the handlers is idle, busy or stuck.
         uses_thread: whether any operation uses the model.
@@ -77,24 +78,24 @@ class Engine:
         )
         self.runner = self._pipeline.runner
         self.pulse, self.uses_thread = self.runner.pulse, self._pipeline.uses_thread
-        self._open_stream = self.runner.open_stream
         self.capacity = self._pipeline.jobs.capacity
-        self.lanes = self._pipeline.lanes
-        self.is_full = self._pipeline.is_full
+        self.lanes, self._limits = self._pipeline.lanes, limits
+        self.is_full, self.rehearse = self._pipeline.is_full, self._pipeline.rehearse
         self._tasks: list[asyncio.Task[None]] = []
         self.calls = OpenCalls(self._pipeline.discard, clock, observer)
-        self._limits = limits
         self._clock = clock
         self._grace_timer: asyncio.TimerHandle | None = None
         self.cut_off = 0
 
-    async def start(self, init: Operation) -> None:
-        """Start the GPU thread and run ``init`` on it; admit jobs once it is done.
+    async def start(
+        self, init: Operation, rehearsals: Callable[[], Awaitable[Failure | None]] | None = None
+    ) -> None:
+        """Start the GPU thread, run ``init`` on it and then ``rehearsals``, and admit jobs.
 
         On cancellation, the thread ends as soon as ``init`` returns, and the engine is STOPPED.
 
         Raises:
-            BaseException: whatever ``init`` raised; the engine is then FAILED.
+            BaseException: what ``init`` raised, or a rehearsal did; the engine is then FAILED.
 
         """
         self._loop = asyncio.get_running_loop()
@@ -102,16 +103,16 @@ class Engine:
         job.admitted_at = self._clock()
         try:
             outcome = await self.runner.load(job)
+            if not isinstance(outcome, Failure):
+                self._tasks = self._pipeline.begin()
+                outcome = None if rehearsals is None else await rehearsals()
         except asyncio.CancelledError:
             await self._wind_up(State.STOPPED)
             raise
         if isinstance(outcome, Failure):
             await self._wind_up(State.FAILED)
             raise outcome.error
-        self._pipeline.begin_pool()
-        self._tasks = [
-            asyncio.create_task(run, name=name) for name, run in self._pipeline.lane_runs()
-        ]
+        self._pipeline.open()
         self.started_at = time.time()
         self.lifecycle.advance(State.READY)
         self.runner.watch()
@@ -163,7 +164,7 @@ class Engine:
             deadline,
             priority,
             origin,
-            self._open_stream if operation.concurrency is None else None,
+            self.runner.open_stream if operation.concurrency is None else None,
         )
         job.client, job.is_background, job.admitted_at = client, is_background, self._clock()
         if (error := self.runner.refusal(job)) is not None:
@@ -251,7 +252,6 @@ class Engine:
         self.drain()
         if self.lifecycle.state is State.DRAINING:
             await self.calls.wait()
-            self._end_tasks()
             left = max(self._drain_ends - self._clock(), LAST_MOMENTS)
             await self._wind_up(State.STOPPED, within=left)
         elif self.lifecycle.state is State.FAILED and self.started_at is not None:
@@ -270,6 +270,7 @@ class Engine:
         """Wait until the threads have run what they were given, and advance to ``state``."""
         if self._grace_timer is not None:
             self._grace_timer.cancel()
+        self._end_tasks()
         self._pipeline.stop()
         ending = asyncio.create_task(self.runner.end(), name="potassium-runner")
         try:

@@ -67,6 +67,7 @@ class Job:
         stream: the chunks that it sends; None until it begins to stream.
         is_background: whether another process can run it again if this one stops. It is overtaken
             by direct calls, up to a point, and takes none of their places.
+        is_rehearsal: whether it is no call: nobody has admitted it, as none are admitted so far.
         deaths: how many worker processes have died while they prepared it.
         interrupt: makes the runner notice that the job was called off; None if not needed.
 
@@ -91,6 +92,7 @@ class Job:
     cost: float = 1
     stream: "Stream[Job] | None" = None
     is_background = False
+    is_rehearsal = False
     deaths = 0
     interrupt: Callable[[], object] | None = None
 

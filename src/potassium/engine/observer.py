@@ -32,8 +32,8 @@ class Observer(Protocol):
     Its methods are called on the event loop, except ``begin_batch``. They must not block and must
     not raise. A job carries its times: ``admitted_at``, ``preparation``, ``queued_at``,
     ``began_at``, ``ended_at`` and ``finishing``; its stream carries when it began and how much it
-    has sent. They are written before the call that reports them. The first job to run is ``init``,
-    which is never closed.
+    has sent. They are written before the call that reports them. It is told of nothing that happens
+    before jobs are admitted, such as ``init``.
     """
 
     def refused(self, operation: Operation, error: PotassiumError) -> None:

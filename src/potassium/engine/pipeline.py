@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from potassium.config import Limits
@@ -14,11 +14,12 @@ from potassium.engine.model_runner import ModelRunner, Surroundings
 from potassium.engine.observer import Observer
 from potassium.engine.operation import UNBOUND, Operation, Unfinished
 from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.rehearsal import rehearse
 from potassium.engine.side_pool import SidePool
 from potassium.engine.stream import Stream
 from potassium.engine.threads import Threads
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "receive"]
 
 POOL_THREADS = 4
 
@@ -32,7 +33,7 @@ class Pipeline:
         threads: hosts those of the pool.
         new_runner: makes what runs the model.
         fail: called on the loop, with why, if the model can be run no more.
-        observer: is notified of what happens to the jobs; None to notify nobody.
+        observer: is notified of what happens to the jobs, once it is let; None to notify nobody.
 
     Attributes:
         jobs: the jobs for the model.
@@ -56,7 +57,8 @@ class Pipeline:
     ) -> None:
         operations = list(operations)
         streams = Bridge(threads.tell_loop, self._hear)
-        self._observer = observer
+        self._observer: Observer | None = None
+        self._later = observer
         self._threads = threads
         self.pool = SidePool(
             POOL_THREADS,
@@ -85,24 +87,51 @@ class Pipeline:
                 prepared=self._put_in_line,
                 hear=self._hear,
                 fail=fail,
-                begin_batch=_ignore if observer is None else observer.begin_batch,
+                begin_batch=_ignore if observer is None else self._begin_batch,
                 clock=clock,
             )
         )
         self._needs_pool = any(one.is_prepared or one.finish for one in operations)
         self._clock = clock
 
-    def begin_pool(self) -> None:
+    def open(self) -> None:
+        """Notify the observer from now on: calls begin."""
+        self._observer = self._later
+
+    async def rehearse(self, operation: Operation, calls: Sequence[tuple[Any, Any]]) -> list[Job]:
+        """Run ``operation`` as for calls, as one batch if it is batched and they fit into one.
+
+        ``calls`` are arguments and origins. They count nowhere, and have no deadline. Return the
+        jobs, which have their outcomes.
+
+        Raises:
+            BaseException: whatever one of them has failed with.
+
+        """
+        queue = self.queue_of(operation)
+
+        def begin(jobs: Sequence[Job]) -> None:
+            for job in jobs:
+                queue.put_admitted(job)
+            self.runner.wake()
+
+        open_stream = self.runner.open_stream if operation.concurrency is None else None
+        return await rehearse(operation, calls, open_stream, self.pool, begin)
+
+    def begin(self) -> list[asyncio.Task[None]]:
+        """Start what runs jobs beside the model; return the tasks, one for each place in a lane."""
+        self._begin_pool()
+        return [
+            asyncio.create_task(lane.run(), name=f"potassium-{operation.name}-{place}")
+            for operation, lane in self.lanes.items()
+            for place in range(operation.concurrency or 1)
+        ]
+
+    def _begin_pool(self) -> None:
         """Start the threads of the pool, if something is known to need them."""
         if self._needs_pool:
             for number in range(self.pool.threads):
                 self._threads.start(f"potassium-pool-{number}", self.pool)
-
-    def lane_runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
-        """Yield a name and a coroutine for each place in a lane, to be run as a task."""
-        for operation, lane in self.lanes.items():
-            for place in range(operation.concurrency or 1):
-                yield f"potassium-{operation.name}-{place}", lane.run()
 
     def let_in(self, job: Job) -> None:
         """Queue a new job, or pass it to the pool first if it has to be prepared.
@@ -176,20 +205,24 @@ class Pipeline:
             else:
                 if not self._needs_pool:
                     self._needs_pool = True
-                    self.begin_pool()
+                    self._begin_pool()
                 self.jobs.capacity.enter(job)
                 job.in_pool = True
                 self.pool.finish(job)
 
     def _settle_in_lane(self, job: Job) -> None:
-        assert self._observer is not None  # noqa: S101 - otherwise, jobs settle themselves
-        self._observer.ran((job,))
+        if self._observer is not None:
+            self._observer.ran((job,))
         job.settle()
 
     def _settle_finished(self, job: Job) -> None:
         job.in_pool = False
         self.jobs.capacity.leave(job)
         job.settle()
+
+    def _begin_batch(self, jobs: Sequence[Job]) -> None:
+        if self._observer is not None:
+            self._observer.begin_batch(jobs)
 
     def _new_queue(self, limits: Limits, clock: Callable[[], float]) -> JobQueue:
         return JobQueue(Capacity(limits.queue_size), priorities=limits.priorities, clock=clock)
@@ -203,10 +236,11 @@ class Pipeline:
         if self._observer is not None and stream.has_ended and not stream.is_reported:
             stream.is_reported = True
             self._observer.ran((stream.job,))
-        _receive(stream)
+        receive(stream)
 
 
-def _receive(stream: Stream[Job]) -> None:
+def receive(stream: Stream[Job]) -> None:
+    """Give the job of a stream what its reader is to have; called on the loop."""
     job = stream.job
     if not job.future.done():
         never_began = stream.has_ended and not stream.was_begun

@@ -29,11 +29,15 @@ class ServiceTime:
     __slots__ = ("_early", "_left", "first", "floor", "later", "mean", "when_known")
 
     def __init__(self) -> None:
+        self.when_known: Callable[[float, float, int], object] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as before the first job."""
         self.mean: float | None = None
         self.floor: float | None = None
         self.first: float | None = None
         self.later: float | None = None
-        self.when_known: Callable[[float, float, int], object] | None = None
         self._early = 0.0
         self._left = EARLY
 

@@ -36,6 +36,7 @@ class SidePool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.threads = threads
+        self._tell_loop = tell_loop
         self._prepared = Bridge(tell_loop, prepared)
         self._finished = Bridge(tell_loop, finished)
         self._clock = clock
@@ -52,6 +53,15 @@ class SidePool:
     def prepare(self, job: Job) -> None:
         """Make the argument that the job's operation runs with, and compute its cost."""
         self._inbox.put((self._prepare, job))
+
+    def rehearse(self, job: Job, done: Callable[[], object]) -> None:
+        """Prepare a job that is not to be queued then; call ``done`` on the loop instead."""
+
+        def step(job: Job, began: float) -> None:
+            self._make_argument(job, began)
+            self._tell_loop(done)
+
+        self._inbox.put((step, job))
 
     def finish(self, job: Job) -> None:
         """Make the job's outcome from what its operation returned."""
@@ -78,6 +88,10 @@ class SidePool:
             thread.name = name
 
     def _prepare(self, job: Job, began: float) -> None:
+        self._make_argument(job, began)
+        self._prepared.send(job)
+
+    def _make_argument(self, job: Job, began: float) -> None:
         operation = job.operation
         if job.called_off is None:
             try:
@@ -88,7 +102,6 @@ class SidePool:
             except BaseException as error:  # noqa: BLE001 - kept as the outcome, whatever it is
                 job.outcome = Failure(error)
         job.preparation = began, self._clock()
-        self._prepared.send(job)
 
     def _finish(self, job: Job, began: float) -> None:
         outcome, finish = job.outcome, job.operation.finish

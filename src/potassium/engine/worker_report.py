@@ -42,6 +42,7 @@ class WorkerReport:
         last_end: what happened to the last of them; None if none has.
         load_seconds: how long the last one that has loaded took for that; None until one has.
         libraries: seconds of it that went into importing each of the libraries that take long.
+        phases: seconds of it that went into each phase: import, init, warmup.
         busy_seconds: for how many seconds the model was in use so far.
         finished: how many calls have ended there so far.
         running: the path of the handler that runs, and for how many seconds; None if none does.
@@ -64,6 +65,7 @@ class WorkerReport:
     last_end: str | None = None
     load_seconds: float | None = None
     libraries: Mapping[str, float] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
     busy_seconds: float = 0.0
     finished: int = 0
     running: tuple[str, float] | None = None

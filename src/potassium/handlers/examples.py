@@ -8,7 +8,7 @@ from potassium.handlers.options import HandlerOptions
 from potassium.http.codec import encode
 from potassium.http.message import Message
 
-__all__ = ["check_examples"]
+__all__ = ["check_examples", "why"]
 
 HEADERS = [(b"content-type", b"application/json")]
 
@@ -34,10 +34,11 @@ def check_examples(bind: Binding, options: HandlerOptions) -> None:
         except UnserializableOutput:
             raise UsageError(f"{name}= must be JSON, but is {example!r}.") from None
         except PotassiumError as error:
-            raise UsageError(f"{name}={example!r} is not a valid input: {_why(error)}") from None
+            raise UsageError(f"{name}={example!r} is not a valid input: {why(error)}") from None
 
 
-def _why(error: PotassiumError) -> str:
+def why(error: PotassiumError) -> str:
+    """Return what is wrong with an input, in a sentence."""
     if not isinstance(error, InvalidInput) or not error.errors:
         return error.detail
     return "; ".join(f"{_place(fault['loc'])}{fault['msg']}" for fault in error.errors) + "."

@@ -50,6 +50,22 @@ def _named_values(name: str, value: object) -> None:
         raise UsageError(f'{name}={value!r}: write a dict, as in {name}={{"short": {{...}}}}.')
 
 
+def _warmup(name: str, value: object) -> None:
+    if isinstance(value, list) and not value:
+        raise UsageError(f"{name}=[]: write an input, or a list of at least one.")
+    if not callable(value):
+        return
+    if is_async(value):
+        raise UsageError(f"{name}= must be a plain function: write def, not async def.")
+    try:
+        inspect.signature(value).bind()
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name}={value!r} is called without arguments: write a function that takes none and "
+            "returns an input, or the input itself."
+        ) from None
+
+
 def _any_value(name: str, value: object) -> None:
     """Leave it to the binding, which knows what the handler takes."""
 
@@ -79,6 +95,9 @@ class HandlerOptions(TypedDict, total=False):
             clients request with ``Prefer: respond-async``; defaults to ``Jobs.attempts``.
         backoff: seconds from the first failure to the next attempt; doubled for each further one.
             Defaults to ``Jobs.backoff``.
+        warmup: an input, or a list of them, or a function without arguments that returns either.
+            The handler is run with each of them once ``init`` has loaded the model, before the
+            server is ready; if it is batched, with a full batch too. If it fails, the start fails.
         methods: the methods that the handler answers: ``["GET", "POST"]``; POST only by default. Of
             a GET, the query is bound instead of the body. GET includes HEAD.
         output: what a call returns, or each chunk of a stream, for the schema, where the return
@@ -100,6 +119,7 @@ class HandlerOptions(TypedDict, total=False):
     finish: Annotated[Callable[..., Any] | None, _function]
     attempts: Annotated[int | None, check_count]
     backoff: Annotated[float | None, check_seconds]
+    warmup: Annotated[Any | None, _warmup]
     methods: Annotated[Collection[str], _methods, ("POST",)]
     output: Annotated[Any | None, _annotation]
     tags: Annotated[Sequence[str] | None, _names]

@@ -25,6 +25,13 @@ class ForeignReply(Reply):
         super().__init__(response.status_code, b"")
         self.response = response
 
+    async def run(self) -> None:
+        """Run the response to its end for nobody, before anything is served."""
+
+        async def ignore(_: Message) -> None: ...
+
+        await self.response({**SCOPE}, _stay, ignore)
+
     async def collected(self, limit: int) -> Reply:
         """Return the response with all of its body.
 

@@ -46,6 +46,7 @@ class LoadedModel:
         the module that has taken its place.
         """
         parts_of(app).init.keep(self.contents)
+        parts_of(app).plan.is_warm = True
         app.optimized[:] = self.optimized
         for module, name in self.reached.globals:
             if module in old and hasattr(old[module], name):

@@ -147,6 +147,7 @@ def _worker() -> Json:
         busy_seconds=number,
         load_seconds={"anyOf": [number, null]},
         libraries={"type": "object", "additionalProperties": number},
+        phases={"type": "object", "additionalProperties": number},
         memory={"anyOf": [integer, null]},
         device_memory={"type": "object", "additionalProperties": sizes},
         ends={"type": "object", "additionalProperties": integer},
@@ -165,6 +166,8 @@ def _startup() -> Json:
         phases=by_name,
         libraries={"type": "object", "additionalProperties": by_name},
         workers=by_name,
+        worker_phases={"type": "object", "additionalProperties": by_name},
+        warmups=by_name,
         before_import=maybe,
         first_calls={"type": "object", "additionalProperties": first},
     )

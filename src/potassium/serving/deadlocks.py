@@ -52,11 +52,16 @@ def check_no_deadlock(
 
 
 def check_not_init(init: Operation, caller: Job | None) -> None:
-    """Check that ``caller``, the job that makes a call, is not that of ``init``.
+    """Check that ``caller``, the job that makes a call, is not that of ``init``, or of a warm-up.
 
     Raises:
-        UsageError: it does.
+        UsageError: it is.
 
     """
+    if caller is not None and caller.is_rehearsal and not caller.is_over:
+        raise UsageError(
+            f"{caller.operation.name} calls another handler, but no calls are served during its "
+            "warm-up: give that handler the warmup=, and leave this one without."
+        )
     if caller is not None and caller.operation is init and not caller.is_over:
         raise UsageError("init cannot call a handler, which runs once init is done.")

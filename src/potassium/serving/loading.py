@@ -27,6 +27,7 @@ class Loading:
             means that worker processes load, which tell it themselves.
         worker: the name of the worker process that this is, which leaves the terminal alone; None
             in any other process.
+        warming: returns the path of the handler that is being warmed up; None if none is.
         terminal: where to show the progress, if that is a terminal; stderr by default.
 
     """
@@ -36,9 +37,11 @@ class Loading:
         place: Callable[[], str | None] | None,
         *,
         worker: str | None = None,
+        warming: Callable[[], str | None] = lambda: None,
         terminal: TextIO | None = None,
     ) -> None:
         self._place = place
+        self._warming = warming
         self._where = "" if worker is None else f" on {worker}"
         # None in a process without one
         self._terminal = (terminal or sys.stderr) if worker is None else None
@@ -68,15 +71,20 @@ class Loading:
         if self._place is not None and spent >= self._due:
             self._due *= 2
             self._write("")
-            place = self._place()
             logger.warning(
                 "loading%s, %d s so far%s",
                 self._where,
                 spent,
-                f"; init is at {place}" if place else "",
+                self._activity(self._place()),
                 extra={"loading_seconds": round(spent)},
             )
         self._write(f"loading... {int(spent)} s")
+
+    def _activity(self, place: str | None) -> str:
+        """Return what goes on, with ``place`` of ``init``."""
+        if (path := self._warming()) is not None:
+            return f"; {path} is being warmed up"
+        return f"; init is at {place}" if place else ""
 
     def _write(self, text: str) -> None:
         """Show ``text`` in place of what was shown before."""

@@ -37,6 +37,8 @@ class Plan:
         debug: whether tracebacks are sent to clients.
         schema: the OpenAPI document; empty until somebody has asked for it.
         startup: what the time of the last start went into.
+        is_warm: whether the handlers need not be run before they are served, as others were that
+            have the same model.
         host: runs on its thread what the GPU thread does.
         workers: the processes that run the model; None for the GPU thread of this one.
         app: the app, which workers import; recognised by its identity.
@@ -59,6 +61,7 @@ class Plan:
     debug: bool
     schema: dict[str, Any] = field(default_factory=dict)
     startup: Startup = field(default_factory=Startup)
+    is_warm: bool = False
     host: Host = new_thread
     workers: Workers | None = None
     app: object = None

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from potassium.config import Jobs, Webhooks
 from potassium.engine import (
     Engine,
+    Failure,
     Lifecycle,
     LoopWatch,
     WorkerReport,
@@ -22,6 +23,7 @@ from potassium.serving.model_runner import new_runner
 from potassium.serving.own_loggers import enable_own_loggers
 from potassium.serving.plan import Plan
 from potassium.serving.processes import tell_processes
+from potassium.serving.warm_ups import WarmUps, has_warm_up
 from potassium.webhooks.memory_store import MemoryDeliveries
 from potassium.webhooks.outbox import OUTBOX
 from potassium.webhooks.service import WebhookService
@@ -85,11 +87,9 @@ class Services:
                 begin_thread=thread_defaults(),
                 observer=plan.observation.of_jobs,
             )
-            plan.startup.watch(handler.operation for handler in plan.handlers.values())
-            place = plan.loading_at if plan.workers is None else None
-            with plan.startup.phase("init"), Loading(place):
-                await self.engine.start(plan.init)
-            plan.startup.note_workers(self.workers())
+            warm = [path for path, one in plan.handlers.items() if has_warm_up(one)]
+            plan.startup.watch(operations, warm)
+            await self._load()
             # A new error for each job: one raised repeatedly keeps the frames of every raise.
             self.disconnects = Disconnects(lambda job: self.engine.call_off(job, ClientLeft()))
             undo.pop_all()
@@ -100,6 +100,28 @@ class Services:
                 self.engine.fail(f"it could not be started: {error}")
             await self.stop()
             raise
+
+    async def _load(self) -> None:
+        """Load the model, and run what is to be run before anything is served."""
+        plan, startup = self._plan, self._plan.startup
+        handlers = [] if plan.is_warm else plan.handlers.values()
+        WarmUps(handlers).check()
+        here = [one for one in handlers if plan.workers is None or one.operation.concurrency]
+        warm_ups = WarmUps(here)
+
+        async def warm_up() -> Failure | None:
+            of_init.close()
+            startup.note_workers(self.workers())
+            if not warm_ups:
+                return None
+            with startup.phase("warmup"):
+                return await warm_ups.run(self.engine.rehearse)
+
+        place = plan.loading_at if plan.workers is None else None
+        with Loading(place, warming=lambda: warm_ups.current), ExitStack() as of_init:
+            of_init.enter_context(startup.phase("init"))
+            await self.engine.start(plan.init, warm_up)
+        startup.warmed |= warm_ups.seconds
 
     async def _begin(self) -> None:
         """Do what is left to do once the engine admits calls."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,18 +24,21 @@ class Phase:
         libraries: seconds of it spent on importing each of the libraries that take long; where
             worker processes do that, in the one that took longest.
         workers: how long each worker process took, by its name.
+        of_workers: what it was that took it so long, by its name: seconds by phase.
 
     """
 
-    __slots__ = ("libraries", "seconds", "workers")
+    __slots__ = ("libraries", "of_workers", "seconds", "workers")
 
     def __init__(
         self,
         seconds: float,
         libraries: Mapping[str, float],
         workers: Mapping[str, float] | None = None,
+        of_workers: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.seconds = seconds
+        self.of_workers = of_workers or {}
         self.workers = workers or {}
         self.libraries = {name: spent for name, spent in libraries.items() if spent > 0}
 
@@ -54,12 +57,14 @@ class Startup:
     """A ledger of an app's start, and of the first calls after it.
 
     The phases are ``import``, from the start of the process until the app begins to start (left
-    out where a request starts it, and at a second start), ``init``, and ``other``: the rest, such
-    as opening the file of jobs.
+    out where a request starts it, and at a second start), ``init``, ``warmup``, where handlers have
+    that, and ``other``: the rest, such as opening the file of jobs. With worker processes, ``init``
+    is what all of them took, warm-ups included, and ``warmup`` is that of async handlers.
 
     Attributes:
         phases: the phases that are over, by name, in order.
         seconds: from the start of the process, or of the app, until it was ready; None until then.
+        warmed: how long the warm-up of each handler took in this process, by its path.
         is_one_of_many: whether it says nothing on the log if it was short; someone else does.
         before: seconds of ``import`` that were over before Potassium was imported; None if that is
             not known. The libraries imported by then are in none of the figures.
@@ -74,6 +79,7 @@ class Startup:
         self.phases: dict[str, Phase] = {}
         self.seconds: float | None = None
         self.before: float | None = None
+        self.warmed: dict[str, float] = {}
         self.is_one_of_many = False
         self._imports = imports
         self._clock = clock
@@ -83,6 +89,7 @@ class Startup:
     def begin(self, *, by_request: bool) -> None:
         """Begin anew: the app starts now, because a request has come or with its process."""
         self.phases.clear()
+        self.warmed.clear()
         self.seconds = self.before = None
         since = self._imports.since_process_began()
         if since is not None and not by_request:
@@ -112,7 +119,8 @@ class Startup:
             for name, spent in worker.libraries.items():
                 libraries[name] = max(libraries.get(name, 0.0), spent)
         spent_by = {one.name: one.load_seconds for one in workers if one.load_seconds is not None}
-        self.phases["init"] = Phase(self.phases["init"].seconds, libraries, spent_by)
+        phases = {one.name: one.phases for one in workers if one.phases}
+        self.phases["init"] = Phase(self.phases["init"].seconds, libraries, spent_by, phases)
 
     def ready(self) -> None:
         """Note that the app is ready, and say how long that took."""
@@ -131,10 +139,14 @@ class Startup:
             extra={"startup": self.document()},
         )
 
-    def watch(self, operations: Iterable[Operation]) -> None:
-        """Tell once of each operation whose first call was slower than those after it."""
+    def watch(self, operations: Iterable[Operation], warm: Collection[str] = ()) -> None:
+        """Tell once of each operation whose first call was slower than those after it.
+
+        ``warm`` are the names of those that have a warm-up.
+        """
         for operation in operations:
-            operation.service_time.when_known = _teller(operation.name)
+            is_warm = operation.name in warm
+            operation.service_time.when_known = _teller(operation.name, is_warm=is_warm)
 
     def document(self, operations: Iterable[Operation] = ()) -> dict[str, Any]:
         """Return the figures as JSON, in seconds, with the first calls of ``operations``."""
@@ -151,6 +163,12 @@ class Startup:
                 for phase in self.phases.values()
                 for name, spent in phase.workers.items()
             },
+            "worker_phases": {
+                name: {one: _rounded(spent) for one, spent in phases.items()}
+                for phase in self.phases.values()
+                for name, phases in phase.of_workers.items()
+            },
+            "warmups": {path: _rounded(spent) for path, spent in self.warmed.items()},
             "before_import": _rounded(self.before),
             "first_calls": {
                 one.name: {
@@ -166,23 +184,29 @@ class Startup:
         return self.phases[name].seconds >= LEAST
 
     def _shown(self, name: str) -> str:
-        phase = str(self.phases[name])
+        of_phase = self.phases[name]
+        if name == "warmup":
+            of_phase = Phase(of_phase.seconds, of_phase.libraries, self.warmed)
+        phase = str(of_phase)
         if name == "import" and self._imports.known and self.before is not None:
             known = ", ".join(self._imports.known)
             phase += f", {self.before:.1f} s of it before potassium, with {known}"
         return phase
 
 
-def _teller(name: str) -> Callable[[float, float, int], None]:
+def _teller(name: str, *, is_warm: bool) -> Callable[[float, float, int], None]:
+    advice = "give its warmup= an input like this one" if is_warm else "give it warmup=, an input"
+
     def tell(first: float, later: float, count: int) -> None:
         if first >= 2 * later and first - later >= LEAST:
             logger.info(
                 "%s took %.2f s for its first call, and %.3f s on average for the %d after it: to "
-                "spare the first caller this, run the model once in init",
+                "spare the first caller this, %s",
                 name,
                 first,
                 later,
                 count,
+                advice,
                 extra={"handler": name},
             )
 

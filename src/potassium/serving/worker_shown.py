@@ -26,6 +26,7 @@ def worker_shown(report: WorkerReport) -> dict[str, Any]:
         "busy_seconds": round(report.busy_seconds, 3),
         "load_seconds": None if report.load_seconds is None else round(report.load_seconds, 3),
         "libraries": {name: round(seconds, 3) for name, seconds in report.libraries.items()},
+        "phases": {name: round(seconds, 3) for name, seconds in report.phases.items()},
         "memory": report.memory,
         "device_memory": {name: asdict(sizes) for name, sizes in report.device_memory.items()},
         "ends": {kind: count for kind, count in report.ends.items() if count},

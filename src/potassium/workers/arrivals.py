@@ -230,8 +230,8 @@ class Arrivals:
 def _prepare(bind: Binding, step: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
     """Return what prepares a job in the pool: binds it if need be, then takes its step."""
 
-    def prepare(job: WorkerJob) -> Any:
-        if not job.is_bound:
+    def prepare(job: Job) -> Any:
+        if isinstance(job, WorkerJob) and not job.is_bound:
             job.argument = bind(job.origin)
             job.is_bound = True
         return job.argument if step is None else step(job)

@@ -13,7 +13,9 @@ import orjson
 from potassium.config import Limits
 from potassium.engine import Failure, Job, Operation, Stream, Unfinished
 from potassium.engine.bridge import Bridge
+from potassium.engine.pipeline import receive
 from potassium.engine.push_room import PushRoom
+from potassium.engine.rehearsal import rehearse
 from potassium.engine.side_pool import SidePool
 from potassium.engine.threads import Threads
 from potassium.handlers.accelerator import is_fatal
@@ -99,7 +101,7 @@ class Inside:
         self._responses = Responses(streams, self._finished, max_output)
         self._groups = Groups(self.worker, self._pool, self._arrivals, link, self._done)
         self._figures = Figures(self._arrivals.operations)
-        self._loading: Job | None = None
+        self._is_ready = False
         self._receivers: dict[int, Callable[[bytes], object]] = {
             ToWorker.CALLS: self._groups.take,
             ToWorker.PREPARE: self._groups.prepare,
@@ -117,9 +119,22 @@ class Inside:
     async def load(self, init: Operation) -> bool:
         """Load the model; return False, and tell the front why, if that fails."""
         self._threads.start("potassium-gpu", self.worker)
-        job = self._loading = Job(init, None, self._loop.create_future())
+        job = Job(init, None, self._loop.create_future())
         self.worker.hand_over([job])
         outcome = await job.future
+        for number in range(POOL_THREADS):
+            self._threads.start(f"potassium-pool-{number}", self._pool)
+        return self.passed(outcome)
+
+    async def rehearse(
+        self, operation: Operation, calls: Sequence[tuple[Any, Any]]
+    ) -> Sequence[Job]:
+        """Run an operation before there are calls; see ``Pipeline.rehearse``."""
+        worker = self.worker
+        return await rehearse(operation, calls, worker.open_stream, self._pool, worker.hand_over)
+
+    def passed(self, outcome: object) -> bool:
+        """Return whether something before the first call went well; if not, tell the front why."""
         if type(outcome) is not Failure:
             return True
         self._link.send(frame(FromWorker.NOT_LOADED, encode_failure(outcome.error)))
@@ -128,8 +143,7 @@ class Inside:
 
     async def run(self, about: Mapping[str, Any]) -> None:
         """Run calls until the front has no more; ``about`` is what it is told of this process."""
-        for number in range(POOL_THREADS):
-            self._threads.start(f"potassium-pool-{number}", self._pool)
+        self._is_ready = True
         self._link.send(frame(FromWorker.READY, orjson.dumps(about)))
         threading.Thread(target=self._read, name="potassium-receive", daemon=True).start()
         await self._is_over.wait()
@@ -157,8 +171,8 @@ class Inside:
 
     def _report(self, done: Sequence[Job], ended: bool) -> None:  # noqa: FBT001
         """Send what has become of jobs; called on the GPU thread."""
-        if self._loading is not None:
-            self._tell_loop(self._loaded, self._loading)
+        if not self._is_ready:
+            self._tell_loop(self._settle, done)
             return
         fatal = self.worker.fatal
         if fatal is not None:  # another worker can run what has not begun
@@ -195,12 +209,19 @@ class Inside:
                 buffers += self._ready(job)
         return buffers, unfinished
 
-    def _loaded(self, job: Job) -> None:
-        self._loading = None
-        job.settle()
+    def _settle(self, done: Sequence[Job]) -> None:
+        """Settle what was run before there are calls, or finish its results first."""
+        for job in done:
+            kind = type(job.outcome)
+            if kind is Failure or (job.operation.finish is None and kind is not Unfinished):
+                job.settle()
+            else:
+                self._pool.finish(job)
 
     def _finished(self, job: Job) -> None:
-        assert isinstance(job, WorkerJob)  # noqa: S101 - the pool has no others
+        if not isinstance(job, WorkerJob):
+            job.settle()
+            return
         if job.called_off is not None:
             job.outcome = None  # the pool has left it unfinished
         if buffers := self._ready(job):
@@ -224,7 +245,9 @@ class Inside:
     def _hear(self, stream: Stream[Job]) -> None:
         """Send what a stream has for its reader; called on the loop."""
         job = stream.job
-        assert isinstance(job, WorkerJob)  # noqa: S101 - there are no others
+        if not isinstance(job, WorkerJob):
+            receive(stream)  # its reader is here
+            return
         ended = stream.has_ended  # before the chunks: the last ones are pushed before it is set
         chunks = stream.pass_on()
         buffers = part_of(job, chunks)

@@ -111,5 +111,6 @@ class PagedWorker(Worker):
 
 def _begin_batch(jobs: Sequence[Job]) -> None:
     """Go on with the trace of a batch, in the context that it is about to run in."""
-    assert isinstance(jobs[0], WorkerJob)  # noqa: S101 - there are no other batches
-    attach(jobs[0].batch_trace)
+    first = jobs[0]
+    if isinstance(first, WorkerJob):  # no warm-up
+        attach(first.batch_trace)

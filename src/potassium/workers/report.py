@@ -36,6 +36,7 @@ def report_of(post: Post, pulse: FleetPulse, now: float) -> WorkerReport:
         last_end=None if end is None else end.what,
         load_seconds=post.history.load_seconds,
         libraries=post.about.get("libraries", {}),
+        phases=post.about.get("phases", {}),
         busy_seconds=busy,
         finished=post.history.finished + (0 if worker is None else worker.finished),
         running=running,

@@ -564,3 +564,34 @@ def test_a_file_of_jobs_that_is_read_only_is_found(
     found = checker.findings(ECHO, app="Potassium(jobs=Jobs(path='jobs.db'))")
 
     assert found == [("problem", "jobs", "jobs.db cannot be written.")]
+
+
+def test_a_warm_up_that_a_handler_does_not_take_is_found(checker: Checker) -> None:
+    source = """
+        @app.handler("/good", warmup=[{"text": "a"}, {"text": "b"}])
+        def good(cache, item: Item): ...
+
+        @app.handler("/wrong", warmup={"txt": "a"})
+        def wrong(cache, item: Item): ...
+
+        @app.handler("/made", warmup=lambda: {"text": 1})
+        def made(cache, item: Item): ...
+        """
+
+    wrong, made = checker.findings(source)
+
+    assert wrong[:2] == ("problem", "/wrong")
+    assert wrong[2].startswith("Its warmup= is not a valid input: text: Field required")
+    assert made[:2] == ("problem", "/made")
+
+
+def test_a_warm_up_that_needs_the_model_is_worth_a_note(checker: Checker) -> None:
+    source = """
+        @app.handler("/made", warmup=lambda: {"text": MODEL.vocabulary[0]})
+        def made(cache, item: Item): ...
+        """
+
+    ((level, about, why),) = checker.findings(source)
+
+    assert (level, about) == ("note", "/made")
+    assert "NameError" in why

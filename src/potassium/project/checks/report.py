@@ -14,6 +14,7 @@ from potassium.project.checks import (
     receivers,
     routes,
     storage,
+    warm_ups,
 )
 from potassium.project.checks.rows import Row, row_of
 from potassium.project.finding import Finding, Level, problem
@@ -69,6 +70,7 @@ def _findings(imported: Unserved) -> Iterable[Finding]:
     yield from _registration(parts)
     yield from functions.findings(parts)
     yield from options.findings(plan, keys, app.router)
+    yield from warm_ups.findings(plan)
     yield from routes.findings(app.router)
     yield from receivers.findings(plan)
     yield from storage.findings(plan.jobs)
