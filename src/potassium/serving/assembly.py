@@ -21,6 +21,7 @@ from potassium.serving.endpoint import Endpoint
 from potassium.serving.plan import Plan
 from potassium.serving.runtime import Runtime
 from potassium.serving.slashes import HandlerRoute
+from potassium.serving.snapshot import SnapshotBeside
 
 if TYPE_CHECKING:
     from potassium.jobs.service import JobService
@@ -60,7 +61,7 @@ class Assembly:
         self.cache = Cache()
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
-        self.init = Init(self.cache, set_cache, self.handlers)
+        self.init = Init(self.cache, set_cache, self.handlers, SnapshotBeside(lambda: self._plan.app))
         self._plan = Plan(
             name=name,
             handlers=self.handlers,
@@ -108,6 +109,17 @@ class Assembly:
         """
         self._check_open("@app.init")
         self.init.register(function)
+
+    def complete_with(self, function: Callable[..., Any]) -> None:
+        """Register ``function`` to complete the cache, whether it was loaded or restored.
+
+        Raises:
+            UsageError: there is one already, ``function`` is async or does not take the cache
+                alone, or the app has started.
+
+        """
+        self._check_open("@app.restored")
+        self.init.register_restored(function)
 
     def decorator(
         self, name: str, path: str, options: HandlerOptions, app: Starlette

@@ -1,0 +1,67 @@
+"""What the pickle of a snapshot refers to instead of containing it, and how objects get there."""
+
+import pickle
+import sys
+from typing import IO, Any
+
+from potassium.fastboot import torch_objects
+from potassium.fastboot.chunks import ChunkWriter
+from potassium.fastboot.storages import BYTES, pieces_of
+
+__all__ = ["ObjectPickler"]
+
+
+class ObjectPickler(pickle.Pickler):
+    """Pickles objects, and writes the storages of tensors and other buffers elsewhere.
+
+    Attributes:
+        owners: the top-level modules of all classes and functions that were pickled.
+        tensors: what was found of each tensor, apart from its values.
+
+    """
+
+    def __init__(self, file: IO[bytes], chunks: ChunkWriter) -> None:
+        super().__init__(file, protocol=5, buffer_callback=self._buffer)
+        self.owners: set[str] = set()
+        self.tensors: list[str] = []
+        self._chunks = chunks
+        self._torch: Any = sys.modules.get("torch")
+        self._numbers: dict[int, int] = {}
+        self._kept: list[Any] = []  # so that no other storage gets the address of one of them
+
+    def persistent_id(self, obj: Any) -> Any:
+        """Return what stands for a storage; None for anything else."""
+        if self._torch is None:
+            return None
+        if isinstance(obj, self._torch.storage.TypedStorage):
+            return self._number(obj._untyped_storage), obj.dtype  # noqa: SLF001 - as torch.save does
+        if isinstance(obj, self._torch.UntypedStorage):
+            return self._number(obj), None
+        return None
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how to pickle what does not come back as it was otherwise."""
+        named = obj if isinstance(getattr(obj, "__module__", None), str) else type(obj)
+        self.owners.add(named.__module__.partition(".")[0])
+        if self._torch is None:
+            return NotImplemented
+        if isinstance(obj, self._torch.Tensor):
+            self.tensors.append(torch_objects.described(obj))
+        return torch_objects.reduced(obj)
+
+    def _number(self, storage: Any) -> int:
+        key = storage._cdata  # noqa: SLF001 - as torch.save does
+        if key not in self._numbers:
+            self._kept.append(storage)
+            size, device = storage.nbytes(), str(storage.device)
+            self._numbers[key] = self._chunks.write(size, device, pieces_of(storage))
+        return self._numbers[key]
+
+    def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """Write a buffer; return whether it goes into the pickle instead."""
+        try:
+            view = buffer.raw()
+        except BufferError:  # it is not contiguous
+            return True
+        self._chunks.write(view.nbytes, BYTES, [view])
+        return False
