@@ -7,14 +7,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from potassium.building.answers import BuildCall, are_alike
 from potassium.building.child import Task
+from potassium.building.gain import Phase, phases
 from potassium.building.placing import put_in_place
 from potassium.config.import_path import ImportPath
+from potassium.fastboot.compiled_code import finish
 from potassium.fastboot.manifest import MANIFEST, Manifest
 
 __all__ = ["Built", "NotBuilt", "build"]
@@ -31,6 +33,7 @@ class Built:
     Attributes:
         folder: where it is.
         manifest: what it says of itself.
+        compiled: bytes of what compilers have made.
         plain: what the process said that has run ``init``.
         restored: what the process said that has restored the snapshot.
 
@@ -38,8 +41,19 @@ class Built:
 
     folder: Path
     manifest: Manifest
+    compiled: int
     plain: dict[str, Any]
     restored: dict[str, Any]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """How long the parts of a start take with ``init``, and with the snapshot."""
+        return phases(self.plain, self.restored)
+
+    @property
+    def varying(self) -> list[str]:
+        """The paths of handlers whose answers vary by themselves, so that nobody can compare."""
+        return [one["path"] for one in self.plain["answers"] if one["varies"]]
 
 
 def build(target: ImportPath, calls: Sequence[BuildCall], tell: Callable[[str], object]) -> Built:
@@ -57,28 +71,33 @@ def build(target: ImportPath, calls: Sequence[BuildCall], tell: Callable[[str], 
     tell("Compiling Python files to bytecode.")
     compileall.compile_dir(target.folder, maxlevels=0, quiet=2)
     tell("Running init, and writing what it loads.")
-    plain = _run(_task(target, calls, None, ()))
+    plain = _run(_task(target, calls))
     new = Path(plain["folder"])
     try:
         tell("Restoring that in another process, and comparing.")
-        restored = _run(_task(target, calls, new, plain["tensors"]))
+        restored = _run(_task(target, calls, plain))
         _check_answers(plain["answers"], restored["answers"])
         manifest = Manifest.decoded((new / MANIFEST).read_bytes())
+        manifest = replace(manifest, settings=restored["settings"])
+        (new / MANIFEST).write_bytes(manifest.encoded())
+        compiled = finish(new)
         put_in_place(new, Path(plain["place"]))
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    return Built(Path(plain["place"]), manifest, plain, restored)
+    return Built(Path(plain["place"]), manifest, compiled, plain, restored)
 
 
 def _task(
-    target: ImportPath, calls: Sequence[BuildCall], snapshot: Path | None, tensors: Sequence[str]
+    target: ImportPath, calls: Sequence[BuildCall], made: dict[str, Any] | None = None
 ) -> Task:
+    """Return the task of making a snapshot, or of restoring the one that was ``made``."""
     return Task(
         folder=str(target.folder),
         module=target.module,
         name=target.name,
-        snapshot=None if snapshot is None else str(snapshot),
-        tensors=tuple(tensors),
+        snapshot=made["folder"] if made else None,
+        tensors=made["tensors"] if made else (),
+        settings=made["settings"] if made else {},
         calls=tuple((one.path, str(one.body)) for one in calls),
     )
 

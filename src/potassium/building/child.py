@@ -36,6 +36,7 @@ class Task:
         name: the app's name in it; None if it has only one.
         snapshot: the new snapshot to restore; None for one to be made.
         tensors: what was found of each tensor in it when it was written.
+        settings: the settings of torch then.
         calls: the calls to make: paths, and files with the inputs.
 
     """
@@ -45,6 +46,7 @@ class Task:
     name: str | None
     snapshot: str | None
     tensors: tuple[str, ...]
+    settings: dict[str, Any]
     calls: tuple[tuple[str, str], ...]
 
 
@@ -69,7 +71,11 @@ def _make(task: Task) -> dict[str, Any]:
         app, parts = _imported(task)
         recorder = Recorder(app, files, variables)
         parts.init.snapshot = recorder
-        return asyncio.run(_started(app, parts, task)) | recorder.report()
+        try:
+            return asyncio.run(_started(app, parts, task)) | recorder.report()
+        except BaseException:
+            recorder.discard()
+            raise
 
 
 def _restore(task: Task, snapshot: Path) -> dict[str, Any]:
@@ -77,8 +83,8 @@ def _restore(task: Task, snapshot: Path) -> dict[str, Any]:
 
     app, parts = _imported(task)
     place = asked(parts.init, snapshot)
-    parts.init.snapshot = verifier = Verifier(app, place, task.tensors)
-    return asyncio.run(_started(app, parts, task)) | {"besides": verifier.seconds}
+    parts.init.snapshot = verifier = Verifier(app, place, task.tensors, task.settings)
+    return asyncio.run(_started(app, parts, task)) | verifier.report()
 
 
 def _imported(task: Task) -> "tuple[Potassium, Assembly]":

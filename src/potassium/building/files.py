@@ -4,7 +4,6 @@ import os
 import re
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ from typing import Any
 __all__ = ["FilesRead"]
 
 # What is there belongs to the system, is Python, or goes with a distribution, whose version counts.
-SYSTEM = ("/proc/", "/dev/", "/sys/", "/etc/", "/run/", "/usr/", "/lib/", "/lib64/", "/bin/")
-PYTHON = tuple(
-    f"{path}{os.sep}"
-    for name, path in sysconfig.get_paths().items()
-    if name in ("stdlib", "platstdlib", "purelib", "platlib")
+SYSTEM = (
+    *("/proc/", "/dev/", "/sys/", "/etc/", "/run/", "/lib/", "/lib64/", "/bin/"),
+    *("/usr/lib/", "/usr/lib64/", "/usr/bin/", "/usr/share/"),
+)
+PYTHON = (
+    *(f"{path}/bin/" for path in (sys.base_prefix, sys.prefix)),
+    *(f"{path}/" for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "libs"))),
 )
 NOT_COUNTED = ("/site-packages/", "/dist-packages/", "/.potassium/", "/.git/")
-TEMPORARY = f"{tempfile.gettempdir()}{os.sep}"
-CODE = (".py", ".pyc", ".pyi", ".so", ".pth", ".lock")
+CODE = re.compile(r".*\.(pyc?|pyi|lock|so(\.[0-9.]+)?)")
 
 # Libraries that are written in Rust open these, and Python hears nothing of it.
 READ_UNHEARD = re.compile(r".*\.safetensors|tokenizer.*\.json|.*\.gguf")
@@ -65,10 +65,11 @@ class FilesRead:
             self._paths.add(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - much faster
 
     def _counts(self, path: str) -> bool:
-        return not (
-            path.endswith(CODE)
-            or path.startswith((*SYSTEM, *PYTHON, TEMPORARY))
+        return not bool(
+            CODE.fullmatch(path)
+            or path.startswith((*SYSTEM, *PYTHON))
             or any(part in path for part in NOT_COUNTED)
+            or path in sys.path
         )
 
 
@@ -80,7 +81,7 @@ def _mapped() -> Iterator[str]:
         return
     for line in lines:
         path = line[line.find("/") :] if "/" in line else ""
-        if path and not path.endswith(" (deleted)"):
+        if Path(path).is_file():
             yield path
 
 

@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from potassium.errors import UsageError
 from potassium.fastboot.manifest import Chunk
 from potassium.fastboot.restoring import Place, restored
+from potassium.fastboot.settings import differing, put
 from potassium.fastboot.unfit import Unfit
 from potassium.fastboot.writing import examined
 
@@ -25,17 +26,22 @@ class Verifier:
         app: the app.
         place: where the new snapshot is.
         tensors: what was found of each tensor when it was written.
-
-    Attributes:
-        seconds: how long the comparison took.
+        wanted: the settings of torch once ``init`` had run.
 
     """
 
-    def __init__(self, app: "Potassium", place: Place, tensors: Sequence[str]) -> None:
+    def __init__(
+        self, app: "Potassium", place: Place, tensors: Sequence[str], wanted: Mapping[str, Any]
+    ) -> None:
         self._app = app
         self._place = place
         self._tensors = tensors
-        self.seconds = 0.0
+        self._wanted = wanted
+        self._report: dict[str, Any] = {}
+
+    def report(self) -> dict[str, Any]:
+        """Return the settings that a start has to change, as JSON."""
+        return self._report
 
     def restore(self, init: "Init") -> dict[str, Any]:
         """Restore the snapshot.
@@ -53,7 +59,9 @@ class Verifier:
         again = examined(root)
         _compare("tensors", Counter(self._tensors), Counter(again.tensors))
         _compare("bytes", _counted(manifest.chunks), _counted(again.chunks))
-        self.seconds = time.monotonic() - began
+        missing = differing(self._wanted)
+        put(missing)
+        self._report = {"settings": missing, "besides": time.monotonic() - began}
         self._app.optimized[:] = root.optimized
         return root.contents
 

@@ -1,6 +1,7 @@
 """``potassium build``: keeps what init loads, so that the app starts fast."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,39 @@ def _calls(given: tuple[str, ...]) -> "list[BuildCall]":
 
 
 def _document(built: "Built") -> dict[str, Any]:
-    return {}
+    return {
+        "snapshot": str(built.folder),
+        "objects_bytes": built.manifest.objects_size,
+        "tensors_bytes": built.manifest.tensors_size,
+        "compiled_bytes": built.compiled,
+        "seconds": [asdict(one) for one in built.phases],
+        "answers_vary": built.varying,
+        "fits": asdict(built.manifest.keys),
+    }
 
 
 def _show(built: "Built") -> None:
-    show_table(["a"], [[str(built.folder)]])
+    manifest = built.manifest
+    chunks = len(manifest.chunks)
+    click.echo(f"\nKept in {built.folder}, and compared:\n")
+    rows = [
+        ("tensors.bin", _size(manifest.tensors_size), f"{chunks} storages of tensors and arrays"),
+        ("objects.pkl", _size(manifest.objects_size), "everything else in the cache"),
+    ]
+    if built.compiled:
+        rows.append(("compiled", _size(built.compiled), "what compilers made for the calls"))
+    show_table(["file", "size", "what"], rows)
+    click.echo()
+    seconds = [(one.name, f"{one.plain:.2f} s", f"{one.restored:.2f} s") for one in built.phases]
+    show_table(["start", "with init", "restored"], seconds)
+    click.echo()
+    if built.varying:
+        click.echo(f"Not compared, because it varies: what {', '.join(built.varying)} answers.")
+    click.echo("The app restores it from now on, until something differs that init depends on.")
+
+
+def _size(count: int) -> str:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"

@@ -66,12 +66,16 @@ def _differences(keys: Keys, folder: Path, init: str, device: str | None) -> Ite
     for name, before in keys.software.items():
         if now[name] != before:
             yield f"{name} is {now[name] or 'not there'}, and was {before}"
+    yield from _differences_on_disk(keys, folder)
+    for name, digest in keys.environment.items():
+        if value_of(name, os.environ) != digest:
+            yield f"the environment variable {name}, which init reads, has another value"
+
+
+def _differences_on_disk(keys: Keys, folder: Path) -> Iterator[str]:
     for path, digest in keys.sources.items():
         if digest_of(folder / path) != digest:
             yield f"{path} has changed"
-    for name, digest_before in keys.environment.items():
-        if value_of(name, os.environ) != digest_before:
-            yield f"the environment variable {name}, which init reads, has another value"
     for path, facts in keys.files.items():
         if facts_of(folder / path) != facts:
             yield f"{path}, which init {'reads' if facts else 'looks for'}, has changed"

@@ -65,7 +65,6 @@ class Manifest:
 
     Attributes:
         keys: where it fits.
-        command: what to type to make it anew.
         made: seconds since 1970.
         objects_size: bytes of ``objects.pkl``.
         objects_sha256: its SHA-256.
@@ -79,7 +78,6 @@ class Manifest:
     """
 
     keys: Keys
-    command: str
     made: float
     objects_size: int
     objects_sha256: str

@@ -8,7 +8,7 @@ from potassium.fastboot import torch_objects
 from potassium.fastboot.chunks import ChunkWriter
 from potassium.fastboot.storages import BYTES, pieces_of
 
-__all__ = ["ObjectPickler"]
+__all__ = ["ObjectPickler", "reference"]
 
 
 class ObjectPickler(pickle.Pickler):
@@ -25,28 +25,20 @@ class ObjectPickler(pickle.Pickler):
         self.owners: set[str] = set()
         self.tensors: list[str] = []
         self._chunks = chunks
-        self._torch: Any = sys.modules.get("torch")
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []  # so that no other storage gets the address of one of them
 
     def persistent_id(self, obj: Any) -> Any:
         """Return what stands for a storage; None for anything else."""
-        if self._torch is None:
-            return None
-        if isinstance(obj, self._torch.storage.TypedStorage):
-            return self._number(obj._untyped_storage), obj.dtype  # noqa: SLF001 - as torch.save does
-        if isinstance(obj, self._torch.UntypedStorage):
-            return self._number(obj), None
-        return None
+        found = reference(obj)
+        return None if found is None else (self._number(found[0]), found[1])
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to pickle what does not come back as it was otherwise."""
         named = obj if isinstance(getattr(obj, "__module__", None), str) else type(obj)
         self.owners.add(named.__module__.partition(".")[0])
-        if self._torch is None:
-            return NotImplemented
-        if isinstance(obj, self._torch.Tensor):
-            self.tensors.append(torch_objects.described(obj))
+        if (tensor := torch_objects.described(obj)) is not None:
+            self.tensors.append(tensor)
         return torch_objects.reduced(obj)
 
     def _number(self, storage: Any) -> int:
@@ -65,3 +57,15 @@ class ObjectPickler(pickle.Pickler):
             return True
         self._chunks.write(view.nbytes, BYTES, [view])
         return False
+
+
+def reference(obj: Any) -> tuple[Any, Any] | None:
+    """Return the untyped storage that ``obj`` is, and its dtype, if any; None for anything else."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return None
+    if isinstance(obj, torch.storage.TypedStorage):
+        return obj._untyped_storage, obj.dtype  # noqa: SLF001 - as torch.save does
+    if isinstance(obj, torch.UntypedStorage):
+        return obj, None
+    return None

@@ -1,22 +1,27 @@
 """Restores a snapshot at a start, if it fits."""
 
 import logging
+import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from potassium.errors import UsageError
+from potassium.fastboot.compiled_code import use
 from potassium.fastboot.keys import check, check_accelerator
 from potassium.fastboot.manifest import MANIFEST, Manifest
+from potassium.fastboot.random_states import put_states
 from potassium.fastboot.reading import read
-from potassium.fastboot.trusted import opened
+from potassium.fastboot.root import Root
+from potassium.fastboot.settings import put
+from potassium.fastboot.trusted import Folder, opened
 from potassium.fastboot.unfit import Unfit
 
-__all__ = ["Place", "Root", "restored", "restored_or_not"]
+__all__ = ["Place", "restored", "restored_or_not"]
 
 logger = logging.getLogger("potassium")
 
@@ -42,20 +47,6 @@ class Place:
     def app(self) -> Path:
         """The folder in which relative paths begin."""
         return self.file.resolve().parent
-
-
-@dataclass(frozen=True)
-class Root:
-    """What is pickled.
-
-    Attributes:
-        contents: the cache.
-        optimized: the modules that were given to ``app.optimize``.
-
-    """
-
-    contents: dict[str, Any]
-    optimized: list[Any]
 
 
 def restored_or_not(place: Place, *, required: bool) -> Root | None:
@@ -102,18 +93,39 @@ def restored(place: Place) -> tuple[Root, Manifest]:
     with opened(place.snapshot) as folder:
         manifest = Manifest.decoded(folder.read(MANIFEST))
         check(manifest.keys, place.app, place.init, place.device)
+        _set_variables(manifest.variables)
+        use(folder)
         check_accelerator(manifest.keys)
         try:
-            for name in manifest.imports:
-                import_module(name)
-            root = read(folder, manifest, _renamed(manifest, place.app))
+            root = _built(folder, manifest, place.app)
         except Unfit:
             raise
         except Exception as error:
             raise Unfit(f"it cannot be read: {type(error).__name__}: {error}") from error
+    return root, manifest
+
+
+def _built(folder: Folder, manifest: Manifest, app: Path) -> Root:
+    """Return what was pickled, once all else is as ``init`` left it."""
+    for name in manifest.imports:
+        import_module(name)
+    renamed = _renamed(manifest, app)
+    root = read(folder, manifest, renamed)
     if not isinstance(root, Root):
         raise Unfit("it contains something else than a cache")
-    return root, manifest
+    put(manifest.settings)
+    put_states(root.random)
+    root.put(lambda name: renamed.get(name) or import_module(name))
+    return root
+
+
+def _set_variables(variables: Mapping[str, str | None]) -> None:
+    """Set environment variables as ``init`` has; remove those that are None."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _renamed(manifest: Manifest, app: Path) -> dict[str, ModuleType]:
@@ -123,6 +135,4 @@ def _renamed(manifest: Manifest, app: Path) -> dict[str, ModuleType]:
     if file is None:
         return {}
     path = Path(file).resolve()
-    return {
-        name: main for name, source in manifest.keys.modules.items() if (app / source) == path
-    }
+    return {name: main for name, source in manifest.keys.modules.items() if (app / source) == path}

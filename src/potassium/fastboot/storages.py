@@ -23,17 +23,17 @@ def pieces_of(storage: Any) -> Iterator[memoryview]:
     size = storage.nbytes()
     if size:
         array = (ctypes.c_char * size).from_address(storage.data_ptr())
-        array.owner = storage  # type: ignore[attr-defined]  # it must live as long as each view
+        array.owner = storage  # it must live as long as each view
         view = memoryview(array).cast("B")
         for start in range(0, size, AT_ONCE):
             yield view[start : start + AT_ONCE]
 
 
-def mapped(chunk: Chunk, tensors: mmap.mmap) -> Any:
+def mapped(chunk: Chunk, tensors: mmap.mmap | None) -> Any:
     """Return the storage of a chunk, which is the file itself as long as nobody writes to it."""
     import torch  # noqa: PLC0415 - its tensors are in the snapshot
 
-    if chunk.device == META or not chunk.size:
+    if chunk.device == META or not chunk.size or tensors is None:
         return torch.UntypedStorage(chunk.size, device=chunk.device)
     flat = torch.frombuffer(tensors, dtype=torch.uint8, count=chunk.size, offset=chunk.offset)
     return flat.untyped_storage()

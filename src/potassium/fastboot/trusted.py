@@ -40,12 +40,7 @@ class Folder:
         except OSError as error:
             raise Unfit(_why_not(self.path / name, error)) from error
         try:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise Unfit(f"{self.path / name} is not a file")
-            _check_owner(self.path / name, facts)
-            if size is not None and facts.st_size != size:
-                raise Unfit(f"{name} has {facts.st_size} bytes, and not {size}: it is damaged")
+            _check_file(self.path / name, os.fstat(descriptor), size)
         except BaseException:
             os.close(descriptor)
             raise
@@ -60,6 +55,20 @@ class Folder:
         """
         with os.fdopen(self.open(name, size), "rb") as file:
             return file.read()
+
+    def check_below(self, name: str) -> None:
+        """Check the folder ``name``, and all that is in it.
+
+        Raises:
+            Unfit: some of it is a link, or not ours.
+
+        """
+        for where, _, files, descriptor in os.fwalk(name, dir_fd=self._descriptor):
+            path = self.path / where
+            _check_owner(path, os.fstat(descriptor))
+            for one in files:
+                facts = os.stat(one, dir_fd=descriptor, follow_symlinks=False)
+                _check_file(path / one, facts)
 
 
 @contextmanager
@@ -80,6 +89,20 @@ def opened(path: Path) -> Iterator[Folder]:
         yield Folder(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_file(path: Path, facts: os.stat_result, size: int | None = None) -> None:
+    """Check that ``facts`` are of a file of ours, and of this size.
+
+    Raises:
+        Unfit: they are not.
+
+    """
+    if not stat.S_ISREG(facts.st_mode):
+        raise Unfit(f"{path} is {'a link' if stat.S_ISLNK(facts.st_mode) else 'not a file'}")
+    _check_owner(path, facts)
+    if size is not None and facts.st_size != size:
+        raise Unfit(f"{path.name} has {facts.st_size} bytes, and not {size}: it is damaged")
 
 
 def _check_owner(path: Path, facts: os.stat_result) -> None:

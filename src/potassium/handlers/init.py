@@ -134,7 +134,7 @@ class Init:
             return
         before = self._cache.contents
         arguments, named = self._arguments()
-        contents = self._call(function, *arguments, **named)
+        contents = self.run_own(function, *arguments, **named)
         if contents is not None:
             self._set_cache(contents)
         elif self._cache.contents is before and not before and self.restored is None:
@@ -142,16 +142,14 @@ class Init:
         self.snapshot.loaded(self)
 
     def _complete(self, function: Callable[[dict[str, Any]], Any]) -> None:
-        more = self._call(function, self._cache.contents)
+        more = self.run_own(function, self._cache.contents)
         if isinstance(more, dict):
             self._set_cache({**self._cache.contents, **more})
         elif more is not None:
-            raise TypeError(
-                f"@app.restored returns a dict or None, not a {type(more).__name__}."
-            )
+            raise TypeError(f"@app.restored returns a dict or None, not a {type(more).__name__}.")
 
-    def _call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Run a function of the app, so that ``place`` knows."""
+    def run_own(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Run a function of the app's, so that ``place`` knows."""
         self._thread = threading.get_ident()
         try:
             return function(*arguments, **named)
@@ -160,7 +158,7 @@ class Init:
 
     def place(self) -> str | None:
         """Return which line of the app's is running now, from any thread; None if none is."""
-        return None if self._thread is None else place_below(self._thread, Init._call.__code__)
+        return None if self._thread is None else place_below(self._thread, Init.run_own.__code__)
 
     def _arguments(self) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return what the function is called with: its device, or nothing."""

@@ -61,7 +61,9 @@ class Assembly:
         self.cache = Cache()
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
-        self.init = Init(self.cache, set_cache, self.handlers, SnapshotBeside(lambda: self._plan.app))
+        self.init = Init(
+            self.cache, set_cache, self.handlers, SnapshotBeside(lambda: self._plan.app)
+        )
         self._plan = Plan(
             name=name,
             handlers=self.handlers,

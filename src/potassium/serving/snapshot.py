@@ -79,7 +79,7 @@ def place_of(function: Callable[..., Any]) -> Path | None:
     of one folder have a snapshot each.
     """
     file = file_of(function)
-    if file is None or not Path(file).suffix == ".py":
+    if file is None or Path(file).suffix != ".py":
         return None
     path = Path(file).resolve()
     return path.parent / FOLDER / f"{path.stem}.{re.sub(NOT_IN_NAMES, '-', name_of(function))}"
