@@ -14,6 +14,7 @@ IGNORED = frozenset(
     (
         *("COLORTERM", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TERMINFO"),
         *("OLDPWD", "PATH", "PWD", "SHLVL", "_", "PYTHONPATH", "PYTHONSTARTUP"),
+        *("LNAME", "LOGNAME", "USER", "USERNAME"),  # HOME is not here: files may be below it
         *("HOSTNAME", "NOTIFY_SOCKET", "PORT", "AIP_HTTP_PORT", "WEB_CONCURRENCY"),
         *("TMPDIR", "TEMP", "TMP"),
         # The kind of device is compared by itself.

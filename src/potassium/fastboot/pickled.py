@@ -60,12 +60,12 @@ class ObjectPickler(pickle.Pickler):
 
 
 def reference(obj: Any) -> tuple[Any, Any] | None:
-    """Return the untyped storage that ``obj`` is, and its dtype, if any; None for anything else."""
+    """Return the untyped storage that ``obj`` is, and its dtype; None for anything else."""
     torch: Any = sys.modules.get("torch")
     if torch is None:
         return None
     if isinstance(obj, torch.storage.TypedStorage):
         return obj._untyped_storage, obj.dtype  # noqa: SLF001 - as torch.save does
     if isinstance(obj, torch.UntypedStorage):
-        return obj, None
+        return obj, torch.uint8  # of dtypes that typed ones do not have, such as those of 8 bits
     return None

@@ -56,8 +56,7 @@ class _Unpickler(pickle.Unpickler):
         number, dtype = pid
         if number not in self._storages:
             self._storages[number] = mapped(self._chunks[number], self._tensors)
-        storage = self._storages[number]
-        return storage if dtype is None else typed(storage, dtype)
+        return typed(self._storages[number], dtype)
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a class or function; those of the app's own file perhaps from ``__main__``."""

@@ -63,12 +63,13 @@ class Folder:
             Unfit: some of it is a link, or not ours.
 
         """
-        for where, _, files, descriptor in os.fwalk(name, dir_fd=self._descriptor):
+        for where, folders, files, descriptor in os.fwalk(name, dir_fd=self._descriptor):
             path = self.path / where
             _check_owner(path, os.fstat(descriptor))
-            for one in files:
+            for one in [*files, *folders]:
                 facts = os.stat(one, dir_fd=descriptor, follow_symlinks=False)
-                _check_file(path / one, facts)
+                if not (one in folders and stat.S_ISDIR(facts.st_mode)):
+                    _check_file(path / one, facts)
 
 
 @contextmanager
