@@ -79,9 +79,7 @@ def test_the_kind_of_a_gpu_is_its_capability(monkeypatch: pytest.MonkeyPatch) ->
     assert keys.accelerator() == "cuda 9.0"
 
 
-@pytest.mark.parametrize(
-    ("before", "now"), [("base", "large"), (None, "large"), ("base", None)]
-)
+@pytest.mark.parametrize(("before", "now"), [("base", "large"), (None, "large"), ("base", None)])
 def test_an_environment_variable_with_another_value(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, before: str | None, now: str | None
 ) -> None:

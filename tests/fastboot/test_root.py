@@ -119,7 +119,7 @@ def test_what_raises_while_it_is_restored_is_a_reason(keep: Keep, module: Module
     module.Gone = Gone  # type: ignore[attr-defined]
     snapshot = keep({"gone": Gone()})
     del module.Gone  # type: ignore[attr-defined]
-    with pytest.raises(Unfit, match="cannot be read: AttributeError: .* 'Gone'"):
+    with pytest.raises(Unfit, match=r"cannot be read: AttributeError: .* 'Gone'"):
         snapshot.read()
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from support.snapshots import Snapshot
 
+from potassium.fastboot.random_states import states
+
 torch = pytest.importorskip("torch")
 
 Keep = Callable[..., Snapshot]
@@ -178,9 +180,8 @@ def test_modules_of_python_come_back(keep: Keep) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_module_comes_back_compiled(keep: Keep, options: dict[str, Any]) -> None:
     """With the same options; pickle alone would bring it back uncompiled, and say nothing."""
-    from torch._dynamo.eval_frame import innermost_backend
-
     before = torch.compile(Net(), **options)
+    innermost_backend = torch._dynamo.eval_frame.innermost_backend
     after = keep({"model": before}).read()["model"]
     assert type(after) is type(before)
     assert after.dynamo_ctx.fullgraph == before.dynamo_ctx.fullgraph
@@ -190,8 +191,6 @@ def test_a_compiled_module_comes_back_compiled(keep: Keep, options: dict[str, An
 
 def test_random_numbers_go_on_as_they_would(keep: Keep) -> None:
     """A start with the snapshot draws what a start with init draws."""
-    from potassium.fastboot.random_states import states
-
     torch.manual_seed(7)
     torch.randn(3)
     snapshot = keep({}, random=states())

@@ -47,7 +47,7 @@ def test_what_belongs_to_somebody_else(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The folder, or a file in it."""
-    owners = {os.stat(snapshot.path / name).st_ino: 4711}
+    owners = {(snapshot.path / name).stat().st_ino: 4711}
     fstat = os.fstat
 
     def others(descriptor: int) -> os.stat_result:
@@ -90,7 +90,9 @@ def test_a_file_that_is_a_pipe(snapshot: Snapshot, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_not_there(snapshot: Snapshot, name: str) -> None:
     (snapshot.path / name).unlink()
-    assert refused(snapshot) == f"{snapshot.path / name} cannot be opened: No such file or directory"
+    assert (
+        refused(snapshot) == f"{snapshot.path / name} cannot be opened: No such file or directory"
+    )
 
 
 @pytest.mark.parametrize("name", [OBJECTS, TENSORS])

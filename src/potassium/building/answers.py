@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potassium.errors import PotassiumError, UsageError
+from potassium.errors import MalformedJSON, PotassiumError, UsageError
 from potassium.http.codec import decode
 from potassium.http.results import reply_to
 
@@ -48,8 +48,8 @@ class BuildCall:
             return decode(content) if self.body.suffix == ".json" else content
         except OSError as error:
             raise UsageError(f"{self.body} cannot be read: {error.strerror}.") from error
-        except ValueError as error:
-            raise UsageError(f"{self.body} is not JSON: {error}.") from error
+        except MalformedJSON as error:
+            raise UsageError(f"{self.body} is not JSON: {error}") from error
 
 
 @dataclass(frozen=True)

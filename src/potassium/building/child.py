@@ -96,8 +96,7 @@ def _imported(task: Task) -> "tuple[Potassium, Assembly]":
     parts = parts_of(app)
     if parts.init.function is None:
         raise UsageError(f"{task.module} has no @app.init, so there is nothing to keep.")
-    parts.plan.jobs = None
-    parts.plan.workers = None
+    parts.try_out()
     return app, parts
 
 

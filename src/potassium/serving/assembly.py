@@ -210,6 +210,12 @@ class Assembly:
             )
         self.check_complete()
 
+    def try_out(self) -> None:
+        """Run in this process, keep no jobs and post no results: whoever calls is no client."""
+        self._plan.jobs = None
+        self._plan.workers = None
+        self._registry.post_nothing()
+
     def close(self, name: str) -> None:
         """Accept no more handlers, now that ``name`` has made something of those that there are."""
         self._closed_by = name
