@@ -115,6 +115,7 @@ OF_SNAPSHOTS = {
     "fastboot/keys.py",
     "fastboot/random_states.py",
     "fastboot/storages.py",
+    "fastboot/torch_devices.py",
     "fastboot/torch_objects.py",
 }
 WITH_LIBRARIES = TYPES_OF_FILES | OF_SNAPSHOTS

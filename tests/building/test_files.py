@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
         "open('weights.bin').close()",
         "Path('weights.bin').read_bytes()",
         "os.close(os.open(b'weights.bin', os.O_RDONLY))",
-        "import threading as t; o = t.Thread(target=open, args=['weights.bin']); o.start(); o.join()",
+        "from threading import Thread; Thread(target=open, args=['weights.bin']).start()",
     ],
 )
 def test_a_file_that_is_read_is_noted(folder: Path, code: str) -> None:

@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from e2e.server import Server, free_port, serve, uvicorn, wait_until
+from e2e.server import START_TIME, Server, free_port, serve, uvicorn, wait_until
 
 SOURCE = """
     import os
@@ -99,13 +100,14 @@ def run(project: Project) -> Iterator[Run]:
     """Return a function that starts the app of the project, and returns the server."""
     with ExitStack() as stack:
 
-        def run(*command: str, **env: str) -> Server:
+        def run(*command: str, start_time: float = START_TIME, **env: str) -> Server:
             port = free_port()
             log = project.folder / f"{port}.log"
             words = [sys.executable, *(command or ("app.py",))]
             if command[:1] == ("uvicorn",):
                 words = uvicorn("app:app", port)
-            return stack.enter_context(serve(words, log, port=port, cwd=project.folder, env=env))
+            options: dict[str, Any] = {"cwd": project.folder, "env": env, "start_time": start_time}
+            return stack.enter_context(serve(words, log, port=port, **options))
 
         yield run
 

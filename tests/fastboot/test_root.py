@@ -36,7 +36,7 @@ def test_a_global_variable_is_bound_again(keep: Keep, module: ModuleType) -> Non
     model = SimpleNamespace(x=1)
     snapshot = keep({"model": model}, globals=changed(module, "MODEL", model, is_same=False))
     cache = snapshot.read()
-    assert module.MODEL is cache["model"]  # type: ignore[attr-defined]
+    assert module.MODEL is cache["model"]
     assert cache["model"] == model
 
 
@@ -118,7 +118,7 @@ def test_what_raises_while_it_is_restored_is_a_reason(keep: Keep, module: Module
     Gone.__module__, Gone.__qualname__ = module.__name__, "Gone"
     module.Gone = Gone  # type: ignore[attr-defined]
     snapshot = keep({"gone": Gone()})
-    del module.Gone  # type: ignore[attr-defined]
+    del module.Gone
     with pytest.raises(Unfit, match=r"cannot be read: AttributeError: .* 'Gone'"):
         snapshot.read()
 

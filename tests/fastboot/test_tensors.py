@@ -11,14 +11,14 @@ from support.snapshots import Snapshot
 
 from potassium.fastboot.random_states import states
 
-torch = pytest.importorskip("torch")
+torch: Any = pytest.importorskip("torch")
 
 Keep = Callable[..., Snapshot]
 
 PAGE = 4096
 
 
-class Net(torch.nn.Module):
+class Net(torch.nn.Module):  # type: ignore[misc]  # torch is not looked into
     def __init__(self) -> None:
         super().__init__()
         self.first = torch.nn.Linear(64, 64)

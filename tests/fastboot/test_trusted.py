@@ -54,13 +54,13 @@ def test_what_belongs_to_somebody_else(
         facts = fstat(descriptor)
         return os.stat_result([*facts[:4], owners.get(facts.st_ino, facts.st_uid), *facts[5:]])
 
-    monkeypatch.setattr(trusted.os, "fstat", others)
+    monkeypatch.setattr(os, "fstat", others)
     assert refused(snapshot).endswith("belongs to user 4711, neither to this one nor to root")
 
 
 def test_what_belongs_to_root(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be read: images are made by root."""
-    monkeypatch.setattr(trusted.os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setattr(trusted, "ROOT", snapshot.path.stat().st_uid)
     assert snapshot.read()
 

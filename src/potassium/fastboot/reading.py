@@ -16,6 +16,8 @@ from potassium.fastboot.unfit import Unfit
 
 __all__ = ["read"]
 
+CUDA = "cuda"
+
 
 def read(folder: Folder, manifest: Manifest, modules: Mapping[str, ModuleType]) -> Any:
     """Return what was written into a snapshot.
@@ -33,8 +35,14 @@ def read(folder: Folder, manifest: Manifest, modules: Mapping[str, ModuleType]) 
     content = folder.read(OBJECTS, manifest.objects_size)
     if hashlib.sha256(content).hexdigest() != manifest.objects_sha256:
         raise Unfit(f"{OBJECTS} is damaged: its SHA-256 is another one")
-    tensors = _map(folder, manifest.tensors_size)
-    return _Unpickler(io.BytesIO(content), manifest.chunks, tensors, modules).load()
+    descriptor = folder.open(TENSORS, manifest.tensors_size)
+    try:
+        tensors = _map(descriptor, manifest.tensors_size)
+        storages = _on_gpus(descriptor, manifest.chunks)
+    finally:
+        os.close(descriptor)
+    unpickler = _Unpickler(io.BytesIO(content), manifest.chunks, tensors, storages, modules)
+    return unpickler.load()
 
 
 class _Unpickler(pickle.Unpickler):
@@ -43,13 +51,14 @@ class _Unpickler(pickle.Unpickler):
         file: io.BytesIO,
         chunks: tuple[Chunk, ...],
         tensors: mmap.mmap | None,
+        storages: dict[int, Any],
         modules: Mapping[str, ModuleType],
     ) -> None:
         super().__init__(file, buffers=_buffers(chunks, tensors))
         self._chunks = chunks
         self._tensors = tensors
         self._modules = modules
-        self._storages: dict[int, Any] = {}
+        self._storages = storages
 
     def persistent_load(self, pid: Any) -> Any:
         """Return a storage."""
@@ -68,13 +77,20 @@ class _Unpickler(pickle.Unpickler):
         return found
 
 
-def _map(folder: Folder, size: int) -> mmap.mmap | None:
+def _map(descriptor: int, size: int) -> mmap.mmap | None:
     """Map the file so that writes stay in this process; None if it is empty."""
-    descriptor = folder.open(TENSORS, size)
-    try:
-        return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY) if size else None
-    finally:
-        os.close(descriptor)
+    return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY) if size else None
+
+
+def _on_gpus(descriptor: int, chunks: tuple[Chunk, ...]) -> dict[int, Any]:
+    """Return the storages that were on CUDA devices, by the numbers of their chunks."""
+    there = {at: one for at, one in enumerate(chunks) if one.device.startswith(CUDA)}
+    if not there:
+        return {}
+    from potassium.fastboot.torch_devices import TorchDevices  # noqa: PLC0415 - where there are any
+    from potassium.fastboot.transfer import transferred  # noqa: PLC0415
+
+    return transferred(descriptor, there, TorchDevices())
 
 
 def _buffers(chunks: tuple[Chunk, ...], tensors: mmap.mmap | None) -> Iterator[memoryview]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from potassium.fastboot.manifest import Chunk
+from potassium.fastboot.torch_devices import moved
 
 __all__ = ["BYTES", "CPU", "META", "mapped", "pieces_of", "typed"]
 
@@ -30,13 +31,17 @@ def pieces_of(storage: Any) -> Iterator[memoryview]:
 
 
 def mapped(chunk: Chunk, tensors: mmap.mmap | None) -> Any:
-    """Return the storage of a chunk, which is the file itself as long as nobody writes to it."""
+    """Return the storage of a chunk.
+
+    On a CPU, it is the file itself as long as nobody writes to it.
+    """
     import torch  # noqa: PLC0415 - its tensors are in the snapshot
 
     if chunk.device == META or not chunk.size or tensors is None:
         return torch.UntypedStorage(chunk.size, device=chunk.device)
     flat = torch.frombuffer(tensors, dtype=torch.uint8, count=chunk.size, offset=chunk.offset)
-    return flat.untyped_storage()
+    storage = flat.untyped_storage()
+    return storage if chunk.device == CPU else moved(storage, chunk.device)
 
 
 def typed(storage: Any, dtype: Any) -> Any:
