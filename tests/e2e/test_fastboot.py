@@ -208,6 +208,13 @@ def test_a_snapshot_may_lie_elsewhere(built: Project, run: Run) -> None:
     assert INIT not in run(POTASSIUM_FASTBOOT=str(built.folder / "elsewhere")).log()
 
 
+def test_a_build_puts_it_where_the_variable_says(project: Project, run: Run) -> None:
+    elsewhere = str(project.folder / "elsewhere")
+    assert project.build(POTASSIUM_FASTBOOT="elsewhere").returncode == 0
+    assert not project.snapshot.exists()
+    assert INIT not in run(POTASSIUM_FASTBOOT=elsewhere).log()
+
+
 def start_fails(project: Project, **env: str) -> str:
     """Return the log of a start that fails."""
     done = subprocess.run(

@@ -122,6 +122,16 @@ def test_a_file_that_init_reads_has_changed(snapshot: Snapshot, change: Any) -> 
     assert refused(snapshot) == "weights.bin, which init reads, has changed"
 
 
+def test_a_file_whose_time_was_cut_to_seconds_is_the_same(snapshot: Snapshot) -> None:
+    """As layers of images are, and archives."""
+    os.utime(snapshot.weights, ns=(1, 1_700_000_000_123_456_789))
+    snapshot.change_keys(files={"weights.bin": keys.facts_of(snapshot.weights)})
+    os.utime(snapshot.weights, ns=(1, 1_700_000_000_000_000_000))
+    assert snapshot.read()
+    os.utime(snapshot.weights, ns=(1, 1_700_000_001_000_000_000))
+    assert refused(snapshot) == "weights.bin, which init reads, has changed"
+
+
 def test_a_file_that_init_looked_for_is_there_now(snapshot: Snapshot) -> None:
     (snapshot.folder / "other.bin").write_bytes(b"")
     assert refused(snapshot) == "other.bin, which init looks for, has changed"

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 PYTHON, MACHINE = "Python", "machine"
+SECOND = 10**9  # nanoseconds
 
 
 def check(keys: Keys, folder: Path, init: str, device: str | None) -> None:
@@ -77,7 +78,7 @@ def _differences_on_disk(keys: Keys, folder: Path) -> Iterator[str]:
         if digest_of(folder / path) != digest:
             yield f"{path} has changed"
     for path, facts in keys.files.items():
-        if facts_of(folder / path) != facts:
+        if not _is_same(facts, facts_of(folder / path)):
             yield f"{path}, which init {'reads' if facts else 'looks for'}, has changed"
 
 
@@ -101,6 +102,14 @@ def accelerator() -> str:
         major, minor = torch.cuda.get_device_capability()
         return f"{kind} {major}.{minor}"
     return kind
+
+
+def _is_same(before: tuple[int, int] | None, now: tuple[int, int] | None) -> bool:
+    """Return whether a file is as it was: images and archives keep the seconds of its time only."""
+    if before is None or now is None:
+        return before is now
+    is_cut = now[1] % SECOND == 0 and now[1] // SECOND == before[1] // SECOND
+    return now[0] == before[0] and (now[1] == before[1] or is_cut)
 
 
 def digest_of(path: Path) -> str:

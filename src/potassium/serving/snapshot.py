@@ -43,7 +43,7 @@ class SnapshotBeside:
         how = fastboot()
         if how == "off" or init.function is None:
             return None
-        folder = how if isinstance(how, Path) else place_of(init.function)
+        folder = place_of(init.function)
         if folder is None or not (isinstance(how, Path) or (folder / MANIFEST).exists()):
             if how == "require":
                 raise UsageError(
@@ -75,9 +75,12 @@ def asked(init: Init, snapshot: Path) -> "Place":
 def place_of(function: Callable[..., Any]) -> Path | None:
     """Return the folder of the snapshot of what ``function`` loads; None if it is in no file.
 
-    It is beside the file of the function, and called like that and the function, so that the apps
-    of one folder have a snapshot each.
+    It is the one that ``POTASSIUM_FASTBOOT`` names. Otherwise, it is beside the file of the
+    function, and called like that and the function, so that the apps of one folder have a snapshot
+    each.
     """
+    if isinstance(named := fastboot(), Path):
+        return named.absolute()
     file = file_of(function)
     if file is None or Path(file).suffix != ".py":
         return None
