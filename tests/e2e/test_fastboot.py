@@ -161,6 +161,14 @@ def test_workers_restore_it(built: Project, run: Run) -> None:
     assert server.log().count(RESTORED) == 2
 
 
+def test_with_reload_what_completes_the_cache_runs_anew(built: Project, run: Run) -> None:
+    pytest.importorskip("watchfiles")
+    server = run("-m", "potassium", "serve", "app.py", "--reload")
+    assert server.post("/ask", {}).json() == ANSWER
+    built.edit('lambda: own.STATE["loaded"]', 'lambda: "anew"')
+    wait_until(lambda: server.post("/ask", {}).json()["state"] == "anew", "the new code")
+
+
 def test_a_start_with_reload_restores_it_until_init_changes(built: Project, run: Run) -> None:
     """What init runs is a part of the app's source."""
     pytest.importorskip("watchfiles")

@@ -68,8 +68,6 @@ def build(target: ImportPath, calls: Sequence[BuildCall], tell: Callable[[str], 
         NotBuilt: something cannot be kept, or does not come back as it was; nothing has changed.
 
     """
-    tell("Compiling Python files to bytecode.")
-    compileall.compile_dir(target.folder, maxlevels=0, quiet=2)
     tell("Running init, and writing what it loads.")
     plain = _run(_task(target, calls))
     new = Path(plain["folder"])
@@ -79,6 +77,8 @@ def build(target: ImportPath, calls: Sequence[BuildCall], tell: Callable[[str], 
         _check_answers(plain["answers"], restored["answers"])
         manifest = Manifest.decoded((new / MANIFEST).read_bytes())
         manifest = replace(manifest, settings=restored["settings"])
+        for source in manifest.keys.sources:  # nobody may be able to write beside them later
+            compileall.compile_file(Path(plain["home"], source), quiet=2)
         (new / MANIFEST).write_bytes(manifest.encoded())
         compiled = finish(new)
         put_in_place(new, Path(plain["place"]))

@@ -30,12 +30,16 @@ class NewKeys:
         files: those that are read.
         variables: those that are read.
 
+    Attributes:
+        home: the folder of the function's file, where relative paths begin.
+
     """
 
     def __init__(self, init: "Init", files: FilesRead, variables: VariablesRead) -> None:
         assert init.function is not None  # noqa: S101 - the build has looked
         self._init = init
         self._function = init.function
+        self.home = Path(file_of(init.function) or ".").resolve().parent
         self._files = files
         self._variables = variables
         self._environment = dict(os.environ.items())  # init may change it
@@ -48,7 +52,7 @@ class NewKeys:
 
         """
         self._files.stop()
-        home = Path(file_of(self._function) or ".").resolve().parent
+        home = self.home
         own = {name: path for name, (_, path) in own_modules().items()}
         read = self._files.paths([home, Path.cwd()])
         return Keys(

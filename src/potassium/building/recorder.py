@@ -103,6 +103,7 @@ class Recorder:
         self._report = {
             "place": str(self._place),
             "folder": str(self._folder),
+            "home": str(self._keys.home),
             "tensors": written.tensors,
             "settings": settings(),
             "besides": time.monotonic() - began,

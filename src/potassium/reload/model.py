@@ -53,10 +53,22 @@ class LoadedModel:
 
 
 def init_of(app: "Potassium", sources: Mapping[str, ModuleSource]) -> Reached:
-    """Return what the ``init`` of ``app`` reaches within the user's own files."""
-    function: Any = parts_of(app).init.function
-    if function is None:
-        return Reached()
+    """Return what the ``init`` of ``app`` reaches within the user's own files.
+
+    What completes the cache after it, with ``@app.restored``, counts as well.
+    """
+    init = parts_of(app).init
+    found = Reached()
+    for function in (init.function, init.restored):
+        if function is not None:
+            reached = _reached(app, function, sources)
+            found.sources |= reached.sources
+            found.globals |= reached.globals
+    return found
+
+
+def _reached(app: "Potassium", function: Any, sources: Mapping[str, ModuleSource]) -> Reached:
+    """Return what a function that loads the model reaches."""
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(function)
@@ -69,14 +81,15 @@ def init_of(app: "Potassium", sources: Mapping[str, ModuleSource]) -> Reached:
 
 
 def _given(app: "Potassium", sources: Mapping[str, ModuleSource]) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield the statements that give ``app`` its ``init``, with their modules.
+    """Yield the statements that give ``app`` what loads the model, with their modules.
 
     The function alone says nothing of its decorators, or of the arguments that it was bound to.
     """
     for module, source in sources.items():
         loaded = sys.modules.get(module)
         names = getattr(loaded, "__dict__", {}).items()
-        giving = {f"{name}.init" for name, value in names if value is app}
+        ours = [name for name, value in names if value is app]
+        giving = {f"{name}.{decorator}" for name in ours for decorator in ("init", "restored")}
         for statement in source.tree.body if giving else ():
             calls: list[ast.expr] = []
             if isinstance(statement, ast.FunctionDef):
