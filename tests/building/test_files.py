@@ -25,6 +25,13 @@ open("too_late.bin").close()
 print(*(path.name for path in files.paths([])))
 """
 
+IN_A_THREAD = """
+import threading
+thread = threading.Thread(target=open, args=("weights.bin",))
+thread.start()
+thread.join()
+"""
+
 
 def noted(code: str, folder: Path) -> list[str]:
     """Return the names of files that are noted while ``code`` runs."""
@@ -46,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
         "open('weights.bin').close()",
         "Path('weights.bin').read_bytes()",
         "os.close(os.open(b'weights.bin', os.O_RDONLY))",
-        "from threading import Thread; Thread(target=open, args=['weights.bin']).start()",
+        IN_A_THREAD,
     ],
 )
 def test_a_file_that_is_read_is_noted(folder: Path, code: str) -> None:

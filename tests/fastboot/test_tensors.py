@@ -110,9 +110,10 @@ def test_inference_tensors_come_back_as_such(keep: Keep) -> None:
 
 
 def test_meta_tensors_take_no_room(keep: Keep) -> None:
-    snapshot = keep({"tensor": torch.empty(1000, 1000, device="meta")})
-    assert snapshot.manifest.tensors_size == 0
-    assert snapshot.read()["tensor"].shape == (1000, 1000)
+    snapshot = keep({"tensor": torch.empty(1000, 1000, device="meta"), "other": torch.ones(3)})
+    assert snapshot.manifest.tensors_size == 12
+    after = snapshot.read()["tensor"]
+    assert (after.shape, str(after.device)) == ((1000, 1000), "meta")
 
 
 def test_large_tensors_begin_at_a_page(keep: Keep) -> None:
