@@ -20,7 +20,7 @@ class Chunk:
 
     Attributes:
         offset: where they begin, in bytes.
-        size: how many there are; of a meta tensor, how many there would be.
+        size: how many there are.
         device: where they were, as torch calls it.
         digest: of the bytes, for the check after the build. At a start, nobody computes it.
 

@@ -8,17 +8,15 @@ from typing import Any
 from potassium.fastboot.manifest import Chunk
 from potassium.fastboot.torch_devices import moved
 
-__all__ = ["BYTES", "CPU", "META", "mapped", "pieces_of", "typed"]
+__all__ = ["BYTES", "CPU", "mapped", "pieces_of", "typed"]
 
-BYTES, CPU, META = "bytes", "cpu", "meta"  # devices; the first is for buffers of other objects
+BYTES, CPU = "bytes", "cpu"  # devices; the first is for buffers of other objects
 
 AT_ONCE = 2**24  # bytes that are written and hashed at a time
 
 
 def pieces_of(storage: Any) -> Iterator[memoryview]:
-    """Yield the bytes of an untyped storage, wherever it is; a meta storage has none."""
-    if storage.device.type == META:
-        return
+    """Yield the bytes of an untyped storage, wherever it is."""
     if storage.device.type != CPU:
         storage = storage.cpu()
     size = storage.nbytes()
@@ -37,7 +35,7 @@ def mapped(chunk: Chunk, tensors: mmap.mmap | None) -> Any:
     """
     import torch  # noqa: PLC0415 - its tensors are in the snapshot
 
-    if chunk.device == META or not chunk.size or tensors is None:
+    if not chunk.size or tensors is None:
         return torch.UntypedStorage(chunk.size, device=chunk.device)
     flat = torch.frombuffer(tensors, dtype=torch.uint8, count=chunk.size, offset=chunk.offset)
     storage = flat.untyped_storage()
