@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio
 import hypothesis
 import pytest
 from e2e.server import Server, Start, serve_source
@@ -18,6 +19,11 @@ hypothesis.settings.register_profile(
     "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("tests")
+
+# anyio imports its parts when they are used, and pytest parses them, as it has a plugin for it. Two
+# threads that parse at once may fail: https://github.com/python/cpython/issues/106905
+for part in dir(anyio):
+    getattr(anyio, part)
 
 
 def pytest_collection_finish() -> None:

@@ -101,9 +101,10 @@ def test_no_files_import_each_other() -> None:
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("engine/")])
 def test_the_engine_knows_nothing_of_http(file: str) -> None:
-    """The engine imports neither Starlette nor httpx nor a model library."""
+    """The engine imports neither Starlette nor httpx, no model library, and nothing that counts."""
     roots = {name.split(".")[0] for name in imported_names(file)}
     assert not roots & {"starlette", "httpx", "uvicorn", "torch", "numpy", "pydantic"}
+    assert not roots & {"prometheus_client", "opentelemetry"}
 
 
 # The types of inputs that are files: whoever uses one has its library.
@@ -133,6 +134,8 @@ def test_import_brings_in_nothing_that_is_not_needed_yet() -> None:
     imported = imported_by("from potassium import *")
     assert "starlette" in imported
     assert not imported & {"fastapi", "uvicorn", "httpx", "pydantic", "torch", "numpy", "PIL"}
+    assert not imported & {"soundfile", "safetensors", "pyarrow", "pandas", "matplotlib"}
+    assert not imported & {"prometheus_client", "opentelemetry"}
 
 
 def test_public_names_are_found_before_they_are_imported() -> None:

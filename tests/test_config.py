@@ -9,6 +9,7 @@ import pytest
 
 from potassium import Batch, Jobs, Limits, Potassium, UsageError, Webhooks, Workers
 from potassium.config import default_workers
+from potassium.config.jobs import LARGEST_OUTPUT
 from potassium.serving.composition import parts_of
 
 
@@ -64,6 +65,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     )
 
 
+DATABASE = "postgresql://me:secret@db/jobs"
 IMPOSSIBLE: tuple[Any, ...] = (-1, "8", None, True, inf, nan)
 
 
@@ -129,6 +131,9 @@ def test_what_may_be_sent_ahead_is_a_number_of_bytes(name: str, value: Any) -> N
         *(({"attempts": value}, "attempts") for value in (*IMPOSSIBLE, 0, 1.5)),
         *(({"backoff": value}, "backoff") for value in (*IMPOSSIBLE, 0)),
         *(({"max_watchers": value}, "max_watchers") for value in (*IMPOSSIBLE, 0, 1.5)),
+        *(({"lease": value}, "lease") for value in (*IMPOSSIBLE, 0)),
+        *(({"schema": value}, "schema=") for value in ("", "Jobs", "a-b", 'a"; DROP', "a b")),
+        ({"max_output": LARGEST_OUTPUT + 1}, f"must be {LARGEST_OUTPUT} at most"),
     ],
 )
 def test_jobs_that_cannot_be_fail_when_they_are_written(
@@ -139,10 +144,36 @@ def test_jobs_that_cannot_be_fail_when_they_are_written(
         Jobs(**options)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"path": "jobs.db", "url": DATABASE},
+        {"path": None, "url": DATABASE},
+        {"path": "jobs.db", "store": object()},
+        {"url": DATABASE, "store": object()},
+    ],
+)
+def test_jobs_have_one_place(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="one of path=, url= and store="):
+        Jobs(**options)
+
+
+@pytest.mark.parametrize("url", ["", "jobs.db", "mysql://me:secret@db/jobs", "secret@db"])
+def test_a_url_that_is_none_of_postgresql_is_refused(url: str) -> None:
+    """The message repeats no password, and neither does what shows an object."""
+    with pytest.raises(UsageError, match="postgresql://user@host/database") as raised:
+        Jobs(url=url)
+    assert "secret" not in str(raised.value)
+    assert "secret" not in repr(Jobs(url=DATABASE))
+
+
 def test_the_defaults_of_jobs_are_the_documented_ones() -> None:
     """Jobs are kept for a day in a file in .potassium, never expire, and are attempted once."""
     assert Jobs() == Jobs(
         path=".potassium/jobs.db",
+        url=None,
+        schema="potassium",
+        lease=30,
         keep_for=86_400,
         expire_after=None,
         attempts=1,

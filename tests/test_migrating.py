@@ -31,7 +31,17 @@ def test_each_line_of_the_page_names_its_test() -> None:
         if file == f"tests/{Path(__file__).name}"
     }
     here = {name for name in globals() if name.startswith("test_")}
-    assert here - named == {"test_each_line_of_the_page_names_its_test"}
+    assert here - named == {
+        "test_each_line_of_the_page_names_its_test",
+        "test_each_test_that_the_page_names_exists",
+    }
+
+
+def test_each_test_that_the_page_names_exists() -> None:
+    found = NAMED.findall(PAGE.read_text("utf-8"))
+    root = PAGE.parent.parent
+    missing = [one for one in found if f"def {one[1]}(" not in (root / one[0]).read_text("utf-8")]
+    assert missing == []
 
 
 # The first generation: def handler(cache, json_in)
@@ -399,9 +409,12 @@ def test_there_is_no_test_client_of_flask(app: Potassium) -> None:
 
 
 def test_workers_are_taken_by_their_old_name() -> None:
-    """One is what there is without them."""
-    assert _workers(experimental_num_workers=1) is None
-    assert _workers(experimental_num_workers=10) == Workers(10)
+    """One is what there is without them. A hint names the new one, where the app is created."""
+    with pytest.warns(DeprecationWarning, match="leave it out") as hints:
+        assert _workers(experimental_num_workers=1) is None
+    assert hints[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="write workers=10"):
+        assert _workers(experimental_num_workers=10) == Workers(10)
     with pytest.raises(TypeError, match="positional"):
         Potassium("server", 10)  # type: ignore[call-arg, arg-type]
     for wrong in (0, "2", True):

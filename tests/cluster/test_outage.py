@@ -6,11 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 from cluster.servers import Cluster
 from e2e.jobs import document, end_of, post, submit
 from e2e.server import error, wait_until
 
 LINES = 15  # of a server about a database that is away
+# Servers are started first; on a machine that has other work, that takes long.
+pytestmark = pytest.mark.timeout(300)
 
 UNREACHABLE = {
     "ready": False,

@@ -4,11 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 from cluster.load import sent_events
 from cluster.servers import Cluster, Member
 from e2e.jobs import Document, cancel, document, end_of, get, reaches, submit
 from e2e.receiver import Received, Reply, receive
 from e2e.server import wait_until
+
+# Servers are started first; on a machine that has other work, that takes long.
+pytestmark = pytest.mark.timeout(300)
 
 
 def held(gate: Path) -> dict[str, object]:

@@ -70,11 +70,12 @@ def reaches(server: Server, job: Document, *statuses: str, seconds: float = 10.0
     found: Document = {}
 
     def is_there() -> bool:
+        found.clear()
         found.update(document(server, job))
         return found["status"] in statuses
 
     wait_until(is_there, f"one of {statuses} for a job of {job['handler']}", seconds=seconds)
-    return document(server, job)
+    return found
 
 
 def end_of(server: Server, job: Document, *, seconds: float = 15.0) -> Document:

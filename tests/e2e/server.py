@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-START_TIME = 30.0  # seconds that a server may take to become ready
+START_TIME = 60.0  # seconds that a server may take to become ready
 STOP_TIME = 10.0  # seconds that it may take to end after SIGINT
 PORTS = range(10_000, 32_768)  # from here on, the system gives a port to whoever asks for any
 

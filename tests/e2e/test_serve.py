@@ -1,5 +1,6 @@
 """``potassium serve``, with and without a reload, as a process."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from e2e.server import Server, serve, wait_until
 
 APP = """
@@ -33,11 +35,13 @@ COMMAND = [sys.executable, "-m", "potassium", "serve"]
 
 
 @contextmanager
-def served(folder: Path, free_port: int, *arguments: str) -> Iterator[Server]:
+def served(
+    folder: Path, free_port: int, *arguments: str, env: dict[str, str] | None = None
+) -> Iterator[Server]:
     (folder / "app.py").write_text(APP)
     (folder / "words.py").write_text(WORDS)
     log = folder / "server.log"
-    with serve([*COMMAND, *arguments], log, port=free_port, cwd=folder) as server:
+    with serve([*COMMAND, *arguments], log, port=free_port, cwd=folder, env=env) as server:
         yield server
 
 
@@ -124,6 +128,38 @@ def test_a_call_in_flight_ends_before_the_server_does(tmp_path: Path, free_port:
             assert server.stop(signal.SIGTERM) == 0
             assert client.stdout is not None
             assert b"200" in client.stdout.read()
+
+
+@pytest.mark.parametrize("more", [(), ("--reload",)], ids=["plain", "reload"])
+def test_options_outweigh_the_environment(
+    tmp_path: Path, free_port: int, more: tuple[str, ...]
+) -> None:
+    """The address, the format of the log and its level."""
+    options = ("--host", "127.0.0.1", "--port", str(free_port), "--log", "json", *more)
+    others = {"POTASSIUM_PORT": "1", "POTASSIUM_HOST": "192.0.2.1", "POTASSIUM_LOG": "text"}
+    with served(tmp_path, free_port, "app.py", *options, "--access-log", env=others) as server:
+        assert said(server) == "hello"
+        assert server.stop() == 0
+        lines = [json.loads(line) for line in server.log().splitlines() if line != "INIT"]
+    assert "potassium.access" in {line["logger"] for line in lines}
+
+
+@pytest.mark.parametrize("more", [(), ("--reload",)], ids=["plain", "reload"])
+def test_the_log_has_lines_of_the_level_and_above(
+    tmp_path: Path, free_port: int, more: tuple[str, ...]
+) -> None:
+    options = ("app.py", "--log-level", "error", *more)
+    with served(tmp_path, free_port, *options) as server:
+        assert said(server) == "hello"
+        assert server.stop() == 0
+        assert server.log() == "INIT\n"
+
+
+@pytest.mark.parametrize("name", ["PORT", "AIP_HTTP_PORT", "POTASSIUM_PORT"])
+def test_the_port_comes_from_the_environment(tmp_path: Path, free_port: int, name: str) -> None:
+    port = {"POTASSIUM_PORT": "", name: str(free_port)}
+    with served(tmp_path, free_port, env=port) as server:
+        assert said(server) == "hello"
 
 
 def test_an_error_of_the_app_is_shown_with_its_own_lines(tmp_path: Path) -> None:

@@ -77,6 +77,17 @@ said = chat.sync(client=client, body=Chat(messages=[Message(content="Hello")], m
 assert isinstance(said, str)
 assert said
 """,
+    "cluster": """
+from client.api.handlers import count, words
+from client.models import CountResponse200, Problem422, Text
+
+counted = count.sync(client=client, body=Text(text="to be or not to be"))
+assert isinstance(counted, CountResponse200)
+assert counted["most"] == [["to", 2], ["be", 2], ["or", 1]]
+assert isinstance(count.sync(client=client, body=Text(text="")), Problem422)
+lines = words.sync_detailed(client=client, body=Text(text="to be")).content
+assert lines.splitlines() == [b'{"word":"to"}', b'{"word":"be"}']
+""",
     "embeddings": """
 from client.api.handlers import embed
 from client.models import Item, Vectors
@@ -84,6 +95,24 @@ from client.models import Item, Vectors
 vectors = embed.sync(client=client, body=Item(texts=["a cat", "a dog"]))
 assert isinstance(vectors, Vectors)
 assert [len(vector) for vector in vectors.embeddings] == [384, 384]
+""",
+    "files": """
+from io import BytesIO
+
+from client.api.handlers import compare, histogram
+from client.models import CompareResponse200, PairForm, Problem422
+from client.types import File
+
+pictures = [File(BytesIO(b"P5\\n2 1\\n255\\n" + pixels), "a.pgm") for pixels in (b"aa", b"az")]
+compared = compare.sync(client=client, body=PairForm(before=pictures[0], after=pictures[1]))
+assert isinstance(compared, CompareResponse200)
+assert compared.additional_properties == {"changed": 1, "of": 2}
+blank = {"width": 3, "height": 2}  # of any content type, so the generator leaves it out
+picture = client.get_httpx_client().get("/blank", params=blank).content
+counts = histogram.sync(client=client, body=File(BytesIO(picture)))
+assert isinstance(counts, list)
+assert counts[0] == 6
+assert isinstance(histogram.sync(client=client, body=File(BytesIO(b"GIF89a"))), Problem422)
 """,
     "mounted": """
 import json
@@ -113,10 +142,22 @@ const chat: Chat = { messages: [{ role: "user", content: "" }], max_tokens: 2 };
 const refused: components["schemas"]["Problem422"] = await call("/", chat);
 expect(refused.code === "invalid_input");
 """,
+    "cluster": """
+type Counts = paths["/count"]["post"]["responses"][200]["content"]["application/json"];
+const counts: Counts = await call("/count", { text: "to be" });
+expect(typeof counts["replica"] === "string");
+""",
     "embeddings": """
 const texts: components["schemas"]["Item"] = { texts: ["a cat"] };
 const vectors: components["schemas"]["Vectors"] = await call("/", texts);
 expect(vectors.embeddings[0].length === 384);
+""",
+    "files": """
+const picture = "data:image/x-portable-graymap;base64," + btoa("P5\\n1 1\\n255\\na");
+const pair: components["schemas"]["Pair"] = { before: picture, after: picture, threshold: 0 };
+type Difference = paths["/compare"]["post"]["responses"][200]["content"]["application/json"];
+const difference: Difference = await call("/compare", pair);
+expect(difference["changed"] === 0 && difference["of"] === 1);
 """,
     "mounted": """
 const scores = (await call("/model/detect", { text: "Where is the station?" })) as any;
@@ -154,6 +195,12 @@ def example(
     ready = "/model/readyz" if name == "mounted" else "/readyz"
     file = examples / name / "app.py"
     return Example(name, run_example(file, cwd=folder, ready=ready, start_time=START_TIME))
+
+
+def test_every_example_of_an_app_is_here(examples: Path) -> None:
+    """One that is added has its schema checked, and clients made of it."""
+    apps = {file.parent.name for file in examples.glob("*/app.py")}
+    assert apps == CALLS_IN_PYTHON.keys() == CALLS_IN_TYPESCRIPT.keys()
 
 
 def test_the_schema_of_an_example_is_valid(example: Example) -> None:

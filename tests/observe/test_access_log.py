@@ -180,6 +180,7 @@ async def test_a_client_that_leaves_before_its_response_is_told(lines: Lines) ->
         release.set()
     assert [(line["status"], line["code"]) for line in lines()] == [(499, "client_left")] * 2
     assert all("run_ms" not in line and line["queue_ms"] >= 0 for line in lines())
+    assert [line["bytes_out"] for line in lines()] == [0, 0]
 
 
 async def test_a_client_that_leaves_before_its_body_is_sent_is_told(lines: Lines) -> None:
@@ -220,6 +221,33 @@ async def test_what_is_refused_before_a_handler_has_a_line(
         await exchange.rest()
     line = lines.one()
     assert (line["status"], line["code"], line.get("handler")) == (status, code, handler)
+
+
+@pytest.mark.parametrize(
+    ("call", "size"),
+    [
+        ({"body": b"{"}, 1),
+        ({"body": b"[1, 2]", "path": "/typed"}, 6),
+        ({"body": b"", "path": "/typed"}, 0),
+        ({"body": b"{", "content_encoding": "gzip"}, None),
+        ({"body": b"{}", "content_length": "11"}, None),
+        ({"path": "/nowhere"}, None),
+    ],
+)
+async def test_the_line_of_a_refused_body_has_its_size(
+    lines: Lines, call: dict[str, Any], size: int | None
+) -> None:
+    """If it was read: what is wrong with it may be its size."""
+    app = new_app(limits=Limits(body_size=10))
+
+    @app.handler("/typed")
+    def typed(cache: dict[str, Any], item: list[str]) -> None: ...
+
+    async with app.lifespan():
+        await Exchange(app, **call).rest_of_response()
+    line = lines.one()
+    assert 400 <= line["status"] < 500
+    assert line.get("bytes_in") == size
 
 
 async def test_a_call_that_is_not_admitted_has_a_line(

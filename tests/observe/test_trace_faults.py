@@ -144,6 +144,24 @@ async def test_what_is_recorded_of_an_exception_can_be_exported(
     encode_spans(spans.all()).SerializeToString()
 
 
+async def test_what_is_recorded_of_an_exception_is_bounded(spans: Recorded) -> None:
+    """A client may have sent its text; receivers of OTLP refuse spans of more than 4 MiB."""
+    app = Potassium("test", traces=True)
+
+    @app.handler("/embed")
+    def embed(cache: Value, json_in: Value) -> None:
+        raise KeyError("x" * 5_000_000)
+
+    async with client(app) as http:
+        assert (await http.post("/embed", json={})).status_code == 500
+    run = spans.one("run")
+    (event,) = run.events
+    found = dict(event.attributes or {})
+    assert len(str(found["exception.message"])) == len(run.status.description or "") == 1024
+    assert len(str(found["exception.stacktrace"])) < 60_000
+    assert "in embed" in str(found["exception.stacktrace"])
+
+
 async def test_a_propagator_that_breaks_costs_the_trace_and_not_the_call(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

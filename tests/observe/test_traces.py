@@ -16,10 +16,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from support.asgi import scope
 from support.traces import CLIENT, PARENT, TRACE, Recorded, mine, recording
 
 from potassium import InvalidInput, Metrics, Potassium, Traces, UsageError
 from potassium.http.exchange import SCOPE_KEY
+from potassium.observe.tracing.attributes import of_request
 from potassium.testing import client
 
 
@@ -145,6 +147,18 @@ async def test_what_a_client_sends_is_cut(spans: Recorded) -> None:
     found = spans.one("POST").attributes or {}
     for name in ("url.path", "user_agent.original", "server.address"):
         assert len(str(found[name])) == 1024
+
+
+@pytest.mark.parametrize(
+    ("peer", "shown"),
+    [(("x" * 5000, 0), "x" * 1024), (("10.0.0.1", 7), "10.0.0.1"), (("", 0), None), (None, None)],
+    ids=["long", "address", "unix socket", "unknown"],
+)
+def test_the_address_of_a_client_is_cut_as_well(
+    peer: tuple[str, int] | None, shown: str | None
+) -> None:
+    """A proxy that is trusted may pass on whatever its client says of itself."""
+    assert of_request({**scope(), "client": peer}).get("client.address") == shown
 
 
 async def test_the_trace_of_the_client_goes_on(spans: Recorded) -> None:

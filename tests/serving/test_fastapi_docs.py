@@ -142,6 +142,14 @@ def test_what_a_handler_answers_is_what_its_own_schema_says(model: Potassium) ->
     assert "overloaded" in json.dumps(full)
 
 
+def test_the_page_of_metrics_is_not_shown() -> None:
+    """It is not JSON, and for Prometheus alone; nor is it in the app's own document."""
+    app = Potassium("model", metrics=True)
+    app.handler("/a")(lambda cache, json_in: json_in)
+    assert list(dump(app)["paths"]) == ["/model/a"]
+    assert "/metrics" not in app.openapi()["paths"]
+
+
 def test_routes_of_jobs_are_shown_and_those_of_health_are_not(model: Potassium) -> None:
     """Nor is the second form of each handler's path."""
     paths = dump(model)["paths"]

@@ -211,6 +211,17 @@ async def test_probes_are_open_unless_the_parent_closes_them(model: Potassium, p
         assert (await http.get(f"/model{path}", headers=GOOD)).status_code == 200
 
 
+async def test_the_page_of_metrics_is_guarded() -> None:
+    """By all dependencies, although it needs no API key: Prometheus can send a token."""
+    model = Potassium("model", metrics=True)
+    model.handler("/embed")(lambda cache, json_in: {})
+    parent = FastAPI()
+    parent.include_router(model.router_for_fastapi(dependencies=[Depends(auth)]), prefix="/model")
+    async with calling(parent) as http:
+        assert (await http.get("/model/metrics")).status_code == 401
+        assert "potassium_ready" in (await http.get("/model/metrics", headers=GOOD)).text
+
+
 async def test_the_apps_own_keys_and_middleware_hold_as_well(ran: list[Any]) -> None:
     """A call passes the parent's dependencies, then all that the app itself demands."""
 

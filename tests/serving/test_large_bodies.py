@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import pydantic
 import pytest
 from support.asgi import Exchange
+from support.calls import until
 
 from potassium import Jobs, Limits, Potassium, Request
 from potassium.testing import client
@@ -129,6 +131,31 @@ async def test_the_body_of_a_stored_job_counts_no_longer(held: Held) -> None:
         assert answer.status_code == 202
         held.go.set()
         assert (await waiting).status_code == 200
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["a slow reader", "a job is waited for"])
+async def test_a_body_is_in_memory_no_longer_than_it_counts(waits: bool) -> None:
+    """Neither while its client reads the response slowly nor while it waits for its job."""
+    held = Held()
+    held.app._parts.keep_jobs(Jobs(path=None), held.app)
+    async with held.app.lifespan():
+        tracemalloc.start()
+        exchange = Exchange(
+            held.app, bytes(8 * MIB), "/bytes", prefer="respond-async, wait=60" if waits else ""
+        )
+        exchange.reads.clear()
+        await held.has_begun()
+        assert tracemalloc.get_traced_memory()[0] > 8 * MIB
+        held.go.set()
+        try:
+            await until(lambda: tracemalloc.get_traced_memory()[0] < 4 * MIB)
+        finally:
+            tracemalloc.stop()
+        exchange.reads.set()
+        await exchange.rest_of_response()
 
 
 async def test_too_many_values_are_refused_however_the_handler_reads_them() -> None:

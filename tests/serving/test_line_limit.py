@@ -1,6 +1,8 @@
 """A log that grows by a bounded number of lines, and says what it left out."""
 
 import logging
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,6 +11,8 @@ from typing import Any
 import pytest
 
 from potassium import Potassium
+from potassium.observe.logs.json_lines import JsonLines
+from potassium.observe.logs.text_lines import TextLines
 from potassium.serving.line_limit import FIRST, KINDS, OURS, PAUSE, LineLimit
 from potassium.testing import client
 
@@ -101,6 +105,25 @@ def test_a_flood_that_goes_on_grows_by_two_lines_in_ten_seconds(
     time.pass_by(PAUSE)
     counted += [int(line.split()[0]) for line in lines.take()]
     assert sum(counted) + len([line for line in written if "left out" not in line]) == 60 * 100
+
+
+@pytest.mark.parametrize("own", [logging.Formatter(), JsonLines(), TextLines()], ids=type)
+def test_a_line_is_of_bounded_size(
+    caplog: pytest.LogCaptureFixture, own: logging.Formatter
+) -> None:
+    """A client may have sent the text of an exception; both ends of the traceback stay."""
+    with LineLimit().on("potassium"):
+        try:
+            os.environ["x" * 2_000_000]
+        except KeyError as error:
+            logger.exception("failed", exc_info=error)
+            logger.exception("failed", exc_info=KeyError("short"))
+    long, short = map(own.format, caplog.records)
+    assert len(long) < 60_000
+    assert "in test_a_line_is_of_bounded_size" in long
+    assert re.search(r"\.\.\. \d{7} characters were left out \.\.\.", long)
+    assert "xxx'" in long[-10:]
+    assert "left out" not in short
 
 
 def test_one_kind_of_line_does_not_crowd_out_another(lines: Messages) -> None:

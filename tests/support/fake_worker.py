@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -76,6 +76,7 @@ class FakeWorker:
         stalled: the streams that have no turns.
         begun: the names of the calls that it has begun, in order.
         returned: the numbers of the groups that it has given back.
+        recalled: the numbers of those that it was asked for, each time.
         is_stopping: whether the front has told it to end.
 
     """
@@ -103,6 +104,7 @@ class FakeWorker:
         self.begun: list[str] = []
         self.errands: list[bytes] = []
         self.returned: set[int] = set()
+        self.recalled: list[int] = []
         self._begun_groups: set[int] = set()
         self._ended = ended
         self._clock = clock
@@ -154,7 +156,8 @@ class FakeWorker:
             if number in self.calls:
                 self.calls[number].taken += size
         elif kind == ToWorker.RECALL:
-            self._give_back(NUMBER.unpack(payload)[0])
+            self.recalled.append(NUMBER.unpack(payload)[0])
+            self._give_back(self.recalled[-1])
         elif kind == ToWorker.RUN:
             self.errands.append(payload)
         elif kind == ToWorker.STOP:
@@ -179,10 +182,11 @@ class FakeWorker:
 
     # What it does.
 
-    def load(self) -> None:
-        """Be ready to serve."""
+    def load(self, handlers: Sequence[str] | None = None) -> None:
+        """Be ready to serve, with the handlers that the front has, or with these."""
         self.is_loaded = True
-        self.send(FromWorker.READY, orjson.dumps({"handlers": self._handlers}))
+        told = self._handlers if handlers is None else handlers
+        self.send(FromWorker.READY, orjson.dumps({"handlers": told}))
 
     def fail_to_load(self, error: BaseException) -> None:
         """Tell that ``init`` has raised; the process then has to ``die``."""

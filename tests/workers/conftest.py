@@ -9,6 +9,16 @@ from support.watched import Switch, new_app
 
 from potassium.testing import client
 
+HERE = Path(__file__).parent
+LONGEST = 180  # seconds; servers with workers start, perhaps on a slow machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests here the time that several processes take to start."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST))
+
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Switch:

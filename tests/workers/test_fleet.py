@@ -4,15 +4,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from support.fake_worker import FakeCall
+from support.fake_worker import FakeCall, FakeWorker
 from support.fleet_bench import FleetBench
 from support.operations import operation_on
 
 from potassium.config import Batch
-from potassium.engine import Errand, Operation, Priority, State
+from potassium.engine import Errand, Job, Operation, Priority, State
+from potassium.engine.stream import CHUNK_OVERHEAD
 from potassium.errors import DeadlineExceeded, Draining, WorkerDied, WorkerFailed
+from potassium.workers import remote
+from potassium.workers.arrivals import NOBODY
+from potassium.workers.frames import FromWorker
+from potassium.workers.notes import COST, NUMBER, SHARE
+from potassium.workers.outcomes import encode_outcome
 from potassium.workers.post import Post, PostState
-from potassium.workers.restarts import JITTER, PAUSES
+from potassium.workers.remote import ACKNOWLEDGED
+from potassium.workers.restarts import GOOD_STRETCH, JITTER, PAUSES
 
 Make = Callable[..., FleetBench]
 
@@ -143,6 +150,93 @@ def test_a_call_behind_one_that_goes_on_for_too_long_is_given_back(bench: Make) 
     here.rest()
     assert [here.run_next(other)[0] for _ in range(2)] == ["c", "d"]
     assert here.engine.capacity.waiting == 0
+
+
+def test_a_call_whose_caller_has_left_is_not_put_back(bench: Make) -> None:
+    """It left while the worker gave it back."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"ab")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.9995)
+    assert names_of(worker.groups[1][1]) == "b"
+    worker.is_mute = True
+    here.pass_time(0.01)
+    assert not worker.groups[1][1]
+    here.leave("b")
+    worker.speak()
+    here.rest()
+    worker.finish()
+    here.rest()
+    assert not worker.groups
+    assert here.engine.capacity.waiting == 0
+
+
+def test_a_call_that_is_given_back_goes_before_those_behind_it(bench: Make) -> None:
+    """At its old rank, also if no other worker has begun one of them."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.9995)
+    assert names_of(worker.groups[1][1]) == "b"
+    here.pass_time(0.01)
+    assert worker.returned
+    worker.finish()
+    here.rest()
+    assert [here.run_next(worker)[0] for _ in range(2)] == ["b", "c"]
+
+
+def test_a_call_whose_turn_is_about_to_come_is_not_wanted_back(bench: Make) -> None:
+    """Although another worker is idle: to send it there would take as long."""
+    operation = plain(mean=1.0)
+    here = bench(operation)
+    here.call(operation, *"abc")
+    one, other = here.spawner.workers
+    one.begin()
+    other.begin()
+    here.pass_time(0.9995)
+    (late,) = [worker for worker in (one, other) if len(worker.groups) == 2]
+    early = other if late is one else one
+    early.finish()
+    here.rest()
+    assert not early.groups
+    assert not late.recalled
+
+
+def test_a_group_is_wanted_back_once(bench: Make) -> None:
+    """However long its worker takes to give it back."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"ab")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.9995)
+    worker.is_mute = True
+    for _ in range(3):
+        here.pass_time(0.01)
+        here.do(here.fleet.wake)
+    assert len(worker.recalled) == 1
+    worker.speak()
+    here.rest()
+
+
+def test_a_call_behind_one_that_began_early_waits_for_its_turn(bench: Make) -> None:
+    """What runs before it is expected to end a second after it has begun."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    here.pass_time(0.5)
+    worker.finish()
+    here.rest()
+    worker.begin()
+    assert names_of(worker.groups[1][1]) == "c"
+    here.pass_time(0.6)
+    assert not worker.recalled
 
 
 def test_what_has_failed_of_a_group_that_is_given_back_is_not_run_again(bench: Make) -> None:
@@ -291,6 +385,66 @@ def test_a_stream_that_has_stalled_leaves_its_turns_to_another_one(bench: Make) 
     assert names_of(worker.next_calls) == "b"
 
 
+def test_a_worker_may_have_twice_as_many_streams_as_take_turns(bench: Make) -> None:
+    """However many of them have stalled: each keeps its memory."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    for _ in "ab":
+        worker.begin()
+        worker.stall(worker.open())
+        here.rest()
+    assert not worker.groups
+    worker.end(worker.streams[0])
+    here.rest()
+    assert names_of(worker.next_calls) == "c"
+
+
+def test_a_stream_that_waits_in_a_worker_keeps_a_later_one_out(bench: Make) -> None:
+    """It is parked there, and is the next to open."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    worker.park()
+    here.rest()
+    here.call(operation, "b")
+    assert not worker.groups
+
+
+def test_of_idle_workers_one_without_streams_goes_first(bench: Make) -> None:
+    """It would have to wait for their steps."""
+    operation, other_operation = streaming(), plain()
+    here = bench(operation, other_operation)
+    here.call(operation, "stream")
+    one, other = here.spawner.workers
+    one.begin()
+    one.open()
+    here.rest()
+    here.call(other_operation, "a")
+    assert names_of(other.next_calls) == "a"
+
+
+def test_a_worker_gets_no_more_calls_than_it_can_keep_track_of(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the places in its page are for one group or batch more."""
+    monkeypatch.setattr(remote, "SLOTS", 4)
+    operation = plain("stream", None, may_stream=True, streams=4)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    for _ in "ab":
+        worker.begin()
+        worker.open()
+        here.rest()
+    assert not worker.groups
+    worker.end(worker.streams[0])
+    here.rest()
+    assert names_of(worker.next_calls) == "c"
+
+
 # What the front knows of them.
 
 
@@ -324,6 +478,25 @@ def test_a_result_that_is_being_finished_holds_a_place(bench: Make) -> None:
     assert here.engine.capacity.waiting == 0
 
 
+@pytest.mark.parametrize("chunk_first", [True, False])
+def test_an_open_stream_holds_no_place(bench: Make, chunk_first: bool) -> None:
+    """Whether its first chunk or the end of its turn comes first."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    (call,) = worker.begin()
+    if chunk_first:
+        worker.push(call, b"x")
+        here.rest()
+    worker.open()
+    here.rest()
+    if not chunk_first:
+        worker.push(call, b"x")
+        here.rest()
+    assert here.engine.capacity.waiting == 0
+
+
 def test_a_worker_acknowledges_what_the_reader_has_taken(bench: Make) -> None:
     """In steps of 128 KiB."""
     operation = streaming()
@@ -337,10 +510,77 @@ def test_a_worker_acknowledges_what_the_reader_has_taken(bench: Make) -> None:
     assert call.taken == 0
     worker.push(call, b"x" * 100_000)
     here.rest()
-    assert call.taken > 200_000
+    assert call.taken == 2 * (100_000 + CHUNK_OVERHEAD)
+    worker.push(call, b"x" * 100_000)
+    here.rest()
+    assert call.taken == 2 * (100_000 + CHUNK_OVERHEAD)
     worker.end(call)
     here.rest()
-    assert here.outcome("a") == [b"x" * 100_000] * 2
+    assert here.outcome("a") == [b"x" * 100_000] * 3
+
+
+def test_a_stream_of_a_group_that_has_overtaken_another_holds_no_place(bench: Make) -> None:
+    """What was to run before it is still being prepared in the worker."""
+    operation, first = streaming(), plain(mean=1.0)
+    here = bench(operation, first, devices=1)
+    here.call(first, "a")
+    here.call(operation, "stream")
+    (worker,) = here.spawner.workers
+    assert here.engine.capacity.waiting == 1
+    worker.groups.reverse()
+    worker.begin()
+    worker.open()
+    here.rest()
+    assert here.engine.capacity.waiting == 0
+    assert here.run_next(worker) == ["a"]
+
+
+def test_chunks_that_come_together_are_acknowledged_as_what_they_take(bench: Make) -> None:
+    """The worker counts each of them with what it takes beside its bytes."""
+    operation = streaming()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    call = worker.open()
+    chunks = [b"x"] * (ACKNOWLEDGED // (1 + CHUNK_OVERHEAD) + 1)
+    worker.push(call, *chunks)
+    here.rest()
+    assert call.taken == len(chunks) * (1 + CHUNK_OVERHEAD)
+
+
+UNKNOWN = 10_000  # the number of no call and no group
+ABOUT_UNKNOWN = {
+    FromWorker.DONE: encode_outcome(UNKNOWN, Job(plain(), None, NOBODY)),
+    FromWorker.GROUP_DONE: [NUMBER.pack(UNKNOWN)],
+    FromWorker.RETURNED: [NUMBER.pack(UNKNOWN)],
+    FromWorker.PREPARED: [COST.pack(UNKNOWN, 1.0)],
+    FromWorker.BEGUN: [NUMBER.pack(UNKNOWN)],
+    FromWorker.PROGRESS: [SHARE.pack(UNKNOWN, 0.5), b"\0"],
+}
+
+
+@pytest.mark.parametrize("kind", list(ABOUT_UNKNOWN), ids=lambda kind: kind.name)
+def test_what_a_worker_tells_of_a_call_that_is_over_is_ignored(
+    bench: Make, kind: FromWorker
+) -> None:
+    """It was on its way when the front forgot the call."""
+    operation = plain()
+    here = bench(operation, devices=1)
+    (worker,) = here.spawner.workers
+    here.do(lambda: worker.send(kind, *ABOUT_UNKNOWN[kind]))
+    here.call(operation, "a")
+    assert here.run_next(worker) == ["a"]
+    assert here.engine.capacity.waiting == 0
+
+
+def test_the_estimated_wait_without_a_worker_is_that_of_one(bench: Make) -> None:
+    """One will come."""
+    operation = plain(mean=1.0)
+    here = bench(operation, devices=1)
+    here.die(here.worker_of(0))
+    here.call(operation, *"ab")
+    assert here.engine.estimated_wait(operation) == 2.0
 
 
 # What becomes of the calls of a worker that dies.
@@ -368,6 +608,19 @@ def test_a_call_that_had_not_begun_is_run_by_another_worker(bench: Make) -> None
     here.die(one)
     assert here.run_next(other) == ["a"]
     assert here.outcome("a") == "a"
+
+
+def test_a_call_in_the_place_of_one_that_has_ended_has_not_begun(bench: Make) -> None:
+    """The worker's page says of each call by itself what it has come to."""
+    operation = plain()
+    here = bench(operation)
+    one, other = here.spawner.workers
+    here.call(operation, "a")
+    assert here.run_next(one) == ["a"]
+    here.call(operation, "b")
+    assert one.groups
+    here.die(one)
+    assert here.run_next(other) == ["b"]
 
 
 def test_a_call_that_goes_back_is_in_front_of_later_ones(bench: Make) -> None:
@@ -619,20 +872,22 @@ def test_calls_that_a_dead_worker_was_preparing_are_prepared_elsewhere(bench: Ma
 
 
 def test_a_call_that_a_dead_worker_had_prepared_is_prepared_anew(bench: Make) -> None:
-    """By the worker that runs it."""
-    operation = prepared()
-    here = bench(operation)
-    here.call(operation, "a", "b")
+    """By the worker that runs it, once."""
+    operation, other_operation = prepared(), plain()
+    here = bench(operation, other_operation)
+    here.call(other_operation, "x", "y")
     one, other = here.spawner.workers
-    other.begin()
+    one.begin()
+    here.call(operation, "a")
     one.prepared()
-    other.prepared()
     here.rest()
+    assert here.remote_of(0).preparing == 1  # where it would run by preference
     here.die(one)
-    here.run_next(other)
-    assert here.run_next(other) in (["a"], ["b"])
-    assert here.is_over("a")
-    assert here.is_over("b")
+    assert here.run_next(other) == ["y"]
+    assert here.run_next(other) == ["a"]
+    assert here.outcome("a") == "a"
+    assert not other.groups
+    assert here.engine.capacity.waiting == 0
 
 
 def test_calls_are_prepared_by_the_first_worker_that_comes_back(bench: Make) -> None:
@@ -759,6 +1014,177 @@ def test_a_waiting_call_that_is_refused_is_forgotten_where_it_was_prepared(bench
     assert [call.name for call in here.worker_of(0).calls.values()] == ["busy"]
 
 
+def test_a_poison_call_that_another_worker_has_not_begun_is_refused(bench: Make) -> None:
+    """It is passed over there; that it has ended so does not clear it."""
+    operation = plain()
+    here = bench(operation)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "third", body=b"poison")
+    here.call(operation, "runs", body=b"fine")
+    one, other = here.worker_of(0), here.worker_of(1)
+    one.begin()
+    other.begin()
+    for name, body in (("first", b"fine"), ("same", b"poison"), ("last", b"fine")):
+        here.call(operation, name, body=body)
+    assert [[call.name for call in one.groups[1][1]] for one in (one, other)] == [
+        ["first"],
+        ["same"],
+    ]
+    here.die(one)
+    assert "refused" in str(here.outcome("same"))
+    other.finish()
+    here.rest()
+    assert here.run_next(other) == ["first"]
+    assert "same" not in other.begun
+    with pytest.raises(WorkerFailed, match="refused"):
+        here.call(operation, "again", body=b"poison")
+
+
+def test_a_poison_call_that_a_lost_worker_has_not_begun_is_refused(bench: Make) -> None:
+    """It goes back only after the others were refused."""
+    operation = plain()
+    here = bench(operation)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "third", body=b"poison")
+    here.call(operation, "runs", body=b"fine")
+    one, other = here.worker_of(0), here.worker_of(1)
+    one.begin()
+    other.begin()
+    for name, body in (("first", b"fine"), ("same", b"poison"), ("last", b"fine")):
+        here.call(operation, name, body=body)
+    here.do(other.close_socket)
+    here.die(one)
+    here.die(other)
+    assert "refused" in str(here.outcome("same"))
+
+
+def test_a_poison_call_that_another_worker_runs_is_not_called_off(bench: Make) -> None:
+    """It may end well, and then it is none."""
+    operation = plain()
+    here = bench(operation)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "third", body=b"poison")
+    here.call(operation, "same", body=b"poison")
+    one, other = here.worker_of(0), here.worker_of(1)
+    one.begin()
+    other.begin()
+    here.die(one)
+    assert not here.is_over("same")
+    other.finish()
+    here.rest()
+    assert here.outcome("same") == "same"
+
+
+def begin_third(here: FleetBench, operation: Operation) -> FakeWorker:
+    """Let a call that is prepared first kill two workers, and a third one begin it."""
+    for number in range(3):
+        here.call(operation, f"poison {number}", body=b"poison")
+        (worker,) = [one for one in here.spawner if one.preparing]
+        worker.prepared()
+        here.rest()
+        (worker,) = [one for one in here.spawner if one.groups]
+        worker.begin()
+        if number < 2:
+            here.die(worker)
+            here.pass_time(2.0)
+            for one in here.spawner:
+                if not one.is_loaded:
+                    one.load()
+            here.rest()
+    return worker
+
+
+def test_poison_calls_that_are_being_prepared_are_refused(bench: Make) -> None:
+    """In the worker that died, and in another one."""
+    operation = prepared()
+    here = bench(operation)
+    one = begin_third(here, operation)
+    here.call(operation, "same", body=b"poison")
+    here.call(operation, "also the same", body=b"poison")
+    (other,) = [worker for worker in here.spawner if worker is not one]
+    assert [len(worker.preparing) for worker in (one, other)] == [1, 1]
+    here.die(one)
+    for name in ("same", "also the same"):
+        assert "refused" in str(here.outcome(name))
+    other.prepared()
+    here.rest()
+    assert not other.calls
+    assert here.engine.capacity.waiting == 0
+
+
+def test_a_call_that_kills_three_workers_as_it_is_prepared_is_refused(bench: Make) -> None:
+    """A decoder may crash as well as a model; and no device is to blame."""
+    operation = prepared()
+    here = bench(operation, devices=1)
+    here.call(operation, "first", body=b"poison")
+    for _ in range(3):
+        assert here.worker_of(0).preparing
+        here.die(here.worker_of(0))
+        here.pass_time(2.0)
+        here.worker_of(0).load()
+        here.rest()
+    assert isinstance(here.outcome("first"), WorkerDied)
+    with pytest.raises(WorkerFailed, match="refused"):
+        here.call(operation, "again", body=b"poison")
+    assert here.posts[0]._restarts.failures == 2
+    here.call(operation, "fine", body=b"fine")
+    here.worker_of(0).prepared()
+    here.rest()
+    assert here.run_next(here.worker_of(0)) == ["fine"]
+
+
+def test_a_batch_is_chosen_by_the_costs_that_workers_have_computed(bench: Make) -> None:
+    """Here, two of three calls fit into one."""
+    cost = Batch(max_size=4, max_delay=0.0, cost=len, max_cost=10)
+    operation = plain("by cost", batch=cost, prepare=_nothing)
+    here = bench(operation, devices=1)
+    here.call(operation, *"abc")
+    (worker,) = here.spawner.workers
+    for _ in "abc":
+        worker.prepared(cost=5)
+    here.rest()
+    assert max(len(calls) for _, calls in worker.groups) == 2
+
+
+def test_poison_calls_that_wait_to_be_prepared_are_refused(bench: Make) -> None:
+    """While no worker is there to prepare them."""
+    operation = prepared()
+    here = bench(operation, devices=1)
+    worker = begin_third(here, operation)
+    here.do(worker.close_socket)
+    here.call(operation, "same", body=b"poison")
+    here.die(worker)
+    assert "refused" in str(here.outcome("same"))
+    assert here.engine.capacity.waiting == 0
+
+
+@pytest.mark.parametrize("kind", ["plain", "stream"])
+def test_a_call_that_ends_well_in_between_is_not_refused(bench: Make, kind: str) -> None:
+    """Three deaths in a row refuse it, not three in all."""
+    operation = plain() if kind == "plain" else streaming()
+    here = bench(operation, devices=1)
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "well", body=b"poison")
+    worker = here.worker_of(0)
+    worker.begin()
+    if kind == "plain":
+        worker.finish()
+    else:
+        worker.end(worker.open())
+    here.rest()
+    kill_with(here, operation, b"poison", 2)
+    here.call(operation, "again", body=b"poison")
+
+
+def test_a_background_job_is_not_refused_for_its_content(bench: Make) -> None:
+    """It is given up after so many attempts, and then its document says why."""
+    operation = plain()
+    here = bench(operation, devices=1)
+    kill_with(here, operation, b"poison", 3)
+    here.call(operation, "job", body=b"poison", is_background=True)
+    assert here.run_next(here.worker_of(0)) == ["job"]
+
+
 # How workers come and go.
 
 
@@ -829,6 +1255,19 @@ def test_a_worker_that_has_loaded_and_died_at_once_has_not_loaded(bench: Make) -
     assert here.starting is not None
     assert isinstance(here.starting.exception(), WorkerFailed)
     assert here.state is State.FAILED
+
+
+def test_an_app_that_has_other_handlers_in_its_workers_does_not_start(bench: Make) -> None:
+    """Both sides would take their numbers for those of other handlers."""
+    here = bench(plain(), start=False, devices=1)
+    (one,) = here.start(load=False)
+    one.load(handlers=["plain", "another"])
+    here.pass_time(0.0)
+    here.pass_time(1.1)  # it is killed, as it goes on
+    assert here.starting is not None
+    assert "has other handlers in its workers than here: plain, another" in str(
+        here.starting.exception()
+    )
 
 
 def test_a_process_that_cannot_be_started_fails_the_start(bench: Make) -> None:
@@ -959,6 +1398,37 @@ def test_a_worker_whose_prepared_calls_run_elsewhere_does_not_hang(bench: Make) 
     assert other.is_alive
 
 
+def test_a_worker_that_does_not_begin_what_it_was_given_is_killed(bench: Make) -> None:
+    """It was stopped while it was idle; another one runs the call."""
+    operation = plain()
+    here = bench(operation, limits={"hang_timeout": 10.0})
+    here.call(operation, "a")
+    one, other = here.spawner.workers
+    for _ in range(12):
+        here.pass_time(1.0)
+    assert one.was_killed
+    assert here.run_next(other) == ["a"]
+
+
+def test_a_worker_whose_prepared_calls_wait_does_not_hang(bench: Make) -> None:
+    """Here, until a stream ends, which makes no step for want of a reader."""
+    operation = plain("stream", None, may_stream=True, prepare=_nothing)
+    here = bench(operation, devices=1, limits={"hang_timeout": 10.0})
+    (worker,) = here.spawner.workers
+    for name in "ab":
+        here.call(operation, name)
+        worker.prepared()
+        here.rest()
+        if name == "a":
+            worker.begin()
+            worker.open()
+            here.rest()
+    assert here.remote_of(0).preparing == 1
+    for _ in range(12):
+        here.pass_time(1.0)
+    assert worker.is_alive
+
+
 def test_a_worker_that_hangs_as_it_prepares_is_killed(bench: Make) -> None:
     """The call is prepared elsewhere."""
     operation = prepared()
@@ -1003,6 +1473,47 @@ def test_a_process_that_outlives_its_socket_is_killed_after_a_second(bench: Make
     assert here.posts[0].state is PostState.LOADING
 
 
+def test_a_process_that_outlives_its_failure_to_load_is_killed_after_a_second(
+    bench: Make,
+) -> None:
+    """It would keep the device from the next one."""
+    here = bench(plain(), devices=1)
+    here.die(here.worker_of(0))
+    worker = here.worker_of(0)
+    here.do(lambda: worker.fail_to_load(ValueError("no such model")))
+    here.pass_time(0.9)
+    assert worker.is_alive
+    here.pass_time(0.2)
+    assert worker.was_killed
+    assert here.posts[0].state is PostState.PAUSED
+
+
+def test_the_next_worker_is_not_killed_for_the_socket_of_the_last_one(bench: Make) -> None:
+    """Which has ended by itself within the second that it has for that."""
+    here = bench(plain(), devices=1)
+    worker = here.worker_of(0)
+    here.do(worker.close_socket)
+    here.die(worker)
+    successor = here.worker_of(0)
+    successor.load()
+    here.rest()
+    here.pass_time(1.1)
+    assert successor.is_alive
+
+
+def test_a_minute_of_service_makes_up_for_earlier_deaths(bench: Make) -> None:
+    """The next worker loads at once again."""
+    here = bench(plain(), devices=1)
+    for _ in range(2):
+        here.die(here.worker_of(0))
+        here.pass_time(PAUSES[1] * (1 + JITTER))
+        here.worker_of(0).load()
+        here.rest()
+    here.pass_time(GOOD_STRETCH)
+    here.die(here.worker_of(0))
+    assert here.posts[0].state is PostState.LOADING
+
+
 def test_a_worker_without_a_socket_prepares_nothing(bench: Make) -> None:
     """Others do."""
     operation = prepared()
@@ -1037,13 +1548,98 @@ def test_an_errand_ends_if_its_worker_dies_before_it_was_sent(bench: Make) -> No
     here.call(operation, "a")
     one = here.spawner.workers[0]
     one.begin()
-    errand = Errand(name="swap", run=_no_errand, told=lambda: b"{}")
-    task = here.loop.create_task(here.fleet.run_errand(errand))
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
     here.rest()
     assert not one.errands
     here.die(one)
     assert task.done()
     assert isinstance(task.exception(), WorkerDied)
+
+
+def test_an_errand_ends_if_its_worker_dies_as_it_runs_it(bench: Make) -> None:
+    """Whoever has sent it is told."""
+    here = bench(plain())
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
+    here.rest()
+    one = here.spawner.workers[0]
+    assert one.errands
+    here.die(one)
+    assert isinstance(task.exception(), WorkerDied)
+
+
+def test_a_worker_gets_nothing_between_its_calls_and_an_errand(bench: Make) -> None:
+    """Otherwise, it would never come to that."""
+    operation = plain()
+    here = bench(operation, devices=1)
+    here.call(operation, "a")
+    (worker,) = here.spawner.workers
+    worker.begin()
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
+    here.rest()
+    here.call(operation, "b")
+    assert len(worker.groups) == 1
+    worker.finish()
+    here.rest()
+    assert worker.errands
+    assert not worker.groups
+    worker.ran("done")
+    here.rest()
+    assert task.result() == ["done"]
+    assert here.run_next(worker) == ["b"]
+
+
+def test_a_worker_that_comes_in_the_middle_of_an_errand_runs_it_too(bench: Make) -> None:
+    """It had loaded before it could know of it."""
+    operation = plain()
+    here = bench(operation)
+    one, other = here.spawner.workers
+    here.die(other)
+    here.call(operation, "a")
+    one.begin()
+    task = here.loop.create_task(here.fleet.run_errand(errand()))
+    here.rest()
+    latecomer = here.worker_of(1)
+    latecomer.load()
+    here.rest()
+    one.finish()
+    here.rest()
+    one.ran(1)
+    here.rest()
+    assert latecomer.errands
+    latecomer.ran(2)
+    here.rest()
+    assert task.result() == [1, 2]
+
+
+def test_a_worker_that_loads_during_an_errand_runs_it_before_it_serves(bench: Make) -> None:
+    """Also one that was sent while it ran an earlier one."""
+    here = bench(plain())
+    one, other = here.spawner.workers
+    for name in ("first", "second"):
+        if name == "second":
+            here.die(other)
+            latecomer = here.worker_of(1)
+            latecomer.load()
+            here.rest()
+            assert len(latecomer.errands) == 1
+        task = here.loop.create_task(here.fleet.run_errand(errand(name)))
+        here.rest()
+        for worker in (one, other):
+            if worker.is_alive:
+                worker.ran()
+                here.rest()
+        assert task.done()
+    latecomer.ran()
+    here.rest()
+    assert len(latecomer.errands) == 1
+    assert not here.posts[1].is_ready
+    latecomer.ran()
+    here.rest()
+    assert here.posts[1].is_ready
+
+
+def errand(name: str = "swap") -> Errand:
+    return Errand(name=name, run=_no_errand, told=name.encode)
 
 
 def _no_errand() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from support.operations import operation_on
 
-from potassium import Limits
+from potassium import Batch, Limits
 from potassium.engine import Job
 from potassium.engine.bridge import Bridge
 from potassium.engine.push_room import PushRoom
@@ -35,6 +35,14 @@ class Bench:
         job.group = job.number = job.slot = group
         self.worker.unbegun[group] = [job]
         self.worker.hand_over([job])
+
+    def hand_over_batch(self, group: int, size: int) -> None:
+        operation = operation_on("batch", self.ran.append, batch=Batch(max_size=size))
+        jobs = [WorkerJob(operation, str(number), NOBODY) for number in range(size)]
+        for number, job in enumerate(jobs):
+            job.group, job.number, job.slot = group, number + 1, number
+        self.worker.unbegun[group] = jobs
+        self.worker.hand_over(jobs)
 
     def run(self) -> None:
         self.worker.stop()
@@ -75,3 +83,11 @@ def test_a_group_that_has_begun_cannot_be_given_back(bench: Bench) -> None:
     bench.run()
     assert 1 not in bench.worker.unbegun
     assert bench.page.has_begun(1)
+
+
+def test_all_calls_of_a_batch_begin_together(bench: Bench) -> None:
+    """The page says so, whichever of them the worker dies of."""
+    bench.hand_over_batch(1, 3)
+    assert not any(bench.page.has_begun(slot) for slot in range(3))
+    bench.run()
+    assert all(bench.page.has_begun(slot) for slot in range(3))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from potassium.workers import process
+from potassium.workers.inside import BROKEN, Inside
 from potassium.workers.process import WorkerProcess
 
 
@@ -32,3 +33,35 @@ async def test_the_end_is_noticed_with_its_status(
     assert await asyncio.wait_for(ended, 20) == 3
     worker.socket.close()
     worker.page.close()
+
+
+class Link:
+    """The worker's end of a socket from which one thing is read."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    def run(self, _: object) -> None:
+        """Return as if the front was gone, or raise what comes of a frame."""
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, 0), (ValueError("no frame"), BROKEN)], ids=["gone", "broken"]
+)
+def test_a_worker_ends_with_what_it_reads(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, status: int
+) -> None:
+    """Once the front is gone, whatever its handlers do; and if it cannot read what it is sent."""
+
+    def end(number: int) -> None:
+        raise SystemExit(number)
+
+    monkeypatch.setattr(os, "_exit", end)
+    worker = object.__new__(Inside)  # as its thread that reads uses it
+    worker._link = Link(error)  # type: ignore[assignment] # it has what that uses
+    worker._receivers = {}
+    with pytest.raises(SystemExit) as ended:
+        worker._read()
+    assert ended.value.code == status

@@ -77,7 +77,7 @@ def callers() -> Iterator[ThreadPoolExecutor]:
 
 
 def at_gate(folder: Path, gate: str, number: int) -> bool:
-    """Return whether `number` calls have come to a gate: until then, they only pass through the queue."""
+    """Return whether ``number`` calls are at a gate: until then, they pass through the queue."""
     return len(list(folder.glob(f"{gate}-*"))) == number
 
 

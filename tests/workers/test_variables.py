@@ -60,8 +60,8 @@ def test_variables_of_ours_stay() -> None:
     assert crossed({"potassium.http.request": module("ours", CURRENT=variable)}, variable) == []
 
 
-def test_modules_are_searched_once_for_a_variable() -> None:
-    """Whether it has a name or not: a call costs a look-up for each variable."""
+def test_modules_are_searched_once_for_all_variables() -> None:
+    """Whether they have names or not: a call costs a look-up for each, and holds up no other."""
     named, unnamed = ContextVar[str]("named"), ContextVar[str]("unnamed")
 
     class Counted(dict[str, ModuleType]):
@@ -78,7 +78,17 @@ def test_modules_are_searched_once_for_a_variable() -> None:
     context.run(unnamed.set, "value")
     for _ in range(3):
         assert list(variables.of(context)) == ["a:NAMED"]
-    assert modules.searches == 2
+    assert modules.searches == 1
+
+
+def test_modules_are_searched_again_after_more_were_imported() -> None:
+    """For a variable that was not seen before: it may be theirs."""
+    modules = {"a": module("a")}
+    variables = FrontVariables(modules)
+    late, context = ContextVar[str]("late"), Context()
+    modules["b"] = module("b", LATE=late)
+    context.run(late.set, "value")
+    assert list(variables.of(context)) == ["b:LATE"]
 
 
 def test_nothing_in_a_module_is_run_by_the_search() -> None:

@@ -104,6 +104,13 @@ def note_job(scope: Scope, handler: str, job_id: str, body: Body) -> None:
         exchange.received = body.size
 
 
+def note_body(scope: Scope, size: int) -> None:
+    """Note that a request whose body was read, with ``size`` bytes, is answered with an error."""
+    exchange: Exchange | None = scope.get(SCOPE_KEY)
+    if exchange is not None and exchange.received is None:
+        exchange.received = size
+
+
 def note_error(scope: Scope, code: str) -> None:
     """Note the code of the error that a request ends with, for whoever measures it."""
     exchange: Exchange | None = scope.get(SCOPE_KEY)

@@ -128,7 +128,7 @@ class Observation:
         from potassium.observe.metrics import Page  # noqa: PLC0415 - as above
 
         page = Page(source, self._figures)
-        return [Route(self._metrics.path, page.show, methods=["GET"], name="metrics")]
+        return [Route(self._metrics.path, page.show, name="metrics", include_in_schema=False)]
 
     def is_public(self, scope: Scope) -> bool:
         """Return whether a request is for what is shown to anybody."""

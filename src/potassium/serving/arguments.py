@@ -1,6 +1,7 @@
 """Checks what an app is created with."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any
@@ -97,7 +98,8 @@ def check_parts(routes: object, middleware: object, answers: object) -> None:
 def workers_of(workers: Any, unknown: Mapping[str, object]) -> Workers | None:
     """Return the workers that an app is created with, or those of the environment, if any.
 
-    The option of Potassium 0.5 is taken, too: a number, of which 1 means none.
+    The option of Potassium 0.5 is taken, too: a number, of which 1 means none. A
+    ``DeprecationWarning`` says what to write instead.
 
     Raises:
         UsageError: a value is invalid, or both options are given.
@@ -108,6 +110,9 @@ def workers_of(workers: Any, unknown: Mapping[str, object]) -> Workers | None:
         check_count(OLD_WORKERS, number)
         if workers is not None:
             raise UsageError(f"Potassium({OLD_WORKERS}=...) is workers=...: leave it out.")
+        instead = f"write workers={number}" if number > 1 else "leave it out"
+        hint = f"{OLD_WORKERS}={number} is an option of Potassium 0.5: {instead}."
+        warnings.warn(hint, DeprecationWarning, stacklevel=3)  # where the app is created
         return Workers(number) if number > 1 else None
     if workers is None:
         return default_workers()

@@ -102,7 +102,7 @@ class Bodies:
         finally:
             self._clock.end(task)
 
-    def let_go(self, held: int, body: Body) -> int:
+    def let_go(self, held: int, body: Body | None) -> int:
         """Count ``held`` bytes of memory no longer, and close ``body`` if it is on disk; return 0.
 
         To close it once more does nothing.

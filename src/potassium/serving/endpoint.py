@@ -14,7 +14,7 @@ from potassium.errors import BodyTooLarge, DeadlineExceeded, PotassiumError, Str
 from potassium.handlers.arguments import Estimate
 from potassium.handlers.handler import Handler
 from potassium.http.connection import while_connected
-from potassium.http.exchange import note_call, note_error, note_job
+from potassium.http.exchange import note_body, note_call, note_error, note_job
 from potassium.http.foreign_reply import ForeignReply, ForeignSender
 from potassium.http.message import Message
 from potassium.http.preferences import deadline_of, priority_of, wants_job
@@ -40,6 +40,10 @@ __all__ = ["Endpoint"]
 T = TypeVar("T")
 
 SENT_AS_THEY_COME = (Stream, ForeignReply)
+
+# What is read of a client that leaves. No variable but ``body`` may refer to a body: it would be in
+# memory for as long as the response is sent.
+GONE: tuple[list[tuple[bytes, bytes]], None, int] = ([], None, 0)
 
 logger = logging.getLogger("potassium")
 
@@ -77,12 +81,12 @@ class Endpoint:
         handler = self._handlers[self._path]
         send = self._measured(send, scope, self._runtime)
         sender: StreamSender | ForeignSender | None = None
-        body: bytes | SpooledBody = b""
+        body: bytes | SpooledBody | None = None
         held = 0
         try:
-            if (received := await self._bodies.read(scope, receive, self._rule)) is None:
+            headers, body, held = await self._bodies.read(scope, receive, self._rule) or GONE
+            if body is None:
                 return
-            headers, body, held = received
             deadline = deadline_of(scope, handler.options.get("timeout"))
             message = Message(request_id_of(scope), headers, body, scope, json_values=self._values)
             if type(body) is SpooledBody and handler.bind.needs_memory(message):
@@ -97,7 +101,7 @@ class Endpoint:
             if services.submissions is not None and (handler.is_background or wants_job(scope)):
                 stored = await self._submit(services.submissions, handler, message, scope)
                 del argument, message  # the client may wait for the result
-                held, body = self._bodies.let_go(held, body), b""
+                held, body = self._bodies.let_go(held, body), None
                 await _answer(services.submissions, stored, scope, receive, send)
                 return
             OUTBOX.set(services.webhooks.outbox)  # the handler sees what this request's task sees
@@ -113,7 +117,7 @@ class Endpoint:
                 sender = sender or self._sender(message, send, outcome)
                 await _send_all(outcome, sender, services, receive)
         except Exception as error:  # noqa: BLE001 - from an app's validator, or our own code
-            await self._fail(error, sender, scope, send)
+            await self._fail(error, sender, scope, send, body)
             return
         finally:
             self._bodies.let_go(held, body)
@@ -188,11 +192,14 @@ class Endpoint:
         sender: StreamSender | ForeignSender | None,
         scope: Scope,
         send: Send,
+        body: bytes | SpooledBody | None,
     ) -> None:
         """Answer a failed call; if its stream has begun, report the failure in the stream."""
         error = raised if isinstance(raised, PotassiumError) else internal(raised)
         request_id = request_id_of(scope)
         note_error(scope, code_of(answered(error)))
+        if body is not None:
+            note_body(scope, len(body) if isinstance(body, bytes) else body.size)
         if isinstance(error, BodyTooLarge):
             self._tell_limit(error)
         problem = failure_reply(error, self._path, request_id, debug=self._debug)

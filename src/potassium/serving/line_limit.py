@@ -14,6 +14,7 @@ FIRST = 50  # lines of a kind that are all written
 PAUSE = 10.0  # seconds in which a kind gets the next line, once these are used up
 LONGEST = 300  # characters of a line that are repeated when others like it are counted
 KINDS = 256  # further kinds share one allowance
+FORMATTER = logging.Formatter()
 
 Kind = tuple[object, ...]
 
@@ -52,7 +53,8 @@ class LineLimit(logging.Filter):
 
     Lines are of one kind if they have the logger, the level, the text before formatting and the
     handler in common, and the type and the place of the exception. Only warnings and errors count;
-    all below passes. A kind that has been quiet for a while begins anew.
+    all below passes. A kind that has been quiet for a while begins anew. Of a traceback that is
+    very long, the middle is left out.
 
     May be called on any thread.
     """
@@ -91,13 +93,16 @@ class LineLimit(logging.Filter):
             allowance = self._allowance(kind, record, now)
             if allowance.left >= 1:
                 allowance.left -= 1
-                return True
-            allowance.missing += 1
-            if self._timer is None:
-                self._timer = self._new_timer(PAUSE, self.tell)
-                self._timer.daemon = True
-                self._timer.start()
-        return False
+            else:
+                allowance.missing += 1
+                if self._timer is None:
+                    self._timer = self._new_timer(PAUSE, self.tell)
+                    self._timer.daemon = True
+                    self._timer.start()
+                return False
+        if record.exc_info:
+            _shorten(record)
+        return True
 
     def _allowance(self, kind: Kind, record: logging.LogRecord, now: float) -> _Allowance:
         allowance = self._kinds.get(kind)
@@ -130,6 +135,15 @@ class LineLimit(logging.Filter):
                 outline.text,
                 extra={"left_out": missing, **outline.extra},
             )
+
+
+def _shorten(record: logging.LogRecord) -> None:
+    """Have formatters write a very long traceback without its middle."""
+    from potassium.observe.logs.visible import without_middle  # noqa: PLC0415 - only for errors
+
+    whole = FORMATTER.formatException(record.exc_info)  # type: ignore[arg-type]  # it is not None
+    if (text := without_middle(whole)) is not whole:
+        record.exc_text = text  # formatters of logging take it as it is
 
 
 def _kind_of(record: logging.LogRecord) -> Kind:

@@ -1,6 +1,6 @@
 """Settles or requeues the calls of a worker that has died."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from potassium.engine import Failure, Job
 from potassium.engine.model_runner import Surroundings
@@ -25,6 +25,7 @@ class Aftermath:
         culprits: knows the calls that kill workers.
         fail: ends a call with an error.
         prepare: prepares a call on another worker.
+        unbegun: returns those that workers have, or wait for one, and have not begun.
 
     """
 
@@ -35,19 +36,22 @@ class Aftermath:
         *,
         fail: Callable[[Job, PotassiumError], object],
         prepare: Callable[[Job], object],
+        unbegun: Callable[[], Iterable[Job]],
     ) -> None:
         self._around = around
         self._culprits = culprits
         self._fail = fail
         self._prepare = prepare
+        self._unbegun = unbegun
 
     def settle(self, remains: Remains) -> bool:
         """Settle what a worker has left behind; return whether its calls explain its death."""
         around = self._around
-        explained = self._culprits.died(remains.begun)
+        explained = self._culprits.died([*remains.begun, *remains.unprepared])
         in_background = sum(job.is_background for job in remains.begun)
         for job in remains.begun:
             self._fail(job, WorkerDied(was_alone=in_background <= 1))
+        self._refuse(remains.not_begun)
         for job in remains.not_begun:
             if job.called_off is not None:
                 around.jobs.capacity.leave(job)
@@ -56,21 +60,22 @@ class Aftermath:
         for job in remains.unprepared:
             job.deaths += 1
             if job.deaths < MOST_DEATHS:
+                self._refuse([job])
                 self._prepare(job)
             else:
                 job.outcome = Failure(WorkerDied())
                 around.prepared(job)
         if explained:
-            self._refuse_waiting()
+            queues = around.jobs.by_operation
+            self._refuse([job for queue in queues for job in queue])
+            self._refuse(list(self._unbegun()))
         return explained
 
-    def _refuse_waiting(self) -> None:
-        """Settle those in the queue that are refused by now."""
-        jobs = self._around.jobs
-        for job in [one for queue in jobs.by_operation for one in queue]:
-            if (error := self._culprits.refusal(job)) is not None:
-                jobs.discard(job)
-                if job.interrupt is not None:
-                    job.interrupt()  # a worker has prepared it
-                job.outcome = Failure(error)
-                self._around.settle([job])
+    def _refuse(self, jobs: Iterable[Job]) -> None:
+        """Call off those that are refused by now, as if their callers had left."""
+        for job in jobs:
+            if job.called_off is not None or (error := self._culprits.refusal(job)) is None:
+                continue
+            if not job.in_pool:  # otherwise, its place becomes free once it is prepared
+                self._around.jobs.discard(job)
+            job.call_off(error)

@@ -43,7 +43,10 @@ class Culprits:
         return WorkerFailed(REFUSED, retry_after=ceil(REFUSED_FOR))
 
     def died(self, begun: Sequence[Job]) -> bool:
-        """Note that a worker has died that had begun these; return whether that explains it."""
+        """Note that a worker has died that had begun to run or to prepare these.
+
+        Return whether that explains it.
+        """
         calls = {call: job for job in begun if (call := _fingerprint(job)) is not None}
         was_refused = {call for call in calls if self._register.is_refused(call)}
         explained = self._register.died(calls)
@@ -52,8 +55,8 @@ class Culprits:
         return bool(explained)
 
     def ended(self, job: Job) -> None:
-        """Note that a job has ended, and its worker lives."""
-        if self._register and (call := _fingerprint(job)) is not None:
+        """Note that a job has ended, and its worker lives; unless it was passed over."""
+        if self._register and job.began_at is not None and (call := _fingerprint(job)) is not None:
             self._register.ended_well(call)
 
 

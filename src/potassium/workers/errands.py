@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from potassium.engine import Errand, Failure
@@ -51,20 +51,20 @@ class Errands:
         """
         told = errand.told()
         async with self._turn:
-            results = [
-                await self._run(worker, told)
-                for worker in list(self._workers())
-                if worker in self._workers()  # still
-            ]
+            results: dict[RemoteWorker, Any] = {}
+            while (worker := self._next(results)) is not None:  # also those that come meanwhile
+                results[worker] = await self._run(worker, told)
             self._kept.pop(errand.name, None)  # the latest comes last
             self._kept[errand.name] = told
-            return results
+            return list(results.values())
 
     async def catch_up(self, worker: RemoteWorker) -> Exception | None:
         """Run in a new worker what the others have run; return what it fails with."""
         try:
-            for told in tuple(self._kept.values()):
-                await self._run(worker, told)
+            ran: list[bytes] = []
+            while left := [told for told in self._kept.values() if told not in ran]:
+                await self._run(worker, left[0])
+                ran.append(left[0])
         except Exception as error:  # noqa: BLE001 - of the app's function
             return error
         return None
@@ -82,6 +82,10 @@ class Errands:
         future = self._answers.pop(worker, None)
         if future is not None and not future.done():
             future.set_result(Failure(WorkerDied("The worker process that ran this has died.")))
+
+    def _next(self, ran: Collection[RemoteWorker]) -> RemoteWorker | None:
+        """Return a worker that is not among these; None if there is none."""
+        return next((one for one in self._workers() if one not in ran), None)
 
     async def _run(self, worker: RemoteWorker, told: bytes) -> Any:
         worker.dispatcher.pause()

@@ -77,8 +77,9 @@ class Fleet:
         self._errands = Errands(lambda: self.workers)
         ended, ran = self._culprits.ended, self._errands.ran
         self._hearing = Hearing(around, operations, ended=ended, ran=ran, answering=answering)
+        fail, unbegun = self._hearing.fail, self._unbegun
         self._aftermath = Aftermath(
-            around, self._culprits, fail=self._hearing.fail, prepare=self.prepare
+            around, self._culprits, fail=fail, prepare=self.prepare, unbegun=unbegun
         )
         loading = asyncio.Semaphore(workers.load_at_once or len(starts))
         deaths = WorkerDeaths(OomKills())
@@ -242,6 +243,10 @@ class Fleet:
         """Fail if no device is left."""
         if not any(one.may_serve_again for one in self.posts):
             self._around.fail("no device has a worker any more")
+
+    def _unbegun(self) -> list[Job]:
+        """Return the calls that workers have not begun, and those that wait to be prepared."""
+        return [job for one in self.workers for job in one.unbegun()] + self._preparing.waiting
 
     def _count(self) -> None:
         """Let the estimates of waiting times know how many workers there are."""

@@ -65,8 +65,8 @@ class PoisonRegister:
            ▲                 │                           │
            └── ended well, or ten minutes without a death┘
 
-    A worker that dies without having begun a call makes no call suspect. A suspect should run
-    alone, as its death is then proof and its end clears it: see ``is_suspect``.
+    A worker that dies without having begun a call, or its preparation, makes no call suspect. A
+    suspect should run alone, as its death is then proof and its end clears it: see ``is_suspect``.
 
     While nothing is suspect, the register is false, and nobody has to compute a fingerprint. It
     holds at most 4096 suspects and 1024 refused calls; beyond that, it forgets the oldest.

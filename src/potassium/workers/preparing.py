@@ -46,6 +46,11 @@ class Preparing:
             self._waiting[job] = None
             job.interrupt = partial(self._drop, job)
 
+    @property
+    def waiting(self) -> list[Job]:
+        """The calls that wait for a worker."""
+        return list(self._waiting)
+
     def go_on(self) -> None:
         """Prepare those that wait, if there is a worker now."""
         if self._waiting:

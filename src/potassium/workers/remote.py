@@ -149,6 +149,15 @@ class RemoteWorker(WorkerView):
         self.forget(given)
         self._send_off(given, job.called_off or WorkerFailed("Another worker runs it."))
 
+    def unbegun(self) -> list[Job]:
+        """Return the calls that it has and has not begun, those that it prepares included."""
+        page = self.page
+        return [
+            given.job
+            for given in self.calls.values()
+            if given.slot is None or not page.has_begun(given.slot)
+        ]
+
     def may_overtake(self, job: Job) -> bool:
         """Return whether one more may go before a call that was prepared here; count that one."""
         return self.prepared[job].may_be_overtaken()

@@ -5,9 +5,11 @@ variable. One that has no name, such as that of an instance, stays where it is.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import Context, ContextVar
 from functools import reduce
+from itertools import compress, repeat
+from operator import is_, itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,10 +26,16 @@ MOST = 1024  # variables that are remembered; apps have a handful
 UNKNOWN: Any = object()
 
 Modules = Mapping[str, ModuleType]
+Attributes = Sequence[tuple[str, Any]]
+VALUE = itemgetter(1)
 
 
 class FrontVariables:
     """Returns what the context of a call carries to a worker.
+
+    The names of all variables are found in one search, when it is made. That takes tens of
+    milliseconds where torch is imported, so the workers of an app share one. It searches again for
+    a variable that it has not seen only after more modules were imported.
 
     Args:
         modules: those in which variables have their names.
@@ -37,6 +45,8 @@ class FrontVariables:
     def __init__(self, modules: Modules = sys.modules) -> None:
         self._modules = modules
         self._names: dict[ContextVar[Any], str | None] = {}
+        self._searched = 0  # modules
+        self._search()
 
     def of(self, context: Context) -> dict[str, orjson.Fragment]:
         """Return the values of the variables that have a name and hold plain data, by that name."""
@@ -51,10 +61,15 @@ class FrontVariables:
         return packed(named) if named else named
 
     def _learn(self, variable: ContextVar[Any]) -> str | None:
-        if len(self._names) >= MOST:
+        if len(self._modules) != self._searched or len(self._names) >= MOST:
             self._names.clear()
-        name = self._names[variable] = next(_names_of(variable, self._modules), None)
-        return name
+            self._search()
+        return self._names.setdefault(variable, None)
+
+    def _search(self) -> None:
+        self._searched = len(self._modules)
+        for variable, name in _named(self._modules):
+            self._names.setdefault(variable, name)
 
 
 class WorkerVariables:
@@ -92,8 +107,11 @@ class WorkerVariables:
         return found
 
 
-def _names_of(variable: ContextVar[Any], modules: Modules) -> Iterator[str]:
-    """Yield ``module:name`` for each module or class that has ``variable`` as an attribute."""
+def _named(modules: Modules) -> Iterator[tuple[ContextVar[Any], str]]:
+    """Yield the variables that modules or their classes have as attributes, as ``module:name``.
+
+    The best name of a variable comes first. Nothing in the modules is run.
+    """
     main = modules.get(MAIN)
     found = [
         (key, module)
@@ -102,21 +120,31 @@ def _names_of(variable: ContextVar[Any], modules: Modules) -> Iterator[str]:
     ]
     if main is not None and (name := _name_of_main(main)) is not None:
         found.append((name, main))  # last: a worker may have imported only what main imports
-    for classes in (False, True):
-        for key, module in found:
-            for path, value in _attributes(module, classes=classes):
-                if value is variable:
-                    yield f"{key}:{path}"
+    spaces = [(key, list(vars(module).items())) for key, module in found]
+    for key, attributes in spaces:
+        for path, variable in _variables_in(attributes):
+            yield variable, f"{key}:{path}"
+    searched = set()
+    for key, attributes in spaces:
+        for path, kind in _classes_in(attributes):
+            if kind not in searched:  # most have been imported by several modules
+                searched.add(kind)
+                for inner, variable in _variables_in(list(vars(kind).items())):
+                    yield variable, f"{key}:{path}.{inner}"
 
 
-def _attributes(module: ModuleType, *, classes: bool) -> Iterator[tuple[str, Any]]:
-    """Yield the names and values in a module, or in its classes. Nothing of them is run."""
-    for name, value in list(vars(module).items()):
-        if not classes:
-            yield name, value
-        elif issubclass(type(value), type):
-            for inner, attribute in list(vars(value).items()):
-                yield f"{name}.{inner}", attribute
+# A process may have a million attributes: those that are of no interest are passed over in C.
+
+
+def _variables_in(attributes: Attributes) -> list[tuple[str, ContextVar[Any]]]:
+    kinds = list(map(type, map(VALUE, attributes)))
+    return list(compress(attributes, map(is_, kinds, repeat(ContextVar))))
+
+
+def _classes_in(attributes: Attributes) -> list[tuple[str, type]]:
+    kinds = list(map(type, map(VALUE, attributes)))
+    metaclasses = {kind for kind in set(kinds) if issubclass(kind, type)}
+    return list(compress(attributes, map(metaclasses.__contains__, kinds)))
 
 
 def _name_of_main(module: ModuleType) -> str | None:

@@ -1,5 +1,6 @@
 """The worker processes of a server: who they are, and how they are killed."""
 
+import itertools
 import os
 import re
 import signal
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from e2e.server import Server, free_port, python, serve, serve_source, wait_until
 from e2e.wire import RECORD, events
 
 START_TIME = 60.0  # seconds: three processes start, beside those of other tests
+PATIENCE = 2 * START_TIME  # seconds; a call may wait while several workers start in turn
+TIMEOUT = pytest.mark.timeout(4 * START_TIME)  # of a test that starts servers and workers
 AT_ONCE = 1.0  # seconds; nothing that is meant takes a tenth of it
 MODULE = "potassium.worker_process"
 
@@ -181,11 +185,12 @@ class Caller:
     server: Server
     pool: ThreadPoolExecutor
     gates: list[Path] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def send(self, path: str, name: str, **body: Any) -> Call:
         """Send a call without waiting."""
         future = self.pool.submit(self._post, path, {"name": name, **body})
-        return Call(name, lambda: future.result(30))
+        return Call(name, lambda: future.result(PATIENCE + 10))
 
     def hold(self, path: str, name: str, **body: Any) -> Call:
         """Send a call that waits for a gate of its own."""
@@ -197,27 +202,44 @@ class Caller:
     def occupy(self, path: str, name: str, **body: Any) -> tuple[Call, int]:
         """Hold a call, wait until it has begun, and return it with its worker."""
         held = self.hold(path, name, **body)
-        wait_until(lambda: runs(self.server, f"{name} "), f"{name} at work", seconds=20)
+        wait_until(lambda: runs(self.server, f"{name} "), f"{name} at work", seconds=START_TIME)
         return held, runs(self.server, f"{name} ")[0]
 
     def queue(self, path: str, names: list[str], **body: Any) -> list[Call]:
-        """Send calls one behind the other, while all workers are busy."""
-        before = self.length()
+        """Send calls one behind the other, while all workers are busy.
+
+        What counts is that each is admitted before the next one: how many wait may change, as when
+        the front has yet to hear that one has begun.
+        """
+        before = self.admitted()
         sent = []
         for number, name in enumerate(names, before + 1):
             sent.append(self.send(path, name, **body))
-            wait_until(lambda number=number: self.length() >= number, f"{name} in the queue")  # type: ignore[misc]
+            wait_until(lambda number=number: self.admitted() >= number, f"{name} in the queue")  # type: ignore[misc]
         return sent
 
     def served_by_two(self, old: list[int]) -> None:
         """Wait until a new worker serves beside what is left of the ``old`` ones."""
 
-        def two_serve() -> bool:
-            probes = [self.send("/run", "probe", seconds=0.05) for _ in range(6)]
-            pids = {one.result().pid for one in probes}
-            return bool(pids - set(old)) and len(pids) == len(workers(self.server))
+        def two_are_ready() -> bool:
+            pids = set(self.ready())
+            return len(pids) == 2 and bool(pids - set(old))
 
-        wait_until(two_serve, "two workers that serve", seconds=START_TIME)
+        wait_until(two_are_ready, "two workers that are ready", seconds=PATIENCE)
+        probes = [self.occupy("/run", f"probe {next(self.numbers)}") for _ in range(2)]
+        assert {pid for _, pid in probes} == set(self.ready())
+        for probe, _ in probes:
+            probe.go_on()
+
+    def ready(self) -> list[int]:
+        """Return the processes of the workers that serve."""
+        found = self.server.status()["workers"]
+        return [one["pid"] for one in found if one["state"] == "ready"]
+
+    def admitted(self) -> int:
+        """Return how many calls have been admitted."""
+        found: int = self.server.status()["counts"]["admitted"]
+        return found
 
     def length(self) -> int:
         """Return how many calls wait."""
@@ -225,7 +247,8 @@ class Caller:
         return found
 
     def _post(self, path: str, body: Any) -> Answered:
-        response = self.server.post(path, body)
+        with self.server.client(timeout=PATIENCE) as http:
+            response = http.post(path, json=body)
         return Answered(response, time.monotonic())
 
 

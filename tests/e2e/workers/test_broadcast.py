@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from e2e.server import Server, serve_source, wait_until
 from e2e.wire import RECORD, call, events
+from e2e.workers.processes import TIMEOUT
+
+pytestmark = TIMEOUT
 
 APP = (
     RECORD
@@ -87,6 +90,11 @@ def models(server: Server) -> list[str]:
     return [server.post("/model", {}).json()[1] for _ in range(4)]
 
 
+def ready(server: Server) -> set[int]:
+    """Return the processes of the workers that serve."""
+    return {one["pid"] for one in server.status()["workers"] if one["state"] == "ready"}
+
+
 def test_a_function_runs_wherever_the_model_is(server: Server) -> None:
     """It runs once in each process that holds a model, and the calls after it see what it did."""
     results = server.post("/use", {"model": "second"}).json()
@@ -111,6 +119,7 @@ def test_the_others_serve_meanwhile(two_workers: Server, gate: Path) -> None:
         holding = threads.submit(server.post, "/hold", call("holder", gate))
         wait_until(lambda: events(server, "holder starts"), "the call begins")
         using = threads.submit(server.post, "/use", {"model": "second"})
+        wait_until(lambda: server.status()["counts"]["admitted"] >= 2, "it is under way")
         assert {server.post("/model", {}).status_code for _ in range(4)} == {200}
         assert not using.done()
         gate.touch()
@@ -126,7 +135,7 @@ def test_a_worker_that_comes_later_has_it_too(two_workers: Server) -> None:
     victims = [pid for pid, _ in results]
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: models(server), "new workers", seconds=10)
+    wait_until(lambda: ready(server).isdisjoint(victims) and ready(server), "a new worker")
     seen = [server.post("/model", {}).json() for _ in range(6)]
     assert {model for _, model in seen} == {"third"}
     assert not {pid for pid, _ in seen} & set(victims)

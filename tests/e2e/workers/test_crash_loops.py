@@ -10,8 +10,9 @@ import pytest
 from e2e.server import Server, wait_until
 from e2e.workers.processes import (
     HEAD,
+    PATIENCE,
     SERVE,
-    START_TIME,
+    TIMEOUT,
     Answered,
     all_workers,
     crew,
@@ -22,7 +23,7 @@ from e2e.workers.processes import (
     workers,
 )
 
-pytestmark = pytest.mark.timeout(3 * START_TIME)
+pytestmark = TIMEOUT
 PAUSES = (0.0, 0.05, 0.1)  # seconds instead of a minute in all
 GIVEN_UP = re.compile(r"given.up")
 FAULTS = ["init", "ready"]
@@ -79,7 +80,7 @@ def given_up(
         server = caller.server
         (folder / "fault").write_text(request.param)
         kill(workers(server)[0])
-        wait_until(lambda: GIVEN_UP.search(server.log()), "a device given up", seconds=START_TIME)
+        wait_until(lambda: GIVEN_UP.search(server.log()), "a device given up", seconds=PATIENCE)
         attempts = len(inits(server)) - 2
         names = ["/_k/status", "/metrics", "/readyz", "/healthz"]
         answers = {name: server.get(name) for name in names}
@@ -129,7 +130,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         wait_until(
             lambda: caller.server.get("/healthz").status_code == 503,
             "a red liveness",
-            seconds=START_TIME,
+            seconds=PATIENCE,
         )
         yield caller.server
 
@@ -158,7 +159,7 @@ def test_a_server_ends_with_a_failure_once_no_device_is_left(tmp_path: Path) -> 
         for pid in workers(caller.server):
             kill(pid)
         waiting = [caller.send("/run", f"waiting {number}") for number in range(5)]
-        status = caller.server.process.wait(START_TIME)
+        status = caller.server.process.wait(PATIENCE)
         assert status > 0
         assert [one.result().error for one in waiting] == [(503, "worker_failed")] * 5
         assert all_workers(caller.server.port) == []
@@ -209,7 +210,7 @@ class Poisoned:
 def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Poisoned]:
     with crew(tmp_path_factory.mktemp("poison"), POISON) as caller:
         first = [caller.send("/run", "poison").result() for _ in range(3)]
-        wait_until(lambda: len(workers(caller.server)) == 2, "two workers", seconds=START_TIME)
+        wait_until(lambda: len(workers(caller.server)) == 2, "two workers", seconds=PATIENCE)
         alive = workers(caller.server)
         fourth = caller.send("/run", "poison").result()
         same_handler = caller.send("/run", "innocent").result()

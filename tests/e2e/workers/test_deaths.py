@@ -9,6 +9,9 @@ import pytest
 from e2e.server import Server, wait_until
 from e2e.workers.processes import (
     AT_ONCE,
+    PATIENCE,
+    START_TIME,
+    TIMEOUT,
     Answered,
     crew,
     hold_init,
@@ -20,6 +23,7 @@ from e2e.workers.processes import (
     workers,
 )
 
+pytestmark = TIMEOUT
 FAILED = (503, "worker_failed")
 NAMES = [f"waiting {number}" for number in range(6)]
 
@@ -57,7 +61,7 @@ def in_a_call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InACall]:
         ready = []
         while len(inits(server)) < 3 or not all(runs(server, one) for one in NAMES):
             ready.append(server.get("/readyz").status_code)
-            assert time.monotonic() < now + 60, server.log()
+            assert time.monotonic() < now + PATIENCE, server.log()
         answers = [one.result() for one in waiting]
         yield InACall(
             server,
@@ -149,7 +153,9 @@ def test_others_are_served_while_a_new_worker_loads(tmp_path: Path) -> None:
         old = workers(caller.server)
         held = hold_init(caller.server)
         kill(old[0])
-        wait_until(lambda: len(inits(caller.server)) == 3, "a new worker that loads")
+        wait_until(
+            lambda: len(inits(caller.server)) == 3, "a new worker that loads", seconds=START_TIME
+        )
         assert [caller.send("/run", f"{n}").result().pid for n in range(5)] == [old[1]] * 5
         held.unlink()
         caller.served_by_two(old)
@@ -181,8 +187,9 @@ def test_all_calls_of_a_batch_in_a_killed_worker_get_503(tmp_path: Path) -> None
 def test_what_a_killed_worker_had_not_begun_keeps_its_old_rank(tmp_path: Path) -> None:
     """Calls that were handed to it run elsewhere, once, before those that came after them."""
     with crew(tmp_path, env={"WORKERS": "1"}) as caller:
-        for _ in range(300):  # so that all that wait are handed over together
-            caller.server.post("/quick", {})
+        with caller.server.client() as http:
+            for _ in range(300):  # so that all that wait are handed over together
+                http.post("/quick", json={})
         first, victim = caller.occupy("/run", "first")
         blocking = caller.hold("/quick", "blocking")
         wait_until(lambda: caller.length() == 1, "the blocking call in the queue")

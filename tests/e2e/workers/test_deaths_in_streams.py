@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 from e2e.server import wait_until
 from e2e.streams import NDJSON, RAW, SSE, open_stream, problem
-from e2e.workers.processes import AT_ONCE, Answered, crew, kill, runs, workers
+from e2e.workers.processes import AT_ONCE, TIMEOUT, Answered, crew, kill, runs, workers
 
+pytestmark = TIMEOUT
 FAILED = (503, "worker_failed")
 
 

@@ -16,6 +16,7 @@ from e2e.workers.processes import (
     HEAD,
     SERVE,
     START_TIME,
+    TIMEOUT,
     Answered,
     Caller,
     crew,
@@ -25,7 +26,8 @@ from e2e.workers.processes import (
     workers,
 )
 
-HANG_TIMEOUT = 1.0  # seconds
+pytestmark = TIMEOUT
+HANG_TIMEOUT = 2.0  # seconds; nothing that goes on takes a tenth of it
 FAILED = (503, "worker_failed")
 SOURCE = (
     HEAD
@@ -57,7 +59,7 @@ def hang(cache, json_in):
     WAYS[json_in["name"]]()
 
 
-@app.handler("/late", timeout=0.3)
+@app.handler("/late", timeout=1.0)
 def late(cache, json_in):
     note(f"{{json_in['name']}} {{os.getpid()}}")
     threading.Event().wait()
@@ -97,7 +99,7 @@ def hang(caller: Caller, name: str) -> Hung:
     (pid,) = runs(caller.server, name)
     meanwhile = []
     while not is_gone(pid):
-        assert time.monotonic() < begin + 20, "a worker that hangs for ever"
+        assert time.monotonic() < begin + START_TIME, "a worker that hangs for ever"
         meanwhile.append(caller.send("/run", "meanwhile").result().pid)
     ended = call.result()
     return Hung(pid, ended, ended.at - begin, meanwhile)
@@ -117,7 +119,7 @@ def hung(
 def test_the_caller_of_a_worker_that_hangs_gets_503(hung: Hung) -> None:
     """After ``hang_timeout``, not before."""
     assert hung.ended.error == FAILED
-    assert HANG_TIMEOUT <= hung.seconds < HANG_TIMEOUT + 2 * AT_ONCE
+    assert HANG_TIMEOUT <= hung.seconds < HANG_TIMEOUT + 5 * AT_ONCE
 
 
 def test_others_are_served_beside_a_worker_that_hangs(hung: Hung) -> None:
@@ -128,7 +130,7 @@ def test_others_are_served_beside_a_worker_that_hangs(hung: Hung) -> None:
 
 def test_the_log_names_the_handler_that_hangs(hung: Hung) -> None:
     """And says that its worker is killed for it."""
-    assert "/hang has not returned for 1 s" in hung.log
+    assert f"/hang has not returned for {HANG_TIMEOUT:g} s" in hung.log
 
 
 def test_a_caller_with_a_deadline_gets_504_from_a_worker_that_hangs(tmp_path: Path) -> None:
@@ -194,19 +196,19 @@ def test_idle_workers_do_not_hang(tmp_path: Path) -> None:
         assert workers(caller.server) == old
 
 
-@pytest.mark.timeout(2 * START_TIME)
 def test_no_call_waits_behind_a_slow_one_while_a_worker_is_idle(tmp_path: Path) -> None:
     """Not even if its handler has always been fast, so that it could be expected to end soon."""
     source = SOURCE.replace(f"hang_timeout={HANG_TIMEOUT}", "hang_timeout=600")
     with crew(tmp_path, source) as caller:
-        for number in range(300):
-            assert caller.server.post("/run", {"name": f"{number}"}).status_code == 200
+        with caller.server.client() as http:
+            for number in range(300):
+                assert http.post("/run", json={"name": f"{number}"}).status_code == 200
         first, _ = caller.occupy("/run", "first")
         caller.occupy("/run", "second")
         calls = [caller.send("/run", f"behind {number}") for number in range(3)]
         wait_until(lambda: caller.length() == 3, "calls that wait")
         first.go_on()
-        wait_until(lambda: len(runs(caller.server, "behind")) == 3, "their turn", seconds=3)
+        wait_until(lambda: len(runs(caller.server, "behind")) == 3, "their turn")
         assert [one.result().response.status_code for one in calls] == [200] * 3
 
 

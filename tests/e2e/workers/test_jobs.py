@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from e2e.jobs import Document, document, end_of, reaches, submit
 from e2e.server import wait_until
-from e2e.workers.processes import HEAD, SERVE, START_TIME, Caller, crew, kill, runs
+from e2e.workers.processes import HEAD, SERVE, START_TIME, TIMEOUT, Caller, crew, kill, runs
 
-pytestmark = pytest.mark.timeout(3 * START_TIME)
+pytestmark = TIMEOUT
 SOURCE = (
     HEAD
     + """
@@ -42,6 +42,14 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
         yield caller
 
 
+@pytest.fixture(autouse=True)
+def _no_job_is_left(caller: Caller) -> Iterator[None]:
+    """Let the jobs of a test that has failed go on: no other suspect runs beside them."""
+    yield
+    for gate in caller.gates:
+        gate.touch()
+
+
 def begin(caller: Caller, name: str) -> tuple[Document, int]:
     """Submit a job, wait until it has begun, and return it with its worker."""
     gate = caller.server.log_file.parent / f"gate of {name}"
@@ -55,9 +63,11 @@ def test_a_job_whose_worker_is_killed_has_its_next_attempt(caller: Caller) -> No
     """It runs again elsewhere and succeeds; its document reports two attempts."""
     job, pid = begin(caller, "killed")
     kill(pid)
-    wait_until(lambda: len(runs(caller.server, "killed")) == 2, "the next attempt", seconds=30)
+    wait_until(
+        lambda: len(runs(caller.server, "killed")) == 2, "the next attempt", seconds=START_TIME
+    )
     caller.gates[-1].touch()
-    ended = end_of(caller.server, job, seconds=30)
+    ended = end_of(caller.server, job, seconds=START_TIME)
     assert (ended["status"], ended["output"], ended["attempts"]) == ("succeeded", "killed", 2)
     assert runs(caller.server, "killed")[1] != pid
 
@@ -89,13 +99,20 @@ def test_a_job_that_kills_three_workers_is_interrupted(
         assert caller.server.process.poll() is None
 
 
+def number_of_ends(caller: Caller) -> int:
+    """Return how many workers have ended."""
+    return sum(sum(one["ends"].values()) for one in caller.server.status()["workers"])
+
+
 def test_the_attempt_of_a_killed_worker_is_told_at_once(caller: Caller) -> None:
     """The document says that the job is queued or runs again, not that it failed."""
     job, pid = begin(caller, "told")
-    before = document(caller.server, job)
+    reaches(caller.server, job, "running")
+    ends = number_of_ends(caller)
     kill(pid)
-    found = reaches(caller.server, job, "queued", "running")
+    wait_until(lambda: number_of_ends(caller) > ends, "the server hears of it")
+    found = document(caller.server, job)
     caller.gates[-1].touch()
-    assert before["status"] == "running"
-    assert "error" not in found or found["error"] is None
+    assert found["status"] in ("queued", "running")
+    assert found.get("error") is None
     assert end_of(caller.server, job, seconds=START_TIME)["status"] == "succeeded"

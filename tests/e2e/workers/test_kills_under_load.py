@@ -29,7 +29,7 @@ SOURCE = (
     + """
 from potassium.workers import restarts
 
-restarts.GOOD_STRETCH = 0  # who has become ready is replaced at once, however often it is killed
+restarts.PAUSES = [0.0] * 1000  # whoever is killed is replaced at once, however often
 
 app = Potassium("server", workers=Workers(["cpu", "cpu"]))
 
@@ -110,7 +110,7 @@ def client(server: Server, number: int, until: float) -> dict[str, str]:
     """Send calls one by one until a moment has come."""
     chance = random.Random(SEED * 1000 + number)  # noqa: S311 - no secret
     answers = {}
-    with server.client(timeout=30) as http:
+    with server.client(timeout=60) as http:
         for count in range(10**6):
             if time.monotonic() > until:
                 break
@@ -144,7 +144,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         found = Outcome(caller.server, kills=kill_at_random(caller, until))
         for one in clients:
             found.answers |= one.result()
-        with caller.server.client() as http:
+        with caller.server.client(timeout=60) as http:
             for number in range(20):
                 body = {"name": f"after-{number}", "seconds": 0}
                 found.after.append(http.post("/call", json=body).status_code)

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from e2e.server import serve_source, wait_until
 from e2e.wire import RECORD, call, events, post
+from e2e.workers.processes import TIMEOUT
+
+pytestmark = TIMEOUT
 
 APP = (
     RECORD
@@ -32,7 +35,7 @@ def test_a_caller_who_leaves_a_batch_gives_back_its_place(tmp_path: Path, gate: 
             wait_until(lambda: events(server, "left starts"), "the call begins")
         wait_until(lambda: server.status()["counts"]["cancelled"], "the server hears of it")
         gate.touch()
-        wait_until(lambda: server.status()["queue"]["length"] == 0, "nothing is queued", seconds=5)
+        wait_until(lambda: server.status()["queue"]["length"] == 0, "nothing is queued")
         answer = server.post("/batch", call("next", gate))
         assert (answer.status_code, answer.json()) == (200, "next")
         assert "Traceback" not in server.log()

@@ -12,9 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 from e2e.server import wait_until
-from e2e.workers.processes import HEAD, SERVE, START_TIME, crew, inits, kill, runs, workers
+from e2e.workers.processes import HEAD, SERVE, START_TIME, TIMEOUT, crew, inits, kill, runs, workers
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these limits")
+pytestmark = [
+    TIMEOUT,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these limits"),
+]
 MEMORY = 700 * 1024 * 1024  # bytes, for a server and two workers that need less than half of it
 CGROUPS = Path("/sys/fs/cgroup")
 LARGE = 8_000_000  # bytes of a body
@@ -40,6 +43,13 @@ def eat(cache, json_in):
     eaten = []
     while True:
         eaten.append(b"x" * 2**24)
+
+
+@app.handler("/reserve")
+def reserve(cache, json_in):
+    taken = []  # address space, of which nothing is used
+    while True:
+        taken.append(bytes(2**26))
 
 
 @app.handler("/large")
@@ -94,7 +104,7 @@ def test_a_server_under_a_limit_of_address_space_serves(tmp_path: Path) -> None:
     launcher = [sys.executable, "-c", f"import os, resource, sys; {limit}; {run}"]
     with crew(tmp_path, SOURCE, launcher=launcher) as caller:
         old = workers(caller.server)
-        assert caller.server.post("/eat", {"name": "eat"}).status_code in (500, 503)
+        assert caller.send("/reserve", "reserve").result().response.status_code in (500, 503)
         assert workers(caller.server) == old
         assert caller.send("/run", "after").result().pid in old
 
@@ -105,7 +115,6 @@ def set_files(pid: int, soft: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.timeout(2 * START_TIME)
 def test_a_worker_that_cannot_be_started_for_want_of_descriptors_is_started_later(
     tmp_path: Path,
 ) -> None:
@@ -118,7 +127,9 @@ def test_a_worker_that_cannot_be_started_for_want_of_descriptors_is_started_late
         set_files(front, 4)  # those that are open stay open
         kill(old[0])
         wait_until(
-            lambda: "Too many open files" in caller.server.log(), "a line on the log", seconds=10
+            lambda: "Too many open files" in caller.server.log(),
+            "a line on the log",
+            seconds=START_TIME,
         )
         for number in range(5):
             answer = http.post("/run", json={"name": f"meanwhile {number}"})
@@ -185,7 +196,7 @@ def test_kills_leave_no_descriptors_behind(tmp_path: Path) -> None:
             time.sleep(0.2)  # connections that were closed are gone by then
             return len(list(front.iterdir()))
 
-        before = serve_and_count()
+        before = min(serve_and_count() for _ in range(5))
         for _ in range(2):
             old = workers(caller.server)
             kill(old[0])

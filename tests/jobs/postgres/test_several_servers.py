@@ -14,7 +14,7 @@ from potassium.errors import (
     StoreFailed,
     StoreFull,
 )
-from potassium.jobs.model import Event, Status
+from potassium.jobs.model import Event, Status, StoredJob
 from potassium.jobs.postgres import group
 from potassium.jobs.postgres import store as store_module
 from potassium.jobs.postgres.changes import Change
@@ -61,15 +61,18 @@ async def test_claims_are_disjoint_and_miss_nothing(servers: Servers) -> None:
     assert sorted(claimed) == sorted(job.id for job in jobs)
 
 
-async def test_the_order_is_that_of_all_servers_together(servers: Servers) -> None:
-    """By submission, and a level of priority counts as so many jobs."""
+@pytest.mark.parametrize("limit", [1, 9])
+async def test_the_order_is_that_of_all_servers_together(servers: Servers, limit: int) -> None:
+    """By submission, and a level of priority counts as so many jobs; however many are claimed."""
     one, two = await servers.one(), await servers.one()
     first, second = await one.submit(new_job()), await two.submit(new_job())
     low = await one.submit(new_job(priority=0))
     high = await two.submit(new_job(priority=2))
     third = await one.submit(new_job())
     assert PRIORITY_STEP > 5
-    claimed = await two.claim(handlers=HANDLERS, limit=9, now=NOW)
+    claimed: list[StoredJob] = []
+    while some := await two.claim(handlers=HANDLERS, limit=limit, now=NOW):
+        claimed += some
     assert [job.id for job in claimed] == [high.id, first.id, second.id, third.id, low.id]
 
 

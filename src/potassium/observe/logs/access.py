@@ -10,7 +10,7 @@ import orjson
 from starlette.types import Scope
 
 from potassium.engine import Job
-from potassium.errors import PotassiumError
+from potassium.errors import ClientLeft, PotassiumError
 from potassium.http.exchange import Exchange
 from potassium.http.request_id import request_id_of
 from potassium.jobs.attempt import Attempt
@@ -93,7 +93,8 @@ class AccessLog:
             _add_call(fields, exchange.call, exchange)
         if exchange.received is not None:
             fields["bytes_in"] = exchange.received
-        fields["bytes_out"] = exchange.sent
+        is_answered = (exchange.status, exchange.code) != (ClientLeft.status, ClientLeft.code)
+        fields["bytes_out"] = exchange.sent if is_answered else 0  # nobody got the document
         _log(_words(fields), fields)
 
     def _passes(self, exchange: Exchange) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from potassium.observe.logs.fields import is_traceback, own_fields
-from potassium.observe.logs.visible import shown, unseen_in_json
+from potassium.observe.logs.visible import shown, unseen_in_json, without_middle
 
 __all__ = ["JsonLines"]
 
@@ -20,7 +20,7 @@ class JsonLines(logging.Formatter):
     """Formats a record as a JSON object without line breaks.
 
     It has ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, and whatever was given as
-    ``extra``; with an exception also ``exception``, the whole traceback, and with ``stack_info``
+    ``extra``; with an exception also ``exception``, the traceback, and with ``stack_info``
     ``stack``. A value that JSON does not have is shown by its ``repr()``. An ``extra`` with a name
     of ours gets ``extra_`` before it.
     """
@@ -42,7 +42,7 @@ class JsonLines(logging.Formatter):
             text = message.rstrip("\n")
             fields |= {"message": text.rpartition("\n")[2].strip(), "exception": text}
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = without_middle(self.formatException(record.exc_info))
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
         own = own_fields(record)

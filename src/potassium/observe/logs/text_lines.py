@@ -5,7 +5,7 @@ import os
 from typing import TextIO
 
 from potassium.observe.logs.fields import is_traceback
-from potassium.observe.logs.visible import one_line, several_lines
+from potassium.observe.logs.visible import one_line, several_lines, without_middle
 
 __all__ = ["TextLines", "wants_colours"]
 
@@ -50,7 +50,7 @@ class TextLines(logging.Formatter):
             if value and str(value) not in message:
                 line += f" {name}={one_line(str(value))}"
         if record.exc_info:
-            rest.append(self.formatException(record.exc_info))
+            rest.append(without_middle(self.formatException(record.exc_info)))
         if record.stack_info:
             rest.append(self.formatStack(record.stack_info))
         level = f"{record.levelname}:"

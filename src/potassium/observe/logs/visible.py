@@ -2,13 +2,14 @@
 
 import re
 
-__all__ = ["one_line", "several_lines", "shown", "unseen_in_json"]
+__all__ = ["one_line", "several_lines", "shown", "unseen_in_json", "without_middle"]
 
 # What JSON leaves as it is although terminals obey it, readers of lines split at it, or it turns
 # the text around: C1 controls and DEL, line and paragraph separators, directions, zero widths.
 UNSEEN = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 INDENT = "    "
 LONGEST = 10_000  # characters of a value that is shown by its repr()
+LONGEST_TRACEBACK = 50_000  # characters
 
 
 def one_line(text: str) -> str:
@@ -29,6 +30,18 @@ def shown(value: object) -> str:
 def several_lines(text: str) -> str:
     """Return the lines of ``text`` indented, so that none looks like the beginning of a record."""
     return "\n".join(INDENT + one_line(line) for line in text.split("\n"))
+
+
+def without_middle(traceback: str) -> str:
+    """Return a traceback; if it is very long, its beginning and its end.
+
+    The text of an exception may have what a client sent, such as the key of a ``KeyError``.
+    """
+    over = len(traceback) - LONGEST_TRACEBACK
+    if over <= 0:
+        return traceback
+    half = LONGEST_TRACEBACK // 2
+    return f"{traceback[:half]}\n... {over} characters were left out ...\n{traceback[-half:]}"
 
 
 def unseen_in_json(document: str) -> str:

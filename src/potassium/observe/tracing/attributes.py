@@ -7,7 +7,16 @@ from starlette.types import Scope
 
 from potassium.webhooks.model import Delivery
 
-__all__ = ["BATCH_SIZE", "CODE", "HANDLER", "MESSAGE", "messaging", "of_post", "of_request"]
+__all__ = [
+    "BATCH_SIZE",
+    "CODE",
+    "HANDLER",
+    "LONGEST",
+    "MESSAGE",
+    "messaging",
+    "of_post",
+    "of_request",
+]
 
 HANDLER = "potassium.handler"
 CODE = "potassium.code"
@@ -61,8 +70,8 @@ def of_request(scope: Scope) -> dict[str, AttributeValue]:
         if port is not None:
             found["server.port"] = port
     client = scope.get("client")
-    if client:
-        found["client.address"] = client[0]
+    if client and client[0]:  # it has no address if it came over a Unix socket
+        found["client.address"] = client[0][:LONGEST]  # X-Forwarded-For may say anything
     return found
 
 

@@ -14,6 +14,8 @@ from opentelemetry.util.types import AttributeValue
 from starlette.exceptions import HTTPException
 
 from potassium.errors import PotassiumError, UsageError
+from potassium.observe.logs.visible import without_middle
+from potassium.observe.tracing.attributes import LONGEST
 from potassium.observe.tracing.call import Call
 
 __all__ = ["Attributes", "Spans", "fail", "harmless"]
@@ -136,11 +138,12 @@ def fail(span: Span, error: BaseException, *, at: int | None = None) -> None:
     """Record what was raised, unless it is an answer that a client has caused, such as a 404."""
     if _status_of(error) < SERVER_ERROR or not span.is_recording():
         return
-    kind, message = _type_of(error), _encodable(_message_of(error))
+    kind, message = _type_of(error), _encodable(_message_of(error)[:LONGEST])
+    shown = without_middle("".join(traceback.format_exception(error)))
     found: Attributes = {
         "exception.type": kind,
         "exception.message": message,
-        "exception.stacktrace": _encodable("".join(traceback.format_exception(error))),
+        "exception.stacktrace": _encodable(shown),
     }
     # Not record_exception(), which takes whatever str() returns, or raises.
     span.add_event("exception", found, at)
