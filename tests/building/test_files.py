@@ -90,12 +90,14 @@ def test_what_lies_beside_it_and_may_have_been_read_is_noted(folder: Path, name:
     (folder / name).write_bytes(b"")
     (folder / "readme.md").write_bytes(b"")
     assert noted("open('weights.bin').close()", folder) == sorted([name, "weights.bin"])
-    assert FilesRead().paths([folder]) == [folder / name]
+    found = FilesRead().paths([folder])  # and what this process has mapped
+    assert [path for path in found if path.parent == folder] == [folder / name]
 
 
 def test_what_is_installed_is_not_noted() -> None:
     files = FilesRead()
     installed = sysconfig.get_paths()["purelib"]
-    for path in (f"{installed}/x/data.json", "/data/dist-packages/x.json", os.devnull):
+    paths = [f"{installed}/x/data.json", "/data/dist-packages/x.json", os.devnull]
+    for path in paths:
         files._hear("open", (path, None, os.O_RDONLY))
-    assert files.paths([]) == []
+    assert not {*map(Path, paths)} & {*files.paths([])}
