@@ -58,17 +58,9 @@ def init_of(app: "Potassium", sources: Mapping[str, ModuleSource]) -> Reached:
     What completes the cache after it, with ``@app.restored``, counts as well.
     """
     init = parts_of(app).init
-    found = Reached()
-    for function in (init.function, init.restored):
-        if function is not None:
-            reached = _reached(app, function, sources)
-            found.sources |= reached.sources
-            found.globals |= reached.globals
-    return found
-
-
-def _reached(app: "Potassium", function: Any, sources: Mapping[str, ModuleSource]) -> Reached:
-    """Return what a function that loads the model reaches."""
+    function: Any = init.function or init.restored
+    if function is None:
+        return Reached()
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(function)
