@@ -19,7 +19,7 @@ from potassium.workers.notes import NUMBER, TAKEN
 from potassium.workers.page import SLOTS
 from potassium.workers.process import WorkerProcess
 from potassium.workers.traces import trace_of
-from potassium.workers.variables import FrontVariables
+from potassium.workers.variables import variables_of_process
 from potassium.workers.view import WorkerView
 
 __all__ = ["Keeper", "RemoteWorker"]
@@ -89,7 +89,7 @@ class RemoteWorker(WorkerView):
         self.dispatcher = WorkerDispatcher(around.jobs, self, homes=homes, clock=around.clock)
         self._number_of = number_of
         self._begin_batch = around.begin_batch
-        self._variables = FrontVariables()
+        self._variables = variables_of_process()
         self._clock = around.clock
         self._last = 0  # number given out
         self._free = list(range(SLOTS))

@@ -7,7 +7,7 @@ variable. One that has no name, such as that of an instance, stays where it is.
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import Context, ContextVar
-from functools import reduce
+from functools import cache, reduce
 from itertools import compress, repeat
 from operator import is_, itemgetter
 from pathlib import Path
@@ -18,7 +18,7 @@ import orjson
 
 from potassium.workers.plain_data import packed, unpacked
 
-__all__ = ["FrontVariables", "WorkerVariables"]
+__all__ = ["FrontVariables", "WorkerVariables", "variables_of_process"]
 
 MAIN = "__main__"
 OURS = "potassium."
@@ -70,6 +70,12 @@ class FrontVariables:
         self._searched = len(self._modules)
         for variable, name in _named(self._modules):
             self._names.setdefault(variable, name)
+
+
+@cache
+def variables_of_process() -> FrontVariables:
+    """Return those of this process, for all workers that it starts: the first one searches."""
+    return FrontVariables()
 
 
 class WorkerVariables:
