@@ -141,6 +141,20 @@ class Potassium(Composable):
         self._parts.load_with(function)
         return function
 
+    def restored(self, function: Function) -> Function:
+        """Complete the cache with the decorated function, on the GPU thread, at every start.
+
+        It gets the cache once ``init`` has run, or once a snapshot was restored in its place, and
+        may return a dict of more for it: what cannot be kept in a snapshot, such as a lock.
+
+        Raises:
+            UsageError: there is one already, or ``function`` is async or does not take the cache
+                alone.
+
+        """
+        self._parts.complete_with(function)
+        return function
+
     @overload
     def handler(self, path: Function, /) -> Function: ...
 

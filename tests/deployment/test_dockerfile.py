@@ -4,6 +4,7 @@ import json
 import subprocess
 import sysconfig
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +25,7 @@ KINDS = [
         download_requirements=listed,
         accelerator=accelerator,  # type: ignore[arg-type]
         jobs=jobs,
+        fastboot=accelerator == "cpu",
     )
     for requirements, (download, listed) in product(
         ["requirements.txt", "pyproject.toml", "uv.lock", None],
@@ -191,3 +193,20 @@ def test_no_secret_gets_into_the_image(facts: ImageFacts, parse: Parse) -> None:
 def test_what_is_secret_or_made_anew_is_ignored() -> None:
     ignored: list[Any] = render_dockerignore().splitlines()
     assert {"**/.env*", "**/*.pem", ".git", ".venv", ".potassium", "**/__pycache__"} <= {*ignored}
+
+
+def test_what_init_loads_is_a_layer_behind_the_code(parse: Parse) -> None:
+    """It is made by root, so nobody may change it, where no volume hides it."""
+    facts = replace(FULL, accelerator="cpu", fastboot=True)
+    stage = parse(facts)[-1]
+    names = [name for name, _ in stage]
+    at = stage.index(("RUN", "potassium build app.py"))
+    assert stage.index(("COPY", ". ./")) < at < names.index("VOLUME") < names.index("USER")
+    assert environ(stage[:at])["POTASSIUM_FASTBOOT"] == "/fastboot"
+    assert not any("/fastboot".startswith(str(one)) for one in facts.writable)
+
+
+def test_without_being_asked_it_keeps_nothing(parse: Parse) -> None:
+    stage = parse(FULL)[-1]
+    assert "potassium build app.py" not in values(stage, "RUN")
+    assert "POTASSIUM_FASTBOOT" not in environ(stage)

@@ -55,6 +55,11 @@ def version_of_python(
     type=click.IntRange(1, 65535),
     help="The port that the server listens on.  [default: as the app says, 8000]",
 )
+@click.option(
+    "--fastboot",
+    is_flag=True,
+    help="Put what init loads into the image, as potassium build does. With --cpu only.",
+)
 def command(  # noqa: PLR0913, PLR0917 - one for each option
     target: str | None,
     output: Path | None,
@@ -62,6 +67,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     cuda: bool,  # noqa: FBT001
     python: str | None,
     port: int | None,
+    fastboot: bool,  # noqa: FBT001
 ) -> None:
     """Print a Dockerfile for the app in TARGET.
 
@@ -74,14 +80,20 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     Examples:
       potassium dockerfile app.py
       potassium dockerfile app.py --cpu --python 3.13 -o Dockerfile
+      potassium dockerfile app.py --cpu --fastboot
     """  # noqa: D301 - click's sign for lines to be left as they are
     # It imports the server, which the help of the command need not wait for.
     from potassium.deployment import render_dockerfile, render_dockerignore  # noqa: PLC0415
 
     if output is not None and output.exists() and not force:
         raise UsageError(f"{output} exists; to overwrite it, add --force.")
+    if fastboot and cuda:
+        raise UsageError(
+            "--fastboot: an image is built without a GPU, and what was loaded without one does not "
+            "fit where there is one. Add --cpu, or run potassium build where the server runs."
+        )
     found = Target.of(target, Path.cwd())
-    facts = _facts(found, "cuda" if cuda else "cpu", python, port)
+    facts = replace(_facts(found, "cuda" if cuda else "cpu", python, port), fastboot=fastboot)
     put(render_dockerfile(facts).encode(), output)
     folder = found.folder if output is None else output.parent
     if (folder / IGNORED).exists():

@@ -23,6 +23,7 @@ COMMANDS = {
     "jobs": "Look after the background jobs of a server.",
     "status": "Watch a server.",
     "check": "Find mistakes in an app without loading its model.",
+    "build": "Keep what init loads, so that an app starts fast.",
     "doctor": "Look at the machine: GPU, torch, folders, limits, ports.",
     "openapi": "Print the OpenAPI document of an app.",
     "dockerfile": "Print a Dockerfile for an app.",

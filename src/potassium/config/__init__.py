@@ -12,6 +12,7 @@ from potassium.config.environment import (
     default_log,
     default_port,
     default_workers,
+    fastboot,
     switch,
     workers_from,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "default_log",
     "default_port",
     "default_workers",
+    "fastboot",
     "switch",
     "workers_from",
 ]

@@ -2,7 +2,8 @@
 
 import os
 import re
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Literal, cast, get_args
 
 from potassium.config.workers import Workers
 from potassium.errors import UsageError
@@ -17,6 +18,7 @@ __all__ = [
     "default_log",
     "default_port",
     "default_workers",
+    "fastboot",
     "switch",
     "workers_from",
 ]
@@ -38,6 +40,7 @@ VARIABLES = frozenset(
         "POTASSIUM_API_KEY",
         "POTASSIUM_API_KEYS",
         "POTASSIUM_DOCS",
+        "POTASSIUM_FASTBOOT",
         "POTASSIUM_HOST",
         "POTASSIUM_LOG",
         "POTASSIUM_METRICS",
@@ -138,3 +141,11 @@ def switch(name: str, *, default: bool) -> bool:
     if value not in ("0", "1"):
         raise UsageError(f"{name}={value!r} must be 1 or 0.")
     return value == "1"
+
+
+def fastboot() -> Path | Literal["auto", "off", "require"]:
+    """Return what ``POTASSIUM_FASTBOOT`` says of snapshots: where one is, or how it is used."""
+    value = os.environ.get("POTASSIUM_FASTBOOT", "").strip() or "auto"
+    if value in ("auto", "off", "require"):
+        return cast("Literal['auto', 'off', 'require']", value)
+    return Path(value)

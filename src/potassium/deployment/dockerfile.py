@@ -9,6 +9,7 @@ __all__ = ["HEALTH_CHECK", "USER", "render_dockerfile", "render_dockerignore"]
 
 USER = 10001  # a number, so that Kubernetes can see that it is not root
 MODELS = "/models"
+SNAPSHOT = "/fastboot"  # not below the app: a volume may hide what is there
 UV = "uv>=0.9,<1"
 HUB = "huggingface_hub>=1,<3"
 LONGEST_START = "30m"
@@ -146,7 +147,14 @@ def _server(facts: ImageFacts) -> str:
         ),
         "POTASSIUM_HOST": "0.0.0.0",  # noqa: S104 - the container's own interface
         "PORT": str(facts.port),
+        **({"POTASSIUM_FASTBOOT": SNAPSHOT} if facts.fastboot else {}),
     }
+    snapshot = (
+        "# What init loads, so that the server restores it instead of running init.\n"
+        f"RUN potassium build {facts.target}\n"
+        if facts.fastboot
+        else ""
+    )
     lines = " \\\n    ".join(f"{name}={value}" for name, value in environ.items())
     return f"""\
 # The image. The server writes to the volumes alone.
@@ -157,7 +165,7 @@ RUN useradd --uid {USER} --user-group --no-log-init --no-create-home --home-dir 
 ENV {lines}
 WORKDIR {APP}
 COPY . ./
-VOLUME {json.dumps([str(one) for one in facts.writable])}
+{snapshot}VOLUME {json.dumps([str(one) for one in facts.writable])}
 USER {USER}:{USER}
 EXPOSE {facts.port}
 STOPSIGNAL SIGTERM

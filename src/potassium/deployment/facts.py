@@ -40,6 +40,7 @@ class ImageFacts:
         python: the version of Python, such as ``"3.12"``.
         port: the port that the server listens on, unless the platform sets another.
         accelerator: ``"cpu"`` for the much smaller build of torch that runs on CPUs only.
+        fastboot: whether the image has a snapshot of what ``init`` loads.
         stop_seconds: seconds between SIGTERM and SIGKILL; see ``stop_seconds``.
         jobs: the folder of background jobs; None if they are not kept in a file.
 
@@ -53,6 +54,7 @@ class ImageFacts:
     python: str = "3.12"
     port: int = DEFAULT_PORT
     accelerator: Accelerator = "cuda"
+    fastboot: bool = False
     stop_seconds: int = stop_seconds(Limits())
     jobs: PurePosixPath | None = None
 

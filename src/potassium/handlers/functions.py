@@ -2,10 +2,12 @@
 
 import dis
 import inspect
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-__all__ = ["is_async", "name_of", "reads", "yields"]
+__all__ = ["file_of", "is_async", "name_of", "reads", "yields"]
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -45,3 +47,18 @@ def reads(function: Callable[..., Any], index: int) -> bool:
 def yields(function: Callable[..., Any]) -> bool:
     """Return whether ``function`` is a generator function, so that all its responses stream."""
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def file_of(function: Callable[..., Any]) -> str | None:
+    """Return the file in which ``function``, or what it wraps, is defined; None if there is none.
+
+    For an instance, it is that of its class.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return str(code.co_filename)
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    return getattr(module, "__file__", None)

@@ -72,6 +72,11 @@ class Registry:
         if not paths:
             self._unclaimed[function] = url
 
+    def post_nothing(self) -> None:
+        """Post no handler's results to a webhook."""
+        for path, handler in self._handlers.items():
+            self._handlers[path] = replace(handler, webhook_url=None)
+
     def check(self, *, has_jobs: bool) -> None:
         """Check that the registration is complete; ``has_jobs`` says whether the app has jobs.
 

@@ -54,8 +54,12 @@ class LoadedModel:
 
 
 def init_of(app: "Potassium", sources: Mapping[str, ModuleSource]) -> Reached:
-    """Return what the ``init`` of ``app`` reaches within the user's own files."""
-    function: Any = parts_of(app).init.function
+    """Return what the ``init`` of ``app`` reaches within the user's own files.
+
+    What completes the cache after it, with ``@app.restored``, counts as well.
+    """
+    init = parts_of(app).init
+    function: Any = init.function or init.restored
     if function is None:
         return Reached()
     while isinstance(function, functools.partial):
@@ -70,14 +74,15 @@ def init_of(app: "Potassium", sources: Mapping[str, ModuleSource]) -> Reached:
 
 
 def _given(app: "Potassium", sources: Mapping[str, ModuleSource]) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield the statements that give ``app`` its ``init``, with their modules.
+    """Yield the statements that give ``app`` what loads the model, with their modules.
 
     The function alone says nothing of its decorators, or of the arguments that it was bound to.
     """
     for module, source in sources.items():
         loaded = sys.modules.get(module)
         names = getattr(loaded, "__dict__", {}).items()
-        giving = {f"{name}.init" for name, value in names if value is app}
+        ours = [name for name, value in names if value is app]
+        giving = {f"{name}.{decorator}" for name in ours for decorator in ("init", "restored")}
         for statement in source.tree.body if giving else ():
             calls: list[ast.expr] = []
             if isinstance(statement, ast.FunctionDef):

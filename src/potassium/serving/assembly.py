@@ -21,6 +21,7 @@ from potassium.serving.endpoint import Endpoint
 from potassium.serving.plan import Plan
 from potassium.serving.runtime import Runtime
 from potassium.serving.slashes import HandlerRoute
+from potassium.serving.snapshot import SnapshotBeside
 
 if TYPE_CHECKING:
     from potassium.jobs.service import JobService
@@ -60,7 +61,9 @@ class Assembly:
         self.cache = Cache()
         self._registry = Registry(self.cache)
         self.handlers = self._registry.handlers
-        self.init = Init(self.cache, set_cache, self.handlers)
+        self.init = Init(
+            self.cache, set_cache, self.handlers, SnapshotBeside(lambda: self._plan.app)
+        )
         self._plan = Plan(
             name=name,
             handlers=self.handlers,
@@ -108,6 +111,17 @@ class Assembly:
         """
         self._check_open("@app.init")
         self.init.register(function)
+
+    def complete_with(self, function: Callable[..., Any]) -> None:
+        """Register ``function`` to complete the cache, whether it was loaded or restored.
+
+        Raises:
+            UsageError: there is one already, ``function`` is async or does not take the cache
+                alone, or the app has started.
+
+        """
+        self._check_open("@app.restored")
+        self.init.register_restored(function)
 
     def decorator(
         self, name: str, path: str, options: HandlerOptions, app: Starlette
@@ -195,6 +209,12 @@ class Assembly:
                 "There is nothing to serve: decorate a function with @app.handler first."
             )
         self.check_complete()
+
+    def try_out(self) -> None:
+        """Run in this process, keep no jobs and post no results: whoever calls is no client."""
+        self._plan.jobs = None
+        self._plan.workers = None
+        self._registry.post_nothing()
 
     def close(self, name: str) -> None:
         """Accept no more handlers, now that ``name`` has made something of those that there are."""

@@ -20,7 +20,7 @@ def trace_below(error: BaseException) -> TracebackType | None:
     trace = error.__traceback__
     while trace is not None:
         code, trace = trace.tb_frame.f_code, trace.tb_next
-        if code is Init.run.__code__:
+        if code is Init.run_own.__code__:
             return trace
     return None if isinstance(error, UsageError) else error.__traceback__
 

@@ -133,3 +133,11 @@ def test_a_module_of_a_package_is_served_as_such(type_: Type, folder: Path) -> N
         typed = type_("dockerfile", target)
         assert 'CMD ["potassium", "serve", "shop.served:model"]' in typed.out
         assert "COPY requirements.txt" in typed.out
+
+
+def test_what_init_loads_is_kept_in_images_without_cuda_only(type_: Type) -> None:
+    """There is no GPU where they are built."""
+    assert "RUN potassium build app.py\n" in type_("dockerfile", "--cpu", "--fastboot").out
+    typed = type_("dockerfile", "--fastboot")
+    assert typed.status == 2
+    assert "Add --cpu, or run potassium build where the server runs." in typed.err

@@ -1,0 +1,3 @@
+"""Snapshots of what ``init`` has loaded: how they are written, checked and restored."""
+
+__all__: list[str] = []
