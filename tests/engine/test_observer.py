@@ -349,3 +349,25 @@ async def test_a_stream_that_fails_before_its_first_chunk_never_streams(witness:
         with pytest.raises(InvalidInput):
             await engine.call(operation, None)
         await witness.has("ran", "failed")
+
+
+async def test_a_stream_has_run_before_it_is_closed(witness: Witness) -> None:
+    """Also if its reader sees the end before the loop is told of it."""
+    ended = threading.Event()
+
+    def steps() -> Iterator[bytes]:
+        yield b"a"
+        ended.wait(10)
+
+    operation = operation_on("x", lambda _: Chunks(steps()), may_stream=True)
+    async with running(operation, observer=witness) as engine:
+        stream = await engine.call(operation, None)
+        assert await stream.take() == [b"a"]
+        ended.set()
+        while not stream.has_ended:
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop hears of nothing meanwhile
+        assert await stream.take() is None
+        engine.release(stream)
+        assert witness.kinds == ["streams", "ran", "succeeded"]
+        await asyncio.sleep(0.01)
+    assert witness.kinds == ["streams", "ran", "succeeded"]

@@ -223,6 +223,7 @@ class Engine:
         if not stream.is_over:
             self.calls.call_off(job, ClientLeft())
             stream.is_over = True
+        self._pipeline.report(stream)  # its reader may know of its end before the loop is told
         self.calls.close(job, succeeded=job.called_off is None and stream.failure is None)
 
     def call_off(self, job: Job, error: PotassiumError) -> None:

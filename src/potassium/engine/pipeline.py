@@ -233,10 +233,14 @@ class Pipeline:
             stream.began_at = self._clock()
             if self._observer is not None:
                 self._observer.streams(stream.job)
+        self.report(stream)
+        receive(stream)
+
+    def report(self, stream: Stream[Job]) -> None:
+        """Notify the observer, once, that a stream's call has run, if it has."""
         if self._observer is not None and stream.has_ended and not stream.is_reported:
             stream.is_reported = True
             self._observer.ran((stream.job,))
-        receive(stream)
 
 
 def receive(stream: Stream[Job]) -> None:
