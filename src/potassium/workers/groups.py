@@ -47,8 +47,9 @@ class Groups:
         self._link = link
         self._done = done
         self._gathering: dict[int, list[WorkerJob]] = {}  # groups that are being prepared
+        self._recalled: set[int] = set()  # those of them that the front wants back
         self._handed_over: deque[int] = deque()  # those that the GPU thread has
-        self._order = threading.Lock()  # of these
+        self._order = threading.Lock()  # of these, and held where a group goes on from there
 
     def take(self, payload: bytes) -> None:
         """Run a group, once everything in it is prepared."""
@@ -79,16 +80,16 @@ class Groups:
             return
         jobs = self._gathering[job.group]
         if not any(one.is_unprepared for one in jobs):
-            del self._gathering[job.group]
             self._begin(job.group, jobs)
 
     def give_back(self, group: int) -> None:
-        """Give a group back, unless it has begun."""
-        jobs = self._worker.unbegun.pop(group, None)
+        """Give a group back, unless it has begun; once it is prepared, if that is under way."""
+        with self._order:
+            jobs = self._worker.unbegun.pop(group, None)
+            if jobs is None and group in self._gathering:
+                self._recalled.add(group)
         if jobs is not None:
-            for job in jobs:
-                self._arrivals.forget(job)
-            self._link.send(frame(FromWorker.RETURNED, NUMBER.pack(group)))
+            self._link.send(self._returned(group, jobs))
 
     def run(self, operation: Operation) -> None:
         """Run something on the GPU thread that is no call, behind what that has already."""
@@ -123,12 +124,23 @@ class Groups:
                 buffers += self._done(job)
             else:
                 ready.append(job)
-        if not ready:
-            buffers += frame(FromWorker.GROUP_DONE, NUMBER.pack(group))
         if buffers:
             self._link.send(buffers)
-        if ready:
-            with self._order:
+        with self._order:
+            self._gathering.pop(group, None)
+            is_recalled = group in self._recalled
+            self._recalled.discard(group)
+            if ready and not is_recalled:
                 self._handed_over.append(group)
                 self._worker.unbegun[group] = ready
                 self._worker.hand_over(ready)
+        if not ready:
+            self._link.send(frame(FromWorker.GROUP_DONE, NUMBER.pack(group)))
+        elif is_recalled:
+            self._link.send(self._returned(group, ready))
+
+    def _returned(self, group: int, jobs: Sequence[WorkerJob]) -> list[bytes]:
+        """Return the frame that gives a group back, and forget its calls."""
+        for job in jobs:
+            self._arrivals.forget(job)
+        return frame(FromWorker.RETURNED, NUMBER.pack(group))
