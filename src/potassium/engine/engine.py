@@ -295,7 +295,6 @@ class Engine:
     def _tell_loop(self, callback: Callable[..., object], *args: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
-        except RuntimeError:
-            # The loop was closed while a handler ran: nobody is left to notify.
+        except RuntimeError:  # if the loop was closed while a handler ran, nobody is left to notify
             if not self._loop.is_closed():
                 raise
