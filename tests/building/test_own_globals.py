@@ -14,10 +14,20 @@ from potassium.building.own_globals import OwnGlobals
 SOURCE = """
 from collections import OrderedDict
 from types import SimpleNamespace
+from pydantic import BaseModel
 from potassium import Potassium
 
 class Own:
     shared = 1
+
+class Unfinished(BaseModel):
+    one: "Nowhere"
+
+class Closed:
+    __slots__ = ()
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
 
 app = Potassium("own")
 MODEL = None
@@ -29,6 +39,7 @@ SET = {1}
 TUPLE = (1, [2])
 own = Own()
 space = SimpleNamespace()
+closed = Closed()
 """
 
 
@@ -102,6 +113,13 @@ def test_what_cannot_be_done_again_is_refused(
     act(own)
     with pytest.raises(UsageError, match=why):
         before.changed()
+
+
+def test_objects_that_raise_when_they_are_asked_are_taken_as_they_are(own: Any) -> None:
+    """A model of pydantic whose types are not defined yet, or the app's own."""
+    before = OwnGlobals()
+    own.closed = type(own.closed)()
+    assert [one.name for one in before.changed()] == ["closed"]
 
 
 def test_circles_end(own: Any) -> None:

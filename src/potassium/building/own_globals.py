@@ -93,10 +93,10 @@ class _Form:
 
     def _is_own(self, value: Any) -> bool:
         """Return whether to look into an object: one of the user's own classes, or such a class."""
-        if isinstance(value, Potassium | ModuleType) or not hasattr(value, "__dict__"):
-            return False
         owner = value if isinstance(value, type) else type(value)
-        return owner.__module__ in self._modules or owner is SimpleNamespace
+        if owner.__module__ not in self._modules and owner is not SimpleNamespace:
+            return False
+        return not isinstance(value, Potassium | ModuleType) and _has_attributes(value)
 
 
 def _variables(module: ModuleType) -> dict[str, Any]:
@@ -115,4 +115,12 @@ def _can_be_filled(value: Any) -> bool:
     """Return whether the object that is there can be given another content."""
     if isinstance(value, dict | list | set):
         return True
-    return hasattr(value, "__dict__") and not isinstance(value, type)
+    return _has_attributes(value) and not isinstance(value, type)
+
+
+def _has_attributes(value: Any) -> bool:
+    """Return whether an object has attributes of its own; some raise when they are asked."""
+    try:
+        return hasattr(value, "__dict__")
+    except Exception:  # noqa: BLE001 - of the app's own class
+        return False
