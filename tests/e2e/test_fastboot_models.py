@@ -35,7 +35,7 @@ PLAIN = """
         global MODEL
         print("init runs", flush=True)
         torch.set_default_dtype(torch.float64)
-        torch.set_num_threads(1)
+        torch.set_num_threads(3)
         os.environ["SET_BY_INIT"] = "yes"
         model = MODEL = Net().eval()
         app.optimize(model)
@@ -111,11 +111,11 @@ def test_a_module_of_torch_is_restored(project: Project, run: Run) -> None:
     assert first == {
         "same": [True, True],
         "compiled": "OptimizedModule",
-        "threads": 1,
+        "threads": 3,
         "variable": "yes",
     }
     manifest = json.loads((project.snapshot / "manifest.json").read_text())
-    assert manifest["settings"] == {"default dtype": "torch.float64", "threads": 1}
+    assert manifest["settings"] == {"default dtype": "torch.float64", "threads": 3}
     assert "torch" in manifest["keys"]["software"]
 
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,13 +138,24 @@ def _new_folder(place: Path) -> Path:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     for left in place.parent.glob(f".{place.name}.*"):
-        with suppress(ProcessLookupError, ValueError, PermissionError):
-            os.kill(int(left.name.rpartition(".")[2]), 0)
-            continue
-        shutil.rmtree(left, ignore_errors=True)
+        pid = left.name.rpartition(".")[2]
+        if not (pid.isdecimal() and _is_running(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
     folder = place.with_name(f".{place.name}.{os.getpid()}")
     folder.mkdir(MODE)
     return folder
+
+
+def _is_running(pid: int) -> bool:
+    """Return whether a process runs; one that has ended counts as such before it is waited for."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()  # not Linux: it runs
+    except OSError:
+        return False
+    return state not in (b"Z", b"X")
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str | None]:
