@@ -1,5 +1,6 @@
 """Errors, as the schema shows them: by status, with their stable codes."""
 
+import importlib
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ def codes(app: Potassium, status: int) -> list[str]:
 
 def test_every_error_is_in_the_schema() -> None:
     """Each that a client may get has its code at its status, somewhere."""
+    importlib.import_module("potassium.store")  # whose errors are shown where it is used
     app = Potassium(api_keys=["a"])
     app.background("/")(refuse)
     app.handler("/direct")(refuse)
