@@ -33,8 +33,8 @@ VALUE = itemgetter(1)
 class FrontVariables:
     """Returns what the context of a call carries to a worker.
 
-    The names of all variables are found in one search, when it is made. That takes tens of
-    milliseconds where torch is imported, so the workers of an app share one. It searches again for
+    The names of all variables are found in one search, when it is made. That takes a few tenths
+    of a second where torch is imported, so the workers of an app share one. It searches again for
     a variable that it has not seen only after more modules were imported.
 
     Args:
