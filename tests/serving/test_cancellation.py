@@ -77,7 +77,7 @@ async def test_a_deadline_that_passes_while_running_is_504_and_nothing_runs_besi
 ) -> None:
     """The thread counts as busy until the handler returns; its late result is dropped."""
     async with client(held.app) as http:
-        late = post(http, 0, Prefer="wait=0.05")
+        late = post(http, 0, Prefer="wait=0.5")
         await held.has_begun()
         assert (await late).status_code == 504
         status = (await http.get("/_k/status")).json()
@@ -123,7 +123,7 @@ async def test_an_async_handler_is_cancelled_by_its_deadline(app: Potassium) -> 
     """On the event loop, a handler ends with its call."""
     ended = asyncio.Event()
 
-    @app.handler(timeout=0.05)
+    @app.handler(timeout=0.5)
     async def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
         try:
             await asyncio.sleep(60)
@@ -170,7 +170,7 @@ async def test_a_running_handler_sees_that_its_deadline_has_passed(held: Held) -
     """request.cancelled becomes true, and raise_if_cancelled raises DeadlineExceeded."""
     held.look = cancelled_and_raised
     async with client(held.app) as http:
-        assert (await post(http, 0, Prefer="wait=0.05")).status_code == 504
+        assert (await post(http, 0, Prefer="wait=0.5")).status_code == 504
         held.go.set()
         await post(http, 1)
     assert held.seen == [(True, DeadlineExceeded), (False, None)]

@@ -154,7 +154,7 @@ def held(app: Potassium) -> Iterator[Held]:
 async def test_a_deadline_in_mid_stream_ends_it_on_time(held: Held) -> None:
     """The client is told while the handler is still in its step; then the generator is closed."""
     async with held.app.lifespan():
-        exchange = Exchange(held.app, path="/stream", accept=EVENTS, prefer="wait=0.05")
+        exchange = Exchange(held.app, path="/stream", accept=EVENTS, prefer="wait=0.5")
         await exchange.next()
         assert await exchange.body() == b"id: 1\ndata: a\n\n"
         event, _, data = (await exchange.rest()).partition(b"\ndata: ")
@@ -168,7 +168,7 @@ async def test_a_deadline_in_mid_stream_ends_it_on_time(held: Held) -> None:
 async def test_a_deadline_in_mid_stream_breaks_a_form_without_events(held: Held) -> None:
     """The connection is broken, so that what came in time does not look complete."""
     async with held.app.lifespan():
-        exchange = Exchange(held.app, path="/stream", prefer="wait=0.05")
+        exchange = Exchange(held.app, path="/stream", prefer="wait=0.5")
         with pytest.raises(StreamBroken):
             await exchange.rest()
         held.go.set()
@@ -255,7 +255,7 @@ async def test_an_async_generator_is_cancelled_where_it_awaits(app: Potassium, h
             seen.append(current_request().id)
 
     async with app.lifespan():
-        prefer = "wait=0.05" if how == "deadline" else "wait=30"
+        prefer = "wait=0.5" if how == "deadline" else "wait=30"
         exchange = Exchange(app, accept=EVENTS, prefer=prefer, x_request_id="r-1")
         await exchange.next()
         await exchange.body()

@@ -158,7 +158,7 @@ async def test_calls_are_counted_by_what_became_of_them() -> None:
         await http.post("/", json={})
         await http.post("/", json={"fail": True})
         late = asyncio.create_task(
-            http.post("/", json={"wait": True}, headers={"Prefer": "wait=0.05"})
+            http.post("/", json={"wait": True}, headers={"Prefer": "wait=0.5"})
         )
         await gate.has_begun()
         leaving = asyncio.create_task(http.post("/", json={}))
