@@ -67,12 +67,15 @@ class Project:
         assert old in text
         (self.folder / file).write_text(text.replace(old, new))
 
-    def build(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    def build(
+        self, *arguments: str, umask: int = 0o022, **env: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Run ``potassium build``."""
         return subprocess.run(
             [sys.executable, "-m", "potassium", "build", *arguments],
             cwd=self.folder,
             env={**os.environ, **env},
+            umask=umask,
             capture_output=True,
             text=True,
             check=False,
@@ -124,7 +127,7 @@ def test_a_build_keeps_what_init_loads(project: Project) -> None:
         *("START", "import", "init", "first", "all")
     ]
     assert sorted(path.name for path in project.snapshot.iterdir()) == [
-        *("manifest.json", "objects.pkl", "tensors.bin")
+        *("manifest.json", "needed.txt", "objects.pkl", "tensors.bin")
     ]
     assert [path.name for path in project.snapshot.parent.iterdir()] == ["app.init"]
 
@@ -401,3 +404,24 @@ def test_modules_are_compiled_to_bytecode(project: Project) -> None:
     assert project.build(PYTHONDONTWRITEBYTECODE="1").returncode == 0
     names = {path.name.partition(".")[0] for path in (project.folder / "__pycache__").iterdir()}
     assert {"app", "own"} <= names
+
+
+def test_a_build_is_trusted_where_new_files_belong_to_a_group(project: Project, run: Run) -> None:
+    """Many systems let users have a group each, and an umask of 002."""
+    project.edit(
+        '    with open("weights.txt")',
+        """    if cache := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
+        os.makedirs(cache, exist_ok=True)
+        open(f"{cache}/kernel.so", "w").close()
+    with open("weights.txt")""",
+    )
+    done = project.build(umask=0o002)
+    assert done.returncode == 0, done.stderr
+    files = [path for path in project.snapshot.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {
+        *("kernel.so", "manifest.json", "needed.txt", "objects.pkl", "tensors.bin")
+    }
+    assert {path.stat().st_mode & 0o022 for path in files} == {0}
+    server = run()
+    assert server.post("/ask", {}).json() == ANSWER
+    assert RESTORED in server.log()

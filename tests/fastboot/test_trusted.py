@@ -181,6 +181,26 @@ def test_a_cache_that_may_not_be_written_to_is_copied(
     shutil.rmtree(copy.parents[1])
 
 
+@pytest.mark.usefixtures("_no_caches")
+@pytest.mark.parametrize(("umask", "copied"), [(0o022, False), (0o002, True), (0o020, True)])
+def test_a_cache_is_copied_where_others_could_change_what_is_added(
+    snapshot: Snapshot, umask: int, copied: bool
+) -> None:
+    """A start after this one would refuse what compilers have added here."""
+    compiled(snapshot)
+    before = os.umask(umask)
+    try:
+        assert snapshot.read()
+        assert os.umask(umask) == umask  # it is as it was
+    finally:
+        os.umask(before)
+    cache = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert (cache / "kernel.so").read_bytes() == b"code"
+    assert (snapshot.path not in cache.parents) == copied
+    if copied:
+        shutil.rmtree(cache.parents[1])
+
+
 def test_compiled_code_that_others_may_write_to(snapshot: Snapshot) -> None:
     file = compiled(snapshot)
     file.chmod(0o775)

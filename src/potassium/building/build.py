@@ -18,6 +18,8 @@ from potassium.building.placing import put_in_place
 from potassium.config.import_path import ImportPath
 from potassium.fastboot.compiled_code import finish
 from potassium.fastboot.manifest import MANIFEST, Manifest
+from potassium.fastboot.read_ahead import NEEDED
+from potassium.fastboot.trusted import write_own
 
 __all__ = ["Built", "NotBuilt", "build"]
 
@@ -72,6 +74,7 @@ def build(target: ImportPath, calls: Sequence[BuildCall], tell: Callable[[str], 
     plain = _run(_task(target, calls))
     new = Path(plain["folder"])
     try:
+        finish(new)
         tell("Restoring that in another process, and comparing.")
         restored = _run(_task(target, calls, plain))
         _check_answers(plain["answers"], restored["answers"])
@@ -79,7 +82,8 @@ def build(target: ImportPath, calls: Sequence[BuildCall], tell: Callable[[str], 
         manifest = replace(manifest, settings=restored["settings"])
         for source in manifest.keys.sources:  # nobody may be able to write beside them later
             compileall.compile_file(Path(plain["home"], source), quiet=2)
-        (new / MANIFEST).write_bytes(manifest.encoded())
+        write_own(new / MANIFEST, manifest.encoded())
+        write_own(new / NEEDED, "\n".join(restored["needed"]).encode(errors="surrogateescape"))
         compiled = finish(new)
         put_in_place(new, Path(plain["place"]))
     finally:

@@ -4,9 +4,11 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from potassium.building.needed import mapped_files
 
 __all__ = ["FilesRead"]
 
@@ -52,7 +54,7 @@ class FilesRead:
 
         """
         found = {Path(path) for path in map(os.path.abspath, self._paths) if self._counts(path)}
-        found |= {Path(path) for path in _mapped() if self._counts(path)}
+        found |= {Path(path) for path in mapped_files() if self._counts(path)}
         for folder in {*folders, *(path.parent for path in found)}:
             found |= {path for path in _listed(folder) if READ_UNHEARD.fullmatch(path.name)}
         return sorted(path for path in found if not path.is_dir())
@@ -71,18 +73,6 @@ class FilesRead:
             or any(part in path for part in NOT_COUNTED)
             or path in sys.path
         )
-
-
-def _mapped() -> Iterator[str]:
-    """Yield the files that this process has mapped into its memory."""
-    try:
-        lines = Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines()
-    except OSError:  # not Linux
-        return
-    for line in lines:
-        path = line[line.find("/") :] if "/" in line else ""
-        if Path(path).is_file():
-            yield path
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -19,9 +19,10 @@ from potassium.fastboot.manifest import MANIFEST, Manifest
 from potassium.fastboot.random_states import states
 from potassium.fastboot.root import Root
 from potassium.fastboot.settings import settings
+from potassium.fastboot.trusted import write_own
 from potassium.fastboot.writing import Written, write
 from potassium.project.files import own_modules
-from potassium.serving.snapshot import place_of
+from potassium.serving.snapshot_places import place_of
 
 if TYPE_CHECKING:
     from potassium.app import Potassium
@@ -98,7 +99,7 @@ class Recorder:
             imports=tuple(sorted(own_modules().keys() - self._modules)),
             variables=changed,
         )
-        (self._folder / MANIFEST).write_bytes(manifest.encoded())
+        write_own(self._folder / MANIFEST, manifest.encoded())
         self._report = {
             "place": str(self._place),
             "folder": str(self._folder),

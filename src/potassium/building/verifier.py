@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from potassium.building.needed import needed_files
 from potassium.errors import UsageError
 from potassium.fastboot.manifest import Chunk
 from potassium.fastboot.restoring import Place, restored
@@ -40,8 +41,8 @@ class Verifier:
         self._report: dict[str, Any] = {}
 
     def report(self) -> dict[str, Any]:
-        """Return the settings that a start has to change, as JSON."""
-        return self._report
+        """Return what a start has to do, as JSON: settings to change, and files that it reads."""
+        return {**self._report, "needed": needed_files(self._place.snapshot)}
 
     def restore(self, init: "Init") -> dict[str, Any]:
         """Restore the snapshot.

@@ -11,6 +11,7 @@ from potassium.cli.text import CONTEXT
 from potassium.config import LogFormat, Workers, workers_from
 from potassium.project.target import Target
 from potassium.serving.collector import COLLECTOR
+from potassium.serving.snapshot_places import read_ahead_for
 
 __all__ = ["command"]
 
@@ -68,6 +69,7 @@ def command(  # noqa: PLR0913, PLR0917 - its options
     found = Target.of(target, Path.cwd())
     options: dict[str, Any] = {} if log_level is None else {"log_level": log_level}
     with COLLECTOR.paused():
+        read_ahead_for(found.folder, found.module)
         app = load(found)
         if workers is not None:
             from potassium.serving.composition import parts_of  # noqa: PLC0415 - imports the server

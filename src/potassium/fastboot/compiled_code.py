@@ -3,11 +3,10 @@
 import atexit
 import os
 import shutil
-import stat
 import tempfile
 from pathlib import Path
 
-from potassium.fastboot.trusted import Folder
+from potassium.fastboot.trusted import OTHERS_WRITE, Folder
 
 __all__ = ["COMPILED", "begin", "finish", "use"]
 
@@ -37,7 +36,7 @@ def finish(snapshot: Path) -> int:
             if name.endswith(".lock"):
                 file.unlink()
             else:
-                file.chmod(file.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
+                file.chmod(file.stat().st_mode & ~OTHERS_WRITE)
                 size += file.stat().st_size
         Path(path).chmod(MODE)
         if not any(Path(path).iterdir()):
@@ -48,7 +47,8 @@ def finish(snapshot: Path) -> int:
 def use(snapshot: Folder) -> None:
     """Let compilers find what a snapshot has, if it has any.
 
-    They write to the folder as well. Where they may not, it is a copy that ends with the process.
+    They write to the folder as well. Where they may not, or others could change what they write,
+    it is a copy that ends with the process.
 
     Raises:
         Unfit: somebody else may have written to it.
@@ -58,13 +58,20 @@ def use(snapshot: Folder) -> None:
         return
     snapshot.check_below(COMPILED)
     folder = snapshot.path / COMPILED
-    if not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK) or OTHERS_WRITE & ~_umask():
         copies = tempfile.mkdtemp(prefix="potassium-compiled-")
         atexit.register(shutil.rmtree, copies, ignore_errors=True)
         folder = Path(
             shutil.copytree(folder, Path(copies, COMPILED), copy_function=shutil.copyfile)
         )
     _name(folder)
+
+
+def _umask() -> int:
+    """Return which permissions new files of this process do not have."""
+    mask = os.umask(OTHERS_WRITE)
+    os.umask(mask)
+    return mask
 
 
 def _name(folder: Path) -> None:

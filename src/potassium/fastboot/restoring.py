@@ -15,6 +15,7 @@ from potassium.fastboot.compiled_code import use
 from potassium.fastboot.keys import check, check_accelerator
 from potassium.fastboot.manifest import MANIFEST, Manifest
 from potassium.fastboot.random_states import put_states
+from potassium.fastboot.read_ahead import read_ahead
 from potassium.fastboot.reading import read
 from potassium.fastboot.root import Root
 from potassium.fastboot.settings import put
@@ -93,6 +94,7 @@ def restored(place: Place) -> tuple[Root, Manifest]:
     with opened(place.snapshot) as folder:
         manifest = Manifest.decoded(folder.read(MANIFEST))
         check(manifest.keys, place.app, place.init, place.device)
+        read_ahead(place.snapshot)
         _set_variables(manifest.variables)
         use(folder)
         check_accelerator(manifest.keys)

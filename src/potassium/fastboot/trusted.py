@@ -11,7 +11,9 @@ from pathlib import Path
 
 from potassium.fastboot.unfit import Unfit
 
-__all__ = ["Folder", "opened"]
+__all__ = ["MODE", "OTHERS_WRITE", "Folder", "opened", "write_own"]
+
+MODE = 0o644  # of files, whatever the umask is
 
 ROOT = 0
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -90,6 +92,13 @@ def opened(path: Path) -> Iterator[Folder]:
         yield Folder(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_own(path: Path, content: bytes) -> None:
+    """Write a file so that only this user may change it, as ``opened`` wants it."""
+    path.touch(MODE)
+    path.chmod(MODE)
+    path.write_bytes(content)
 
 
 def _check_file(path: Path, facts: os.stat_result, size: int | None = None) -> None:

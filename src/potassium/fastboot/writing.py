@@ -10,10 +10,9 @@ from typing import Any
 from potassium.fastboot.chunks import ChunkWriter, Nowhere, Sink
 from potassium.fastboot.manifest import OBJECTS, TENSORS, Chunk
 from potassium.fastboot.pickled import ObjectPickler
+from potassium.fastboot.trusted import MODE, write_own
 
 __all__ = ["Written", "examined", "write"]
-
-MODE = 0o644
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,7 @@ def write(root: Any, folder: Path) -> Written:
         os.fchmod(file.fileno(), MODE)
         written, content = _written(root, file)
         file.truncate(written.tensors_size)
-    with (folder / OBJECTS).open("wb") as file:
-        os.fchmod(file.fileno(), MODE)
-        file.write(content)
+    write_own(folder / OBJECTS, content)
     return written
 
 

@@ -1,6 +1,5 @@
 """Finds the snapshot of what ``init`` has loaded, if there is one."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,15 +8,14 @@ from potassium.config import fastboot
 from potassium.errors import UsageError
 from potassium.handlers.functions import file_of, name_of
 from potassium.handlers.init import Init
+from potassium.serving.snapshot_places import place_of
 
 if TYPE_CHECKING:
     from potassium.fastboot.restoring import Place
 
-__all__ = ["SnapshotBeside", "asked", "place_of"]
+__all__ = ["SnapshotBeside", "asked"]
 
-FOLDER = Path(".potassium", "fastboot")
 MANIFEST = "manifest.json"
-NOT_IN_NAMES = r"[^\w.]+"  # of folders: those of functions may have angle brackets
 
 
 class SnapshotBeside:
@@ -70,19 +68,3 @@ def asked(init: Init, snapshot: Path) -> "Place":
     assert init.function is not None  # noqa: S101 - otherwise there is nothing to restore
     file = Path(file_of(init.function) or ".")
     return Place(snapshot, file, name_of(init.function), init.told())
-
-
-def place_of(function: Callable[..., Any]) -> Path | None:
-    """Return the folder of the snapshot of what ``function`` loads; None if it is in no file.
-
-    It is the one that ``POTASSIUM_FASTBOOT`` names. Otherwise, it is beside the file of the
-    function, and called like that and the function, so that the apps of one folder have a snapshot
-    each.
-    """
-    if isinstance(named := fastboot(), Path):
-        return named.absolute()
-    file = file_of(function)
-    if file is None or Path(file).suffix != ".py":
-        return None
-    path = Path(file).resolve()
-    return path.parent / FOLDER / f"{path.stem}.{re.sub(NOT_IN_NAMES, '-', name_of(function))}"
