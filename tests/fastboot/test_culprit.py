@@ -1,6 +1,7 @@
 """What cannot be kept is named, with the way to it."""
 
 import threading
+import types
 from typing import Any
 
 import pytest
@@ -78,3 +79,31 @@ def test_deep_structures_are_looked_through() -> None:
         deep = [deep]
     found = culprit({"cache": {"deep": deep}}) or ""
     assert found.startswith('cache["deep"][0][0][0]')
+
+
+class Patched:
+    def answer(self) -> str:
+        return "of the class"
+
+
+class Derived(Patched):
+    def answer(self) -> str:
+        return "of the derived class"
+
+    def of_base(self) -> Any:
+        return super().answer
+
+
+def test_a_method_that_an_object_has_been_given_is_named() -> None:
+    """Pickle keeps its name only: that of the class would come back, and say nothing."""
+
+    def answer(self: Patched) -> str:
+        return "of the object"
+
+    one = Patched()
+    one.answer = types.MethodType(answer, one)  # type: ignore[method-assign]  # as libraries do
+    found = culprit({"cache": {"one": one}}) or ""
+    assert found.startswith('cache["one"].answer: a builtins.method (')
+    derived = Derived()
+    assert (culprit({"cache": [derived.of_base()]}) or "").startswith("cache[0]: a builtins.method")
+    assert culprit({"cache": [derived.answer, Patched().answer, dict.fromkeys]}) is None

@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
+
+from potassium.fastboot.accelerate_hooks import without_hooks
 
 __all__ = ["compile_options", "compiled", "described", "inference", "reduced"]
 
@@ -21,6 +23,8 @@ def reduced(obj: Any) -> Any:
     """
     if isinstance(obj, ModuleType):
         return import_module, (obj.__name__,)
+    if isinstance(obj, MethodType) and not _is_of_its_class(obj):
+        raise TypeError("its class does not have it, and pickle would look for it there")
     torch: Any = sys.modules.get("torch")
     if torch is None:
         return NotImplemented
@@ -31,7 +35,7 @@ def reduced(obj: Any) -> Any:
         return compiled, (obj._orig_mod, compile_options(obj))  # noqa: SLF001 - torch has no other
     if isinstance(obj, torch.nn.Module) and obj.__dict__.get("_compiled_call_impl") is not None:
         raise TypeError("module.compile() would be lost; write torch.compile(module)")
-    return NotImplemented
+    return without_hooks(obj) if isinstance(obj, torch.nn.Module) else NotImplemented
 
 
 def described(obj: Any) -> str | None:
@@ -46,6 +50,14 @@ def described(obj: Any) -> str | None:
     if dynamo is not None and isinstance(obj, dynamo.OptimizedModule):
         return f"compiled {compile_options(obj)}"
     return None
+
+
+def _is_of_its_class(method: MethodType) -> bool:
+    """Return whether a bound method is what its object has without having been patched."""
+    owner, function = method.__self__, method.__func__
+    kind = owner if isinstance(owner, type) else type(owner)
+    found = getattr(kind, getattr(function, "__name__", ""), None)
+    return getattr(found, "__func__", found) is function
 
 
 def compile_options(module: Any) -> dict[str, Any]:
