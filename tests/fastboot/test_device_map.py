@@ -38,7 +38,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = tokenizers.models.WordLevel({word: at for at, word in enumerate(WORDS)}, "[UNK]")
     split = tokenizers.Tokenizer(words)
     split.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    kept = transformers.PreTrainedTokenizerFast(tokenizer_object=split, pad_token="[PAD]")
+    kept = transformers.PreTrainedTokenizerFast(tokenizer_object=split, pad_token="[PAD]")  # noqa: S106
     kept.save_pretrained(folder)
     return folder
 
@@ -159,7 +159,7 @@ def test_a_forward_that_is_not_that_of_accelerate_is_named(saved: Path) -> None:
     """Somebody else has replaced it, and it would be lost."""
     model = everywhere(saved)
     hooked = model.model.norm.forward
-    model.model.norm.forward = lambda *given: hooked(*given)
+    model.model.norm.forward = lambda given: hooked(given * 1)
     found = culprit({"cache": {"model": model}}) or ""
     assert found.startswith('cache["model"].model.norm: a transformers.')
     assert "accelerate" in found
