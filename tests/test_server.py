@@ -268,6 +268,9 @@ def test_what_is_loaded_is_spared_by_collections_while_serving(
         app.serve(port=0)
         assert frozen[0] > 0
         assert gc.get_freeze_count() == 0
+        gc.freeze()
+        app.serve(port=0)
+        assert gc.get_freeze_count() > 0, "it was frozen by somebody else"
     finally:
         gc.freeze()
 

@@ -64,7 +64,7 @@ def everywhere(folder: Path) -> Any:
 def chained(folder: Path) -> Any:
     """Return a model with one hook behind another."""
     model = everywhere(folder)
-    more = accelerate.hooks.AlignDevicesHook(io_same_device=True)
+    more = accelerate.hooks.AlignDevicesHook(io_same_device=True, tied_params_map={1: {}})
     return accelerate.hooks.add_hook_to_module(model, more, append=True)
 
 
@@ -152,7 +152,7 @@ def test_addresses_of_tied_tensors_are_forgotten(
     restored = keep({"model": model}).read()["model"]
     assert len(known(restored)) == len(known(model))
     assert not any(known(restored))
-    assert len({id(one) for one in known(restored)}) == 1
+    assert len({id(one) for one in known(restored)}) == len({id(one) for one in known(model)})
 
 
 def test_a_forward_that_is_not_that_of_accelerate_is_named(saved: Path) -> None:

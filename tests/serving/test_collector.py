@@ -5,12 +5,13 @@ import gc
 import subprocess
 import sys
 import textwrap
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.server import Server, free_port, serve, wait_until
+from e2e.server import Server, Start, free_port, serve, wait_until
 from support.manual_time import ManualLoop
 
 from potassium import Potassium
@@ -157,6 +158,22 @@ def test_nothing_is_collected_for_an_app_that_does_without(
     assert collected == []
 
 
+def test_modules_are_spared_without_what_nobody_has_any_more() -> None:
+    """Garbage that is spared would stay for good."""
+
+    class Node:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.disable()  # it would find this at a time of its own
+    left = weakref.ref(Node())
+    assert left() is not None
+    before = gc.get_freeze_count()
+    Collector().spare_modules()
+    assert left() is None
+    assert gc.get_freeze_count() > before
+
+
 SERVED = """
 import gc
 import uvicorn
@@ -216,7 +233,13 @@ def init():
 
 @app.handler("/")
 def handle(cache, json_in):
-    return {**cache, "import": at_import, "now": gc.get_threshold()[0], "on": gc.isenabled()}
+    return {
+        **cache,
+        "import": at_import,
+        "now": gc.get_threshold()[0],
+        "on": gc.isenabled(),
+        "spared": gc.get_freeze_count() > 0,
+    }
 """
 MAIN = '\n\nif __name__ == "__main__":\n    app.serve()\n'
 
@@ -257,7 +280,7 @@ def test_potassium_serve_pauses_it_before_it_imports_the_app(
     usual = gc.get_threshold()[0]
     seen = settled(serve_app("-m", "potassium", "serve", "app.py"))
     assert (seen["import"], seen["init"], seen["on"]) == (NEVER, NEVER, True)
-    assert seen["now"] == usual
+    assert (seen["now"], seen["spared"]) == (usual, True)
     server = serve_app("app.py")
     seen = settled(server)
     assert (seen["import"], seen["init"], seen["now"]) == (usual, NEVER, usual)
@@ -266,5 +289,49 @@ def test_potassium_serve_pauses_it_before_it_imports_the_app(
 def test_worker_processes_pause_it_too(serve_app: Callable[..., Server]) -> None:
     """While they import the app, and while they load the model."""
     seen = settled(serve_app("app.py", POTASSIUM_WORKERS="cpu"))
-    assert (seen["import"], seen["init"]) == (NEVER, NEVER)
+    assert (seen["import"], seen["init"], seen["spared"]) == (NEVER, NEVER, True)
     assert seen["now"] != NEVER
+
+
+WATCHED = """
+import threading
+import time
+from potassium import Potassium
+from potassium.serving.collector import COLLECTOR
+
+app = Potassium("watched")
+TELLERS, LATER = [], []
+COLLECTOR.resume_when = TELLERS.append  # each tells whether nobody waits
+
+
+def look_later():
+    while not TELLERS[0]():
+        time.sleep(0.005)
+    LATER.append("idle")
+
+
+@app.handler("/")
+def handle(cache, json_in):
+    if not LATER:
+        threading.Thread(target=look_later, daemon=True).start()
+    return {"now": [is_idle() for is_idle in TELLERS], "later": LATER[:1]}
+
+
+if __name__ == "__main__":
+    app.serve()
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "cpu"])
+def test_the_first_collection_waits_for_calls(start: Start, workers: str) -> None:
+    """Where the model is, and where the calls arrive."""
+    server = start(WATCHED, env={"POTASSIUM_WORKERS": workers})
+    seen: list[Any] = []
+
+    def was_idle() -> bool:
+        seen.append(server.post(json={}).json())
+        return bool(seen[-1]["later"])
+
+    wait_until(was_idle, "a moment between two calls")
+    assert {tuple(one["now"]) for one in seen} == {(False,)}
+    assert seen[-1]["later"] == ["idle"]

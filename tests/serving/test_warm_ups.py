@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -13,7 +13,9 @@ from starlette.responses import StreamingResponse
 from support.metrics import scrape
 
 from potassium import Batch, Jobs, Potassium, Request, UsageError
+from potassium.engine import Job, Operation
 from potassium.errors import UnserializableOutput
+from potassium.serving.warm_ups import WarmUps
 from potassium.testing import client
 
 
@@ -440,6 +442,98 @@ async def test_the_log_says_what_the_warm_up_took(
 
     await started(app)
     assert any("warmup 0.1 s (/a 0.1 s)" in line for line in caplog.messages)
+
+
+async def test_without_warm_ups_there_is_no_such_phase(app: Potassium) -> None:
+    """Handlers that have none are not run."""
+    runs: list[str] = []
+
+    @app.handler("/warm", warmup={})
+    def warm(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        runs.append("warm")
+
+    @app.handler("/other")
+    def other(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        runs.append("other")
+
+    ledger = (await started(app))["startup"]
+    assert (runs, [*ledger["warmups"]]) == (["warm"], ["/warm"])
+    plain = Potassium("plain")
+    plain.handler("/other")(other)
+    ledger = (await started(plain))["startup"]
+    assert list(ledger["phases"]) == ["init", "other"]
+    assert (runs, ledger["warmups"]) == (["warm"], {})
+
+
+async def test_what_is_being_warmed_up_is_known_meanwhile(app: Potassium) -> None:
+    """From the making of its items until it is over, however it ends."""
+    seen: list[str | None] = []
+
+    def items() -> dict[str, Any]:
+        seen.append(warm_ups.current)
+        return {}
+
+    @app.handler("/good", warmup=items)
+    def good(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+
+    @app.handler("/bad", warmup={})
+    def bad(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+
+    async def rehearse(operation: Operation, calls: Sequence[Any]) -> Sequence[Job]:
+        seen.append(warm_ups.current)
+        if operation.name == "/bad":
+            raise KeyError("no such layer")
+        outcome = asyncio.get_running_loop().create_future()
+        outcome.set_result(None)
+        return [Job(operation, argument, outcome) for argument, _ in calls]
+
+    warm_ups = WarmUps(app._parts.handlers.values())
+    assert warm_ups.current is None
+    failure = await warm_ups.run(rehearse)
+    assert seen == ["/good", "/good", "/bad"]
+    assert warm_ups.current is None
+    assert failure is not None
+    assert type(failure.error) is KeyError
+
+
+async def test_a_warm_up_that_is_called_off_is_no_failure(app: Potassium) -> None:
+    """Whoever has called it off gets to know."""
+
+    @app.handler("/", warmup={})
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None: ...
+
+    began = asyncio.Event()
+
+    async def rehearse(operation: Operation, calls: Sequence[Any]) -> Sequence[Job]:
+        began.set()
+        await asyncio.Event().wait()
+        return []
+
+    running = asyncio.create_task(WarmUps(app._parts.handlers.values()).run(rehearse))
+    await began.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.parametrize("on_loop", [False, True], ids=["on the GPU thread", "on the loop"])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+async def test_an_error_of_any_class_fails_the_start(
+    app: Potassium, error: type[BaseException], *, on_loop: bool
+) -> None:
+    """A library that ends the process, or what was cancelled inside of the handler."""
+
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        raise error("inside")
+
+    async def async_handler(cache: dict[str, Any], json_in: dict[str, Any]) -> None:
+        raise error("inside")
+
+    app.handler("/broken", warmup={})(async_handler if on_loop else handler)
+    with pytest.raises(BaseException, match="inside") as raised:
+        await started(app)
+    assert "POST /broken" in raised.value.__notes__[0]
+    assert app._runtime.has_failed
 
 
 async def test_the_advice_for_a_slow_first_call_knows_the_warm_up(

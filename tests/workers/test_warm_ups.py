@@ -1,13 +1,14 @@
 """``warmup=`` in worker processes: each runs the handlers itself before it takes calls."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.server import Server, free_port
+from e2e.server import Server, Start, free_port
 from prometheus_client.parser import text_string_to_metric_families
 from support.metrics import Scrape
 from workers.modes import served
@@ -63,7 +64,7 @@ def sends_itself(cache, json_in):
 
 @app.handler("/async", warmup={})
 async def on_loop(cache, json_in):
-    return os.getpid()
+    SEEN.append("on the loop")
 
 
 @app.handler("/seen")
@@ -89,7 +90,8 @@ def test_every_process_has_run_its_handlers_before_the_first_call(server: Server
     seen = server.post("/seen", json={}).json()["seen"]
     steps = [one for one in seen if one in (["prepare", POOL], ["finish", POOL])]
     assert len(steps) == 2 * (1 + 3)
-    assert [one for one in seen if one not in steps] == EXPECTED
+    on_loop = [] if server.status()["workers"] else ["on the loop"]  # those run in the front
+    assert [one for one in seen if one not in steps] == EXPECTED + on_loop
 
 
 def test_the_ledger_tells_what_each_process_spent(server: Server) -> None:
@@ -185,3 +187,71 @@ def test_a_warm_up_that_calls_a_handler_fails_instead_of_waiting_forever(tmp_pat
     )
     assert ended.returncode > 0
     assert "/both calls another handler" in ended.stderr
+
+
+SLOW = """
+import logging, threading
+from potassium import Potassium
+from potassium.serving import loading
+
+loading.FIRST = loading.PERIOD = 0.01
+TOLD = threading.Event()
+app = Potassium("slow")
+
+
+def hear(record):
+    if "warmed up" in record.getMessage():
+        TOLD.set()
+    return True
+
+
+logging.getLogger("potassium").addFilter(hear)
+
+
+@app.handler("/slow", warmup={})
+def slow(cache, json_in):
+    if not TOLD.wait(20):
+        raise TimeoutError("nobody has told what takes so long")
+
+
+if __name__ == "__main__":
+    app.serve()
+"""
+
+
+@pytest.mark.parametrize(
+    ("workers", "line"),
+    [("0", "loading, 0 s so far; /slow is"), ("cpu", "loading on cpu, 0 s so far; /slow is")],
+)
+def test_a_long_warm_up_is_told_by_the_process_that_runs_it(
+    start: Start, workers: str, line: str
+) -> None:
+    """With the handler; the front of workers leaves it to them."""
+    log = start(SLOW, env={"POTASSIUM_WORKERS": workers}).log()
+    assert f"{line} being warmed up" in re.sub(r"\d+ s so far", "0 s so far", log)
+    assert ("loading, " in log) == (workers == "0")
+
+
+WITHOUT = """
+from potassium import Potassium
+
+app = Potassium("without", workers=["cpu"])
+
+
+@app.handler("/")
+def handler(cache, json_in):
+    return {}
+
+
+if __name__ == "__main__":
+    app.serve()
+"""
+
+
+def test_a_worker_without_warm_ups_has_no_such_phase(start: Start) -> None:
+    """Nor has the front."""
+    status = start(WITHOUT).status()
+    (phases,) = status["startup"]["worker_phases"].values()
+    assert "warmup" not in phases
+    assert "init" in phases
+    assert "warmup" not in status["startup"]["phases"]

@@ -72,7 +72,7 @@ class Collector:
         loop = asyncio.get_running_loop()
 
         def look(left: int) -> None:
-            if left and self.is_paused and not is_idle():
+            if left and not is_idle():
                 loop.call_later(QUIET, look, left - 1)
                 return
             if self.is_paused and gc.isenabled():

@@ -58,9 +58,10 @@ class WarmUps:
             try:
                 items = await _items_of(handler)
                 await warm_up(handler, items, rehearse)
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:  # noqa: BLE001 - of the app's own, whatever it is
+            except BaseException as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise  # the start is called off; a handler may raise the same by itself
                 error.add_note(
                     f"This is the warm-up of POST {handler.path}: it was run with its warmup= "
                     "before it is served. What fails here would fail for callers, too."
