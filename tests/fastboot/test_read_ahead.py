@@ -115,7 +115,7 @@ def test_it_begins_while_a_snapshot_is_restored(
     snapshot: Snapshot, disk: Disk, needed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server of somebody else's begins with that."""
-    began = []
+    began: list[Path] = []
     monkeypatch.setattr("potassium.fastboot.restoring.read_ahead", began.append)
     del disk, needed
     assert snapshot.read() == {"model": [1, 2]}
