@@ -303,8 +303,8 @@ async def test_connections_that_were_lost_while_idle_fail_nothing(
             under_way -= 1
 
     async def lose_while_idle() -> None:
-        while under_way:  # the server says by itself that it is there; it would lose two in a row
-            await asyncio.sleep(0.001)
+        # A server says each second that it is there; it would lose two in a row.
+        await eventually(lambda: not under_way)
         proxy.cut()
 
     monkeypatch.setattr(store._database, "attempt", counted)
