@@ -123,6 +123,27 @@ def test_what_raises_while_it_is_restored_is_a_reason(keep: Keep, module: Module
         snapshot.read()
 
 
+def test_what_cannot_be_restored_leaves_the_variables_as_they_were(
+    keep: Keep, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then ``init`` runs, and finds what it would have found without a snapshot."""
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "SET_BY_INIT"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("REMOVED_BY_INIT", "before")
+    module.value = 1  # type: ignore[attr-defined]
+    snapshot = keep({}, globals=[Global(module.__name__, "value", 2, is_same=False)])
+    (snapshot.path / "compiled").mkdir(0o755)
+    variables = {"SET_BY_INIT": "after", "REMOVED_BY_INIT": None}
+    snapshot.manifest = replace(snapshot.manifest, variables=variables)
+    snapshot.save()
+    before = dict(os.environ)
+    monkeypatch.delitem(sys.modules, module.__name__)
+    with pytest.raises(Unfit, match="cannot be read: ModuleNotFoundError"):
+        snapshot.read()
+    assert dict(os.environ) == before
+
+
 @pytest.fixture
 def _settings_put_back() -> Iterator[None]:
     pytest.importorskip("torch")
@@ -152,6 +173,18 @@ def test_settings_of_torch_are_set(keep: Keep, name: str, value: Any) -> None:
     snapshot.save()
     restored(snapshot.place)
     assert settings.settings()[name] == value
+
+
+@pytest.mark.usefixtures("_settings_put_back")
+def test_what_cannot_be_restored_leaves_the_settings_as_they_were(keep: Keep) -> None:
+    snapshot = keep({}, globals=[Global("no_such_module", "value", 2, is_same=False)])
+    wanted = {"default dtype": "torch.float64", "gradients": False}
+    snapshot.manifest = replace(snapshot.manifest, settings=wanted)
+    snapshot.save()
+    before = settings.settings()
+    with pytest.raises(Unfit, match="cannot be read: ModuleNotFoundError"):
+        snapshot.read()
+    assert settings.settings() == before
 
 
 @pytest.mark.usefixtures("_settings_put_back")

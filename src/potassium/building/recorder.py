@@ -73,6 +73,7 @@ class Recorder:
         self._globals = OwnGlobals()
         self._environment = dict(os.environ.items())
         self._keys = NewKeys(init, self._files, self._variables)
+        self._ran_at = time.monotonic()
 
     def loaded(self, init: "Init") -> None:
         """Write what there is now that it has run.
@@ -98,6 +99,7 @@ class Recorder:
             chunks=written.chunks,
             imports=tuple(sorted(own_modules().keys() - self._modules)),
             variables=changed,
+            init_seconds=round(began - self._ran_at, 3),
         )
         write_own(self._folder / MANIFEST, manifest.encoded())
         self._report = {

@@ -73,6 +73,7 @@ class Manifest:
         imports: the user's own modules that only ``init`` has imported.
         settings: settings of torch that it has changed, by name.
         variables: environment variables that it has set; None for one that it has removed.
+        init_seconds: how long it took.
         format: the version of all this.
 
     """
@@ -86,6 +87,7 @@ class Manifest:
     imports: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str | None] = field(default_factory=dict)
+    init_seconds: float = 0.0
     format: int = FORMAT
 
     def encoded(self) -> bytes:

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +19,7 @@ from potassium.fastboot.random_states import put_states
 from potassium.fastboot.read_ahead import read_ahead
 from potassium.fastboot.reading import read
 from potassium.fastboot.root import Root
-from potassium.fastboot.settings import put
+from potassium.fastboot.settings import put, put_back, settings
 from potassium.fastboot.trusted import Folder, opened
 from potassium.fastboot.unfit import Unfit
 
@@ -76,8 +77,9 @@ def restored_or_not(place: Place, *, required: bool) -> Root | None:
         return None
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.made))
     logger.info(
-        "init does not run: what it loaded on %s was restored from %s in %.1f s",
+        "init does not run: what it loaded on %s in %.1f s was restored from %s in %.1f s",
         made,
+        manifest.init_seconds,
         place.snapshot,
         time.monotonic() - began,
     )
@@ -95,15 +97,16 @@ def restored(place: Place) -> tuple[Root, Manifest]:
         manifest = Manifest.decoded(folder.read(MANIFEST))
         check(manifest.keys, place.app, place.init, place.device)
         read_ahead(place.snapshot)
-        _set_variables(manifest.variables)
-        use(folder)
-        check_accelerator(manifest.keys)
-        try:
-            root = _built(folder, manifest, place.app)
-        except Unfit:
-            raise
-        except Exception as error:
-            raise Unfit(f"it cannot be read: {type(error).__name__}: {error}") from error
+        with _variables_put_back_if_it_fails():
+            _set_variables(manifest.variables)
+            use(folder)
+            check_accelerator(manifest.keys)
+            try:
+                root = _built(folder, manifest, place.app)
+            except Unfit:
+                raise
+            except Exception as error:
+                raise Unfit(f"it cannot be read: {type(error).__name__}: {error}") from error
     return root, manifest
 
 
@@ -115,10 +118,26 @@ def _built(folder: Folder, manifest: Manifest, app: Path) -> Root:
     root = read(folder, manifest, renamed)
     if not isinstance(root, Root):
         raise Unfit("it contains something else than a cache")
-    put(manifest.settings)
-    put_states(root.random)
-    root.put(lambda name: renamed.get(name) or import_module(name))
+    before = settings()
+    try:
+        put(manifest.settings)
+        put_states(root.random)
+        root.put(lambda name: renamed.get(name) or import_module(name))
+    except BaseException:
+        put_back(before)
+        raise
     return root
+
+
+@contextmanager
+def _variables_put_back_if_it_fails() -> Iterator[None]:
+    """Let ``init`` find the environment variables that there were, if it runs after all."""
+    before = dict(os.environ)
+    try:
+        yield
+    except BaseException:
+        _set_variables({name: before.get(name) for name in {*os.environ, *before}})
+        raise
 
 
 def _set_variables(variables: Mapping[str, str | None]) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-__all__ = ["differing", "put", "settings"]
+__all__ = ["differing", "put", "put_back", "settings"]
 
 
 class Setting(NamedTuple):
@@ -96,3 +96,10 @@ def put(wanted: Mapping[str, Any]) -> None:
     torch = sys.modules.get("torch")
     for name, value in differing(wanted).items():
         SETTINGS[name].put(torch, value)
+
+
+def put_back(before: Mapping[str, Any]) -> None:
+    """Let the settings be as they were ``before``, but for those that can be set no more."""
+    for name, value in differing(before).items():
+        with suppress(RuntimeError):
+            put({name: value})

@@ -13,7 +13,7 @@ from potassium.fastboot.unfit import Unfit
 
 __all__ = ["MODE", "OTHERS_WRITE", "Folder", "opened", "write_own"]
 
-MODE = 0o644  # of files, whatever the umask is
+MODE = 0o644  # of files at most, whatever the umask is
 
 ROOT = 0
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -97,7 +97,6 @@ def opened(path: Path) -> Iterator[Folder]:
 def write_own(path: Path, content: bytes) -> None:
     """Write a file so that only this user may change it, as ``opened`` wants it."""
     path.touch(MODE)
-    path.chmod(MODE)
     path.write_bytes(content)
 
 
