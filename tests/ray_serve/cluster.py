@@ -69,9 +69,17 @@ class Cluster:
 
     def deploy(self, source: str, **options: Any) -> None:
         """Deploy the app in ``source``, with the options of ``deployment``."""
+        self.deploy_file(self.next_file(source), **options)
+
+    def next_file(self, source: str) -> Path:
+        """Write the app in ``source`` into a file of its own."""
         self.number += 1
         file = self.folder / f"app_{self.number}.py"
         file.write_text(textwrap.dedent(source))
+        return file
+
+    def deploy_file(self, file: Path, **options: Any) -> None:
+        """Deploy the app in ``file``, as it is now."""
         self.tell("deploy", app=str(file), port=self.port, **options)
 
     def delete(self) -> None:

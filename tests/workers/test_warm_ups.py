@@ -62,7 +62,12 @@ def sends_itself(cache, json_in):
     return StreamingResponse(body())
 
 
-@app.handler("/async", warmup={})
+def items():
+    SEEN.append("items")
+    return {}
+
+
+@app.handler("/async", warmup=items)
 async def on_loop(cache, json_in):
     SEEN.append("on the loop")
 
@@ -90,7 +95,9 @@ def test_every_process_has_run_its_handlers_before_the_first_call(server: Server
     seen = server.post("/seen", json={}).json()["seen"]
     steps = [one for one in seen if one in (["prepare", POOL], ["finish", POOL])]
     assert len(steps) == 2 * (1 + 3)
-    on_loop = [] if server.status()["workers"] else ["on the loop"]  # those run in the front
+    on_loop = (
+        [] if server.status()["workers"] else ["items", "on the loop"]
+    )  # those run in the front
     assert [one for one in seen if one not in steps] == EXPECTED + on_loop
 
 
