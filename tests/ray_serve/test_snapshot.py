@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ray_serve.cluster import Cluster
 
 SOURCE = """
@@ -34,6 +35,7 @@ def inits(folder: Path) -> int:
     return (folder / "inits").read_text().count("init\n")
 
 
+@pytest.mark.timeout(300)
 def test_init_does_not_run_in_a_replica(cluster: Cluster, tmp_path: Path) -> None:
     """Until something that it has read is another."""
     source = SOURCE.replace("WHERE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""``warmup=`` with ``--reload``: handlers are run when the model is loaded, and not for each change."""
+"""``warmup=`` with ``--reload``: handlers are run when the model is loaded, not for each change."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -41,11 +41,9 @@ def without_hooks(module: Any) -> Any:
 
 def rehooked(module: Any, state: dict[str, Any]) -> None:
     """Give a module its ``state``, and the forward that runs its hook."""
-    from torch.nn import Identity  # noqa: PLC0415 - its modules are in the snapshot
-
     hooks: Any = import_module("accelerate.hooks")
     module.__setstate__(state)
-    new_forward = hooks.add_hook_to_module(Identity(), hooks.ModelHook()).forward.func
+    new_forward = hooks.add_hook_to_module(hooks.nn.Identity(), hooks.ModelHook()).forward.func
     old_forward = state.get(OLD, module.forward)  # which is that of its class
     setattr(module, OLD, old_forward)
     module.forward = functools.update_wrapper(functools.partial(new_forward, module), old_forward)
