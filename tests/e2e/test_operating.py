@@ -102,9 +102,9 @@ def test_a_ready_server_answers_200_on_every_page(server: Server, path: str) -> 
 def test_pages_answer_at_once_while_a_handler_runs(
     server: Server, busy: Busy, work: str, path: str
 ) -> None:
-    """50 ms are enough while a handler holds the thread, whether or not it also holds the GIL."""
+    """They do not wait for the handler that holds the thread, even if it also holds the GIL."""
     busy(work)
-    assert seconds_to_answer(server, path) < 0.05
+    assert seconds_to_answer(server, path) < 1  # it goes on until the test ends
 
 
 def test_a_busy_server_is_alive(server: Server, busy: Busy) -> None:
