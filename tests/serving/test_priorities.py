@@ -8,6 +8,7 @@ import pytest
 from support.calls import until
 
 from potassium import Limits, Potassium
+from potassium.engine.gpu_thread import GpuThread
 from potassium.testing import client
 
 
@@ -32,7 +33,8 @@ async def test_urgent_calls_go_first_where_the_app_says_so(
     async with client(app) as http, asyncio.TaskGroup() as calls:
         services = app._runtime.services
         assert services is not None
-        counts = services.engine.calls.counts
+        counts, thread = services.engine.calls.counts, services.engine.runner
+        assert isinstance(thread, GpuThread)
 
         async def call(name: str) -> None:
             headers = {"X-Priority": name} if name in order and name != "none" else {}
@@ -43,8 +45,9 @@ async def test_urgent_calls_go_first_where_the_app_says_so(
         # The first is running, and the second is already in the thread's inbox.
         await call("a")
         assert await asyncio.to_thread(begun.wait, 10)
-        for name in ("b", "low", "none", "normal", "high"):
+        await call("b")
+        await until(lambda: len(thread.dispatcher.handed_over) == 2)
+        for name in ("low", "none", "normal", "high"):
             await call(name)
-            await asyncio.sleep(0.02)  # "b" is handed over alone, before the others come
         go.set()
     assert ran == ["a", "b", *order]

@@ -16,6 +16,7 @@ from potassium.observe.logs.line_writer import LineWriter, Stream
 from potassium.observe.logs.process_log import set_up_process_log
 from potassium.observe.logs.text_lines import wants_colours
 from potassium.serving.own_loggers import enable_own_loggers
+from potassium.serving.whole_lines import print_whole_lines
 
 __all__ = ["level_of", "set_up_logging"]
 
@@ -64,6 +65,7 @@ def set_up_logging(
         how: the format of the lines of all loggers; None to write only ours and uvicorn's.
 
     """
+    print_whole_lines()
     enable_own_loggers()
     root, ours = logging.getLogger(), logging.getLogger("potassium")
     if how is not None and all(isinstance(one, LineWriter) for one in root.handlers):

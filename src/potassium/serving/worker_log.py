@@ -10,6 +10,7 @@ from potassium.observe.logs.json_lines import JsonLines
 from potassium.observe.logs.process_log import process_log
 from potassium.observe.logs.text_lines import TextLines
 from potassium.serving.line_limit import OURS, LineLimit
+from potassium.serving.whole_lines import print_whole_lines
 
 __all__ = ["LogSetup", "log_like", "log_of_front"]
 
@@ -59,6 +60,7 @@ def log_like(front: LogSetup, worker: str) -> AbstractContextManager[None]:
     The app has been imported, and what it has set up itself stays. Lines in a format of ours have
     the name of the worker.
     """
+    print_whole_lines()
     if front["is_ours"]:
         from potassium.serving.log_config import set_up_logging  # noqa: PLC0415 - imports uvicorn
 
