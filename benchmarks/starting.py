@@ -1,5 +1,6 @@
 """Apps of starts.py: how they are started, and what is measured of it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ __all__ = ["PLAIN", "WAYS", "App", "Start", "Way", "drop_page_cache"]
 DROP = Path("/proc/sys/vm/drop_caches")
 PATIENCE = 600  # seconds; a model may be compiled
 OFF = {"POTASSIUM_FASTBOOT": "off"}
+INPUT = {"text": "hello"}
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,15 @@ class App:
 
     def env(self, way: Way) -> dict[str, str]:
         path = os.pathsep.join(filter(None, [str(SERVERS.parent), os.environ.get("PYTHONPATH")]))
-        caches = {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / f"inductor-{way.name}")}
+        caches = {} if way.builds else {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor")}
         own = {"STARTS_APP": self.kind, "PYTHONPATH": path}
         return {**os.environ, **caches, **own, **dict(way.env)}
 
     def build(self, way: Way) -> None:
         """Make a snapshot of the app, or note why there is none."""
+        (self.folder / "body.json").write_text(json.dumps(INPUT))
         command = [sys.executable, "-m", "potassium", "build", self.file.name]
+        command += ["--call", "body.json"]
         began = time.monotonic()
         done = subprocess.run(
             command,
@@ -102,7 +106,11 @@ class App:
             self.snapshot = "no such command" if "No such command" in done.stderr else last
 
     def start(self, way: Way) -> Start:
-        """Start the app, call it as soon as it is ready, and end it."""
+        """Start the app as in a new container, call it as soon as it is ready, and end it.
+
+        There, nothing has been compiled yet, but for what is in a snapshot.
+        """
+        shutil.rmtree(self.folder / "inductor", ignore_errors=True)
         port = free_port()
         where = ["--port", str(port)] if way.command else [str(port)]
         began = time.monotonic()
@@ -117,7 +125,7 @@ class App:
             ) as http:
                 _wait_until_ready(http, process, log, began)
                 called = time.monotonic()
-                http.post("/", json={"text": "hello"}).raise_for_status()
+                http.post("/", json=INPUT).raise_for_status()
                 over = time.monotonic()
                 ledger = http.get("/_k/status").json()["startup"]
             memory = _peak(process.pid)

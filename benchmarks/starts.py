@@ -2,8 +2,9 @@
 
 In each round, every app is started once in each way, in turn: as it is (``plain``), with a warm-up,
 with a snapshot that ``potassium build`` has made, and each of them by ``potassium serve``, which
-keeps the garbage collector from running from the first import on. Beside them, scripts that only
-load the weights of the plain model. With ``--cold``, the page cache is dropped before each start.
+keeps the garbage collector from running from the first import on. Each start is one in a new
+container: torch has compiled nothing before, but for what a snapshot has. Beside them, scripts that
+only load the weights of the plain model. With ``--cold``, the page cache is dropped before each start.
 """
 
 import argparse
@@ -126,7 +127,7 @@ def _measure(apps: list[App], given: argparse.Namespace) -> None:
             if way.builds:
                 app.build(way)
             else:
-                app.start(way)  # compiles bytecode, and fills what torch keeps
+                app.start(way)  # compiles bytecode, and reads the files
     starts: dict[tuple[str, str], list[Start]] = {}
     others: dict[str, list[float]] = {}
     for number in range(given.rounds):

@@ -385,11 +385,11 @@ def test_an_app_without_init_has_nothing_to_keep(project: Project) -> None:
     assert "app has no @app.init, so there is nothing to keep." in done.stderr
 
 
-@pytest.mark.parametrize("call", ["ask=body.json", "/ask", "/ask=none.json"])
+@pytest.mark.parametrize("call", ["ask=body.json", "/ask", "/ask=none.json", "none.json"])
 def test_a_call_that_is_wrong_is_refused(project: Project, call: str) -> None:
     done = project.build("--call", call)
     assert done.returncode == 2
-    assert "write PATH=FILE, such as /embed=body.json." in done.stderr
+    assert "Write FILE, or PATH=FILE for a handler that is not at /, such as" in done.stderr
 
 
 def test_a_secret_is_not_written(project: Project) -> None:

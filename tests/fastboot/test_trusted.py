@@ -182,6 +182,21 @@ def test_a_cache_that_may_not_be_written_to_is_copied(
 
 
 @pytest.mark.usefixtures("_no_caches")
+def test_a_folder_with_a_space_in_its_name_has_another_one_for_compilers(tmp_path: Path) -> None:
+    """torch gives its name to the C++ compiler as it is."""
+    (tmp_path / "my project").mkdir()
+    snapshot = Snapshot(tmp_path / "my project", {"model": [1, 2]})
+    compiled(snapshot)
+    assert snapshot.read()
+    cache = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert " " not in str(cache)
+    (cache / "other.so").write_bytes(b"more")
+    assert (snapshot.path / "compiled" / "inductor" / "other.so").read_bytes() == b"more"
+    shutil.rmtree(cache.parents[1])
+    assert (snapshot.path / "compiled" / "inductor" / "kernel.so").exists()
+
+
+@pytest.mark.usefixtures("_no_caches")
 @pytest.mark.parametrize(("umask", "copied"), [(0o022, False), (0o002, True), (0o020, True)])
 def test_a_cache_is_copied_where_others_could_change_what_is_added(
     snapshot: Snapshot, umask: int, copied: bool

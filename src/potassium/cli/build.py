@@ -26,8 +26,9 @@ __all__ = ["command"]
     "--call",
     "calls",
     multiple=True,
-    metavar="PATH=FILE",
-    help="Make this call before and after, such as /embed=body.json: the answers must be alike.",
+    metavar="[PATH=]FILE",
+    help="Make this call before and after: body.json for /, or /embed=body.json. The answers must be "
+    "alike.",
 )
 @json_option
 def command(target: str | None, calls: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
@@ -42,6 +43,7 @@ def command(target: str | None, calls: tuple[str, ...], as_json: bool) -> None: 
     \b
     Examples:
       potassium build
+      potassium build app.py --call body.json
       potassium build app.py --call /embed=body.json
     """  # noqa: D301 - click's sign for lines to be left as they are
     from potassium.building.build import NotBuilt, build  # noqa: PLC0415 - not for the help
@@ -62,9 +64,12 @@ def _calls(given: tuple[str, ...]) -> "list[BuildCall]":
 
     calls = []
     for one in given:
-        path, equals, body = one.partition("=")
-        if not path.startswith("/") or not equals or not Path(body).is_file():
-            raise UsageError(f"--call {one}: write PATH=FILE, such as /embed=body.json.")
+        path, equals, body = one.partition("=") if one.startswith("/") else ("/", "=", one)
+        if not equals or not Path(body).is_file():
+            raise UsageError(
+                f"--call {one}: there is no such file. Write FILE, or PATH=FILE for a handler that "
+                "is not at /, such as /embed=body.json."
+            )
         calls.append(BuildCall(path, Path(body).absolute()))
     return calls
 

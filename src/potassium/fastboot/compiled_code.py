@@ -59,11 +59,8 @@ def use(snapshot: Folder) -> None:
     snapshot.check_below(COMPILED)
     folder = snapshot.path / COMPILED
     if not os.access(folder, os.W_OK) or OTHERS_WRITE & ~_umask():
-        copies = tempfile.mkdtemp(prefix="potassium-compiled-")
-        atexit.register(shutil.rmtree, copies, ignore_errors=True)
-        folder = Path(
-            shutil.copytree(folder, Path(copies, COMPILED), copy_function=shutil.copyfile)
-        )
+        copy = _for_this_process() / COMPILED
+        folder = Path(shutil.copytree(folder, copy, copy_function=shutil.copyfile))
     _name(folder)
 
 
@@ -74,6 +71,17 @@ def _umask() -> int:
     return mask
 
 
+def _for_this_process() -> Path:
+    """Return a new folder that is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="potassium-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def _name(folder: Path) -> None:
+    if any(map(str.isspace, str(folder))):  # torch does not quote it for the C++ compiler
+        link = _for_this_process() / COMPILED
+        link.symlink_to(folder, target_is_directory=True)
+        folder = link
     for variable, name in CACHES.items():
         os.environ.setdefault(variable, str(folder / name))
