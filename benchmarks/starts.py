@@ -4,7 +4,8 @@ In each round, every app is started once in each way, in turn: as it is (``plain
 with a snapshot that ``potassium build`` has made, and each of them by ``potassium serve``, which
 keeps the garbage collector from running from the first import on. Each start is one in a new
 container: torch has compiled nothing before, but for what a snapshot has. Beside them, scripts that
-only load the weights of the plain model. With ``--cold``, the page cache is dropped before each start.
+only load the weights of the plain model. With ``--cold``, the page cache is dropped before each
+start.
 """
 
 import argparse

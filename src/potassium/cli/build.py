@@ -27,8 +27,8 @@ __all__ = ["command"]
     "calls",
     multiple=True,
     metavar="[PATH=]FILE",
-    help="Make this call before and after: body.json for /, or /embed=body.json. The answers must be "
-    "alike.",
+    help="Make this call before and after: body.json for /, or /embed=body.json. The answers must "
+    "be alike.",
 )
 @json_option
 def command(target: str | None, calls: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
