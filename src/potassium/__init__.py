@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
 
     from potassium.app import Potassium
-    from potassium.config import Batch, Jobs, Limits, Metrics, Traces, Webhooks, Workers
+    from potassium.config import Batch, Jobs, Limits, Metrics, Rows, Traces, Webhooks, Workers
     from potassium.errors import InvalidInput, PotassiumError, UsageError
+    from potassium.handlers.shared_step import Step, StepError
     from potassium.http.file import File
     from potassium.http.request import Request, current_request
     from potassium.http.response import Response
@@ -39,6 +40,9 @@ __all__ = [
     "PotassiumError",
     "Request",
     "Response",
+    "Rows",
+    "Step",
+    "StepError",
     "Traces",
     "UsageError",
     "Webhooks",
@@ -61,6 +65,9 @@ MODULES = {
     "PotassiumError": "potassium.errors",
     "Request": "potassium.http.request",
     "Response": "potassium.http.response",
+    "Rows": "potassium.config",
+    "Step": "potassium.handlers.shared_step",
+    "StepError": "potassium.handlers.shared_step",
     "Traces": "potassium.config",
     "UsageError": "potassium.errors",
     "Webhooks": "potassium.config",

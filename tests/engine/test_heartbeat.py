@@ -123,13 +123,14 @@ async def test_each_step_of_a_stream_is_progress(bench: Bench) -> None:
 async def test_between_two_steps_a_stream_is_busy(bench: Bench) -> None:
     """A look at the wrong moment does not find an idle server."""
     streams = [bench.thread.stream(name, streaming(2), 1, 1) for name in "ab"]
-    run_round = bench.thread.worker._run_round
+    rounds = bench.thread.worker._rounds
+    run_round = rounds.run
 
     def watched() -> None:
         bench.look()
         run_round()
 
-    bench.thread.worker._run_round = watched  # type: ignore[method-assign]
+    rounds.run = watched  # type: ignore[method-assign]
     bench.thread.run(streams)
     assert set(bench.beats) == {busy(0)}
 

@@ -15,6 +15,7 @@ from potassium.config import Batch, Limits
 from potassium.engine.bridge import Bridge
 from potassium.engine.job import Job
 from potassium.engine.push_room import PushRoom
+from potassium.engine.rounds import Rounds
 from potassium.engine.service_time import SMOOTHING
 from potassium.engine.stream import BUFFER
 from potassium.engine.worker import Worker
@@ -148,7 +149,7 @@ async def test_a_stream_that_is_read_while_it_stalls_goes_on() -> None:
                 taken += take_now(stream) or []
 
         thread.during["q"] = take  # if the moment was before there was anything to take
-        with at_moment(moment, Worker._step.__code__, take) as came:
+        with at_moment(moment, Rounds._step.__code__, take) as came:
             log = thread.run([stream], *([thread.plain(name, streaming())] for name in "pq"))
         assert "a ends" in log
         if not came:

@@ -18,7 +18,8 @@ from support.ids import shown
 
 from potassium import File
 from potassium.engine import Ceiling, Failure
-from potassium.handlers.batch_run import BatchRun, WrongCountError
+from potassium.handlers.batch_run import BatchRun
+from potassium.handlers.results_list import WrongCountError
 from potassium.handlers.rewind import rewind
 
 

@@ -10,7 +10,8 @@ from potassium.engine.bridge import Bridge
 from potassium.engine.job import Job
 from potassium.engine.operation import Operation
 from potassium.engine.push_room import PushRoom
-from potassium.engine.stream import Steps, Stream
+from potassium.engine.steps import Steps
+from potassium.engine.stream import Stream
 from potassium.engine.worker import Worker
 from support.operations import operation_on
 

@@ -19,6 +19,7 @@ from potassium.config.environment import (
 from potassium.config.jobs import Jobs
 from potassium.config.limits import Limits
 from potassium.config.metrics import Metrics
+from potassium.config.rows import Rows
 from potassium.config.traces import Traces
 from potassium.config.webhooks import Webhooks
 from potassium.config.workers import Workers
@@ -33,6 +34,7 @@ __all__ = [
     "Limits",
     "LogFormat",
     "Metrics",
+    "Rows",
     "Traces",
     "Webhooks",
     "Workers",

@@ -14,7 +14,9 @@ from potassium.engine.observer import End, Observer
 from potassium.engine.open_calls import Counts
 from potassium.engine.operation import UNBOUND, Operation, Unfinished
 from potassium.engine.places import place_below
-from potassium.engine.stream import AsyncSteps, Steps, Stream
+from potassium.engine.shared_step import SharedStep
+from potassium.engine.steps import AsyncSteps, Steps
+from potassium.engine.stream import Stream
 from potassium.engine.threads import Host, new_thread
 from potassium.engine.worker_report import DeviceMemory, WorkerReport
 
@@ -40,6 +42,7 @@ __all__ = [
     "Observer",
     "Operation",
     "Priority",
+    "SharedStep",
     "State",
     "Steps",
     "Stream",

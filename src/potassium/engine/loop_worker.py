@@ -9,7 +9,8 @@ from potassium.engine.failure import Failure
 from potassium.engine.job import Job
 from potassium.engine.operation import Operation
 from potassium.engine.queue import JobQueue
-from potassium.engine.stream import AsyncSteps, Stream
+from potassium.engine.steps import AsyncSteps
+from potassium.engine.stream import Stream
 from potassium.errors import DeadlineExceeded, Draining
 
 __all__ = ["LoopWorker"]

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from potassium.engine.batching import Batching
 from potassium.engine.service_time import ServiceTime
+from potassium.engine.shared_step import SharedStep
 
 __all__ = ["UNBOUND", "Operation", "Unfinished"]
 
@@ -46,6 +47,7 @@ class Operation:
         may_stream: whether its jobs are known to open streams.
         open_streams: how many of its streams are open on the GPU thread, which counts them.
         stalled_streams: how many of those take no turns, as their readers do not keep up.
+        shared_step: what its streams do together; None if each makes its steps alone.
         parked_jobs: how many of its jobs wait on the GPU thread until they may open a stream.
         batching: how its jobs are batched; None if they run one by one.
         prepare: called with the job on a thread of the side pool, before the job is queued;
@@ -70,6 +72,7 @@ class Operation:
         "prepare",
         "run",
         "service_time",
+        "shared_step",
         "stalled_streams",
         "streams",
     )
@@ -82,6 +85,7 @@ class Operation:
         concurrency: int | None = None,
         streams: int = 1,
         may_stream: bool = False,
+        shared_step: SharedStep | None = None,
         batching: Batching | None = None,
         prepare: Callable[[Any], Any] | None = None,
         cost: Callable[[Any], float] | None = None,
@@ -92,6 +96,7 @@ class Operation:
         self.concurrency = concurrency
         self.streams = streams
         self.may_stream = may_stream
+        self.shared_step = shared_step
         self.forget_streams()
         self.batching = batching
         self.prepare = prepare

@@ -11,8 +11,9 @@ from potassium.errors import PotassiumError, StreamBroken
 
 if TYPE_CHECKING:
     from potassium.engine.push_room import PushShare
+    from potassium.engine.steps import Steps
 
-__all__ = ["CHUNK_OVERHEAD", "NOT_RUNNING", "AsyncSteps", "Steps", "Stream"]
+__all__ = ["CHUNK_OVERHEAD", "NOT_RUNNING", "Stream"]
 
 # The buffer between thread and caller. A text of any usual length fits as a whole, so that its
 # generator can finish however slowly the text is read.
@@ -20,42 +21,6 @@ BUFFER = 1024 * 1024  # bytes
 NOT_RUNNING = "request.send() works only in a plain handler, while it is running."
 TOO_SLOW = "The client reads its stream too slowly for what request.send() has sent."
 CHUNK_OVERHEAD = 64  # bytes that a chunk takes in addition to its content
-
-
-class Steps:
-    """The rest of a call that streams; each ``next`` runs it up to its next chunk."""
-
-    def __next__(self) -> bytes:
-        """Return the next chunk, encoded for the wire; runs on the GPU thread.
-
-        Raises:
-            StopIteration: there are no more chunks.
-            BaseException: whatever the handler raises.
-
-        """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """End the call early; runs on the GPU thread, once, unless the call ended by itself."""
-        raise NotImplementedError
-
-
-class AsyncSteps:
-    """The rest of a call that streams and runs on the event loop."""
-
-    async def next(self) -> bytes:
-        """Return the next chunk.
-
-        Raises:
-            StopAsyncIteration: there are no more chunks.
-            BaseException: whatever the handler raises.
-
-        """
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        """End the call early."""
-        raise NotImplementedError
 
 
 class Streaming(Protocol):
@@ -116,6 +81,7 @@ class Stream(Generic[JobT]):
         "spent",
         "stalls",
         "steps",
+        "waits",
     )
 
     def __init__(
@@ -131,6 +97,7 @@ class Stream(Generic[JobT]):
         self.began_at: float | None = None  # when its first chunk arrived, in monotonic seconds
         self.chunks = 0  # how many its reader has taken
         self.stalls = 0  # how often it gave up its turns, as its reader did not keep up
+        self.waits = False  # for the shared step of its operation
         self.has_stalled = False  # it gets no turns until there is room
         self.has_ended = False  # nothing more will be pushed
         self.is_reported = False  # somebody who measures knows that

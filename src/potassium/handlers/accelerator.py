@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Modes", "free_memory", "is_fatal", "is_out_of_memory", "to_host"]
+from potassium.errors import OutOfMemory
+
+__all__ = ["Modes", "free_memory", "is_fatal", "is_out_of_memory", "out_of_memory", "to_host"]
 
 # The CUDA driver marks these errors as sticky: every later call in the process returns them again
 # (CUDA Runtime API, cudaError_t: "the process must be terminated and relaunched"). Other errors,
@@ -68,6 +70,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and NO_MEMORY.match(_text(error)) is not None
+
+
+def out_of_memory() -> OutOfMemory:
+    """Return what the caller is told if memory runs out."""
+    return OutOfMemory("The accelerator is out of memory.", retry_after=1)
 
 
 def free_memory() -> None:

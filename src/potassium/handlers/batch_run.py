@@ -1,23 +1,24 @@
 """Runs a batched handler so that an item that fails does not fail the others."""
 
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from math import inf
-from types import CoroutineType
 from typing import Any
 
 from potassium.engine import Ceiling, Failure
-from potassium.errors import OutOfMemory, WorkerFailed
-from potassium.handlers.accelerator import free_memory, is_fatal, is_out_of_memory, to_host
+from potassium.errors import WorkerFailed
+from potassium.handlers.accelerator import (
+    free_memory,
+    is_fatal,
+    is_out_of_memory,
+    out_of_memory,
+    to_host,
+)
+from potassium.handlers.results_list import WrongCountError, results_in
 from potassium.handlers.rewind import rewind
 
-__all__ = ["BatchRun", "WrongCountError"]
+__all__ = ["BatchRun"]
 
 Outcome = tuple[int, Any]  # an item's index, and its result or Failure
-
-
-class WrongCountError(Exception):
-    """A batched handler returned more or fewer results than it was given items."""
 
 
 class BatchRun:
@@ -117,20 +118,7 @@ class BatchRun:
         if self._has_run:
             rewind(items)
         self._has_run = True
-        results = self._function(items)
-        if type(results) is CoroutineType:
-            results.close()
-            raise WrongCountError(
-                f"expected a list of {len(part)} results, got a coroutine, which nobody awaits"
-            )
-        if hasattr(type(results), "__next__"):
-            results = list(results)
-        if not _is_list(results):
-            raise WrongCountError(
-                f"expected a list of {len(part)} results, got {type(results).__name__}"
-            )
-        if len(results) != len(part):
-            raise WrongCountError(f"expected {len(part)} results, got {len(results)}")
+        results = results_in(self._function(items), len(part))
         return [
             (index, Failure(result) if isinstance(result, BaseException) else result)
             for index, result in zip(part, to_host(results), strict=True)
@@ -146,23 +134,6 @@ class BatchRun:
                 if is_fatal(error):
                     self._fatal = failure
                 return failure
-            refusal = OutOfMemory("The accelerator is out of memory.", retry_after=1)
+            refusal = out_of_memory()
             refusal.__cause__ = error
             return Failure(refusal)
-
-
-def _is_list(results: Any) -> bool:
-    """Return whether ``results`` has one result for each item: a list, a tuple, an array, a tensor.
-
-    What else has a length, has it for another reason: the pair that ``torch.topk`` returns, the
-    columns of a table, the keys of a mapping. Of the right length by chance, it would answer
-    callers with each other's data.
-    """
-    if isinstance(results, tuple):
-        return type(results) is tuple
-    if isinstance(results, Sequence):
-        return not isinstance(results, str | bytes | bytearray | memoryview)
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    is_array = numpy is not None and isinstance(results, numpy.ndarray)
-    is_tensor = torch is not None and isinstance(results, torch.Tensor)
-    return (is_array or is_tensor) and results.ndim > 0

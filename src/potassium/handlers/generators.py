@@ -8,7 +8,7 @@ from typing import Any
 
 from potassium.engine import AsyncSteps, Steps
 from potassium.errors import OutOfMemory
-from potassium.handlers.accelerator import Modes, free_memory, is_out_of_memory
+from potassium.handlers.accelerator import Modes, free_memory, is_out_of_memory, out_of_memory
 from potassium.http.results import takes_a_while
 from potassium.http.stream_formats import StreamFormat
 
@@ -27,7 +27,7 @@ class GeneratorSteps(Steps):
         self._context = contextvars.copy_context()
         self._modes = Modes()
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> bytes | None:
         """Return the next chunk, encoded."""
         try:
             return self._context.run(self._advance)
@@ -43,17 +43,15 @@ class GeneratorSteps(Steps):
             with self._modes:
                 self._context.run(close)
 
-    def _advance(self) -> bytes:
+    def _advance(self) -> bytes | None:
         try:
             with self._modes:
                 return self._form.encode(next(self._iterator))
         except Exception as error:
-            traceback.clear_frames(error.__traceback__)  # they hold on to tensors
-            if not is_out_of_memory(error):
+            refusal = refusal_after(error)
+            if refusal is None:
                 raise
-            traceback.clear_frames(error.__traceback__)  # they hold on to tensors
-            free_memory()
-            raise OutOfMemory("The accelerator is out of memory.", retry_after=1) from error
+            raise refusal from error
 
 
 class AsyncGeneratorSteps(AsyncSteps):
@@ -75,3 +73,12 @@ class AsyncGeneratorSteps(AsyncSteps):
         close = getattr(self._iterator, "aclose", None)
         if close is not None:
             await close()
+
+
+def refusal_after(error: Exception) -> OutOfMemory | None:
+    """Return what the caller is told if memory ran out in a step, which is freed; else None."""
+    traceback.clear_frames(error.__traceback__)  # they hold on to tensors
+    if not is_out_of_memory(error):
+        return None
+    free_memory()
+    return out_of_memory()

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from potassium.engine import Batching, Failure, Job, Operation, Unfinished
-from potassium.errors import OutOfMemory, UsageError
-from potassium.handlers.accelerator import free_memory, is_out_of_memory, to_host
+from potassium.errors import UsageError
+from potassium.handlers.accelerator import free_memory, is_out_of_memory, out_of_memory, to_host
 from potassium.handlers.arguments import argument_of
 from potassium.handlers.batch_run import BatchRun
 from potassium.handlers.cache import Cache
@@ -21,6 +21,7 @@ from potassium.handlers.options import HandlerOptions
 from potassium.handlers.parameters import UnusableError, parameters_of
 from potassium.handlers.returns import Presenter, presenter_of
 from potassium.handlers.rewind import rewind
+from potassium.handlers.shared_step import SharedSteps, shared_step_of
 from potassium.http.reply import Reply, wire_headers
 from potassium.http.request import CURRENT, request_of
 from potassium.http.response import Response
@@ -66,10 +67,12 @@ def operation_of(
         finished = _step("finish", finish, cache)
     elif batching is not None:
         finished = _as_it_is  # encoding a batch's results need not hold up the GPU
+    step = options.get("step")
     return Operation(
         name,
         _run(handle, answer) if batching is None else _run_batch(handle, answer, batching),
         streams=options.get("streams", 1),
+        shared_step=step and shared_step_of(name, _step("step", step, cache), options),
         may_stream=batching is None and inspect.isgeneratorfunction(function),
         batching=batching,
         prepare=None if prepare is None else _prepare(_step("prepare", prepare, cache)),
@@ -91,7 +94,7 @@ def _run(handle: Function, answer: Answer) -> Callable[[Job], Any]:
                 if not is_out_of_memory(error):
                     raise
                 if job.stream is not None:  # a second run would send everything again
-                    raise _out_of_memory() from error
+                    raise out_of_memory() from error
                 traceback.clear_frames(error.__traceback__)  # they hold on to tensors
             free_memory()
             rewind(argument)
@@ -100,7 +103,7 @@ def _run(handle: Function, answer: Answer) -> Callable[[Job], Any]:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                raise _out_of_memory() from error
+                raise out_of_memory() from error
         finally:
             CURRENT.reset(token)
 
@@ -189,6 +192,8 @@ def _answer(job: Job, result: Any) -> Any:
     if body is not None:
         if not hasattr(type(body), "__next__"):
             raise UsageError("A plain handler streams from a plain generator, not an async one.")
+        if job.operation.shared_step is not None:
+            return SharedSteps(body, job)
         return GeneratorSteps(body, job.origin.form)
     if not was_sent_to:
         aside = None if type(job.origin) is InProcess else set_aside(result)
@@ -290,7 +295,3 @@ def _step(name: str, function: Callable[..., Any], cache: Cache) -> Function:
     if len(parameters) == 1:
         return function
     return lambda value: function(cache.contents, value)
-
-
-def _out_of_memory() -> OutOfMemory:
-    return OutOfMemory("The accelerator is out of memory.", retry_after=1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import NoneType
 from typing import Annotated, Any, TypedDict, cast, get_args, get_type_hints
 
-from potassium.config import Batch, check_count, check_options, check_seconds
+from potassium.config import Batch, Rows, check_count, check_options, check_seconds
 from potassium.errors import UsageError
 from potassium.handlers.functions import is_async
 
@@ -17,6 +17,11 @@ METHODS = ("GET", "POST", "PUT", "PATCH")
 def _batch(name: str, value: object) -> None:
     if not isinstance(value, Batch):
         raise UsageError(f"{name}={value!r}: write {name}=Batch(max_size=32).")
+
+
+def _rows(name: str, value: object) -> None:
+    if not isinstance(value, Rows):
+        raise UsageError(f"{name}={value!r}: write {name}=Rows(max_size=8).")
 
 
 def _function(name: str, value: object) -> None:
@@ -84,6 +89,10 @@ class HandlerOptions(TypedDict, total=False):
         concurrency: for ``async def`` only: how many calls run at a time; 1 by default.
         streams: how many streams of this handler take turns on the GPU thread, one step each. Up to
             twice as many are open, if the clients of some do not read. 1 by default.
+        step: called on the GPU thread with a list of rows, or with the cache and that list: the
+            rows of all streams of this handler that wait at a ``yield Step(row)``. It returns one
+            result for each, in order, an exception in place of one that fails.
+        rows: how many rows go together at most; all that wait by default.
         batch: call the function with a list of inputs from several calls; it returns one result
             for each, in order.
         prepare: called with the input, or with the cache and the input, in a pool thread, before
@@ -114,6 +123,8 @@ class HandlerOptions(TypedDict, total=False):
     body_size: Annotated[int | None, check_count]
     concurrency: Annotated[int | None, check_count]
     streams: Annotated[int, check_count, 1]
+    step: Annotated[Callable[..., Any] | None, _function]
+    rows: Annotated[Rows | None, _rows]
     batch: Annotated[Batch | None, _batch]
     prepare: Annotated[Callable[..., Any] | None, _function]
     finish: Annotated[Callable[..., Any] | None, _function]
@@ -179,10 +190,10 @@ def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:
             f"concurrency={concurrency} is for async def handlers: there is one GPU thread, and "
             "it runs one call at a time."
         )
-    if on_loop and (streams != 1 or batch or any(steps.values())):
+    if on_loop and (streams != 1 or batch or given.get("step") or any(steps.values())):
         raise UsageError(
-            "streams=, batch=, prepare= and finish= are for plain handlers, which run on the GPU "
-            "thread: write def, not async def. An async def one does it all itself."
+            "streams=, step=, batch=, prepare= and finish= are for plain handlers, which run on "
+            "the GPU thread: write def, not async def. An async def one does it all itself."
         )
     for name, step in steps.items():
         if callable(step) and is_async(step):
@@ -198,6 +209,29 @@ def check_together(function: Callable[..., Any], given: HandlerOptions) -> None:
         raise UsageError(
             "streams= and batch=: a batched handler must return its results; it cannot stream."
         )
+    _check_step(given, streams)
+
+
+def _check_step(given: HandlerOptions, streams: int) -> None:
+    """Check what belongs to ``step=``.
+
+    Raises:
+        UsageError: it would never be called with two rows, or cannot be called.
+
+    """
+    step = given.get("step")
+    if step is None:
+        if given.get("rows") is not None:
+            raise UsageError("rows= says how many rows go together in step=, which is missing.")
+        return
+    if is_async(step):
+        raise UsageError("step= runs on the GPU thread: write def, not async def.")
+    if streams == 1:
+        raise UsageError(
+            "step= runs one step of several streams at a time: say of how many, as in streams=16."
+        )
+    if given.get("finish") is not None:
+        raise UsageError("step= is for handlers that stream; finish= is for those that return.")
 
 
 def documented(decorator: Callable[..., Any]) -> Callable[..., Any]:

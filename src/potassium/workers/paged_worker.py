@@ -57,7 +57,7 @@ class PagedWorker(Worker):
                 self._page.begin(job.slot)
         return super()._run_batch(batch, now)
 
-    def _rest(self, started: float, now: float) -> None:
+    def rest(self, started: float, now: float) -> None:
         """Note that the thread is idle, all at once."""
         self._current = None
         self._page.rest(now, now - started)

@@ -1,0 +1,167 @@
+"""A step that streams make together: ``yield Step(row)`` in a handler, and its ``step=``."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from potassium.config import Rows
+from potassium.engine import Ceiling, Failure, Job, SharedStep
+from potassium.errors import UsageError
+from potassium.handlers.accelerator import free_memory, is_out_of_memory
+from potassium.handlers.generators import GeneratorSteps, refusal_after
+from potassium.handlers.in_process import ON_THREAD
+from potassium.handlers.options import HandlerOptions
+from potassium.handlers.results_list import results_in
+
+__all__ = ["SharedSteps", "Step", "StepError", "shared_step_of"]
+
+RowT = TypeVar("RowT")
+
+
+class Step(Generic[RowT]):
+    """What a handler yields to join the next run of its ``step=`` function.
+
+    ::
+
+        token = yield Step(row)
+
+    Nothing is sent to the client. The value of the expression is the function's result for this
+    row; where that is an exception, it is raised here. If the client leaves, the deadline passes or
+    the server stops, the generator is closed here, and its ``finally`` runs.
+
+    Args:
+        row: what the function finds in its list.
+        cost: what the row adds to the cost of its step, such as its number of tokens; counted if
+            the handler has ``rows=Rows(max_cost=...)``, or when memory runs out.
+
+    Raises:
+        UsageError: the cost is not a number above 0.
+
+    """
+
+    __slots__ = ("cost", "row")
+
+    def __init__(self, row: RowT, *, cost: float = 1) -> None:
+        if not isinstance(cost, int | float) or not 0 < cost < float("inf"):
+            raise UsageError(f"Step(cost={cost!r:.40}) must be a number above 0.")
+        self.row = row
+        self.cost = cost
+
+
+class StepError(Exception):
+    """A ``step=`` function has raised, and so failed every row that it was given.
+
+    It is raised at the ``yield Step(...)`` of each; what the function raised is its ``__cause__``.
+    """
+
+
+class SharedSteps(GeneratorSteps):
+    """The steps of a generator that makes some of them together with others.
+
+    Attributes:
+        job: the call.
+        row: what it waits with; None if it does not wait.
+
+    """
+
+    def __init__(self, iterator: Iterator[Any], job: Job) -> None:
+        super().__init__(iterator, job.origin.form)
+        self.job = job
+        self.row: Any = None
+        self._waits = False
+
+    def _advance(self) -> bytes | None:
+        try:
+            with self._modes:
+                chunk = self._resume()
+                if type(chunk) is not Step:
+                    return self._form.encode(chunk)
+        except Exception as error:
+            refusal = refusal_after(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+        self.row, self.cost, self._waits = chunk.row, chunk.cost, True
+        return None
+
+    def _resume(self) -> Any:
+        if not self._waits:
+            return next(self._iterator)
+        result, self.result, self.row, self._waits = self.result, None, None, False
+        generator: Any = self._iterator
+        if isinstance(result, BaseException):
+            return generator.throw(result)
+        return generator.send(result)
+
+
+def shared_step_of(
+    name: str, function: Callable[[list[Any]], Any], options: HandlerOptions
+) -> SharedStep:
+    """Return the step that the engine runs for the streams of a handler.
+
+    Args:
+        name: that of the handler.
+        function: its ``step=``, already given the cache.
+        options: all of its options.
+
+    """
+    streams, rows = options.get("streams", 1), options.get("rows") or Rows()
+    return SharedStep(
+        SharedRun(name, function),
+        max_rows=min(rows.max_size or streams, streams),
+        max_cost=rows.max_cost,
+    )
+
+
+class SharedRun:
+    """Runs a ``step=`` function, in halves if memory runs out.
+
+    Args:
+        name: that of the handler.
+        function: called with a list of rows; returns a result for each.
+
+    """
+
+    def __init__(self, name: str, function: Callable[[list[Any]], Any]) -> None:
+        self._name = name
+        self._function = function
+
+    def __call__(self, steps: Sequence[SharedSteps], ceiling: Ceiling) -> list[Any]:
+        """Return the results, an exception in place of one that fails."""
+        token = ON_THREAD.set(steps[0].job)
+        try:
+            return self._run(steps, ceiling)
+        finally:
+            ON_THREAD.reset(token)
+
+    def _run(self, steps: Sequence[SharedSteps], ceiling: Ceiling) -> list[Any]:
+        results = self._try(steps)
+        weight = len(steps) * max(one.cost for one in steps)
+        if not isinstance(results, Failure):
+            ceiling.fitted(weight)
+            return results
+        error = results.error
+        if not is_out_of_memory(error):
+            return self._all_failed(error, len(steps))
+        free_memory()
+        if len(steps) == 1:
+            again = self._try(steps)
+            return [again.error] if isinstance(again, Failure) else again
+        ceiling.overflowed(weight / 2)
+        middle = (len(steps) + 1) // 2
+        return self._run(steps[:middle], ceiling) + self._run(steps[middle:], ceiling)
+
+    def _try(self, steps: Sequence[SharedSteps]) -> list[Any] | Failure:
+        try:
+            return list(results_in(self._function([one.row for one in steps]), len(steps)))
+        except BaseException as error:  # noqa: BLE001 - SystemExit is a failure as well
+            return Failure(error)
+
+    def _all_failed(self, error: BaseException, count: int) -> list[Any]:
+        if count == 1:
+            return [error]
+        failures = []
+        for _ in range(count):  # each its own, as raising one adds to its traceback
+            failure = StepError(f"step= of {self._name} raised, and failed all of its {count} rows")
+            failure.__cause__ = error
+            failures.append(failure)
+        return failures
