@@ -275,8 +275,15 @@ def test_each_step_of_each_stream_is_run_once(
         assert bench.operation.shared_step is not None
         bench.operation.shared_step.run = step
         plain = operation_on("other", lambda argument: argument())
-        read = [bench.thread.job(plain, lambda: _read(jobs)) for _ in range(200)]
-        bench.log(jobs, *([one] for one in read))
+
+        def read() -> None:
+            for job in jobs:
+                if job.stream is not None and job.called_off is None and job.stream._ahead():
+                    take_now(job)
+            if bench.thread.is_open(*jobs):
+                bench.thread.hand_over([bench.thread.job(plain, read)])
+
+        bench.log(jobs, [bench.thread.job(plain, read)])
         for name, sizes, job in zip("abcdef", scripts, jobs, strict=False):
             script = bench.scripts[name]
             steps = sizes.count(STEP)
@@ -292,12 +299,6 @@ def test_each_step_of_each_stream_is_run_once(
 
 def _is_over(job: Job) -> bool:
     return job.stream is not None and job.stream.has_ended
-
-
-def _read(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job.stream is not None and job.stream._ahead():
-            take_now(job)
 
 
 def test_an_operation_without_a_step_has_none() -> None:

@@ -75,6 +75,10 @@ class Thread:
     def job(self, operation: Operation, argument: Any) -> Job:
         return Job(operation, argument, asyncio.get_running_loop().create_future())
 
+    def is_open(self, *jobs: Job) -> bool:
+        """Return whether some of the jobs are not over."""
+        return not self._open.isdisjoint(jobs)
+
     def _report(self, jobs: Sequence[Job], ended: bool) -> None:
         self.ended += ended
         self._over(*jobs)
