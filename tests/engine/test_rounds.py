@@ -284,6 +284,7 @@ def test_each_step_of_each_stream_is_run_once(
                 bench.thread.hand_over([bench.thread.job(plain, read)])
 
         bench.log(jobs, [bench.thread.job(plain, read)])
+        assert not bench.thread.worker._rounds._waiting  # nobody is held on to
         for name, sizes, job in zip("abcdef", scripts, jobs, strict=False):
             script = bench.scripts[name]
             steps = sizes.count(STEP)
