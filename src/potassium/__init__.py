@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from potassium.app import Potassium
     from potassium.config import Batch, Jobs, Limits, Metrics, Rows, Traces, Webhooks, Workers
     from potassium.errors import InvalidInput, PotassiumError, UsageError
-    from potassium.handlers.shared_step import Step, StepError
+    from potassium.handlers.step import Step, StepError
     from potassium.http.file import File
     from potassium.http.request import Request, current_request
     from potassium.http.response import Response
@@ -66,8 +66,8 @@ MODULES = {
     "Request": "potassium.http.request",
     "Response": "potassium.http.response",
     "Rows": "potassium.config",
-    "Step": "potassium.handlers.shared_step",
-    "StepError": "potassium.handlers.shared_step",
+    "Step": "potassium.handlers.step",
+    "StepError": "potassium.handlers.step",
     "Traces": "potassium.config",
     "UsageError": "potassium.errors",
     "Webhooks": "potassium.config",

@@ -10,6 +10,7 @@ from potassium.engine.dispatcher import GROUP_TIME, LONGEST_LAG, PREFETCH_TIME, 
 from potassium.engine.job import Job, Priority
 from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.shared_step import SharedStep
 
 LIMIT = 4096
 
@@ -41,6 +42,9 @@ class Bench:
         operation = operation_on("work", lambda argument: argument)
         if seconds is not None:
             operation.service_time.add(seconds)
+        self.put_of(operation, count)
+
+    def put_of(self, operation: Operation, count: int) -> None:
         for _ in range(count):
             self.queue.put_nowait(Job(operation, None, asyncio.get_running_loop().create_future()))
         self.dispatcher.wake()
@@ -280,3 +284,37 @@ async def test_short_background_jobs_travel_together(bench: Bench) -> None:
     await settle()
     (size,) = bench.sizes()
     assert 9 <= size <= 11
+
+
+@pytest.mark.parametrize(("together", "sizes"), [(True, [4]), (False, [1, 1, 1, 1])])
+async def test_streams_that_step_together_go_together(
+    bench: Bench, together: bool, sizes: list[int]
+) -> None:
+    """As many as may be open, so that they are all in the same step soon."""
+    step = SharedStep(lambda steps, _: steps, max_rows=4) if together else None
+    operation = operation_on(
+        "chat", lambda argument: argument, streams=4, may_stream=True, shared_step=step
+    )
+    bench.put_of(operation, 5)
+    for size in sizes:
+        await settle()
+        operation.open_streams += size
+        bench.dispatcher.group_done(0.0)
+    await settle()
+    assert bench.sizes() == sizes
+
+
+async def test_streams_that_step_together_pass_nobody(bench: Bench) -> None:
+    """They take along those of their handler up to the first call of another one."""
+    step = SharedStep(lambda steps, _: steps, max_rows=4)
+    operation = operation_on(
+        "chat", lambda argument: argument, streams=4, may_stream=True, shared_step=step
+    )
+    bench.put_of(operation, 2)
+    bench.put(1, seconds=GROUP_TIME)
+    bench.put_of(operation, 1)
+    for _ in range(3):
+        await settle()
+        bench.dispatcher.group_done(0.0)
+    await settle()
+    assert bench.sizes() == [2, 1, 1]

@@ -30,6 +30,7 @@ class Bench:
         self.app = Potassium("test")
         self.forward = forward
         self.steps: list[list[Any]] = []  # the rows of each
+        self.caught: list[Exception] = []  # what was raised at steps
         self.ended: list[str] = []  # by which thread each generator was
         self.go = threading.Event()
         self.app.init(lambda: {"factor": 1})
@@ -45,21 +46,26 @@ class Bench:
         number = json_in["n"]
         try:
             for _ in range(json_in.get("steps", 1)):
-                number = yield Step(number, cost=json_in.get("cost", 1))
+                try:
+                    number = yield Step(number, cost=json_in.get("cost", 1))
+                except Exception as error:
+                    self.caught.append(error)
+                    if not json_in.get("goes_on"):
+                        raise
                 yield number
         finally:
             self.ended.append(threading.current_thread().name)
 
-    async def together(self, *bodies: dict[str, Any], accept: str = LINES) -> list[list[Any]]:
+    async def together(self, *bodies: dict[str, Any]) -> list[list[Any]]:
         """Make calls at once, and return what each has sent."""
         async with self.app.lifespan():
             hold = Exchange(self.app, path="/hold")
             await asyncio.sleep(0)
             calls = [
-                Exchange(self.app, json.dumps(body).encode(), path="/double", accept=accept)
+                Exchange(self.app, json.dumps(body).encode(), path="/double", accept=LINES)
                 for body in bodies
             ]
-            while (await status(self.app))["queue"]["length"] < len(calls):
+            while (await status(self.app))["queue"]["length"] < len(calls):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             self.go.set()
             await hold.rest_of_response()
@@ -127,65 +133,31 @@ async def test_rows_say_what_a_step_may_cost() -> None:
 async def test_an_exception_in_the_place_of_a_result_is_raised_in_that_stream() -> None:
     """It may go on after it; the others have no part in it."""
     bench = Bench(lambda rows: [ValueError("odd") if row % 2 else row for row in rows])
-
-    @bench.app.handler("/catches", streams=8, step=lambda rows: [KeyError("k")] * len(rows))
-    def catches(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
-        try:
-            yield Step(1)
-        except KeyError as error:
-            yield repr(error)
-
-    async with bench.app.lifespan():
-        caught = Exchange(bench.app, path="/catches")
-        assert await caught.rest_of_response() == b"KeyError('k')"
-    odd, even = await bench.together({"n": 1}, {"n": 2}, accept=EVENTS + ", " + LINES)
+    fails, even, goes_on = await bench.together({"n": 1}, {"n": 2}, {"n": 3, "goes_on": True})
+    assert fails[0]["code"] == "handler_error"
     assert even == [2]
-    assert odd == []
+    assert goes_on == [3]
+    assert list(map(repr, bench.caught)) == ["ValueError('odd')"] * 2
 
 
-def failures(text: bytes) -> dict[str, Any]:
-    """Return the problem that a stream of events ended with."""
-    found: dict[str, Any] = json.loads(text.partition(b"event: error\ndata: ")[2])
-    return found
-
-
-async def test_a_step_that_raises_fails_all_of_its_rows(
-    app: Potassium, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As one error, whose cause is what it raised; the next step is a new one."""
-    is_broken = True
+async def test_a_step_that_raises_fails_all_of_its_rows(caplog: pytest.LogCaptureFixture) -> None:
+    """As an error of its own, whose cause is what it raised; the next step is a new one."""
 
     def forward(rows: list[int]) -> list[int]:
-        if is_broken:
+        if len(bench.steps) == 1:
             raise LookupError("no such layer")
-        return rows
+        return doubled(rows)
 
-    seen: list[BaseException] = []
-
-    @app.handler(streams=4, step=forward)
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[int]:
-        yield 0
-        go.wait(10)
-        try:
-            yield (yield Step(1))
-        except BaseException as error:
-            seen.append(error)
-            raise
-
-    go = threading.Event()
-    async with app.lifespan():
-        calls = [Exchange(app, accept=EVENTS) for _ in range(2)]
-        for call in calls:
-            await call.next()
-            await call.body()
-        go.set()
-        assert [failures(await call.rest())["code"] for call in calls] == ["handler_failed"] * 2
-        is_broken = False
-        assert await Exchange(app).rest_of_response() == b"01"
-    assert [type(error) for error in seen] == [StepError] * 2
-    assert seen[0] is not seen[1]
-    assert {str(error) for error in seen} == {"step= of / raised, and failed all of its 2 rows"}
-    assert [repr(error.__cause__) for error in seen] == ["LookupError('no such layer')"] * 2
+    bench = Bench(forward)
+    fails, goes_on = await bench.together({"n": 1}, {"n": 2, "steps": 2, "goes_on": True})
+    assert fails[0]["code"] == "handler_error"
+    assert goes_on == [2, 4]
+    assert bench.steps == [[1, 2], [2]]
+    assert [type(error) for error in bench.caught] == [StepError] * 2
+    assert bench.caught[0] is not bench.caught[1]
+    why = "step= of /double raised, and failed all of its 2 rows"
+    assert {str(error) for error in bench.caught} == {why}
+    assert {repr(error.__cause__) for error in bench.caught} == {"LookupError('no such layer')"}
     assert "LookupError: no such layer" in caplog.text
 
 
@@ -201,7 +173,8 @@ async def test_a_step_returns_a_result_for_each_row(
     forward: Forward, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Otherwise callers would get what belongs to others."""
-    assert await Bench(forward).together({"n": 1}, {"n": 2}, accept=EVENTS + "," + LINES) == [[], []]
+    sent = await Bench(forward).together({"n": 1}, {"n": 2})
+    assert [chunks[0]["code"] for chunks in sent] == ["handler_error"] * 2
     assert why in caplog.text
 
 
@@ -246,34 +219,27 @@ async def test_a_row_that_does_not_fit_alone_is_tried_again_and_fails(app: Potas
 @pytest.mark.parametrize("how", ["leaves", "deadline"])
 async def test_a_stream_that_nobody_wants_takes_its_row_along(how: str) -> None:
     """Its ``finally`` runs on the GPU thread, and the others go on."""
-    bench = Bench()
+    bench = Bench(lambda rows: rows)
     async with bench.app.lifespan():
         prefer = "wait=1" if how == "deadline" else "wait=30"
         body = b'{"n": 1, "steps": 1000000}'
-        gone = Exchange(bench.app, body, path="/double", accept=LINES, prefer=prefer)
-        stays = Exchange(bench.app, b'{"n": 0, "steps": 1000000}', path="/double", accept=LINES)
+        gone = Exchange(bench.app, body, path="/double", accept=EVENTS, prefer=prefer)
+        stays = Exchange(bench.app, b'{"n": 2, "steps": 1000000}', path="/double", accept=LINES)
         await gone.next()
         await stays.next()
         if how == "leaves":
             gone.leave()
-        with pytest.raises(Exception, match=r"") if how == "deadline" else _nothing():
-            await gone.rest()
+        told = await gone.rest()
+        assert (b"deadline_exceeded" in told) == (how == "deadline")
         while not bench.ended:
             await stays.body()
         assert bench.ended == ["potassium-gpu"]
-        await stays.body()
         seen = len(bench.steps)
         while len(bench.steps) < seen + 3:
             await stays.body()
-        assert bench.steps[seen + 1 :][:2] == [[0], [0]]
+        assert bench.steps[seen + 1 :][:2] == [[2], [2]]
         stays.leave()
         await stays.rest()
-
-
-class _nothing:  # noqa: N801 - like contextlib.nullcontext
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 async def test_modes_of_a_stream_do_not_reach_the_step(app: Potassium) -> None:
@@ -348,7 +314,10 @@ async def async_step(rows: list[Any]) -> list[Any]:
         ({"step": doubled}, "say of how many, as in streams=16"),
         ({"step": 1, "streams": 2}, "step=1 must be a function"),
         ({"step": async_step, "streams": 2}, "write def, not async def"),
-        ({"step": doubled, "streams": 2, "finish": str}, "finish= is for those that return"),
+        (
+            {"step": doubled, "streams": 2, "finish": str},
+            "finish= is for handlers that return a result",
+        ),
         ({"rows": Rows(), "streams": 2}, "rows= says how many rows go together in step="),
         ({"step": doubled, "streams": 2, "rows": 8}, r"write rows=Rows\(max_size=8\)"),
     ],

@@ -10,9 +10,10 @@ These are all the rules for the order in which calls get the thread:
   batch gathers, later jobs of other operations may go before it; once it is due, none may.
 - A background job is handed over only when the thread is free.
 - A job that may stream goes when its operation may open another stream (``Operation.streams``);
-  until then later jobs of other operations go before it.
+  until then later jobs of other operations go before it. Those whose streams make their steps
+  together go together.
 - On the thread (see ``worker``), each open stream makes one step in turn, and one group or batch is
-  run between two rounds of such steps.
+  run between two rounds of such steps, or as many as take no longer than the last shared step.
 """
 
 import asyncio
@@ -194,13 +195,24 @@ class Dispatcher:
             return None  # a direct call that arrives before the thread is free goes first
         if not isinstance(queue, BatchQueue):
             may_stream = queue.operation.may_stream
-            return [self._take(queue)] if may_stream else self._short_jobs(queue)
+            return self._streams(queue) if may_stream else self._short_jobs(queue)
         if self._handed_over and not queue.is_ripe():
             return None
         batch = queue.choose()
         for job in batch:
             self._jobs.discard(job)
         return batch
+
+    def _streams(self, queue: OperationQueue) -> list[Job]:
+        """Take the first job of ``queue``, and those that may go with it to step together."""
+        operation = queue.operation
+        group = [self._take(queue)]
+        if operation.shared_step is not None:
+            free = self._runner.free_streams(operation) - self._with_thread(operation)
+            end = self._end_of_turn(queue)
+            while queue and len(group) < free and queue.first.rank < end:
+                group.append(self._take(queue))
+        return group
 
     def _short_jobs(self, queue: OperationQueue | None) -> list[Job]:
         """Take the first job of ``queue``, and those behind it for about a millisecond of work."""

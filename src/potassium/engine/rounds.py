@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextvars import copy_context
+from math import inf
 from typing import TYPE_CHECKING
 
 from potassium.engine.failure import Failure
@@ -29,18 +30,22 @@ logger = logging.getLogger("potassium")
 class Rounds:
     """Lets the open streams advance, in rounds; belongs to the GPU thread.
 
-    A round has two parts. First, for each operation with a shared step, the streams that have
-    waited for it longest make it together; the operation says how many (``SharedStep.count``).
-    Then each stream has a turn, in the order in which they entered:
+    In a round, each stream has a turn, in the order in which they entered:
 
     - A stream whose job was called off is closed, also while it waits for a shared step.
     - A stream whose reader does not keep up stalls: it gets no turns until there is room. It has
       asked for no shared step by then, so nothing advances that it could not send.
-    - A stream that waits for a shared step has no turn.
+    - A stream that waits for a shared step stays where it is.
     - Any other makes one step, up to its next chunk. If its operation has a shared step, it goes
       on until it waits for that, or has sent ``MOST_CHUNKS``.
 
-    Between two rounds, the thread runs one group of other calls.
+    Then, for each operation with a shared step, the streams that have waited for it longest make it
+    together; the operation says how many (``SharedStep.count``). Each of them has another turn, and
+    so sends what came of it at once.
+
+    Between two rounds, the thread runs one group of other calls. If streams have made a step
+    together, it goes on for as long as that took: a step that advances many is worth waiting for
+    those that are about to join it, and the other calls have half of the thread.
 
     Args:
         status: what the thread is doing.
@@ -55,18 +60,28 @@ class Rounds:
         self._status = status
         self._slots = slots
         self._changed = changed
-        self._waiting: dict[
-            Operation, list[Stream[Job]]
-        ] = {}  # for a shared step; the first longest
+        # Those that wait for a shared step; the first has waited longest.
+        self._waiting: dict[Operation, list[Stream[Job]]] = {}
+        self._due_at = -inf  # when the next round has to begin, whoever waits
+
+    def is_due(self) -> bool:
+        """Return whether other calls have run for long enough since the last round."""
+        return self._status.clock() >= self._due_at
 
     def run(self) -> None:
         """Run one round."""
-        for operation, waiting in tuple(self._waiting.items()):
-            shared = operation.shared_step
-            assert shared is not None  # noqa: S101 - else nobody could wait for it
-            self._step_together(shared, waiting)
         for stream in tuple(self._slots.active):
             self._take_turn(stream)
+        spent = 0.0
+        for operation, waiting in tuple(self._waiting.items()):
+            shared = operation.shared_step
+            if shared is None or self._status.fatal is not None:
+                continue
+            together = waiting[: shared.count([_steps_of(one) for one in waiting])]
+            spent += self._step_together(shared, together)
+            for stream in together:
+                self._take_turn(stream)
+        self._due_at = self._status.clock() + spent if spent else -inf
 
     def close(self, stream: Stream[Job]) -> None:
         """End a stream's call early; whatever it raises then concerns no caller."""
@@ -80,13 +95,9 @@ class Rounds:
                 "%s raised an exception while it was closed early", stream.job.operation.name
             )
 
-    def _step_together(self, shared: SharedStep, waiting: list[Stream[Job]]) -> None:
-        """Make the shared step for those that have waited longest and are still wanted."""
+    def _step_together(self, shared: SharedStep, together: list[Stream[Job]]) -> float:
+        """Make a shared step; return how many seconds it took."""
         status = self._status
-        wanted = [one for one in waiting if one.job.called_off is None]
-        if not wanted or status.fatal is not None:
-            return  # their turns close them
-        together = wanted[: shared.count([_steps_of(one) for one in wanted])]
         steps = [_steps_of(one) for one in together]
         started = status.since = status.busy_since = status.clock()
         status.current = together[0].job
@@ -103,6 +114,7 @@ class Rounds:
         for stream in together:
             stream.spent += (now - started) / len(together)
             self._wait_no_more(stream)
+        return now - started
 
     def _take_turn(self, stream: Stream[Job]) -> None:
         job, status = stream.job, self._status

@@ -1,7 +1,8 @@
 """The GPU thread: the only thread that touches a model.
 
 It runs one group or batch, if one was handed over, and then lets the open streams advance by one
-round, in turns. ``stream_slots`` limits the open streams, ``rounds`` says how they advance.
+round, in turns. ``stream_slots`` limits the open streams, ``rounds`` says how they advance, and
+when the next round is due.
 """
 
 import logging
@@ -91,7 +92,7 @@ class Worker(ThreadStatus):
         self.started = True
         thread = threading.current_thread()
         name, thread.name = thread.name, "potassium-gpu"
-        inbox, slots = self._inbox, self._slots
+        inbox, slots, rounds = self._inbox, self._slots, self._rounds
         try:
             while True:
                 if not slots.active or not inbox.empty():
@@ -104,13 +105,13 @@ class Worker(ThreadStatus):
                         self._run_group(item)
                     # A blocked thread holds on to its locals: here, to the last results' memory.
                     del item
-                if slots.active:
-                    self._rounds.run()
+                if slots.active and (inbox.empty() or rounds.is_due()):
+                    rounds.run()
                 for job in slots.unparked() if slots.parked else ():
                     self._run_group([job], ends=False)
         finally:
             for stream in slots:
-                self._rounds.close(stream)
+                rounds.close(stream)
             thread.name = name
 
     def _run_group(self, group: Sequence[Job], *, ends: bool = True) -> None:

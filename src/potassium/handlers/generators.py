@@ -7,12 +7,18 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from potassium.engine import AsyncSteps, Steps
-from potassium.errors import OutOfMemory
+from potassium.errors import OutOfMemory, UsageError
 from potassium.handlers.accelerator import Modes, free_memory, is_out_of_memory, out_of_memory
+from potassium.handlers.step import Step
 from potassium.http.results import takes_a_while
 from potassium.http.stream_formats import StreamFormat
 
 __all__ = ["AsyncGeneratorSteps", "GeneratorSteps"]
+
+NO_STEP = (
+    "yield Step(...) needs step=: write @app.handler(..., streams=16, step=forward), with the "
+    "function that is called with the rows of all streams that wait."
+)
 
 
 class GeneratorSteps(Steps):
@@ -46,12 +52,17 @@ class GeneratorSteps(Steps):
     def _advance(self) -> bytes | None:
         try:
             with self._modes:
-                return self._form.encode(next(self._iterator))
+                return self._encoded(next(self._iterator))
         except Exception as error:
             refusal = refusal_after(error)
             if refusal is None:
                 raise
             raise refusal from error
+
+    def _encoded(self, chunk: Any) -> bytes:
+        if type(chunk) is Step:
+            raise UsageError(NO_STEP)
+        return self._form.encode(chunk)
 
 
 class AsyncGeneratorSteps(AsyncSteps):

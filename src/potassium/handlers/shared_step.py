@@ -1,57 +1,18 @@
-"""A step that streams make together: ``yield Step(row)`` in a handler, and its ``step=``."""
+"""Runs the steps that the streams of a handler make together: its ``step=``."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from potassium.config import Rows
 from potassium.engine import Ceiling, Failure, Job, SharedStep
-from potassium.errors import UsageError
 from potassium.handlers.accelerator import free_memory, is_out_of_memory
 from potassium.handlers.generators import GeneratorSteps, refusal_after
 from potassium.handlers.in_process import ON_THREAD
 from potassium.handlers.options import HandlerOptions
 from potassium.handlers.results_list import results_in
+from potassium.handlers.step import Step, StepError
 
-__all__ = ["SharedSteps", "Step", "StepError", "shared_step_of"]
-
-RowT = TypeVar("RowT")
-
-
-class Step(Generic[RowT]):
-    """What a handler yields to join the next run of its ``step=`` function.
-
-    ::
-
-        token = yield Step(row)
-
-    Nothing is sent to the client. The value of the expression is the function's result for this
-    row; where that is an exception, it is raised here. If the client leaves, the deadline passes or
-    the server stops, the generator is closed here, and its ``finally`` runs.
-
-    Args:
-        row: what the function finds in its list.
-        cost: what the row adds to the cost of its step, such as its number of tokens; counted if
-            the handler has ``rows=Rows(max_cost=...)``, or when memory runs out.
-
-    Raises:
-        UsageError: the cost is not a number above 0.
-
-    """
-
-    __slots__ = ("cost", "row")
-
-    def __init__(self, row: RowT, *, cost: float = 1) -> None:
-        if not isinstance(cost, int | float) or not 0 < cost < float("inf"):
-            raise UsageError(f"Step(cost={cost!r:.40}) must be a number above 0.")
-        self.row = row
-        self.cost = cost
-
-
-class StepError(Exception):
-    """A ``step=`` function has raised, and so failed every row that it was given.
-
-    It is raised at the ``yield Step(...)`` of each; what the function raised is its ``__cause__``.
-    """
+__all__ = ["SharedSteps", "shared_step_of"]
 
 
 class SharedSteps(GeneratorSteps):
