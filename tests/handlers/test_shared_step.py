@@ -94,7 +94,7 @@ async def test_a_step_without_the_cache(app: Potassium) -> None:
     """Its only parameter are the rows."""
 
     @app.handler(streams=4, step=doubled)
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[int]:
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:
         yield (yield Step(21))
 
     async with client(app) as http:
@@ -105,7 +105,7 @@ async def test_nothing_is_sent_for_a_step(app: Potassium) -> None:
     """So a long input may be taken in parts, between the steps of others."""
 
     @app.handler(streams=4, step=doubled)
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[str]:
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:
         yield Step(1)
         yield Step(2)
         yield "ready"
@@ -206,7 +206,7 @@ async def test_a_row_that_does_not_fit_alone_is_tried_again_and_fails(app: Potas
     memory = Memory(0)
 
     @app.handler(streams=4, step=memory)
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[int]:
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:
         yield (yield Step(1))
 
     async with client(app) as http:
@@ -251,7 +251,7 @@ async def test_modes_of_a_stream_do_not_reach_the_step(app: Potassium) -> None:
         return rows
 
     @app.handler(streams=4, step=forward)
-    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[bool]:
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:
         with torch.inference_mode():
             yield Step(1)
             yield torch.is_inference_mode_enabled()
@@ -265,7 +265,7 @@ async def test_each_stream_has_its_own_request(app: Potassium) -> None:
     """Before and after a step."""
 
     @app.handler(streams=4, step=lambda rows: rows)
-    def handler(cache: dict[str, Any], request: Request) -> Iterator[bool]:
+    def handler(cache: dict[str, Any], request: Request) -> Iterator[Any]:
         yield current_request() is request
         yield Step(1)
         yield current_request() is request

@@ -1,0 +1,6 @@
+"""Generating text with models of transformers; needs the extra ``text``."""
+
+from potassium.text.decoder import Decoder
+from potassium.text.sampling import Sampling
+
+__all__ = ["Decoder", "Sampling"]

@@ -1,0 +1,199 @@
+"""Generates many texts at a time with a model of transformers."""
+
+import inspect
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from potassium.errors import InvalidInput, UsageError
+from potassium.handlers.step import Step
+from potassium.text.key_values import KeyValues, Window
+from potassium.text.pieces import Pieces
+from potassium.text.row import Row
+from potassium.text.sampling import Sampler, Sampling
+from potassium.text.slots import Slots
+
+__all__ = ["Decoder"]
+
+
+class Decoder:
+    """Generates many texts at a time with a model of transformers.
+
+    ::
+
+        def forward(cache, rows):
+            return cache["decoder"].step(rows)
+
+        @app.handler("/chat", streams=16, step=forward)
+        def chat(cache, item: Chat):
+            yield from cache["decoder"].generate(item.prompt, max_tokens=256)
+
+    Each step runs the model once for all texts that wait for their next token, and once for prompts
+    that it has not seen yet, of which it takes ``chunk`` tokens in all. So a text gets its next
+    token soon, however long a prompt comes.
+
+    In float32, greedy texts are those of ``model.generate``, whoever else is there. In half
+    precision they may differ where two tokens are about as likely.
+
+    Args:
+        model: any causal model of transformers that keeps keys and values of all tokens.
+        tokenizer: its tokenizer.
+        rows: how many texts have their keys and values in memory: those of ``streams=``. Of more
+            texts, those that are not read are computed again when they go on.
+        length: how many tokens a text has at most, with its prompt.
+        chunk: how many tokens of prompts are taken in a step.
+
+    Raises:
+        UsageError: the model or the tokenizer is of a kind that does not work here.
+
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        *,
+        rows: int = 16,
+        length: int = 2048,
+        chunk: int = 128,
+    ) -> None:
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise UsageError("Decoder: the tokenizer must be one of the library tokenizers.")
+        given = inspect.signature(model.forward).parameters
+        for name in ("position_ids", "past_key_values", "attention_mask"):
+            if name not in given:
+                raise UsageError(f"Decoder: {type(model).__name__} takes no {name}.")
+        config = model.config.get_text_config(decoder=True)
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.length = min(length, getattr(config, "max_position_embeddings", length) or length)
+        self.ends = _ends(model, tokenizer)
+        self._chunk = chunk
+        self._kept = KeyValues(model.config, rows, self.length)
+        self._slots = Slots(self._kept, rows)
+        self._keeps_last = {"logits_to_keep": 1} if "logits_to_keep" in given else {}
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
+    ) -> Generator[Step[Row] | str, Any, str]:
+        """Yield the text that follows, piece by piece, and the steps that it takes.
+
+        Returns:
+            Why it has ended: ``"stop"`` or ``"length"``.
+
+        Raises:
+            InvalidInput: the prompt is empty, or too long.
+
+        """
+        tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        most = self._most(tokens, max_tokens)
+        row, pieces = Row(tokens, Sampler(sampling or Sampling())), Pieces(self.tokenizer, stop)
+        try:
+            while len(row.tokens) < most:
+                token = yield Step(row)
+                if token is None:
+                    continue  # there is more of the prompt
+                if token in self.ends:
+                    reason = "stop"
+                    break
+                row.tokens.append(token)
+                if piece := pieces.add(token):
+                    yield piece
+                if pieces.has_stopped:
+                    return "stop"
+            else:
+                reason = "length"
+            if rest := pieces.rest():
+                yield rest
+            return reason
+        finally:
+            self._slots.leave(row)
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator] # torch has none here
+    def step(self, rows: Sequence[Row]) -> list[Any]:
+        """Run the model for ``rows``.
+
+        Returns:
+            The next token of each, or None where there is more of the prompt.
+
+        """
+        if len(rows) > len(self._slots):
+            raise UsageError(
+                f"Decoder(rows={len(self._slots)}) got {len(rows)} rows: give it those of streams="
+            )
+        busy = frozenset(rows)
+        for row in rows:
+            if row.slot is None:
+                self._slots.enter(row, busy)
+        tokens: dict[Row, int] = {}
+        going = [row for row in rows if row.unseen == 1]
+        if going:
+            tokens |= self._run(self._slots.place(going, 0), 0, 1)
+        if beginning := [row for row in rows if row not in tokens]:
+            some, width = self._some_of(beginning)
+            tokens |= self._run(self._slots.place(some, len(going)), len(going), width)
+        return [tokens.get(row) for row in rows]
+
+    def _some_of(self, prompts: Sequence[Row]) -> tuple[Sequence[Row], int]:
+        """Return those whose turn it is, and how many tokens they take at most."""
+        width = 0
+        for count, row in enumerate(prompts):
+            wider = max(width, min(row.unseen, self._chunk))
+            if count and wider * (count + 1) > self._chunk:
+                return prompts[:count], width
+            width = wider
+        return prompts, width
+
+    def _run(self, rows: Sequence[Row], first: int, width: int) -> dict[Row, int]:
+        """Run the model for rows that lie side by side; return the tokens that follow."""
+        kept, device = self._kept, self.model.device
+        counts = [min(row.unseen, width) for row in rows]
+        new = [row.tokens[row.seen : row.seen + n] for row, n in zip(rows, counts, strict=True)]
+        width = max(counts)
+        inputs = torch.tensor([[0] * (width - len(tokens)) + tokens for tokens in new])
+        positions = kept.positions([row.seen for row in rows], counts).to(device)
+        end = max(row.seen + count for row, count in zip(rows, counts, strict=True))
+        output = self.model(
+            inputs.to(device),
+            attention_mask=kept.look_at(Window(first, positions, end), self.model.dtype),
+            position_ids=positions.masked_fill(positions == kept.length, 0),
+            past_key_values=kept,
+            use_cache=True,
+            **self._keeps_last,
+        )
+        for row, count in zip(rows, counts, strict=True):
+            row.seen += count
+        scores = output.logits[:, -1]
+        likeliest = scores.argmax(dim=-1).tolist()
+        return {
+            row: likeliest[i] if row.sampler.is_greedy else row.sampler.choose(scores[i])
+            for i, row in enumerate(rows)
+            if not row.unseen
+        }
+
+    def _most(self, prompt: Sequence[int], max_tokens: int | None) -> int:
+        """Return how many tokens the text has at most, with its prompt."""
+        if not prompt:
+            raise InvalidInput("The prompt is empty.")
+        if len(prompt) >= self.length:
+            raise InvalidInput(
+                f"The prompt has {len(prompt)} tokens; with what follows, there is room for "
+                f"{self.length}."
+            )
+        return self.length if max_tokens is None else min(self.length, len(prompt) + max_tokens)
+
+
+def _ends(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that end a text."""
+    settings = model.generation_config
+    ends = None if settings is None else settings.eos_token_id
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    return frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
