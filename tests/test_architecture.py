@@ -25,7 +25,7 @@ LAYERS = [
     {"http"},
     {"media", "client", "store"},
     {"handlers", "webhooks", "connections"},
-    {"jobs", "workers", "fastboot"},
+    {"jobs", "workers", "fastboot", "text"},
     {"observe"},
     {"serving"},
     {"schema", "pages"},

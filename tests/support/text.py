@@ -108,9 +108,9 @@ class Texts:
         self._generators: dict[str, Generator[Any, Any, str]] = {}
         self._waiting: dict[str, Any] = {}
 
-    def begin(self, name: str, prompt: Any, **options: Any) -> None:
+    def begin(self, name: str, prompt: Any, sampling: Any = None) -> None:
         self.texts[name] = ""
-        self._generators[name] = self.decoder.generate(prompt, **options)
+        self._generators[name] = self.decoder.generate(prompt, sampling)
         self._go_on(name, None)
 
     def leave(self, name: str) -> None:

@@ -33,7 +33,7 @@ def test_texts_are_those_of_generate(kind: str, attention: str) -> None:
     model = toy_model(CONFIGS[kind], attn_implementation=attention)
     texts = Texts(decoder(model))
     for prompt in PROMPTS:
-        texts.begin(prompt, prompt, max_tokens=40)
+        texts.begin(prompt, prompt, Sampling(max_tokens=40))
     assert texts.run() == {prompt: text_of(model, prompt, 40) for prompt in PROMPTS}
     assert len(set(texts.texts.values())) == len(PROMPTS)
 
@@ -54,7 +54,7 @@ def test_texts_do_not_depend_on_one_another(
         names = texts.open
         if move == "begin" and len([name for name in names if name not in texts.held]) < rows:
             if prompt not in texts.texts:
-                texts.begin(prompt, prompt, max_tokens=12)
+                texts.begin(prompt, prompt, Sampling(max_tokens=12))
         elif move == "leave" and names:
             gone.add(names[len(prompt) % len(names)])
             texts.leave(names[len(prompt) % len(names)])
@@ -86,8 +86,8 @@ def test_a_text_ends_where_the_model_says_so() -> None:
 
 def test_a_text_ends_where_there_is_no_more_room() -> None:
     texts = Texts(decoder(length=20))
-    texts.begin("short", "a" * 15, max_tokens=3)
-    texts.begin("long", "a" * 15, max_tokens=1000)
+    texts.begin("short", "a" * 15, Sampling(max_tokens=3))
+    texts.begin("long", "a" * 15, Sampling(max_tokens=1000))
     texts.run()
     assert {name: len(text) for name, text in texts.texts.items()} == {"short": 3, "long": 5}
     assert set(texts.reasons.values()) == {"length"}
@@ -107,9 +107,9 @@ def test_prompts_are_taken_in_parts_between_the_steps_of_others() -> None:
         lambda _, args, options: widths.append(tuple(args[0].shape)), with_kwargs=True
     )
     texts = Texts(decoder(model, chunk=10))
-    texts.begin("going", "ab", max_tokens=10)
+    texts.begin("going", "ab", Sampling(max_tokens=10))
     texts.step()
-    texts.begin("long", "a" * 25, max_tokens=2)
+    texts.begin("long", "a" * 25, Sampling(max_tokens=2))
     widths.clear()
     for _ in range(4):
         texts.step()
@@ -125,7 +125,7 @@ def test_short_prompts_are_taken_together() -> None:
     )
     texts = Texts(decoder(model, chunk=12))
     for name, length in (("a", 3), ("b", 4), ("c", 2), ("d", 9)):
-        texts.begin(name, name * length, max_tokens=1)
+        texts.begin(name, name * length, Sampling(max_tokens=1))
     texts.run()
     assert shapes == [(3, 4), (1, 9)]
 
@@ -139,11 +139,11 @@ def test_what_texts_share_is_computed_once() -> None:
     )
     texts = Texts(decoder(model, rows=2))
     system = "You are a helpful assistant. "
-    texts.begin("a", system + "ab", max_tokens=2)
+    texts.begin("a", system + "ab", Sampling(max_tokens=2))
     texts.step()
-    texts.begin("b", system + "xy", max_tokens=2)
+    texts.begin("b", system + "xy", Sampling(max_tokens=2))
     texts.run()
-    texts.begin("c", system + "q", max_tokens=2)
+    texts.begin("c", system + "q", Sampling(max_tokens=2))
     texts.run()
     assert sum(seen) == len(system) + 2 + 1 + 2 + 1 + 1 + 1
     for name, end in (("a", "ab"), ("b", "xy"), ("c", "q")):
@@ -154,7 +154,7 @@ def test_a_failed_run_harms_no_later_one() -> None:
     """What it has not said, it says in the next."""
     model = toy_model()
     texts = Texts(decoder(model))
-    texts.begin("a", "The sky", max_tokens=20)
+    texts.begin("a", "The sky", Sampling(max_tokens=20))
     texts.step()
     waiting = dict(texts._waiting)
     broken = model.model.layers[1].register_forward_pre_hook(lambda *_: 1 / 0)
@@ -177,11 +177,11 @@ def test_samples_are_the_same_for_the_same_seed() -> None:
     """Whoever else is there."""
     alone, beside = Texts(decoder(rows=8)), Texts(decoder(rows=8))
     for prompt in PROMPTS:
-        beside.begin(prompt, prompt, max_tokens=8)
+        beside.begin(prompt, prompt, Sampling(max_tokens=8))
     for texts in (alone, beside):
         for seed in (1, 2):
-            how = Sampling(temperature=1.0, seed=seed)
-            texts.begin(str(seed), "The sky", max_tokens=30, sampling=how)
+            how = Sampling(temperature=1.0, seed=seed, max_tokens=30)
+            texts.begin(str(seed), "The sky", how)
         texts.run()
     assert alone.texts["1"] == beside.texts["1"]
     assert alone.texts["1"] != alone.texts["2"]
@@ -199,7 +199,7 @@ async def test_over_http(app: Potassium) -> None:
 
     @app.handler("/", streams=6, step=forward)
     def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Any:
-        yield from cache["decoder"].generate(json_in["prompt"], max_tokens=30)
+        yield from cache["decoder"].generate(json_in["prompt"], Sampling(max_tokens=30))
 
     async with client(app) as http:
         calls = [http.post("/", json={"prompt": prompt}) for prompt in PROMPTS]
@@ -218,5 +218,5 @@ def test_a_model_whose_attention_takes_no_mask_is_refused() -> None:
 def test_weights_in_half_precision_work() -> None:
     """Nothing is promised but that texts come."""
     texts = Texts(decoder(toy_model().to(torch.bfloat16)))
-    texts.begin("a", "The sky", max_tokens=20)
+    texts.begin("a", "The sky", Sampling(max_tokens=20))
     assert len(texts.run()["a"]) == 20

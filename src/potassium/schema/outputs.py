@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from starlette.responses import Response as StarletteResponse
 
 from potassium.handlers.handler import Handler
+from potassium.handlers.step import Step
 from potassium.http.representations.arrays import ARRAY_FORMS, NamedArrays
 from potassium.http.representations.choice import kind_of_class
 from potassium.http.representations.form import JSON
@@ -75,10 +76,19 @@ def output_of(handler: Handler) -> Output:
         if handler.options.get("batch") is not None and finish is None:
             annotation = _argument(annotation) if _origin(annotation) in LISTS else MISSING
     if _origin(annotation) in (CHUNKS if handler.yields else STREAMS):
-        return _output(_argument(annotation), is_stream=True)
+        return _output(_sent_of(_argument(annotation)), is_stream=True)
     if handler.yields:  # output= says what one chunk is
         return _output(MISSING if given is None else given, is_stream=True)
     return _output(annotation, is_stream=False)
+
+
+def _sent_of(annotation: Any) -> Any:
+    """Return what is sent of the items that a generator yields: a ``Step`` is not."""
+    members = _members(annotation) or [annotation]
+    sent = [member for member in members if _origin(member) is not Step]
+    if len(sent) == len(members):
+        return annotation
+    return Union[tuple(sent)] if sent else MISSING  # noqa: UP007 - of any number
 
 
 def _output(annotation: Any, *, is_stream: bool) -> Output:

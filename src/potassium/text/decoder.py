@@ -1,18 +1,21 @@
 """Generates many texts at a time with a model of transformers."""
 
 import inspect
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from transformers import PreTrainedModel
 
 from potassium.errors import InvalidInput, UsageError
 from potassium.handlers.step import Step
+from potassium.text.grammar import Grammars
 from potassium.text.key_values import KeyValues, Window
 from potassium.text.pieces import Pieces
 from potassium.text.row import Row
-from potassium.text.sampling import Sampler, Sampling
+from potassium.text.sampler import Sampler
+from potassium.text.sampling import Sampling
 from potassium.text.slots import Slots
 
 __all__ = ["Decoder"]
@@ -28,7 +31,7 @@ class Decoder:
 
         @app.handler("/chat", streams=16, step=forward)
         def chat(cache, item: Chat):
-            yield from cache["decoder"].generate(item.prompt, max_tokens=256)
+            yield from cache["decoder"].generate(item.prompt, Sampling(max_tokens=256))
 
     Each step runs the model once for all texts that wait for their next token, and once for prompts
     that it has not seen yet, of which it takes ``chunk`` tokens in all. So a text gets its next
@@ -71,30 +74,63 @@ class Decoder:
         self.length = min(length, getattr(config, "max_position_embeddings", length) or length)
         self.ends = _ends(model, tokenizer)
         self._chunk = chunk
+        self._grammars = Grammars(tokenizer, self.ends)
         self._kept = KeyValues(model.config, rows, self.length)
         self._slots = Slots(self._kept, rows)
         self._keeps_last = {"logits_to_keep": 1} if "logits_to_keep" in given else {}
 
+    def prompt(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        """Return the tokens of a chat, by the tokenizer's template, up to what the model says next.
+
+        Args:
+            messages: what was said so far: ``{"role": "user", "content": "Hello"}``.
+            tools: the schemas of functions that the model may call.
+
+        Raises:
+            InvalidInput: the template does not take these messages.
+            UsageError: the tokenizer has no template.
+
+        """
+        if self.tokenizer.chat_template is None:
+            raise UsageError("Decoder.prompt: the tokenizer has no chat template.")
+        try:
+            tokens: list[int] = self.tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                tools=[dict(tool) for tool in tools] or None,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+            )
+        except (TemplateError, TypeError) as error:
+            raise InvalidInput(f"The model cannot take this chat: {error}") from None
+        return tokens
+
     def generate(
-        self,
-        prompt: str | Sequence[int],
-        *,
-        max_tokens: int | None = None,
-        sampling: Sampling | None = None,
-        stop: Sequence[str] = (),
+        self, prompt: str | Sequence[int], sampling: Sampling | None = None
     ) -> Generator[Step[Row] | str, Any, str]:
         """Yield the text that follows, piece by piece, and the steps that it takes.
 
+        Args:
+            prompt: text, or its tokens.
+            sampling: how the tokens are chosen, and where the text ends.
+
         Returns:
-            Why it has ended: ``"stop"`` or ``"length"``.
+            Why it has ended: ``"stop"``, or ``"length"`` if there is no more room.
 
         Raises:
-            InvalidInput: the prompt is empty, or too long.
+            InvalidInput: the prompt is empty or too long, or there is no text for the schema.
 
         """
         tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-        most = self._most(tokens, max_tokens)
-        row, pieces = Row(tokens, Sampler(sampling or Sampling())), Pieces(self.tokenizer, stop)
+        sampling = sampling or Sampling()
+        most = self._most(tokens, sampling.max_tokens)
+        schema = sampling.schema
+        grammar = None if schema is None else self._grammars.json(schema)
+        row = Row(tokens, Sampler(sampling, self.ends, grammar))
+        pieces = Pieces(self.tokenizer, sampling.stop)
+        reason = "length"
         try:
             while len(row.tokens) < most:
                 token = yield Step(row)
@@ -106,15 +142,14 @@ class Decoder:
                 row.tokens.append(token)
                 if piece := pieces.add(token):
                     yield piece
-                if pieces.has_stopped:
-                    return "stop"
-            else:
-                reason = "length"
+                if pieces.has_stopped or (grammar is not None and grammar.take(token)):
+                    reason = "stop"
+                    break
             if rest := pieces.rest():
                 yield rest
-            return reason
         finally:
             self._slots.leave(row)
+        return reason
 
     @torch.inference_mode()  # type: ignore[untyped-decorator] # torch has none here
     def step(self, rows: Sequence[Row]) -> list[Any]:
@@ -173,7 +208,7 @@ class Decoder:
         scores = output.logits[:, -1]
         likeliest = scores.argmax(dim=-1).tolist()
         return {
-            row: likeliest[i] if row.sampler.is_greedy else row.sampler.choose(scores[i])
+            row: likeliest[i] if row.sampler.takes_likeliest else row.sampler.choose(scores[i])
             for i, row in enumerate(rows)
             if not row.unseen
         }

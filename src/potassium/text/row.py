@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from potassium.text.sampling import Sampler
+from potassium.text.sampler import Sampler
 
 __all__ = ["Row"]
 

@@ -1,83 +1,56 @@
-"""Which token follows, of those that the model thinks likely."""
+"""How the tokens of a text are chosen."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import torch
+from math import inf
+from typing import Any
 
 from potassium.errors import InvalidInput
 
-__all__ = ["Sampler", "Sampling"]
+__all__ = ["Sampling"]
 
-MOST_LIKELY = 0.0  # the temperature
+LONGEST_SEED = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the next token is chosen.
+    """How the tokens of a text are chosen, and where it ends.
 
     Attributes:
-        temperature: 0 for the most likely token; 1 for as likely as the model says.
+        max_tokens: how many tokens follow the prompt at most; None for as many as there is room.
+        min_tokens: the text does not end before so many, but for ``stop``.
+        temperature: 0 for the most likely token each time; 1 for as likely as the model says.
         top_p: only the likeliest tokens that have this probability together.
         top_k: only so many of the likeliest tokens; 0 for all.
         seed: the same one gives the same text; None for another one each time.
+        stop: the text ends before the first of these; it does not have it.
+        schema: JSON Schema that the text must be valid for; an empty one for any JSON. Needs the
+            package llguidance.
 
     Raises:
         InvalidInput: a value is out of its range.
 
     """
 
-    temperature: float = MOST_LIKELY
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
     seed: int | None = None
+    stop: Sequence[str] = ()
+    schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
-        for name, is_valid, range_ in (
-            ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
+        for name, is_valid, what in (
+            ("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "1 or more"),
+            ("min_tokens", self.min_tokens >= 0, "0 or more"),
+            ("temperature", 0 <= self.temperature < inf, "0 or more"),
             ("top_p", 0 < self.top_p <= 1, "above 0, and 1 at most"),
             ("top_k", self.top_k >= 0, "0 or more"),
+            ("stop", not isinstance(self.stop, str), "a list of texts"),
+            ("seed", self.seed is None or abs(self.seed) < LONGEST_SEED, "of 64 bits"),
         ):
             if not is_valid:
-                raise InvalidInput(f"{name}={getattr(self, name)!r} must be {range_}.")
-
-
-class Sampler:
-    """Chooses the tokens of one text."""
-
-    def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
-        self._random: torch.Generator | None = None
-        if not self.is_greedy:
-            self._random = torch.Generator()  # of the CPU: the same on every device
-            if sampling.seed is None:
-                self._random.seed()
-            else:
-                self._random.manual_seed(sampling.seed % 2**63)
-
-    @property
-    def is_greedy(self) -> bool:
-        """Whether it takes the most likely token."""
-        return self._sampling.temperature == MOST_LIKELY
-
-    def choose(self, scores: torch.Tensor) -> int:
-        """Return a token.
-
-        Args:
-            scores: the logits of all tokens, of shape (vocabulary,); -inf for what must not come.
-
-        """
-        if self._random is None:
-            return int(scores.argmax())
-        sampling = self._sampling
-        scores = scores.float() / sampling.temperature
-        if 0 < sampling.top_k < len(scores):
-            least = scores.topk(sampling.top_k).values[-1]
-            scores = scores.masked_fill(scores < least, -torch.inf)
-        chances = scores.softmax(dim=-1)
-        if sampling.top_p < 1:
-            ordered, tokens = chances.sort(descending=True)
-            before = ordered.cumsum(dim=-1) - ordered
-            ordered = ordered.masked_fill(before >= sampling.top_p, 0)
-            return int(tokens[torch.multinomial(ordered.cpu(), 1, generator=self._random)])
-        return int(torch.multinomial(chances.cpu(), 1, generator=self._random))
+                raise InvalidInput(f"{name}={getattr(self, name)!r:.40} must be {what}.")
