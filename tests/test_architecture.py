@@ -119,7 +119,8 @@ OF_SNAPSHOTS = {
     "fastboot/torch_devices.py",
     "fastboot/torch_objects.py",
 }
-WITH_LIBRARIES = TYPES_OF_FILES | OF_SNAPSHOTS
+OF_TEXTS = {file for file in FILES if file.startswith("text/")}  # public, for who has a model
+WITH_LIBRARIES = TYPES_OF_FILES | OF_SNAPSHOTS | OF_TEXTS
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file not in WITH_LIBRARIES])
@@ -127,6 +128,12 @@ def test_model_libraries_are_never_imported(file: str) -> None:
     """torch, transformers and numpy are recognised by what the app has imported."""
     roots = {name.split(".")[0] for name in imported_names(file)}
     assert not roots & {"torch", "transformers", "numpy"}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file not in OF_TEXTS])
+def test_nothing_else_needs_what_generates_texts(file: str) -> None:
+    """Apps without it import nothing of it."""
+    assert not any(name.startswith("text/") for name in imported_files(file))
 
 
 def test_import_brings_in_nothing_that_is_not_needed_yet() -> None:

@@ -14,7 +14,7 @@ from support.asgi import EVENTS, LINES
 from support.schemas import JSON, answer, check, operation, resolved
 from typing_extensions import TypedDict
 
-from potassium import Array, Batch, Image, Jobs, Potassium, Request, Response
+from potassium import Array, Batch, Image, Jobs, Potassium, Request, Response, Step
 from potassium.testing import client
 
 BYTES, TEXT, ANY = "application/octet-stream", "text/plain", "*/*"
@@ -196,6 +196,8 @@ def test_a_finished_handler_returns_what_its_finish_step_returns(app: Potassium)
         (Iterator[Image], {PNG: BINARY, "image/jpeg": BINARY, "image/webp": BINARY}),
         (Iterator[Array], {}),  # lines of JSON
         (Iterator, {ANY: {}}),
+        (Generator[Step[int] | int, Any, None], {}),  # a step is not sent
+        (Iterator[Step[int]], {ANY: {}}),
     ],
 )
 def test_streams_are_shown_in_each_form(
