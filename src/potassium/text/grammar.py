@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Grammar", "Grammars"]
 
 
+# Without a limit, small models fill whole texts with spaces.
+OPTIONS = {"whitespace_pattern": r"[ \n\t]{0,8}"}
+
+
 class Grammars:
     """Makes grammars for one tokenizer.
 
@@ -27,6 +31,10 @@ class Grammars:
         self._tokenizer = tokenizer
         self._ends = list(ends)
         self._prepared: LLTokenizer | None = None  # takes a moment, and not everybody needs it
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but what is prepared, which is made again: so that it can be pickled."""
+        return {**self.__dict__, "_prepared": None}
 
     def json(self, schema: Mapping[str, Any]) -> "Grammar":
         """Return what a text must be like to be valid for ``schema``.
@@ -42,8 +50,11 @@ class Grammars:
         except ImportError:
             raise UsageError("A text with a schema needs: pip install potassium[text]") from None
         if self._prepared is None:
-            self._prepared = llguidance.hf.from_tokenizer(self._tokenizer, eos_token=self._ends)
-        rules = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema))
+            try:
+                self._prepared = llguidance.hf.from_tokenizer(self._tokenizer, eos_token=self._ends)
+            except ValueError as error:
+                raise UsageError(f"llguidance cannot use this tokenizer: {error}") from None
+        rules = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS)
         matcher = llguidance.LLMatcher(self._prepared, rules)
         if matcher.is_error():
             raise InvalidInput(f"The schema cannot be kept to: {matcher.get_error()}")

@@ -1,0 +1,66 @@
+"""The decoder's loop without a server: ``generate_bare.py CHATS TOKENS``; prints seconds.
+
+The second figure is that of ``generate`` for the first chat alone.
+"""
+
+import json
+import sys
+import time
+
+import smollm2
+import torch
+
+from potassium import Step
+from potassium.text import Decoder, Sampling
+
+
+def loop(decoder: Decoder, chats: int, count: int) -> float:
+    """Return the seconds that all texts take together."""
+    sampling = Sampling(max_tokens=count, min_tokens=count)
+    began = time.perf_counter()
+    waiting = []
+    for text in smollm2.prompts(chats):
+        prompt = decoder.prompt([{"role": "user", "content": text}])
+        generator = decoder.generate(prompt, sampling)
+        step = next(generator)
+        waiting.append((generator, step))
+    while waiting:
+        results = decoder.step([step.row for _, step in waiting if isinstance(step, Step)])
+        still = []
+        for (generator, _), result in zip(waiting, results, strict=True):
+            try:
+                step = generator.send(result)
+                while not isinstance(step, Step):
+                    step = next(generator)
+                still.append((generator, step))
+            except StopIteration:
+                pass
+        waiting = still
+    return time.perf_counter() - began
+
+
+def alone(decoder: Decoder, count: int) -> float:
+    """Return the seconds that ``generate`` takes for one text."""
+    (text,) = smollm2.prompts(1)
+    prompt = torch.tensor([decoder.prompt([{"role": "user", "content": text}])])
+    began = time.perf_counter()
+    decoder.model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=count,
+        min_new_tokens=count,
+        do_sample=False,
+    )
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    chats, count = map(int, sys.argv[1:])
+    model, tokenizer = smollm2.loaded()
+    loop(Decoder(model, tokenizer, rows=smollm2.ROWS, length=512), 1, 2)
+    decoder = Decoder(model, tokenizer, rows=smollm2.ROWS, length=512)
+    print(json.dumps({"loop": loop(decoder, chats, count), "generate": alone(decoder, count)}))
+
+
+if __name__ == "__main__":
+    main()
