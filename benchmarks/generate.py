@@ -25,7 +25,8 @@ import smollm2
 from report import machine, milliseconds, ratios, row, table, verdict
 from serving import SERVERS, Server
 
-LEAST_TURNS = 4.0  # how many times the tokens of turns, at 16 chats
+AT = 16  # chats
+LEAST_TURNS = 4.0  # how many times the tokens of turns, with as many chats
 LEAST_BARE = 0.95  # of the tokens of the bare loop
 
 
@@ -81,8 +82,10 @@ def _measure(servers: dict[str, Server], chats: int, tokens: int, count: int) ->
     for name, each in rates.items():
         ratio, shown = ratios(rates["together"], each)
         first = [one for some in seen.get(name, ()) for one in some.first]
-        soon = f"{milliseconds(statistics.median(first))}, {milliseconds(max(first))}" if first else ""
-        least = {"turns": LEAST_TURNS if chats == 16 else None, "bare": LEAST_BARE}.get(name)
+        soon = (
+            f"{milliseconds(statistics.median(first))}, {milliseconds(max(first))}" if first else ""
+        )
+        least = {"turns": LEAST_TURNS if chats == AT else None, "bare": LEAST_BARE}.get(name)
         aim = ("", "") if least is None else (f"{least:g}", verdict(reached=ratio >= least))
         row(name, f"{statistics.median(each):.1f}", shown, soon, *aim)
 

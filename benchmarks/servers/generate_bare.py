@@ -6,6 +6,7 @@ The second figure is that of ``generate`` for the first chat alone.
 import json
 import sys
 import time
+from typing import Any
 
 import smollm2
 import torch
@@ -18,14 +19,14 @@ def loop(decoder: Decoder, chats: int, count: int) -> float:
     """Return the seconds that all texts take together."""
     sampling = Sampling(max_tokens=count, min_tokens=count)
     began = time.perf_counter()
-    waiting = []
+    waiting: list[tuple[Any, Any]] = []
     for text in smollm2.prompts(chats):
         prompt = decoder.prompt([{"role": "user", "content": text}])
         generator = decoder.generate(prompt, sampling)
         step = next(generator)
         waiting.append((generator, step))
     while waiting:
-        results = decoder.step([step.row for _, step in waiting if isinstance(step, Step)])
+        results = decoder.step([step.row for _, step in waiting])
         still = []
         for (generator, _), result in zip(waiting, results, strict=True):
             try:

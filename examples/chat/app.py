@@ -38,8 +38,9 @@ def load() -> dict[str, Any]:
     return {"decoder": Decoder(model.to(device), tokenizer, rows=16, length=2048)}
 
 
-def forward(cache: dict[str, Any], rows: list[Row]) -> list[int | None]:
-    return cache["decoder"].step(rows)
+def forward(cache: dict[str, Any], rows: list[Row]) -> list[Any]:
+    decoder: Decoder = cache["decoder"]
+    return decoder.step(rows)
 
 
 @app.handler(streams=16, step=forward, timeout=120)  # up to 16 chats get their next token together

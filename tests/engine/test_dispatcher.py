@@ -318,3 +318,14 @@ async def test_streams_that_step_together_pass_nobody(bench: Bench) -> None:
         bench.dispatcher.group_done(0.0)
     await settle()
     assert bench.sizes() == [2, 1, 1]
+
+
+async def test_streams_whose_beginning_may_take_long_go_alone(bench: Bench) -> None:
+    """What a handler does before it has a generator is work that nothing is known about."""
+    step = SharedStep(lambda steps, _: steps, max_rows=4, begins_at_once=False)
+    operation = operation_on(
+        "chat", lambda argument: argument, streams=4, may_stream=True, shared_step=step
+    )
+    bench.put_of(operation, 3)
+    await settle()
+    assert set(bench.sizes()) == {1}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from support.asgi import EVENTS, LINES, Exchange
 
 from potassium import Potassium, Request, Rows, Step, StepError, UsageError, current_request
+from potassium.engine import Ceiling
+from potassium.handlers import shared_step
 from potassium.testing import client
 
 Forward = Callable[[list[Any]], Any]
@@ -294,6 +297,49 @@ async def test_a_step_without_its_function_is_a_mistake(
     async with client(app) as http:
         assert (await http.post("/", json={})).status_code == 500
     assert "yield Step(...) needs step=: write @app.handler(..., streams=16, step=" in caplog.text
+
+
+async def test_a_step_of_what_is_no_generator_is_a_mistake(
+    app: Potassium, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its result could not be sent back."""
+
+    @app.handler(streams=2, step=doubled)
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:
+        return map(Step, [1, 2])
+
+    async with client(app) as http:
+        assert (await http.post("/", json={})).status_code == 500
+    assert "yield Step(...) works in a generator" in caplog.text
+
+
+async def test_a_function_that_returns_a_generator_steps_too(app: Potassium) -> None:
+    def generate() -> Iterator[Any]:
+        yield (yield Step(21))
+
+    @app.handler(streams=2, step=doubled)
+    def handler(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:
+        return generate()
+
+    async with client(app) as http:
+        assert (await http.post("/", json={}, headers={"Accept": LINES})).text == "42\n"
+
+
+async def test_nothing_is_run_on_a_device_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the other half of a step that has run out of memory."""
+    tried: list[int] = []
+
+    def forward(rows: list[int]) -> list[int]:
+        tried.append(len(rows))
+        raise (
+            torch.OutOfMemoryError("CUDA out of memory") if len(rows) > 1 else RuntimeError("lost")
+        )
+
+    monkeypatch.setattr(shared_step, "is_fatal", lambda error: "lost" in str(error))
+    steps = [SimpleNamespace(row=n, cost=1, job=None) for n in range(4)]
+    results = shared_step.SharedRun("/", forward)(steps, Ceiling())  # type: ignore[arg-type]
+    assert [str(error) for error in results] == ["lost"] * 4
+    assert tried == [4, 2, 1]
 
 
 def plain(cache: dict[str, Any], json_in: dict[str, Any]) -> Iterator[Any]:

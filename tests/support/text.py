@@ -113,6 +113,7 @@ class Texts:
         self.decoder = decoder
         self.texts: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
+        self.errors: dict[str, Exception] = {}
         self.held: set[str] = set()
         self.rows: list[int] = []  # of each step
         self._generators: dict[str, Generator[Any, Any, str]] = {}
@@ -148,10 +149,14 @@ class Texts:
 
     def _go_on(self, name: str, value: Any) -> None:
         generator = self._generators[name]
+        resume = generator.throw if isinstance(value, Exception) else generator.send
         try:
-            while not isinstance(item := generator.send(value), Step):
+            item = resume(value)
+            while not isinstance(item, Step):
                 self.texts[name] += item
-                value = None
+                item = next(generator)
             self._waiting[name] = item
         except StopIteration as end:
             self.reasons[name] = end.value
+        except Exception as error:  # noqa: BLE001 - for the test to look at
+            self.errors[name] = error

@@ -1,6 +1,10 @@
 """Many texts at a time are what each would be alone."""
 
 import asyncio
+import copy
+import pickle
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +14,12 @@ from hypothesis import strategies as st
 from support.text import CONFIGS, END, Texts, expected, toy_model, toy_tokenizer
 
 from potassium import InvalidInput, Potassium, UsageError
+from potassium.engine import Ceiling
+from potassium.handlers.shared_step import SharedRun
 from potassium.testing import client
 from potassium.text import Decoder, Sampling
+from potassium.text.sampler import Sampler
+from potassium.text.slots import PATIENCE
 
 MODEL = toy_model()
 TOKENIZER = toy_tokenizer()
@@ -22,6 +30,7 @@ def decoder(model: Any = MODEL, **options: Any) -> Decoder:
     return Decoder(model, TOKENIZER, **{"rows": 6, "length": 100, **options})
 
 
+@cache
 def text_of(model: Any, prompt: str, count: int) -> str:
     return str(TOKENIZER.decode(expected(model, TOKENIZER.encode(prompt), count)))
 
@@ -52,21 +61,17 @@ def test_texts_do_not_depend_on_one_another(
     gone = set()
     for move, prompt in moves:
         names = texts.open
-        if move == "begin" and len([name for name in names if name not in texts.held]) < rows:
-            if prompt not in texts.texts:
-                texts.begin(prompt, prompt, Sampling(max_tokens=12))
+        if move == "begin" and prompt not in texts.texts:
+            texts.begin(prompt, prompt, Sampling(max_tokens=12))
         elif move == "leave" and names:
             gone.add(names[len(prompt) % len(names)])
             texts.leave(names[len(prompt) % len(names)])
         elif move == "hold" and names:
             texts.held ^= {names[len(prompt) % len(names)]}
-            if len(names) - len(texts.held & set(names)) > rows:
-                texts.held |= set(names)
         else:
             texts.step()
-    while texts.open:
-        texts.held = set(texts.open[rows:])
-        texts.step()
+    texts.held.clear()
+    texts.run()
     for prompt in set(texts.texts) - gone:
         assert texts.texts[prompt] == text_of(MODEL, prompt, 12)
 
@@ -76,7 +81,7 @@ def test_a_text_ends_where_the_model_says_so() -> None:
     model = toy_model()
     model.generation_config.eos_token_id = [END, 9]
     prompt = next(
-        prompt for prompt in PROMPTS if 9 in expected(model, TOKENIZER.encode(prompt), 60)
+        prompt for prompt in PROMPTS if len(expected(model, TOKENIZER.encode(prompt), 60)) < 60
     )
     texts = Texts(decoder(model))
     texts.begin("a", prompt)
@@ -103,9 +108,7 @@ def test_prompts_are_taken_in_parts_between_the_steps_of_others() -> None:
     """A long one holds nobody up."""
     widths: list[tuple[int, int]] = []
     model = toy_model()
-    model.register_forward_pre_hook(
-        lambda _, args, options: widths.append(tuple(args[0].shape)), with_kwargs=True
-    )
+    model.register_forward_pre_hook(lambda _, args: widths.append(tuple(args[0].shape)))
     texts = Texts(decoder(model, chunk=10))
     texts.begin("going", "ab", Sampling(max_tokens=10))
     texts.step()
@@ -120,9 +123,7 @@ def test_prompts_are_taken_in_parts_between_the_steps_of_others() -> None:
 def test_short_prompts_are_taken_together() -> None:
     shapes: list[tuple[int, int]] = []
     model = toy_model()
-    model.register_forward_pre_hook(
-        lambda _, args, options: shapes.append(tuple(args[0].shape)), with_kwargs=True
-    )
+    model.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
     texts = Texts(decoder(model, chunk=12))
     for name, length in (("a", 3), ("b", 4), ("c", 2), ("d", 9)):
         texts.begin(name, name * length, Sampling(max_tokens=1))
@@ -134,9 +135,7 @@ def test_what_texts_share_is_computed_once() -> None:
     """Beside one another, and after one another."""
     seen: list[int] = []
     model = toy_model()
-    model.register_forward_pre_hook(
-        lambda _, args, options: seen.append(args[0].numel()), with_kwargs=True
-    )
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
     texts = Texts(decoder(model, rows=2))
     system = "You are a helpful assistant. "
     texts.begin("a", system + "ab", Sampling(max_tokens=2))
@@ -165,12 +164,158 @@ def test_a_failed_run_harms_no_later_one() -> None:
     assert texts.run()["a"] == text_of(MODEL, "The sky", 20)
 
 
-def test_more_rows_than_slots_are_a_mistake() -> None:
-    texts = Texts(decoder(rows=1))
-    texts.begin("a", "a")
-    texts.begin("b", "b")
-    with pytest.raises(UsageError, match=r"Decoder\(rows=1\) got 2 rows"):
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_more_texts_than_slots_wait_for_one(groups: int) -> None:
+    """Also where the steps are those of several handlers: they do not drive each other out."""
+    texts = Texts(decoder(toy_model(), rows=2, chunk=8))
+    model = texts.decoder.model
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
+    for prompt in PROMPTS:
+        texts.begin(prompt, prompt, Sampling(max_tokens=20))
+    step = 0
+    while texts.open:
+        texts.held = {name for n, name in enumerate(PROMPTS) if n % groups != step % groups}
         texts.step()
+        step += 1
+    assert texts.texts == {prompt: text_of(MODEL, prompt, 20) for prompt in PROMPTS}
+    shown = sum(len(prompt) + 20 for prompt in PROMPTS)
+    assert sum(seen) <= 1.5 * shown  # with the padding; nothing is computed again and again
+
+
+def test_a_text_that_nobody_reads_gives_its_slot_away() -> None:
+    """It is computed again when it goes on."""
+    texts = Texts(decoder(rows=1))
+    texts.begin("slow", "The sky", Sampling(max_tokens=20))
+    for _ in range(5):
+        texts.step()
+    texts.held = {"slow"}
+    texts.begin("other", "Why", Sampling(max_tokens=20))
+    for _ in range(PATIENCE - 1):
+        texts.step()
+        assert texts.texts["other"] == ""
+    for _ in range(21):
+        texts.step()
+    assert texts.texts["other"] == text_of(MODEL, "Why", 20)
+    texts.held = set()
+    assert texts.run()["slow"] == text_of(MODEL, "The sky", 20)
+
+
+class Memory:
+    """Raises where a run of the model has more than ``fits`` tokens."""
+
+    def __init__(self, model: Any, fits: int) -> None:
+        self.fits = fits
+        model.register_forward_pre_hook(self._check, with_kwargs=True)
+
+    def _check(self, _: Any, args: Any, options: Any) -> None:
+        if args[0].numel() > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_where_memory_runs_out_nothing_is_done_twice() -> None:
+    """The rows are stepped again in halves, and those that have their token keep it."""
+    model = toy_model()
+    texts = Texts(decoder(model))
+    how = Sampling(temperature=1.0, seed=5, max_tokens=12)
+    texts.begin("alone", "The sky", how)
+    alone = texts.run()["alone"]
+    memory = Memory(model, fits=1000)
+    ceiling, run = Ceiling(), SharedRun("/", texts.decoder.step)
+
+    def step(rows: list[Any]) -> list[Any]:
+        job = SimpleNamespace()
+        steps: list[Any] = [SimpleNamespace(row=row, cost=1, job=job) for row in rows]
+        return run(steps, ceiling)
+
+    plain, texts.decoder = (
+        texts.decoder,
+        SimpleNamespace(generate=texts.decoder.generate, step=step),
+    )
+    texts.begin("a", "The sky", how)
+    texts.begin("b", "Why", Sampling(max_tokens=12))
+    texts.step()
+    texts.step()
+    memory.fits = 8
+    for name, prompt in (("c", "abcdefgh"), ("d", "xyz")):  # too much beside the others
+        texts.begin(name, prompt, Sampling(max_tokens=12))
+    texts.run()
+    assert texts.texts["a"] == alone
+    for name, prompt in (("b", "Why"), ("c", "abcdefgh"), ("d", "xyz")):
+        assert texts.texts[name] == text_of(MODEL, prompt, 12)
+    assert plain is not texts.decoder
+
+
+def test_a_text_that_is_not_a_number_harms_no_other() -> None:
+    """Nor does what it has left in its slot."""
+    model = toy_model()
+    texts = Texts(decoder(model, rows=2))
+    bad = TOKENIZER.encode("Z")[0]
+
+    def spoil(_: Any, args: Any, output: Any) -> Any:
+        return torch.where((args[0] == bad)[..., None], torch.nan, output)
+
+    model.get_input_embeddings().register_forward_hook(spoil)
+    for _ in range(3):
+        texts.begin("bad", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaZ", Sampling(max_tokens=9))
+        texts.begin("good", "Why", Sampling(max_tokens=30))
+        texts.run()
+        assert "not a number" in str(texts.errors.pop("bad"))
+        texts.begin("long", "b" * 60, Sampling(max_tokens=30))
+        texts.run()
+        assert texts.texts["good"] == text_of(MODEL, "Why", 30)
+        assert texts.texts["long"] == text_of(MODEL, "b" * 60, 30)
+
+
+def test_a_row_whose_sampling_fails_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = Texts(decoder())
+    texts.begin("bad", "Why", Sampling(temperature=1.0))
+    texts.begin("good", "The sky", Sampling(max_tokens=10))
+    monkeypatch.setattr(Sampler, "choose", lambda self, scores: 1 // 0)
+    assert texts.run()["good"] == text_of(MODEL, "The sky", 10)
+    assert isinstance(texts.errors["bad"], ZeroDivisionError)
+
+
+def test_a_long_prefix_is_kept_for_those_who_share_it() -> None:
+    """A text that shares only its beginning is put elsewhere, where there is room."""
+    seen: list[int] = []
+    model = toy_model()
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
+    texts = Texts(decoder(model, rows=3))
+    system = "You are a helpful assistant of many words. "
+    texts.begin("a", system + "ab", Sampling(max_tokens=1))
+    texts.run()
+    texts.begin("b", system[:10] + "xy", Sampling(max_tokens=1))
+    texts.run()
+    seen.clear()
+    texts.begin("c", system + "q", Sampling(max_tokens=1))
+    texts.run()
+    assert seen == [1]
+
+
+def test_texts_that_arrive_together_share_too() -> None:
+    """The first is computed, and the others take what it has."""
+    seen: list[int] = []
+    model = toy_model()
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
+    texts = Texts(decoder(model, chunk=32))
+    system = "You are a helpful assistant of many words. "
+    for end in "abcde":
+        texts.begin(end, system + end, Sampling(max_tokens=1))
+    texts.run()
+    assert sum(seen) < 1.5 * len(system)
+    assert texts.texts == {end: text_of(MODEL, system + end, 1) for end in "abcde"}
+
+
+def test_a_decoder_is_copied_without_its_texts() -> None:
+    """As a snapshot is made of it."""
+    texts = Texts(decoder(rows=3))
+    texts.begin("a", "The sky", Sampling(max_tokens=10))
+    texts.step()
+    copied = Texts(pickle.loads(pickle.dumps(texts.decoder)))  # noqa: S301 - our own
+    assert len(pickle.dumps(texts.decoder)) < 2 * len(pickle.dumps(MODEL)) + 20_000
+    copied.begin("a", "The sky", Sampling(max_tokens=10))
+    assert copied.run()["a"] == texts.run()["a"] == text_of(MODEL, "The sky", 10)
 
 
 def test_samples_are_the_same_for_the_same_seed() -> None:
@@ -220,3 +365,14 @@ def test_weights_in_half_precision_work() -> None:
     texts = Texts(decoder(toy_model().to(torch.bfloat16)))
     texts.begin("a", "The sky", Sampling(max_tokens=20))
     assert len(texts.run()["a"]) == 20
+
+
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_positions_that_depend_on_the_longest_text_are_refused(kind: str) -> None:
+    """Up to the length that the model was first trained for, they do not."""
+    config = copy.deepcopy(CONFIGS["llama"])
+    model = toy_model(config)
+    model.config.rope_parameters = {"rope_type": kind, "original_max_position_embeddings": 50}
+    decoder(model, length=50)
+    with pytest.raises(UsageError, match=f"{kind}.*length=50"):
+        decoder(model, length=51)

@@ -58,6 +58,12 @@ def test_the_end_may_not_come_too_early() -> None:
     assert [sampler.choose(SCORES), sampler.takes_likeliest] == [3, True]
 
 
+def test_the_lowest_temperature_is_the_likeliest_token() -> None:
+    """It does not become what is not a number."""
+    sampler = Sampler(Sampling(temperature=1e-40, seed=3), ends=[0])
+    assert {sampler.choose(SCORES) for _ in range(20)} == {1}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

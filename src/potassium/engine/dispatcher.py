@@ -207,12 +207,18 @@ class Dispatcher:
         """Take the first job of ``queue``, and those that may go with it to step together."""
         operation = queue.operation
         group = [self._take(queue)]
-        if operation.shared_step is not None:
-            free = self._runner.free_streams(operation) - self._with_thread(operation)
+        if operation.shared_step is not None and operation.shared_step.begins_at_once:
+            most = self._most_streams(operation)
             end = self._end_of_turn(queue)
-            while queue and len(group) < free and queue.first.rank < end:
+            while queue and len(group) < most and queue.first.rank < end:
+                if queue.first.is_background:
+                    break
                 group.append(self._take(queue))
         return group
+
+    def _most_streams(self, operation: Operation) -> int:
+        """Return how many streams of ``operation`` may go to the thread at a time."""
+        return self._runner.free_streams(operation) - self._with_thread(operation)
 
     def _short_jobs(self, queue: OperationQueue | None) -> list[Job]:
         """Take the first job of ``queue``, and those behind it for about a millisecond of work."""

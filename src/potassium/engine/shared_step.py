@@ -18,6 +18,8 @@ class SharedStep:
             keeps up to date; returns a result for each, an exception in place of one that fails.
         max_rows: maximum number of streams that go together.
         max_cost: maximum weight of those: their number times the cost of the costliest.
+        begins_at_once: whether calling the handler does no more than making a generator, so that
+            many calls may begin one after the other.
 
     Attributes:
         ceiling: the weight that the memory allows, as learned so far.
@@ -30,8 +32,10 @@ class SharedStep:
         *,
         max_rows: int,
         max_cost: float | None = None,
+        begins_at_once: bool = True,
     ) -> None:
         self.run = run
+        self.begins_at_once = begins_at_once
         self.ceiling = Ceiling()
         self._max_rows = max_rows
         self._max_cost = inf if max_cost is None else max_cost

@@ -67,13 +67,14 @@ def operation_of(
         finished = _step("finish", finish, cache)
     elif batching is not None:
         finished = _as_it_is  # encoding a batch's results need not hold up the GPU
-    step = options.get("step")
+    step, is_generator = options.get("step"), inspect.isgeneratorfunction(function)
     return Operation(
         name,
         _run(handle, answer) if batching is None else _run_batch(handle, answer, batching),
         streams=options.get("streams", 1),
-        shared_step=step and shared_step_of(name, _step("step", step, cache), options),
-        may_stream=batching is None and inspect.isgeneratorfunction(function),
+        shared_step=step
+        and shared_step_of(name, _step("step", step, cache), options, begins_at_once=is_generator),
+        may_stream=batching is None and is_generator,
         batching=batching,
         prepare=None if prepare is None else _prepare(_step("prepare", prepare, cache)),
         cost=None if batching is None or batching.rule.cost is None else _cost(batching),

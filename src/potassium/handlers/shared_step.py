@@ -5,7 +5,8 @@ from typing import Any
 
 from potassium.config import Rows
 from potassium.engine import Ceiling, Failure, Job, SharedStep
-from potassium.handlers.accelerator import free_memory, is_out_of_memory
+from potassium.errors import UsageError
+from potassium.handlers.accelerator import free_memory, is_fatal, is_out_of_memory
 from potassium.handlers.generators import GeneratorSteps, refusal_after
 from potassium.handlers.in_process import ON_THREAD
 from potassium.handlers.options import HandlerOptions
@@ -13,6 +14,12 @@ from potassium.handlers.results_list import results_in
 from potassium.handlers.step import Step, StepError
 
 __all__ = ["SharedSteps", "shared_step_of"]
+
+
+NO_GENERATOR = (
+    "yield Step(...) works in a generator, which the result is sent to: write a function with "
+    "yield, or return the generator of one."
+)
 
 
 class SharedSteps(GeneratorSteps):
@@ -41,6 +48,8 @@ class SharedSteps(GeneratorSteps):
             if refusal is None:
                 raise
             raise refusal from error
+        if not hasattr(self._iterator, "send"):
+            raise UsageError(NO_GENERATOR)
         self.row, self.cost, self._waits = chunk.row, chunk.cost, True
         return None
 
@@ -55,7 +64,11 @@ class SharedSteps(GeneratorSteps):
 
 
 def shared_step_of(
-    name: str, function: Callable[[list[Any]], Any], options: HandlerOptions
+    name: str,
+    function: Callable[[list[Any]], Any],
+    options: HandlerOptions,
+    *,
+    begins_at_once: bool,
 ) -> SharedStep:
     """Return the step that the engine runs for the streams of a handler.
 
@@ -63,6 +76,7 @@ def shared_step_of(
         name: that of the handler.
         function: its ``step=``, already given the cache.
         options: all of its options.
+        begins_at_once: whether the handler is a generator function.
 
     """
     streams, rows = options.get("streams", 1), options.get("rows") or Rows()
@@ -70,6 +84,7 @@ def shared_step_of(
         SharedRun(name, function),
         max_rows=min(rows.max_size or streams, streams),
         max_cost=rows.max_cost,
+        begins_at_once=begins_at_once,
     )
 
 
@@ -109,7 +124,13 @@ class SharedRun:
             return [again.error] if isinstance(again, Failure) else again
         ceiling.overflowed(weight / 2)
         middle = (len(steps) + 1) // 2
-        return self._run(steps[:middle], ceiling) + self._run(steps[middle:], ceiling)
+        results = self._run(steps[:middle], ceiling)
+        lost = next(
+            (one for one in results if isinstance(one, BaseException) and is_fatal(one)), None
+        )
+        if lost is not None:  # the device runs nothing any more
+            return results + [lost] * (len(steps) - middle)
+        return results + self._run(steps[middle:], ceiling)
 
     def _try(self, steps: Sequence[SharedSteps]) -> list[Any] | Failure:
         try:

@@ -1,7 +1,9 @@
 """Generates many texts at a time with a model of transformers."""
 
 import inspect
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import partial
+from math import isnan
 from typing import Any
 
 import torch
@@ -74,10 +76,17 @@ class Decoder:
         self.length = min(length, getattr(config, "max_position_embeddings", length) or length)
         self.ends = _ends(model, tokenizer)
         self._chunk = chunk
+        self._rows = rows
+        self._steps = 0
         self._grammars = Grammars(tokenizer, self.ends)
         self._kept = KeyValues(model.config, rows, self.length)
         self._slots = Slots(self._kept, rows)
         self._keeps_last = {"logits_to_keep": 1} if "logits_to_keep" in given else {}
+
+    def __reduce__(self) -> Any:
+        """Return how to make it again, without the texts: for snapshots, and copies."""
+        make = partial(Decoder, rows=self._rows, length=self.length, chunk=self._chunk)
+        return make, (self.model, self.tokenizer)
 
     def prompt(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
@@ -135,11 +144,11 @@ class Decoder:
             while len(row.tokens) < most:
                 token = yield Step(row)
                 if token is None:
-                    continue  # there is more of the prompt
+                    continue  # there is more of the prompt, or no slot yet
                 if token in self.ends:
                     reason = "stop"
                     break
-                row.tokens.append(token)
+                row.add(token)
                 if piece := pieces.add(token):
                     yield piece
                 if pieces.has_stopped or (grammar is not None and grammar.take(token)):
@@ -152,42 +161,47 @@ class Decoder:
         return reason
 
     @torch.inference_mode()  # type: ignore[untyped-decorator] # torch has none here
-    def step(self, rows: Sequence[Row]) -> list[Any]:
+    def step(self, rows: Sequence[Row]) -> list[int | Exception | None]:
         """Run the model for ``rows``.
 
+        It may be called again with some of the same rows if it has failed, as where memory has run
+        out: what was done by then is not done twice.
+
         Returns:
-            The next token of each, or None where there is more of the prompt.
+            The next token of each; None where there is more of the prompt, or no slot for it yet;
+            an exception where there cannot be one.
 
         """
-        if len(rows) > len(self._slots):
-            raise UsageError(
-                f"Decoder(rows={len(self._slots)}) got {len(rows)} rows: give it those of streams="
-            )
-        busy = frozenset(rows)
+        self._steps += 1
         for row in rows:
-            if row.slot is None:
-                self._slots.enter(row, busy)
-        tokens: dict[Row, int] = {}
-        going = [row for row in rows if row.unseen == 1]
+            row.stepped = self._steps
+        going = [row for row in rows if row.slot is not None and row.unseen == 1]
+        going = [row for row in going if row.outcome is None]
         if going:
-            tokens |= self._run(self._slots.place(going, 0), 0, 1)
-        if beginning := [row for row in rows if row not in tokens]:
-            some, width = self._some_of(beginning)
-            tokens |= self._run(self._slots.place(some, len(going)), len(going), width)
-        return [tokens.get(row) for row in rows]
+            self._run(self._slots.place(going, 0), 0, 1)
+        beginning, width = self._beginning(row for row in rows if row.outcome is None)
+        if beginning:
+            self._run(self._slots.place(beginning, len(going)), len(going), width)
+        return [row.outcome for row in rows]
 
-    def _some_of(self, prompts: Sequence[Row]) -> tuple[Sequence[Row], int]:
-        """Return those whose turn it is, and how many tokens they take at most."""
+    def _beginning(self, rows: Iterable[Row]) -> tuple[list[Row], int]:
+        """Return those of which more is seen now, in their order, and how many tokens at most."""
+        some: list[Row] = []
         width = 0
-        for count, row in enumerate(prompts):
+        for row in rows:
+            if some and width * (len(some) + 1) > self._chunk:
+                break
+            if row.slot is None and not self._slots.enter(row, self._steps):
+                continue
             wider = max(width, min(row.unseen, self._chunk))
-            if count and wider * (count + 1) > self._chunk:
-                return prompts[:count], width
+            if some and wider * (len(some) + 1) > self._chunk:
+                break
+            some.append(row)
             width = wider
-        return prompts, width
+        return some, width
 
-    def _run(self, rows: Sequence[Row], first: int, width: int) -> dict[Row, int]:
-        """Run the model for rows that lie side by side; return the tokens that follow."""
+    def _run(self, rows: Sequence[Row], first: int, width: int) -> None:
+        """Run the model for rows that lie side by side; those that have been seen get a token."""
         kept, device = self._kept, self.model.device
         counts = [min(row.unseen, width) for row in rows]
         new = [row.tokens[row.seen : row.seen + n] for row, n in zip(rows, counts, strict=True)]
@@ -203,15 +217,17 @@ class Decoder:
             use_cache=True,
             **self._keeps_last,
         )
-        for row, count in zip(rows, counts, strict=True):
-            row.seen += count
         scores = output.logits[:, -1]
-        likeliest = scores.argmax(dim=-1).tolist()
-        return {
-            row: likeliest[i] if row.sampler.takes_likeliest else row.sampler.choose(scores[i])
-            for i, row in enumerate(rows)
-            if not row.unseen
-        }
+        best, likeliest = (each.tolist() for each in scores.max(dim=-1))
+        for index, (row, count) in enumerate(zip(rows, counts, strict=True)):
+            if isnan(best[index]):
+                row.outcome = RuntimeError("The model has computed what is not a number.")
+                self._slots.spoil(row)
+            elif row.unseen > count:
+                row.seen += count
+            else:
+                row.outcome = _chosen(row, scores[index], likeliest[index])
+                row.seen += count
 
     def _most(self, prompt: Sequence[int], max_tokens: int | None) -> int:
         """Return how many tokens the text has at most, with its prompt."""
@@ -232,3 +248,16 @@ def _ends(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
     if ends is None:
         ends = tokenizer.eos_token_id
     return frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
+
+
+def _chosen(row: Row, scores: torch.Tensor, likeliest: int) -> int | Exception:
+    """Return the next token of ``row``, or why there is none."""
+    sampler = row.sampler
+    if sampler is None or sampler.takes_likeliest:
+        return likeliest
+    try:
+        return sampler.choose(scores)
+    except torch.OutOfMemoryError:
+        raise  # fewer rows may fit
+    except Exception as error:  # noqa: BLE001 - it concerns no other row
+        return error

@@ -15,7 +15,7 @@ __all__ = ["Grammar", "Grammars"]
 
 
 # Without a limit, small models fill whole texts with spaces.
-OPTIONS = {"whitespace_pattern": r"[ \n\t]{0,8}"}
+WHITESPACE = r"[ \n\t]{0,8}"
 
 
 class Grammars:
@@ -54,7 +54,9 @@ class Grammars:
                 self._prepared = llguidance.hf.from_tokenizer(self._tokenizer, eos_token=self._ends)
             except ValueError as error:
                 raise UsageError(f"llguidance cannot use this tokenizer: {error}") from None
-        rules = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS)
+        rules = llguidance.LLMatcher.grammar_from_json_schema(
+            json.dumps(schema), overrides={"whitespace_pattern": WHITESPACE}
+        )
         matcher = llguidance.LLMatcher(self._prepared, rules)
         if matcher.is_error():
             raise InvalidInput(f"The schema cannot be kept to: {matcher.get_error()}")
@@ -75,6 +77,12 @@ class Grammar:
         return scores.masked_fill(forbidden.to(scores.device), -torch.inf)
 
     def take(self, token: int) -> bool:
-        """Note that ``token`` follows; return whether the text is complete, and must end."""
-        self._matcher.consume_token(token)
-        return self._matcher.is_stopped()
+        """Note that ``token`` follows; return whether the text is complete, and must end.
+
+        Raises:
+            RuntimeError: llguidance has given up, as where a schema is too complex.
+
+        """
+        if not self._matcher.consume_token(token):
+            raise RuntimeError(f"llguidance: {self._matcher.get_error()}")
+        return bool(self._matcher.is_stopped())

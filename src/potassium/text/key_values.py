@@ -81,8 +81,11 @@ class Layer(CacheLayerMixin):  # type: ignore[misc] # transformers has no types
         assert window is not None  # noqa: S101 - KeyValues.look_at comes first
         assert self.keys is not None and self.values is not None  # noqa: S101, PT018 - as above
         slots = slice(window.first, window.first + len(window.positions))
+        where, positions = (
+            places.to(key_states.device) for places in (window.slots[:, None], window.positions)
+        )
         for kept, states in ((self.keys, key_states), (self.values, value_states)):
-            kept[window.slots[:, None], :, window.positions] = states.transpose(1, 2)
+            kept[where, :, positions] = states.transpose(1, 2)
         return self.keys[slots, :, : window.end], self.values[slots, :, : window.end]
 
     def copy(self, source: int, target: int, count: int) -> None:
@@ -90,6 +93,12 @@ class Layer(CacheLayerMixin):  # type: ignore[misc] # transformers has no types
         for kept in (self.keys, self.values):
             assert kept is not None  # noqa: S101 - something was kept
             kept[target, :, :count] = kept[source, :, :count]
+
+    def clear(self, slot: int) -> None:
+        """Let a slot have zeros again."""
+        for kept in (self.keys, self.values):
+            assert kept is not None  # noqa: S101 - as above
+            kept[slot].zero_()
 
     def swap(self, one: int, other: int, count: int) -> None:
         """Exchange the first ``count`` tokens of two slots."""
@@ -119,8 +128,8 @@ class KeyValues(Cache):  # type: ignore[misc] # as above
         length: how many tokens each text has at most.
 
     Raises:
-        UsageError: the model has layers that keep something else, or an attention that takes no
-            mask.
+        UsageError: the model has layers that keep something else, an attention that takes no mask,
+            or positions that depend on the longest text.
 
     """
 
@@ -139,6 +148,7 @@ class KeyValues(Cache):  # type: ignore[misc] # as above
                 f"Decoder: {config.model_type} has layers of {', '.join(sorted(others))}, which do "
                 "not keep keys and values of each token."
             )
+        _check_positions(config, length)
         self.length = length
         self._reach = {kind: sliding if kind == SLIDING else None for kind in kinds}
         self._rows = [Layer(slots, length) for _ in kinds]
@@ -156,6 +166,11 @@ class KeyValues(Cache):  # type: ignore[misc] # as above
         for layer in self._rows:
             layer.copy(source, target, count)
 
+    def clear(self, slot: int) -> None:
+        """Let a slot have zeros again."""
+        for layer in self._rows:
+            layer.clear(slot)
+
     def swap(self, one: int, other: int, count: int) -> None:
         """Exchange the first ``count`` tokens of two slots."""
         for layer in self._rows:
@@ -171,3 +186,23 @@ class KeyValues(Cache):  # type: ignore[misc] # as above
                 for start, count in zip(starts, counts, strict=True)
             ]
         )
+
+
+def _check_positions(config: PretrainedConfig, length: int) -> None:
+    """Check that what a token's position means does not depend on how long other texts are.
+
+    Raises:
+        UsageError: beyond the length that the model was first trained for, it does.
+
+    """
+    given = getattr(config, "rope_parameters", None) or {}
+    for parameters in (given, *(one for one in given.values() if isinstance(one, dict))):
+        kind = parameters.get("rope_type")
+        limit = parameters.get("original_max_position_embeddings")
+        limit = limit or getattr(config, "original_max_position_embeddings", None)
+        limit = limit or config.max_position_embeddings
+        if kind in ("longrope", "dynamic") and length > limit:
+            raise UsageError(
+                f"Decoder(length={length}): with the positions of this model ({kind}), texts would "
+                f"depend on one another beyond length={limit}."
+            )

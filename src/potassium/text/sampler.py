@@ -59,7 +59,8 @@ class Sampler:
 
     def _draw(self, scores: torch.Tensor, random: torch.Generator) -> int:
         sampling = self._sampling
-        scores = scores.float() / sampling.temperature
+        scores = scores.float()
+        scores = (scores - scores.max()) / sampling.temperature
         if 0 < sampling.top_k < len(scores):
             least = scores.topk(sampling.top_k).values[-1]
             scores = scores.masked_fill(scores < least, -torch.inf)

@@ -18,7 +18,8 @@ class Sampling:
 
     Attributes:
         max_tokens: how many tokens follow the prompt at most; None for as many as there is room.
-        min_tokens: the text does not end before so many, but for ``stop``.
+        min_tokens: the text does not end before so many, but for ``stop``, or where it is complete
+            for its ``schema``.
         temperature: 0 for the most likely token each time; 1 for as likely as the model says.
         top_p: only the likeliest tokens that have this probability together.
         top_k: only so many of the likeliest tokens; 0 for all.

@@ -1,7 +1,6 @@
 """Which text is in which slot of the keys and values."""
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 
 from potassium.text.key_values import KeyValues
 from potassium.text.row import Row
@@ -11,6 +10,9 @@ __all__ = ["Slots"]
 # Fewer tokens than these are faster computed than looked for.
 SHORTEST_PREFIX = 8
 
+# A row that was in none of as many steps is one that nobody reads.
+PATIENCE = 64
+
 
 class Slots:
     """The slots of a model's keys and values.
@@ -18,7 +20,8 @@ class Slots:
     A run of the model takes slots that lie side by side, so that nothing has to be gathered; rows
     are moved for that, which is seldom necessary: one that ends leaves a hole, and the last one
     comes into it. A row without a slot takes that of a row that has ended or, if there is none,
-    of one that is not in this step, which is computed again when its turn comes.
+    of one that has been in no step for a while, as its client does not read; such a row is computed
+    again when its turn comes. Otherwise it waits: rows that go on would only drive each other out.
 
     What a row that has ended has left behind is used: a text that begins as an earlier one has
     begun, or as one beside it, takes the keys and values of what they share.
@@ -39,32 +42,51 @@ class Slots:
 
     def leave(self, row: Row) -> None:
         """Note that ``row`` has ended; what is in its slot stays until another row takes it."""
-        row.slot = None
+        row.slot = row.sampler = None
 
-    def enter(self, row: Row, busy: AbstractSet[Row]) -> None:
+    def spoil(self, row: Row) -> None:
+        """Let nobody use what the slot of ``row`` has: not numbers, which would spread."""
+        if row.slot is not None:
+            self._kept.clear(row.slot)
+        row.seen = 0
+
+    def enter(self, row: Row, step: int) -> bool:
         """Give ``row`` a slot, with the keys and values of what it shares with another one.
 
         Args:
             row: one that has none.
-            busy: rows that must not lose theirs; with it, no more than there are slots.
+            step: the number of this step.
+
+        Returns:
+            Whether it has one now.
 
         """
         shared, source = max((_shared(row, other), place) for place, other in enumerate(self._rows))
-        unused = [slot for slot in range(len(self._rows)) if not self._is_live(slot)]
-        if shared >= SHORTEST_PREFIX and source in unused:
-            slot = source
-        elif unused:
-            slot = min(unused, key=self._size)
-        else:
-            slot = next(place for place, other in enumerate(self._rows) if other not in busy)
+        if shared < SHORTEST_PREFIX:
+            shared = 0
+        slot = self._unused(source, shared)
+        if slot is None:
+            slot = min(range(len(self._rows)), key=self._last_step)
+            if step - self._last_step(slot) < PATIENCE:
+                return False
         loser = self._rows[slot]
-        if shared >= SHORTEST_PREFIX:
-            if source != slot:
-                self._kept.copy(source, slot, shared)
-            row.seen = shared
+        if shared and source != slot:
+            self._kept.copy(source, slot, shared)
         if loser is not None and loser.slot == slot:
             loser.slot, loser.seen = None, 0
-        self._rows[slot], row.slot = row, slot
+        self._rows[slot], row.slot, row.seen = row, slot, shared
+        return True
+
+    def _unused(self, source: int, shared: int) -> int | None:
+        """Return the slot of no row that goes on, best the one whose contents are of most use."""
+        unused = [slot for slot in range(len(self._rows)) if not self._is_live(slot)]
+        if source in unused and 2 * shared > self._size(source):
+            return source
+        return min(unused, key=self._size, default=None)
+
+    def _last_step(self, slot: int) -> int:
+        row = self._rows[slot]
+        return 0 if row is None else row.stepped
 
     def place(self, rows: Sequence[Row], first: int) -> list[Row]:
         """Move ``rows`` to the slots from ``first`` on; return them in the order of these."""
@@ -81,14 +103,24 @@ class Slots:
         return row is not None and row.slot == slot
 
     def _swap(self, one: int, other: int) -> None:
-        if count := max(self._size(one), self._size(other)):
-            self._kept.swap(one, other, count)
+        self._exchange(one, other)
         live = [(self._rows[slot], slot) for slot in (one, other) if self._is_live(slot)]
         rows = self._rows
         rows[one], rows[other] = rows[other], rows[one]
         for row, slot in live:
             assert row is not None  # noqa: S101 - it is live
             row.slot = other if slot == one else one
+
+    def _exchange(self, one: int, other: int) -> None:
+        count = max(self._size(one), self._size(other))
+        try:
+            if count:
+                self._kept.swap(one, other, count)
+        except BaseException:  # memory has run out in the middle of it, perhaps
+            for row in (self._rows[one], self._rows[other]):
+                if row is not None:
+                    row.seen = 0
+            raise
 
     def _size(self, slot: int) -> int:
         row = self._rows[slot]

@@ -8,7 +8,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from potassium.engine import Job
+from potassium.engine import Job, Operation
 from potassium.engine.dispatcher import Dispatcher, Runner
 from potassium.engine.operation_queue import OperationQueue
 from potassium.engine.queue import JobQueue
@@ -126,6 +126,10 @@ class WorkerDispatcher(Dispatcher):
         if not self._handed_over:
             self._due_at = self._clock() + _expected(group)
         super().hand_over(group)
+
+    def _most_streams(self, operation: Operation) -> int:  # noqa: ARG002
+        """Return 1: where a stream begins, it stays, and another worker may have nothing to do."""
+        return 1
 
     def ended(self, group: Sequence[Job], at: float) -> None:
         """Note that a group was done ``at`` a time; one that is prepared sooner may overtake."""
