@@ -160,7 +160,6 @@ class Decoder:
             self._slots.leave(row)
         return reason
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator] # torch has none here
     def step(self, rows: Sequence[Row]) -> list[int | Exception | None]:
         """Run the model for ``rows``.
 
@@ -175,14 +174,17 @@ class Decoder:
         self._steps += 1
         for row in rows:
             row.stepped = self._steps
+        with torch.inference_mode():
+            self._step([row for row in rows if row.outcome is None])
+        return [row.outcome for row in rows]
+
+    def _step(self, rows: Sequence[Row]) -> None:
         going = [row for row in rows if row.slot is not None and row.unseen == 1]
-        going = [row for row in going if row.outcome is None]
         if going:
             self._run(self._slots.place(going, 0), 0, 1)
         beginning, width = self._beginning(row for row in rows if row.outcome is None)
         if beginning:
             self._run(self._slots.place(beginning, len(going)), len(going), width)
-        return [row.outcome for row in rows]
 
     def _beginning(self, rows: Iterable[Row]) -> tuple[list[Row], int]:
         """Return those of which more is seen now, in their order, and how many tokens at most."""
