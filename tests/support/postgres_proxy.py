@@ -139,6 +139,9 @@ class Proxy:
             client.transport.abort()
             raise
         link = _Link(client, server)
+        if self.is_away:  # meanwhile
+            link.cut()
+            return
         self._links.add(link)
         try:
             async with asyncio.TaskGroup() as group:

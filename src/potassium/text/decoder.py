@@ -36,8 +36,8 @@ class Decoder:
             yield from cache["decoder"].generate(item.prompt, Sampling(max_tokens=256))
 
     Each step runs the model once for all texts that wait for their next token, and once for prompts
-    that it has not seen yet, of which it takes ``chunk`` tokens in all. So a text gets its next
-    token soon, however long a prompt comes.
+    that it has not seen yet, of which it takes ``chunk`` tokens in all. So a long prompt holds up no
+    text that has begun.
 
     In float32, greedy texts are those of ``model.generate``, whoever else is there. In half
     precision they may differ where two tokens are about as likely.
@@ -45,8 +45,8 @@ class Decoder:
     Args:
         model: any causal model of transformers that keeps keys and values of all tokens.
         tokenizer: its tokenizer.
-        rows: how many texts have their keys and values in memory: those of ``streams=``. Of more
-            texts, those that are not read are computed again when they go on.
+        rows: how many texts have their keys and values in memory: those of ``streams=``, of all
+            handlers that use it. More texts wait.
         length: how many tokens a text has at most, with its prompt.
         chunk: how many tokens of prompts are taken in a step.
 
