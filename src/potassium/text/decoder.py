@@ -36,8 +36,8 @@ class Decoder:
             yield from cache["decoder"].generate(item.prompt, Sampling(max_tokens=256))
 
     Each step runs the model once for all texts that wait for their next token, and once for prompts
-    that it has not seen yet, of which it takes ``chunk`` tokens in all. So a long prompt holds up no
-    text that has begun.
+    that it has not seen yet, of which it takes ``chunk`` tokens in all. So a long prompt holds up
+    no text that has begun.
 
     In float32, greedy texts are those of ``model.generate``, whoever else is there. In half
     precision they may differ where two tokens are about as likely.
