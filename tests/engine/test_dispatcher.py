@@ -329,3 +329,18 @@ async def test_streams_whose_beginning_may_take_long_go_alone(bench: Bench) -> N
     bench.put_of(operation, 3)
     await settle()
     assert set(bench.sizes()) == {1}
+
+
+async def test_streams_take_no_background_jobs_along(bench: Bench) -> None:
+    """Those wait until the thread is free."""
+    step = SharedStep(lambda steps, _: steps, max_rows=4)
+    operation = operation_on(
+        "chat", lambda argument: argument, streams=4, may_stream=True, shared_step=step
+    )
+    bench.put_of(operation, 1)
+    job = Job(operation, None, asyncio.get_running_loop().create_future())
+    job.is_background = True
+    bench.queue.put_nowait(job)
+    bench.dispatcher.wake()
+    await settle()
+    assert bench.sizes() == [1]

@@ -267,6 +267,61 @@ def test_a_text_that_is_not_a_number_harms_no_other() -> None:
         assert texts.texts["long"] == text_of(MODEL, "b" * 60, 30)
 
 
+@pytest.mark.parametrize("names", [("long", "good"), ("good", "long")])
+def test_what_is_not_a_number_does_not_stay_in_a_slot(names: tuple[str, str]) -> None:
+    """A short text beside a long one has places behind its end, which must count nothing."""
+    model = toy_model()
+    texts = Texts(decoder(model, rows=2))
+    bad = TOKENIZER.encode("Z")[0]
+
+    def spoil(_: Any, args: Any, output: Any) -> Any:
+        return torch.where((args[0] == bad)[..., None], torch.nan, output)
+
+    model.get_input_embeddings().register_forward_hook(spoil)
+    prompts = {"long": "b" * 60, "good": "Why"}
+    texts.begin("bad", "c" * 42 + "Z")
+    texts.begin("worse", "d" * 42 + "Z")
+    texts.run()
+    for name in names:
+        texts.begin(name, prompts[name], Sampling(max_tokens=10))
+    texts.run()
+    for name, prompt in prompts.items():
+        assert texts.texts[name] == text_of(MODEL, prompt, 10)
+
+
+def test_a_token_is_kept_until_it_is_taken() -> None:
+    """A step that is made again for others makes it neither again nor another."""
+    texts = Texts(decoder())
+    texts.begin("a", "The sky", Sampling(temperature=1.0, seed=4))
+    row = texts._waiting["a"].row
+    first = texts.decoder.step([row])
+    assert isinstance(first[0], int)
+    assert texts.decoder.step([row]) == first
+    assert row.unseen == 0
+
+
+def test_rows_that_were_half_exchanged_are_computed_again() -> None:
+    """Otherwise each would go on with some layers of the other."""
+    texts = Texts(decoder(rows=3))
+    for name, prompt in (("a", "The sky"), ("b", "Why"), ("c", "Once")):
+        texts.begin(name, prompt, Sampling(max_tokens=12))
+    texts.step()
+    texts.leave(next(name for name in texts.open if texts._waiting[name].row.slot == 0))
+    names = texts.open
+    layer = texts.decoder._kept._rows[1]
+    swap, layer.swap = layer.swap, lambda *_: 1 // 0
+    waiting = dict(texts._waiting)
+    with pytest.raises(ZeroDivisionError):
+        texts.step()
+    layer.swap = swap
+    texts._waiting = waiting
+    texts.run()
+    prompts = {"a": "The sky", "b": "Why", "c": "Once"}
+    assert {name: texts.texts[name] for name in names} == {
+        name: text_of(MODEL, prompts[name], 12) for name in names
+    }
+
+
 def test_a_row_whose_sampling_fails_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = Texts(decoder())
     texts.begin("bad", "Why", Sampling(temperature=1.0))

@@ -160,6 +160,15 @@ def test_a_schema_that_cannot_be_kept_to_is_refused() -> None:
         Grammars(byte_tokenizer(), [END]).json({"type": "nonsense"})
 
 
+def test_a_token_that_a_grammar_does_not_take_is_an_error() -> None:
+    """It is not taken for the end of the text."""
+    tokenizer = byte_tokenizer()
+    grammar = Grammars(tokenizer, [END]).json(SCHEMA)
+    assert not grammar.take(tokenizer.encode("{")[0])
+    with pytest.raises(RuntimeError, match="llguidance"):
+        grammar.take(tokenizer.encode("}")[0])
+
+
 def test_a_tokenizer_for_which_there_are_no_grammars_is_a_mistake() -> None:
     with pytest.raises(UsageError, match="llguidance"):
         Grammars(TOKENIZER, [END]).json(SCHEMA)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Rounds"]
 
-# A stream that makes shared steps sends what comes of one before it waits for the next, so it may
-# have several chunks in one turn; only so many, for the sake of all others.
+# A stream that makes shared steps sends all that came of one before it waits for the next: several
+# chunks in one turn, but no more than these, so that the other streams get theirs.
 MOST_CHUNKS = 16
 
 logger = logging.getLogger("potassium")

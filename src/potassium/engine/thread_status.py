@@ -22,7 +22,7 @@ class ThreadStatus:
         since: when it began to run that one, or to be idle, in monotonic seconds.
         progressed_at: when that one last told that it goes on.
         busy: the seconds spent on the groups and steps that have ended.
-        busy_since: when the one began that has not ended; None if there is none.
+        busy_since: when the group or step that it runs began; None while it is idle.
 
     """
 
