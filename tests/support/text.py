@@ -20,7 +20,16 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from potassium import Step
 
-__all__ = ["CONFIGS", "Texts", "byte_tokenizer", "expected", "toy_model", "toy_tokenizer"]
+__all__ = [
+    "CONFIGS",
+    "TEMPLATE",
+    "Texts",
+    "byte_tokenizer",
+    "expected",
+    "toy_model",
+    "toy_tokenizer",
+    "with_vocabulary",
+]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,"
 END = 0
@@ -59,6 +68,14 @@ CONFIGS: dict[str, PreTrainedConfig] = {
         bos_token_id=END,
     ),
 }
+
+
+TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant: "
+
+
+def with_vocabulary(size: int) -> PreTrainedConfig:
+    """Return the config of a small model with other tokens than letters."""
+    return LlamaConfig(**{**SMALL, "vocab_size": size, "max_position_embeddings": 512})
 
 
 def toy_model(config: PreTrainedConfig | None = None, **options: Any) -> PreTrainedModel:

@@ -1,7 +1,21 @@
 """Generating text with models of transformers; needs the extra ``text``."""
 
-from potassium.text.decoder import Decoder
-from potassium.text.row import Row
-from potassium.text.sampling import Sampling
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Decoder", "Row", "Sampling"]
+if TYPE_CHECKING:
+    from potassium.text.decoder import Decoder
+    from potassium.text.finish import Finish
+    from potassium.text.row import Row
+    from potassium.text.sampling import Sampling
+
+__all__ = ["Decoder", "Finish", "Row", "Sampling"]
+
+MODULES = {"Decoder": "decoder", "Finish": "finish", "Row": "row", "Sampling": "sampling"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: only the decoder needs torch."""
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)

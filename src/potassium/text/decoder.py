@@ -12,6 +12,8 @@ from transformers import PreTrainedModel
 
 from potassium.errors import InvalidInput, UsageError
 from potassium.handlers.step import Step
+from potassium.text.asked import Asked, Completion, Conversation
+from potassium.text.finish import Finish, Reason
 from potassium.text.grammar import Grammars
 from potassium.text.key_values import KeyValues, Window
 from potassium.text.pieces import Pieces
@@ -118,7 +120,7 @@ class Decoder:
 
     def generate(
         self, prompt: str | Sequence[int], sampling: Sampling | None = None
-    ) -> Generator[Step[Row] | str, Any, str]:
+    ) -> Generator[Step[Row] | str, Any, Finish]:
         """Yield the text that follows, piece by piece, and the steps that it takes.
 
         Args:
@@ -126,7 +128,7 @@ class Decoder:
             sampling: how the tokens are chosen, and where the text ends.
 
         Returns:
-            Why it has ended: ``"stop"``, or ``"length"`` if there is no more room.
+            How it has ended.
 
         Raises:
             InvalidInput: the prompt is empty or too long, or there is no text for the schema.
@@ -139,14 +141,15 @@ class Decoder:
         grammar = None if schema is None else self._grammars.json(schema)
         row = Row(tokens, Sampler(sampling, self.ends, grammar))
         pieces = Pieces(self.tokenizer, sampling.stop)
-        reason = "length"
+        reason: Reason = "length"
+        ended = 0
         try:
             while len(row.tokens) < most:
                 token = yield Step(row)
                 if token is None:
                     continue  # there is more of the prompt, or no slot yet
                 if token in self.ends:
-                    reason = "stop"
+                    reason, ended = "stop", 1
                     break
                 row.add(token)
                 if piece := pieces.add(token):
@@ -158,7 +161,33 @@ class Decoder:
                 yield rest
         finally:
             self._slots.leave(row)
-        return reason
+        count = len(row.tokens) - len(tokens) + ended
+        return Finish(reason=reason, prompt_tokens=len(tokens), completion_tokens=count)
+
+    def chat(self, request: Conversation) -> Generator[Step[Row] | str | Finish, Any, None]:
+        """Yield the answer to a chat, piece by piece, the steps that it takes, and its ``Finish``.
+
+        Args:
+            request: a ``ChatRequest`` of ``potassium.openai``, or what has its attributes.
+
+        Raises:
+            InvalidInput: the chat is too long, or the template does not take it.
+
+        """
+        prompt = self.prompt(request.conversation, request.tools or ())
+        yield (yield from self.generate(prompt, _sampling(request)))
+
+    def complete(self, request: Completion) -> Generator[Step[Row] | str | Finish, Any, None]:
+        """Yield what follows a text, as ``chat`` does.
+
+        Args:
+            request: a ``CompletionRequest`` of ``potassium.openai``, or what has its attributes.
+
+        Raises:
+            InvalidInput: the text is too long.
+
+        """
+        yield (yield from self.generate(request.text, _sampling(request)))
 
     def step(self, rows: Sequence[Row]) -> list[int | Exception | None]:
         """Run the model for ``rows``.
@@ -241,6 +270,17 @@ class Decoder:
                 f"{self.length}."
             )
         return self.length if max_tokens is None else min(self.length, len(prompt) + max_tokens)
+
+
+def _sampling(request: Asked) -> Sampling:
+    """Return what a request says; what it does not say is as for any text."""
+    given = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
+    return Sampling(
+        max_tokens=request.token_limit,
+        stop=request.stops,
+        schema=request.schema_of_text,
+        **{name: value for name, value in given.items() if value is not None},
+    )
 
 
 def _ends(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:

@@ -1,0 +1,14 @@
+"""OpenAI's API in front of an app's handlers."""
+
+from potassium.openai.api import OpenAI
+from potassium.openai.chunks import Finish, ToolCall
+from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+
+__all__ = [
+    "ChatRequest",
+    "CompletionRequest",
+    "EmbeddingRequest",
+    "Finish",
+    "OpenAI",
+    "ToolCall",
+]

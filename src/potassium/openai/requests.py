@@ -1,0 +1,152 @@
+"""What clients of OpenAI's API send, as far as it is understood here.
+
+See https://platform.openai.com/docs/api-reference. What is not known is ignored, as clients send
+what newer servers understand.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["ChatMessage", "ChatRequest", "CompletionRequest", "EmbeddingRequest", "Generation"]
+
+Stops = str | Annotated[list[str], Field(max_length=16)] | None
+
+
+class StreamOptions(BaseModel):
+    """What a stream has besides the text."""
+
+    include_usage: bool = False
+
+
+class Generation(BaseModel):
+    """What requests for texts have in common."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: int | None = None
+    stop: Stops = None
+    n: Literal[1] | None = None
+
+    @property
+    def stops(self) -> Sequence[str]:
+        """The texts that end the text."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
+    @property
+    def token_limit(self) -> int | None:
+        """How many tokens follow at most; None for as many as the model has room for."""
+        return self.max_tokens
+
+    @property
+    def schema_of_text(self) -> Mapping[str, Any] | None:
+        """JSON Schema that the text must be valid for; None if it may be anything."""
+        return None
+
+
+class ChatMessage(BaseModel):
+    """What was said by one party."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as chat templates take it: with its text in one piece."""
+        document = self.model_dump(exclude_none=True)
+        if isinstance(self.content, list):
+            parts = [part.get("text", "") for part in self.content if part.get("type") == "text"]
+            document["content"] = "".join(parts)
+        return document
+
+
+class JsonSchema(BaseModel):
+    """The schema of structured output."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = "response"
+    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """What the text must be like."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class ChatRequest(Generation):
+    """The body of ``POST /v1/chat/completions``."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    logprobs: Literal[False] | None = None
+
+    @property
+    def conversation(self) -> list[dict[str, Any]]:
+        """The messages, as chat templates take them."""
+        return [message.shown() for message in self.messages]
+
+    @property
+    def token_limit(self) -> int | None:
+        """How many tokens follow at most; None for as many as the model has room for."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def schema_of_text(self) -> Mapping[str, Any] | None:
+        """JSON Schema that the text must be valid for; None if it may be anything."""
+        form = self.response_format
+        if form is None or form.type == "text":
+            return None
+        if form.type == "json_schema" and form.json_schema is not None:
+            return form.json_schema.json_schema or {}
+        return {"type": "object"}
+
+
+class CompletionRequest(Generation):
+    """The body of ``POST /v1/completions``."""
+
+    prompt: str | list[int] | Annotated[list[str], Field(max_length=1)]
+    logprobs: Literal[0] | None = None
+    echo: Literal[False] | None = None
+
+    @property
+    def text(self) -> str | list[int]:
+        """The prompt, as text or tokens."""
+        prompt = self.prompt
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
+            return prompt[0]
+        return prompt  # type: ignore[return-value] # a list of tokens
+
+
+class EmbeddingRequest(BaseModel):
+    """The body of ``POST /v1/embeddings``."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def inputs(self) -> list[str] | list[list[int]]:
+        """The texts, or their tokens, one for each vector."""
+        given = self.input
+        if isinstance(given, str):
+            return [given]
+        if given and isinstance(given[0], int):
+            return [given]  # type: ignore[list-item] # the tokens of one text
+        return given  # type: ignore[return-value] # of one kind

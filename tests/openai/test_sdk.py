@@ -1,0 +1,168 @@
+"""The client of OpenAI's own against a real server, with a toy model."""
+
+import base64
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from e2e.server import Server, serve_source
+
+openai = pytest.importorskip("openai")
+
+APP = """
+    import sys
+
+    from potassium import Potassium
+    from potassium.openai import ChatRequest, CompletionRequest, EmbeddingRequest, OpenAI, ToolCall
+    from potassium.text import Decoder
+    from support.text import TEMPLATE, byte_tokenizer, toy_model, with_vocabulary
+
+    app = Potassium("toy")
+    api = OpenAI(app, model="toy")
+
+
+    @app.init
+    def init():
+        tokenizer = byte_tokenizer()
+        tokenizer.chat_template = TEMPLATE
+        model = toy_model(with_vocabulary(300))
+        return {"decoder": Decoder(model, tokenizer, rows=8, length=512)}
+
+
+    def forward(cache, rows):
+        return cache["decoder"].step(rows)
+
+
+    @api.chat(streams=8, step=forward)
+    def chat(cache, request: ChatRequest):
+        yield from cache["decoder"].chat(request)
+
+
+    @api.completions(streams=8, step=forward)
+    def complete(cache, request: CompletionRequest):
+        yield from cache["decoder"].complete(request)
+
+
+    @api.embeddings()
+    def embed(cache, request: EmbeddingRequest):
+        return [[float(len(one)), 0.5] for one in request.inputs]
+
+
+    @api.chat(model="tools")
+    def tools(cache, request: ChatRequest):
+        yield ToolCall(id="call_1", name=request.tools[0]["function"]["name"])
+        yield ToolCall(arguments='{"city": "Oslo"}')
+
+
+    if __name__ == "__main__":
+        app.serve(api_keys=["secret"])
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serve_source(APP, tmp_path_factory.mktemp("app")) as server:
+        yield server
+
+
+@pytest.fixture
+def sdk(server: Server) -> Any:
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret", max_retries=0)
+
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def test_a_chat_as_a_whole_and_as_it_comes_say_the_same(sdk: Any) -> None:
+    whole = sdk.chat.completions.create(model="toy", messages=HELLO, max_tokens=20)
+    assert whole.usage.completion_tokens == 20
+    assert whole.choices[0].finish_reason == "length"
+    pieces = sdk.chat.completions.create(
+        model="toy",
+        messages=HELLO,
+        max_completion_tokens=20,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    *parts, last = list(pieces)
+    text = "".join(part.choices[0].delta.content or "" for part in parts)
+    assert text == whole.choices[0].message.content
+    assert last.usage == whole.usage
+
+
+def test_the_streaming_helper_has_the_whole_at_the_end(sdk: Any) -> None:
+    with sdk.chat.completions.stream(model="toy", messages=HELLO, max_tokens=10) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    assert {"chunk", "content.delta", "content.done"} <= kinds
+    assert final.choices[0].finish_reason == "length"
+
+
+async def test_the_asynchronous_client(server: Server) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="secret") as sdk:
+        stream = await sdk.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=5, stream=True
+        )
+        assert [part async for part in stream][-1].choices[0].finish_reason == "length"
+
+
+def test_structured_output_is_valid(sdk: Any) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer"}},
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    }
+    form = {
+        "type": "json_schema",
+        "json_schema": {"name": "trip", "strict": True, "schema": schema},
+    }
+    answer = sdk.chat.completions.create(
+        model="toy", messages=HELLO, response_format=form, max_tokens=300
+    )
+    assert json.loads(answer.choices[0].message.content)["city"] in ("Oslo", "Rome")
+
+
+def test_tools_are_called(sdk: Any) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    answer = sdk.chat.completions.create(model="tools", messages=HELLO, tools=[tool])
+    (call,) = answer.choices[0].message.tool_calls
+    assert (call.function.name, call.function.arguments) == ("weather", '{"city": "Oslo"}')
+    assert answer.choices[0].finish_reason == "tool_calls"
+
+
+def test_a_text_is_completed(sdk: Any) -> None:
+    answer = sdk.completions.create(model="toy", prompt="Once", max_tokens=7)
+    assert answer.usage.prompt_tokens == len("Once")
+    stream = sdk.completions.create(model="toy", prompt="Once", max_tokens=7, stream=True)
+    assert "".join(part.choices[0].text for part in stream) == answer.choices[0].text
+
+
+def test_embeddings_come_as_the_client_asks_for_them(sdk: Any) -> None:
+    """By default it asks for base64, and decodes it."""
+    answer = sdk.embeddings.create(model="toy", input=["a", "bcd"])
+    assert [one.embedding for one in answer.data] == [[1.0, 0.5], [3.0, 0.5]]
+    plain = sdk.embeddings.create(model="toy", input="ab", encoding_format="float")
+    assert plain.data[0].embedding == [2.0, 0.5]
+    raw = sdk.embeddings.with_raw_response.create(
+        model="toy", input=[[1, 2, 3]], encoding_format="base64"
+    )
+    (found,) = raw.http_response.json()["data"]
+    assert struct.unpack("<2f", base64.b64decode(found["embedding"])) == (3.0, 0.5)
+
+
+def test_models_are_listed(sdk: Any) -> None:
+    assert [model.id for model in sdk.models.list()] == ["toy", "tools"]
+
+
+def test_errors_are_told_with_their_code(sdk: Any, server: Server) -> None:
+    with pytest.raises(openai.NotFoundError, match="There is no model 'other' here"):
+        sdk.chat.completions.create(model="other", messages=HELLO)
+    with pytest.raises(openai.BadRequestError) as refused:
+        sdk.chat.completions.create(model="toy", messages=HELLO, n=2)
+    assert refused.value.param == "n"
+    wrong = openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0)
+    with pytest.raises(openai.AuthenticationError):
+        wrong.chat.completions.create(model="toy", messages=HELLO)
