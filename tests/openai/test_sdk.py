@@ -19,7 +19,7 @@ APP = """
     from potassium.text import Decoder
     from support.text import TEMPLATE, byte_tokenizer, toy_model, with_vocabulary
 
-    app = Potassium("toy")
+    app = Potassium("toy", api_keys=["secret"])
     api = OpenAI(app, model="toy")
 
 
@@ -57,7 +57,7 @@ APP = """
 
 
     if __name__ == "__main__":
-        app.serve(api_keys=["secret"])
+        app.serve()
 """
 
 
@@ -93,11 +93,14 @@ def test_a_chat_as_a_whole_and_as_it_comes_say_the_same(sdk: Any) -> None:
 
 
 def test_the_streaming_helper_has_the_whole_at_the_end(sdk: Any) -> None:
-    with sdk.chat.completions.stream(model="toy", messages=HELLO, max_tokens=10) as stream:
+    whole = sdk.chat.completions.create(model="toy", messages=HELLO, max_tokens=30)
+    text = whole.choices[0].message.content
+    with sdk.chat.completions.stream(model="toy", messages=HELLO, stop=[text[9:12]]) as stream:
         kinds = {event.type for event in stream}
         final = stream.get_final_completion()
     assert {"chunk", "content.delta", "content.done"} <= kinds
-    assert final.choices[0].finish_reason == "length"
+    assert final.choices[0].message.content == text[: text.index(text[9:12])]
+    assert final.choices[0].finish_reason == "stop"
 
 
 async def test_the_asynchronous_client(server: Server) -> None:
