@@ -70,7 +70,10 @@ CONFIGS: dict[str, PreTrainedConfig] = {
 }
 
 
-TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant: "
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    "assistant: "
+)
 
 
 def with_vocabulary(size: int) -> PreTrainedConfig:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from potassium.errors import BodyTooLarge, UnsupportedMediaType
 from potassium.http.codec import decode
 from potassium.http.json_cost import PLAIN
-from potassium.http.negotiation import stream_format
+from potassium.http.negotiation import STREAM_FORMAT, stream_format
 from potassium.http.response import NOT_GIVEN
 from potassium.http.spooled import SpooledBody
 from potassium.http.stream_formats import StreamFormat, WireHeaders
@@ -44,7 +44,7 @@ class Message:
     Its body is in memory or on disk; whoever has made the message closes one that is on disk.
 
     A job is admitted for a message. Its handler sees both of them as a ``Request``. Without
-    ``form``, the request's ``Accept`` header determines the stream format.
+    ``form``, the scope or the request's ``Accept`` header determines the stream format.
 
     Attributes:
         id: the request's id.
@@ -153,7 +153,7 @@ class Message:
     def form(self) -> StreamFormat:
         """The format in which chunks are sent."""
         if self._form is None:
-            self._form = stream_format(self.raw_headers)
+            self._form = self.scope.get(STREAM_FORMAT) or stream_format(self.raw_headers)
         return self._form
 
     def answer_as(self, form: StreamFormat) -> None:

@@ -12,7 +12,10 @@ from potassium.http.stream_formats import (
     StreamFormat,
 )
 
-__all__ = ["stream_format"]
+__all__ = ["STREAM_FORMAT", "stream_format"]
+
+# In an ASGI scope: the format of the stream, whatever the request accepts.
+STREAM_FORMAT = "potassium.stream_format"
 
 Headers = Sequence[tuple[bytes, bytes]]
 

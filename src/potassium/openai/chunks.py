@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from potassium.errors import UnserializableOutput
 from potassium.text.finish import Finish
 
 __all__ = ["Finish", "ToolCall", "as_chunk"]
@@ -27,16 +28,18 @@ class ToolCall:
 
 
 def as_chunk(value: Any) -> str | Finish | ToolCall:
-    """Return a chunk as its handler has yielded it: from a worker process, it comes as JSON.
+    """Return a chunk, which comes as JSON, as the handler has yielded it.
 
     Raises:
-        TypeError: it is none of OpenAI's API.
+        UnserializableOutput: it is none of OpenAI's API.
 
     """
-    if isinstance(value, str | Finish | ToolCall):
+    if isinstance(value, str):
         return value
     if isinstance(value, dict):
         for kind in (Finish, ToolCall):
             if value.keys() == asdict(kind()).keys():
                 return kind(**value)
-    raise TypeError(f"a handler of OpenAI's API yields text, Finish or ToolCall, not {value!r:.60}")
+    raise UnserializableOutput(
+        f"A handler of OpenAI's API yields text, Finish and ToolCall, but not {value!r:.60}."
+    )

@@ -1,38 +1,71 @@
-"""Vectors of texts as OpenAI's API has them."""
+"""Vectors as OpenAI's API has them."""
 
 import base64
 import struct
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["embedding_document"]
+from potassium.errors import UnserializableOutput
+from potassium.http.codec import encode
+from potassium.openai.answer import Answer
+from potassium.openai.requests import EmbeddingRequest
+
+__all__ = ["EmbeddingAnswer"]
+
+WRONG = "An embeddings handler returns a list with one vector for each input."
 
 
-def embedding_document(
-    vectors: Sequence[Sequence[float]], model: str, tokens: int | None, *, as_base64: bool
-) -> dict[str, Any]:
-    """Return the document of vectors.
+class EmbeddingAnswer(Answer):
+    """The document of the vectors that a handler has returned.
 
     Args:
-        vectors: one for each input.
-        model: the model's name.
-        tokens: how many tokens the inputs had; None if nobody knows.
-        as_base64: whether each is sent as little-endian ``float32`` in base64.
+        asked: what they were asked for with: ``"float"`` as numbers, ``"base64"`` as
+            little-endian ``float32``.
 
     """
-    return {
-        "object": "list",
-        "model": model,
-        "data": [
-            {
-                "object": "embedding",
-                "index": index,
-                "embedding": _base64(vector) if as_base64 else [float(one) for one in vector],
-            }
-            for index, vector in enumerate(vectors)
-        ],
-        "usage": {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0},
-    }
+
+    def __init__(self, asked: EmbeddingRequest) -> None:
+        self._asked = asked
+        self._vectors: list[Any] = []
+
+    def add(self, chunk: Any) -> bytes:
+        """Keep the vectors.
+
+        Raises:
+            UnserializableOutput: there is not one for each input.
+
+        """
+        if not isinstance(chunk, list) or len(chunk) != len(self._asked.inputs):
+            raise UnserializableOutput(WRONG)
+        shown = _base64 if self._asked.encoding_format == "base64" else _numbers
+        try:
+            self._vectors = [shown(vector) for vector in chunk]
+        except (TypeError, ValueError, struct.error):
+            raise UnserializableOutput(WRONG) from None
+        return b""
+
+    def end(self) -> bytes:
+        """Return the document."""
+        return encode(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """Return the document, once the vectors are here.
+
+        How many tokens there were, nobody has told: clients expect a number.
+        """
+        return {
+            "object": "list",
+            "model": self._asked.model,
+            "data": [
+                {"object": "embedding", "index": index, "embedding": vector}
+                for index, vector in enumerate(self._vectors)
+            ],
+            "usage": {"prompt_tokens": 0, "total_tokens": 0},
+        }
+
+
+def _numbers(vector: Sequence[float]) -> list[float]:
+    return [float(one) for one in vector]
 
 
 def _base64(vector: Sequence[float]) -> str:

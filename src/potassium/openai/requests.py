@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ChatMessage", "ChatRequest", "CompletionRequest", "EmbeddingRequest", "Generation"]
+__all__ = [
+    "Asked",
+    "ChatMessage",
+    "ChatRequest",
+    "CompletionRequest",
+    "EmbeddingRequest",
+    "Generation",
+]
 
 Stops = str | Annotated[list[str], Field(max_length=16)] | None
 
@@ -20,12 +27,17 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class Generation(BaseModel):
-    """What requests for texts have in common."""
+class Asked(BaseModel):
+    """What all requests have in common."""
 
     model_config = ConfigDict(extra="ignore")
 
     model: str
+
+
+class Generation(Asked):
+    """What requests for texts have in common."""
+
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -131,12 +143,9 @@ class CompletionRequest(Generation):
         return prompt  # type: ignore[return-value] # a list of tokens
 
 
-class EmbeddingRequest(BaseModel):
+class EmbeddingRequest(Asked):
     """The body of ``POST /v1/embeddings``."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    model: str
     input: str | list[str] | list[int] | list[list[int]]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None
@@ -147,6 +156,6 @@ class EmbeddingRequest(BaseModel):
         given = self.input
         if isinstance(given, str):
             return [given]
-        if given and isinstance(given[0], int):
-            return [given]  # type: ignore[list-item] # the tokens of one text
-        return given  # type: ignore[return-value] # of one kind
+        is_one = bool(given) and isinstance(given[0], int)  # its tokens
+        inputs: list[str] | list[list[int]] = [given] if is_one else given  # type: ignore[assignment]
+        return inputs

@@ -274,7 +274,11 @@ class Decoder:
 
 def _sampling(request: Asked) -> Sampling:
     """Return what a request says; what it does not say is as for any text."""
-    given = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
+    given: dict[str, Any] = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+    }
     return Sampling(
         max_tokens=request.token_limit,
         stop=request.stops,
