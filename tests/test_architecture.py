@@ -134,7 +134,7 @@ def test_model_libraries_are_never_imported(file: str) -> None:
 def test_nothing_else_needs_what_generates_texts(file: str) -> None:
     """Apps without it import nothing of it; how texts end is told by OpenAI's API, too."""
     needed = {name for name in imported_files(file) if name.startswith("text/")}
-    assert needed <= ({"text/finish.py"} if file.startswith("openai/") else set())
+    assert needed <= ({"text/chunks.py"} if file.startswith("openai/") else set())
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("openai/")])

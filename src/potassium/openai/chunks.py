@@ -1,30 +1,12 @@
 """What a handler yields besides text."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from potassium.errors import UnserializableOutput
-from potassium.text.finish import Finish
+from potassium.text.chunks import Finish, ToolCall
 
 __all__ = ["Finish", "ToolCall", "as_chunk"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToolCall:
-    """A function that the model wants to be called, or the next piece of its arguments.
-
-    Attributes:
-        index: which of the calls of this answer it is; from 0.
-        id: names the call; in its first piece only.
-        name: that of the function; in the first piece only.
-        arguments: JSON, or a piece of it.
-
-    """
-
-    index: int = 0
-    id: str | None = None
-    name: str | None = None
-    arguments: str = ""
 
 
 def as_chunk(value: Any) -> str | Finish | ToolCall:

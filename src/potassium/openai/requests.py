@@ -4,10 +4,11 @@ See https://platform.openai.com/docs/api-reference. What is not known is ignored
 what newer servers understand.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "Asked",
@@ -63,6 +64,23 @@ class Generation(Asked):
         return None
 
 
+class MessageFunction(BaseModel):
+    """A function that was called, with its arguments as JSON."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    arguments: str | dict[str, Any] = ""
+
+
+class MessageCall(BaseModel):
+    """A call that the model has asked for before."""
+
+    model_config = ConfigDict(extra="allow")
+
+    function: MessageFunction
+
+
 class ChatMessage(BaseModel):
     """What was said by one party."""
 
@@ -70,6 +88,7 @@ class ChatMessage(BaseModel):
 
     role: str
     content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[MessageCall] | None = None
 
     def shown(self) -> dict[str, Any]:
         """Return it as chat templates take it: with its text in one piece."""
@@ -77,6 +96,9 @@ class ChatMessage(BaseModel):
         if isinstance(self.content, list):
             parts = [part.get("text", "") for part in self.content if part.get("type") == "text"]
             document["content"] = "".join(parts)
+        document.setdefault("content", "")
+        for call in document.get("tool_calls", ()):
+            call["function"]["arguments"] = _decoded(call["function"].get("arguments"))
         return document
 
 
@@ -103,8 +125,33 @@ class ChatRequest(Generation):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     logprobs: Literal[False] | None = None
+
+    @model_validator(mode="after")
+    def _check_tools(self) -> "ChatRequest":
+        names = [_name(tool) for tool in self.tools or ()]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("each of tools must be a function with a name")
+        choice = self.tool_choice
+        if isinstance(choice, dict) and _name(choice) not in names:
+            raise ValueError("tool_choice must name one of tools")
+        if choice == "required" and not names:
+            raise ValueError("tool_choice requires tools")
+        return self
+
+    @property
+    def offered_tools(self) -> Sequence[Mapping[str, Any]]:
+        """The functions that the model may call."""
+        return [] if self.tool_choice == "none" else self.tools or []
+
+    @property
+    def required_tools(self) -> Sequence[Mapping[str, Any]]:
+        """The functions one of which it must call; empty if it may answer with text."""
+        choice, tools = self.tool_choice, self.tools or []
+        if isinstance(choice, dict):
+            return [tool for tool in tools if _name(tool) == _name(choice)]
+        return tools if choice == "required" else []
 
     @property
     def conversation(self) -> list[dict[str, Any]]:
@@ -159,3 +206,16 @@ class EmbeddingRequest(Asked):
         is_one = bool(given) and isinstance(given[0], int)  # its tokens
         inputs: list[str] | list[list[int]] = [given] if is_one else given  # type: ignore[assignment]
         return inputs
+
+
+def _name(tool: Mapping[str, Any]) -> Any:
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, dict) else None
+
+
+def _decoded(arguments: Any) -> Any:
+    """Return arguments as an object, which chat templates write in their own form."""
+    try:
+        return json.loads(arguments) if isinstance(arguments, str) and arguments else arguments
+    except ValueError:
+        return arguments

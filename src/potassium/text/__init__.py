@@ -4,14 +4,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from potassium.text.chunks import Finish, ToolCall
     from potassium.text.decoder import Decoder
-    from potassium.text.finish import Finish
     from potassium.text.row import Row
     from potassium.text.sampling import Sampling
 
-__all__ = ["Decoder", "Finish", "Row", "Sampling"]
+__all__ = ["Decoder", "Finish", "Row", "Sampling", "ToolCall"]
 
-MODULES = {"Decoder": "decoder", "Finish": "finish", "Row": "row", "Sampling": "sampling"}
+MODULES = {
+    "Decoder": "decoder",
+    "Finish": "chunks",
+    "Row": "row",
+    "Sampling": "sampling",
+    "ToolCall": "chunks",
+}
 
 
 def __getattr__(name: str) -> Any:

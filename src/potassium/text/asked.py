@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Asked", "Completion", "Conversation"]
+from potassium.text.sampling import Sampling
+
+__all__ = ["Asked", "Completion", "Conversation", "sampling_of"]
 
 
 class Asked(Protocol):
@@ -29,7 +31,13 @@ class Asked(Protocol):
 class Conversation(Asked, Protocol):
     """A request for the answer of a chat."""
 
-    tools: list[dict[str, Any]] | None
+    @property
+    def offered_tools(self) -> Sequence[Mapping[str, Any]]:
+        """The functions that the model may call, as chat templates take them."""
+
+    @property
+    def required_tools(self) -> Sequence[Mapping[str, Any]]:
+        """The functions one of which it must call; empty if it may answer with text."""
 
     @property
     def conversation(self) -> Sequence[Mapping[str, Any]]:
@@ -42,3 +50,18 @@ class Completion(Asked, Protocol):
     @property
     def text(self) -> str | list[int]:
         """The text, or its tokens."""
+
+
+def sampling_of(request: Asked, schema: Mapping[str, Any] | None = None) -> Sampling:
+    """Return what a request says; what it does not say is as for any text."""
+    given: dict[str, Any] = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+    }
+    return Sampling(
+        max_tokens=request.token_limit,
+        stop=request.stops,
+        schema=request.schema_of_text if schema is None else schema,
+        **{name: value for name, value in given.items() if value is not None},
+    )

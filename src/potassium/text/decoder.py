@@ -2,18 +2,19 @@
 
 import inspect
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import isnan
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from transformers import PreTrainedModel
 
 from potassium.errors import InvalidInput, UsageError
 from potassium.handlers.step import Step
-from potassium.text.asked import Asked, Completion, Conversation
-from potassium.text.finish import Finish, Reason
+from potassium.text.asked import Completion, Conversation, sampling_of
+from potassium.text.call_reader import CallReader, read_calls
+from potassium.text.call_style import CallStyle, call_style, schema_of_call
+from potassium.text.chunks import Finish, Reason, ToolCall
 from potassium.text.grammar import Grammars
 from potassium.text.key_values import KeyValues, Window
 from potassium.text.pieces import Pieces
@@ -21,6 +22,7 @@ from potassium.text.row import Row
 from potassium.text.sampler import Sampler
 from potassium.text.sampling import Sampling
 from potassium.text.slots import Slots
+from potassium.text.templates import chat_tokens
 
 __all__ = ["Decoder"]
 
@@ -100,23 +102,11 @@ class Decoder:
             tools: the schemas of functions that the model may call.
 
         Raises:
-            InvalidInput: the template does not take these messages.
+            InvalidInput: the template does not take these messages, or no tools.
             UsageError: the tokenizer has no template.
 
         """
-        if self.tokenizer.chat_template is None:
-            raise UsageError("Decoder.prompt: the tokenizer has no chat template.")
-        try:
-            tokens: list[int] = self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                tools=[dict(tool) for tool in tools] or None,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-            )
-        except (TemplateError, TypeError) as error:
-            raise InvalidInput(f"The model cannot take this chat: {error}") from None
-        return tokens
+        return chat_tokens(self.tokenizer, messages, tools)
 
     def generate(
         self, prompt: str | Sequence[int], sampling: Sampling | None = None
@@ -164,8 +154,13 @@ class Decoder:
         count = len(row.tokens) - len(tokens) + ended
         return Finish(reason=reason, prompt_tokens=len(tokens), completion_tokens=count)
 
-    def chat(self, request: Conversation) -> Generator[Step[Row] | str | Finish, Any, None]:
+    def chat(
+        self, request: Conversation
+    ) -> Generator[Step[Row] | str | ToolCall | Finish, Any, None]:
         """Yield the answer to a chat, piece by piece, the steps that it takes, and its ``Finish``.
+
+        If the request has tools, calls of them are found in what the model writes as its chat
+        template does. If it requires a call, the text is held to be one.
 
         Args:
             request: a ``ChatRequest`` of ``potassium.openai``, or what has its attributes.
@@ -174,8 +169,16 @@ class Decoder:
             InvalidInput: the chat is too long, or the template does not take it.
 
         """
-        prompt = self.prompt(request.conversation, request.tools or ())
-        yield (yield from self.generate(prompt, _sampling(request)))
+        tools, required = request.offered_tools, request.required_tools
+        prompt = self.prompt(request.conversation, tools)
+        style = self._call_style if tools else None
+        schema = schema_of_call(required, style or CallStyle()) if required else None
+        reader = None
+        if style is not None or required:
+            names = {tool["function"]["name"] for tool in tools}
+            reader = CallReader(style or CallStyle(), names, is_call=bool(required))
+        text = self.generate(prompt, sampling_of(request, schema))
+        yield (yield from text if reader is None else read_calls(text, reader))
 
     def complete(self, request: Completion) -> Generator[Step[Row] | str | Finish, Any, None]:
         """Yield what follows a text, as ``chat`` does.
@@ -187,7 +190,7 @@ class Decoder:
             InvalidInput: the text is too long.
 
         """
-        yield (yield from self.generate(request.text, _sampling(request)))
+        yield (yield from self.generate(request.text, sampling_of(request)))
 
     def step(self, rows: Sequence[Row]) -> list[int | Exception | None]:
         """Run the model for ``rows``.
@@ -260,6 +263,10 @@ class Decoder:
                 row.outcome = _chosen(row, scores[index], likeliest[index])
                 row.seen += count
 
+    @cached_property
+    def _call_style(self) -> CallStyle | None:
+        return call_style(self.tokenizer)
+
     def _most(self, prompt: Sequence[int], max_tokens: int | None) -> int:
         """Return how many tokens the text has at most, with its prompt."""
         if not prompt:
@@ -270,21 +277,6 @@ class Decoder:
                 f"{self.length}."
             )
         return self.length if max_tokens is None else min(self.length, len(prompt) + max_tokens)
-
-
-def _sampling(request: Asked) -> Sampling:
-    """Return what a request says; what it does not say is as for any text."""
-    given: dict[str, Any] = {
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "seed": request.seed,
-    }
-    return Sampling(
-        max_tokens=request.token_limit,
-        stop=request.stops,
-        schema=request.schema_of_text,
-        **{name: value for name, value in given.items() if value is not None},
-    )
 
 
 def _ends(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
-__all__ = ["Pieces"]
+__all__ = ["Pieces", "beginning"]
 
 
 class Pieces:
@@ -40,7 +40,7 @@ class Pieces:
         if ends:
             self.has_stopped, self._held = True, ""
             return text[: min(ends)]
-        held = max(_beginning(text, stop) for stop in self._stop)
+        held = max(beginning(text, stop) for stop in self._stop)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
@@ -50,7 +50,7 @@ class Pieces:
         return rest
 
 
-def _beginning(text: str, stop: str) -> int:
+def beginning(text: str, stop: str) -> int:
     """Return how long the end of ``text`` is with which ``stop`` begins."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
