@@ -207,7 +207,7 @@ def test_without_tools_nothing_is_a_call() -> None:
 )
 def test_a_call_that_is_required_is_made(choice: Any, names: set[str]) -> None:
     """The text is held to be one, whatever the model would rather say."""
-    tokenizer = tokenizer_with(template(STYLES["Hermes"][0]))
+    tokenizer = tokenizer_with(template(STYLES["Hermes"][0], "{{ tools | length }}"))
     decoder = Decoder(toy_model(with_vocabulary(300)), tokenizer, length=600)
     climate = {**WEATHER, "function": {**WEATHER["function"], "name": "climate"}}
     asked = request(tool_choice=choice, tools=[WEATHER, climate], max_tokens=200)

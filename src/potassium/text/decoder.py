@@ -171,14 +171,13 @@ class Decoder:
         """
         tools, required = request.offered_tools, request.required_tools
         prompt = self.prompt(request.conversation, tools)
-        style = self._call_style if tools else None
-        schema = schema_of_call(required, style or CallStyle()) if required else None
-        reader = None
-        if style is not None or required:
-            names = {tool["function"]["name"] for tool in tools}
-            reader = CallReader(style or CallStyle(), names, is_call=bool(required))
+        style = self._call_style or (CallStyle() if required else None)
+        schema = schema_of_call(required, style) if style and required else None
         text = self.generate(prompt, sampling_of(request, schema))
-        yield (yield from text if reader is None else read_calls(text, reader))
+        if style is not None and tools:
+            names = {tool["function"]["name"] for tool in tools}
+            text = read_calls(text, CallReader(style, names, is_call=bool(required)))
+        yield (yield from text)
 
     def complete(self, request: Completion) -> Generator[Step[Row] | str | Finish, Any, None]:
         """Yield what follows a text, as ``chat`` does.
