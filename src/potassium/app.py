@@ -285,7 +285,8 @@ class Potassium(Composable):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put a fast path before Starlette's stack unless user middleware must see all requests."""
-        observation, endpoints = self._parts.observation, self._parts.endpoints
+        observation = self._parts.observation
+        endpoints: dict[str, ASGIApp] = {**self._parts.endpoints, **self._parts.fronts}
         public = [add_docs(self.router, self.openapi)] if self._has_docs else []
         public += [observation.is_public, add_aliases(self.router, self._runtime)]
         build = super().build_middleware_stack

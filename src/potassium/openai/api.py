@@ -4,8 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
-from starlette.routing import Route
-
 from potassium.app import Potassium
 from potassium.errors import UsageError
 from potassium.handlers.options import HandlerOptions
@@ -51,17 +49,17 @@ class OpenAI:
         prefix = "/" + prefix.strip("/")
         if any(getattr(route, "path", "") == f"{prefix}/models" for route in app.routes):
             raise UsageError(f"There is an API at {prefix} already: give its handlers model=.")
-        front = partial(Front, parts_of(app), self._models)
+        parts = parts_of(app)
+        front = partial(Front, parts, self._models)
         chat, text = partial(text_answer, is_chat=True), partial(text_answer, is_chat=False)
         fronts: dict[str, Front[Any]] = {
             "/chat/completions": front("chat", ChatRequest, chat),
             "/completions": front("completions", CompletionRequest, text),
             "/embeddings": front("embeddings", EmbeddingRequest, EmbeddingAnswer),
         }
-        app.router.routes += [
-            *(Route(prefix + path, one, methods=["POST"]) for path, one in fronts.items()),
-            *self._models.routes(prefix),
-        ]
+        for path, one in fronts.items():
+            parts.add_front(prefix + path, one, app)
+        app.router.routes += self._models.routes(prefix)
 
     def chat(
         self, *, model: str | None = None, **options: Unpack[HandlerOptions]

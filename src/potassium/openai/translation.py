@@ -1,7 +1,6 @@
 """Turns the response of a handler into that of OpenAI's API, on its way out."""
 
 from http import HTTPStatus
-from typing import Any
 
 from starlette.types import Message, Send
 
@@ -61,85 +60,82 @@ class Translation:
         self.has_begun = False
         self._start: Message | None = None  # it is held until the first piece of the body
         self._kind = b""  # the media type of what the handler sends
-        self._received = bytearray()  # what was not translated yet
+        self._received = b""  # what was not translated yet
 
     async def __call__(self, message: Message) -> None:
         """Take a message of the handler's, and pass on what there is to say."""
         if message["type"] == "http.response.start":
             self._start = message
             self._kind = _media_type(message["headers"])
-            return
-        is_last = not message.get("more_body", False)
-        self._received += message.get("body", b"")
-        if self._kind == JSON_LINES:
-            await self._stream(is_last=is_last)
-        elif self._kind == JSON and self._is_success:
-            if is_last:
-                said = self._answer.add(decode(bytes(self._received)))
-                self._received.clear()
-                await self._pass_on(said, is_last=True)
-        elif self._kind == PROBLEM[1]:
-            if is_last:
-                await self._whole(with_error(bytes(self._received)), PROBLEM[1])
+        elif self._kind == JSON_LINES:
+            await self._tell_lines(message)
+        elif self._kind == PROBLEM[1] or (self._kind == JSON and self._is_success):
+            await self._tell_document(message)
         else:
-            await self._as_it_is(message)
+            await self._begin()
+            await self._send(message)
 
     @property
     def _is_success(self) -> bool:
         return self._start is not None and self._start["status"] == HTTPStatus.OK
 
-    async def _stream(self, *, is_last: bool) -> None:
+    async def _tell_lines(self, message: Message) -> None:
         """Tell the chunks that have come."""
-        said = []
-        *lines, rest = self._received.split(b"\n")
-        self._received = rest
-        for line in lines:
-            if line:
-                said.append(self._answer.add(decode(bytes(line))))
-            elif self._answer.is_stream:
-                said.append(KEEP_ALIVE)
-        await self._pass_on(b"".join(said), is_last=is_last)
+        *lines, self._received = (self._received + message.get("body", b"")).split(b"\n")
+        await self._say(b"".join(map(self._told, lines)))
+        if not message.get("more_body", False):
+            await self._end()
 
-    async def _pass_on(self, said: bytes, *, is_last: bool) -> None:
-        failure = self._lines.failure
-        if self._answer.is_stream:
-            if is_last:
-                said += self._end(failure)
+    async def _tell_document(self, message: Message) -> None:
+        """Tell a result, or a problem, once it is complete."""
+        self._received += message.get("body", b"")
+        if message.get("more_body", False):
+            return
+        if self._kind == PROBLEM[1]:
+            await self._say_all(with_error(self._received), PROBLEM[1])
+            return
+        await self._say(self._answer.add(decode(self._received)))
+        await self._end()
+
+    def _told(self, line: bytes) -> bytes:
+        if line:
+            return self._answer.add(decode(line))
+        return KEEP_ALIVE if self._answer.is_stream else b""
+
+    async def _say(self, said: bytes, *, more: bool = True) -> None:
+        if said or not more:
             await self._begin(EVENTS, (b"cache-control", b"no-cache"))
-            await self._send({"type": "http.response.body", "body": said, "more_body": not is_last})
-        elif is_last and failure is not None:
-            await self._whole(with_error(failure), PROBLEM[1], decode(failure)["status"])
-        elif is_last:
-            await self._whole(said + self._answer.end(), JSON)
+            await self._send({"type": "http.response.body", "body": said, "more_body": more})
 
-    def _end(self, failure: bytes | None) -> bytes:
-        return self._answer.end() if failure is None else self._answer.fail(_told(failure))
+    async def _end(self) -> None:
+        """Say what there is at the end, whether the stream has failed or not."""
+        failure = self._lines.failure
+        if failure is None:
+            said = self._answer.end()
+            await (self._say(said, more=False) if self._answer.is_stream else self._say_all(said))
+        elif self._answer.is_stream:
+            await self._say(self._answer.fail(error_of(decode(failure))), more=False)
+        else:
+            assert self._start is not None  # noqa: S101 - nothing was said so far
+            self._start["status"] = decode(failure)["status"]
+            await self._say_all(with_error(failure), PROBLEM[1])
 
-    async def _begin(self, media_type: bytes, *more: tuple[bytes, bytes]) -> None:
-        start, self._start = self._start, None
-        if start is not None:
-            self.has_begun = True
-            kept = [header for header in start["headers"] if header[0] not in REPLACED]
-            await self._send({**start, "headers": [*kept, (b"content-type", media_type), *more]})
-
-    async def _whole(self, body: bytes, media_type: bytes, status: int | None = None) -> None:
-        if self._start is not None and status is not None:
-            self._start["status"] = status
+    async def _say_all(self, body: bytes, media_type: bytes = JSON) -> None:
         await self._begin(media_type, (b"content-length", b"%d" % len(body)))
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _as_it_is(self, message: Message) -> None:
+    async def _begin(self, media_type: bytes | None = None, *more: tuple[bytes, bytes]) -> None:
+        """Send the head, unless it was sent; it is the handler's if there is no media type."""
         start, self._start = self._start, None
-        if start is not None:
-            self.has_begun = True
-            await self._send(start)
-        await self._send(message)
+        if start is None:
+            return
+        self.has_begun = True
+        if media_type is not None:
+            kept = [header for header in start["headers"] if header[0] not in REPLACED]
+            start = {**start, "headers": [*kept, (b"content-type", media_type), *more]}
+        await self._send(start)
 
 
 def _media_type(headers: WireHeaders) -> bytes:
     content_type = next((value for name, value in headers if name == b"content-type"), b"")
     return content_type.partition(b";")[0].strip()
-
-
-def _told(problem: bytes) -> dict[str, Any]:
-    return error_of(decode(problem))

@@ -5,6 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from potassium.config import Jobs, Limits, Webhooks, Workers
 from potassium.engine import Operation
@@ -41,6 +43,7 @@ class Assembly:
         runtime: starts and stops what serves the handlers.
         handlers: the handlers by path, in the order of registration.
         endpoints: the endpoint of each handler that answers POST, by path.
+        fronts: what answers POST in front of handlers, by path, see ``add_front``.
         limits: how much work the server accepts.
 
     """
@@ -82,6 +85,7 @@ class Assembly:
         )
         self.runtime = Runtime(self._plan, self.check_complete)
         self.endpoints: dict[str, Endpoint] = {}
+        self.fronts: dict[str, ASGIApp] = {}
         self._closed_by: str | None = None
 
     @cached_property
@@ -154,6 +158,17 @@ class Assembly:
             return function
 
         return decorate
+
+    def add_front(self, path: str, front: ASGIApp, app: Starlette) -> None:
+        """Let ``front`` answer POST at ``path``, which passes requests on to endpoints.
+
+        Raises:
+            UsageError: the app has started.
+
+        """
+        self._check_open(path)
+        self.fronts[path] = front
+        app.router.routes.append(Route(path, front, methods=["POST"]))
 
     def post_results(self, function: Callable[..., Any], url: str) -> None:
         """Post to ``url`` what ``function`` returns.

@@ -111,6 +111,8 @@ class StreamSender:
             await self._send_in_time(
                 {"type": "http.response.body", "body": piece, "more_body": more or not is_last}
             )
+            if not is_last:
+                await asyncio.sleep(0)  # much has piled up, and others have their turn, too
 
     async def _send_in_time(self, message: Message) -> None:
         try:
