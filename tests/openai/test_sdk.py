@@ -12,10 +12,11 @@ from e2e.server import Server, serve_source
 openai = pytest.importorskip("openai")
 
 APP = """
-    import sys
+    import torch
 
     from potassium import Potassium
-    from potassium.openai import ChatRequest, CompletionRequest, EmbeddingRequest, OpenAI, ToolCall
+    from potassium.openai import ChatRequest, CompletionRequest, EmbeddingRequest, Embeddings
+    from potassium.openai import OpenAI, ToolCall
     from potassium.text import Decoder
     from support.text import TEMPLATE, byte_tokenizer, toy_model, with_vocabulary
 
@@ -47,7 +48,8 @@ APP = """
 
     @api.embeddings()
     def embed(cache, request: EmbeddingRequest):
-        return [[float(len(one)), 0.5] for one in request.inputs]
+        vectors = torch.tensor([[float(len(one)), 0.5] for one in request.inputs])
+        return Embeddings(vectors=vectors, prompt_tokens=sum(map(len, request.inputs)))
 
 
     @api.chat(model="tools")
@@ -147,6 +149,7 @@ def test_embeddings_come_as_the_client_asks_for_them(sdk: Any) -> None:
     """By default it asks for base64, and decodes it."""
     answer = sdk.embeddings.create(model="toy", input=["a", "bcd"])
     assert [one.embedding for one in answer.data] == [[1.0, 0.5], [3.0, 0.5]]
+    assert answer.usage.total_tokens == 4
     plain = sdk.embeddings.create(model="toy", input="ab", encoding_format="float")
     assert plain.data[0].embedding == [2.0, 0.5]
     raw = sdk.embeddings.with_raw_response.create(

@@ -2,12 +2,14 @@
 
 from potassium.openai.api import OpenAI
 from potassium.openai.chunks import Finish, ToolCall
+from potassium.openai.embeddings import Embeddings
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
 
 __all__ = [
     "ChatRequest",
     "CompletionRequest",
     "EmbeddingRequest",
+    "Embeddings",
     "Finish",
     "OpenAI",
     "ToolCall",

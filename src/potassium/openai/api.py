@@ -92,6 +92,8 @@ class OpenAI:
     ) -> Callable[[Function], Function]:
         """Let a function make vectors: it takes an ``EmbeddingRequest``, and returns a list.
 
+        It may return ``Embeddings`` in its place, to say how many tokens there were.
+
         Args:
             model: the name of the model, if it is not that of the API.
             options: those of ``app.handler``.

@@ -3,6 +3,7 @@
 import base64
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from potassium.errors import UnserializableOutput
@@ -10,9 +11,24 @@ from potassium.http.codec import encode
 from potassium.openai.answer import Answer
 from potassium.openai.requests import EmbeddingRequest
 
-__all__ = ["EmbeddingAnswer"]
+__all__ = ["EmbeddingAnswer", "Embeddings"]
 
 WRONG = "An embeddings handler returns a list with one vector for each input."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """The vectors of a request, and how many tokens its inputs had.
+
+    Attributes:
+        vectors: one for each input: lists of numbers, or an array or tensor of shape
+            (inputs, dimensions).
+        prompt_tokens: how many tokens the inputs had, in all.
+
+    """
+
+    vectors: Any
+    prompt_tokens: int = 0
 
 
 class EmbeddingAnswer(Answer):
@@ -27,6 +43,7 @@ class EmbeddingAnswer(Answer):
     def __init__(self, asked: EmbeddingRequest) -> None:
         self._asked = asked
         self._vectors: list[Any] = []
+        self._tokens = 0
 
     def add(self, chunk: Any) -> bytes:
         """Keep the vectors.
@@ -35,6 +52,8 @@ class EmbeddingAnswer(Answer):
             UnserializableOutput: there is not one for each input.
 
         """
+        if isinstance(chunk, dict) and chunk.keys() == {"vectors", "prompt_tokens"}:
+            chunk, self._tokens = chunk["vectors"], chunk["prompt_tokens"]
         if not isinstance(chunk, list) or len(chunk) != len(self._asked.inputs):
             raise UnserializableOutput(WRONG)
         shown = _base64 if self._asked.encoding_format == "base64" else _numbers
@@ -49,10 +68,7 @@ class EmbeddingAnswer(Answer):
         return encode(self.document())
 
     def document(self) -> dict[str, Any]:
-        """Return the document, once the vectors are here.
-
-        How many tokens there were, nobody has told: clients expect a number.
-        """
+        """Return the document, once the vectors are here."""
         return {
             "object": "list",
             "model": self._asked.model,
@@ -60,7 +76,7 @@ class EmbeddingAnswer(Answer):
                 {"object": "embedding", "index": index, "embedding": vector}
                 for index, vector in enumerate(self._vectors)
             ],
-            "usage": {"prompt_tokens": 0, "total_tokens": 0},
+            "usage": {"prompt_tokens": self._tokens, "total_tokens": self._tokens},
         }
 
 

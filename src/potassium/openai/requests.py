@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from potassium.errors import InvalidInput
+
 __all__ = [
     "Asked",
     "ChatMessage",
@@ -206,6 +208,19 @@ class EmbeddingRequest(Asked):
         is_one = bool(given) and isinstance(given[0], int)  # its tokens
         inputs: list[str] | list[list[int]] = [given] if is_one else given  # type: ignore[assignment]
         return inputs
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, for models that take no tokens of their caller's.
+
+        Raises:
+            InvalidInput: they came as tokens.
+
+        """
+        texts = [one for one in self.inputs if isinstance(one, str)]
+        if not texts:
+            raise InvalidInput("This model takes texts, and no tokens.")
+        return texts
 
 
 def _name(tool: Mapping[str, Any]) -> Any:
