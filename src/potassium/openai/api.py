@@ -13,6 +13,8 @@ from potassium.openai.embeddings import EmbeddingAnswer
 from potassium.openai.front import Front
 from potassium.openai.models import Models
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from potassium.openai.response_request import ResponseRequest
+from potassium.openai.responses import response_answer
 from potassium.openai.texts import text_answer
 from potassium.serving.composition import parts_of
 
@@ -57,6 +59,7 @@ class OpenAI:
             "/chat/completions": front("chat", ChatRequest, chat),
             "/completions": front("completions", CompletionRequest, text),
             "/embeddings": front("embeddings", EmbeddingRequest, EmbeddingAnswer),
+            "/responses": front("chat", ResponseRequest, response_answer),
         }
         app.router.routes += [
             *(Route(prefix + path, one, methods=["POST"]) for path, one in fronts.items()),
