@@ -3,6 +3,8 @@
 from potassium.openai.api import OpenAI
 from potassium.openai.chunks import Finish, ToolCall
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from potassium.openai.transcriptions import TranscriptionRequest
+from potassium.openai.transcripts import Segment, Transcript
 
 __all__ = [
     "ChatRequest",
@@ -10,5 +12,8 @@ __all__ = [
     "EmbeddingRequest",
     "Finish",
     "OpenAI",
+    "Segment",
     "ToolCall",
+    "Transcript",
+    "TranscriptionRequest",
 ]

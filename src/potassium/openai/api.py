@@ -16,6 +16,7 @@ from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingR
 from potassium.openai.response_request import ResponseRequest
 from potassium.openai.responses import response_answer
 from potassium.openai.texts import text_answer
+from potassium.openai.transcriptions import TranscriptionRequest, transcription_answer
 from potassium.serving.composition import parts_of
 
 __all__ = ["OpenAI"]
@@ -60,6 +61,9 @@ class OpenAI:
             "/completions": front("completions", CompletionRequest, text),
             "/embeddings": front("embeddings", EmbeddingRequest, EmbeddingAnswer),
             "/responses": front("chat", ResponseRequest, response_answer),
+            "/audio/transcriptions": front(
+                "transcriptions", TranscriptionRequest, transcription_answer
+            ),
         }
         app.router.routes += [
             *(Route(prefix + path, one, methods=["POST"]) for path, one in fronts.items()),
@@ -103,6 +107,21 @@ class OpenAI:
 
         """
         return self._handler("embeddings", model, options)
+
+    def transcriptions(
+        self, *, model: str | None = None, **options: Unpack[HandlerOptions]
+    ) -> Callable[[Function], Function]:
+        """Let a function write down what is said: it takes a ``TranscriptionRequest``.
+
+        It yields text or ``Segment``, and at last a ``Transcript`` if there is more to tell; a
+        plain function returns the text, or a ``Transcript``.
+
+        Args:
+            model: the name of the model, if it is not that of the API.
+            options: those of ``app.handler``.
+
+        """
+        return self._handler("transcriptions", model, options)
 
     def _handler(
         self, kind: str, model: str | None, options: HandlerOptions

@@ -110,7 +110,7 @@ class Translation:
         elif is_last and failure is not None:
             await self._whole(with_error(failure), PROBLEM[1], decode(failure)["status"])
         elif is_last:
-            await self._whole(said + self._answer.end(), JSON)
+            await self._whole(said + self._answer.end(), self._answer.media_type)
 
     def _end(self, failure: bytes | None) -> bytes:
         return self._answer.end() if failure is None else self._answer.fail(_told(failure))
