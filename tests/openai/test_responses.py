@@ -24,6 +24,9 @@ def new_app() -> Potassium:
         said = request.conversation[-1]["content"]
         if said == "too long":
             raise InvalidInput("The chat is too long.")
+        yield ""  # a decoder may have nothing to say yet
+        if said == "nothing":
+            return
         yield "You said "
         if said == "break":
             raise RuntimeError("broken")
@@ -160,12 +163,38 @@ async def test_a_text_that_ends_too_early_is_incomplete(
     assert last["response"]["output"][0]["status"] == "incomplete"
 
 
+async def test_a_response_may_be_empty(http: httpx.AsyncClient) -> None:
+    found = await events(http, "nothing")
+    kinds = ["response.created", "response.in_progress", "response.completed"]
+    assert [event["type"] for event in found] == kinds
+    assert (found[-1]["response"]["output"], found[-1]["response"]["usage"]) == ([], None)
+
+
+async def test_a_response_tells_what_was_asked(http: httpx.AsyncClient) -> None:
+    asked = {
+        "instructions": "Be brief.",
+        "max_output_tokens": 9,
+        "metadata": {"a": "b"},
+        "parallel_tool_calls": False,
+        "temperature": 0.5,
+        "tool_choice": "none",
+        "tools": [{**WEATHER, "description": "Tells it."}],
+        "top_p": 0.5,
+    }
+    answer = (await http.post("/v1/responses", json={**HELLO, **asked})).json()
+    assert {name: answer[name] for name in asked} == asked
+    plain = (await http.post("/v1/responses", json=HELLO)).json()
+    assert (plain["tools"], plain["tool_choice"], plain["metadata"]) == ([], "auto", {})
+    assert plain["parallel_tool_calls"] is True
+
+
 async def test_a_failure_in_the_middle_of_a_stream(http: httpx.AsyncClient) -> None:
     *_, failed, last = await events(http, "break")
     assert failed["type"] == "response.failed"
     assert failed["response"]["status"] == "failed"
     assert failed["response"]["error"]["code"] == "server_error"
-    assert failed["response"]["output"][0]["content"][0]["text"] == "You said "
+    (message,) = failed["response"]["output"]
+    assert (message["status"], message["content"][0]["text"]) == ("incomplete", "You said ")
     assert (last["type"], last["code"]) == ("error", "handler_error")
     assert last["error"]["code"] == "handler_error"
 

@@ -42,11 +42,12 @@ def new_app() -> Potassium:
         return f"{request.file.name}: {len(request.file.read())}, {request.prompt}"
 
     @api.transcriptions(model="pieces", body_size=2**20)
-    def pieces(cache: dict[str, Any], request: TranscriptionRequest) -> Iterator[str]:
+    def pieces(cache: dict[str, Any], request: TranscriptionRequest) -> Iterator[Any]:
         yield "You "
         if request.prompt == "break":
             raise RuntimeError("broken")
         yield "said"
+        yield Transcript(text="You said", language="en")
 
     @api.transcriptions(model="whole")
     def whole(cache: dict[str, Any], request: TranscriptionRequest) -> Transcript:
