@@ -1,6 +1,7 @@
 """Transcriptions over OpenAI's API, message by message."""
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,8 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+import soundfile
 
-from potassium import Potassium
+from potassium import Audio, Potassium
 from potassium.http.form import Form, form_of
 from potassium.http.message import Message
 from potassium.http.spooled import SpooledBody
@@ -22,6 +24,10 @@ SEGMENTS = [
     Segment(start=0, end=1.25, text=" You & I"),
     Segment(start=3661.0015, end=3662, text=" say\n\nhello."),
 ]
+
+
+class Spoken(TranscriptionRequest):
+    file: Audio  # type: ignore[assignment] # decoded
 
 
 def new_app() -> Potassium:
@@ -52,6 +58,10 @@ def new_app() -> Potassium:
     @api.transcriptions(model="whole")
     def whole(cache: dict[str, Any], request: TranscriptionRequest) -> Transcript:
         return Transcript(segments=SEGMENTS)
+
+    @api.transcriptions(model="sound")
+    def sound(cache: dict[str, Any], request: Spoken) -> str:
+        return f"{len(request.file.samples)} at {request.file.rate}"
 
     @api.transcriptions(model="wrong")
     def wrong(cache: dict[str, Any], request: TranscriptionRequest) -> int:
@@ -156,6 +166,20 @@ async def test_an_error_in_the_middle(http: httpx.AsyncClient) -> None:
     assert last["error"]["code"] == "handler_error"
     answer = await ask(http, "pieces", prompt="break", response_format="text")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "handler_error")
+
+
+async def test_a_handler_may_take_decoded_sound(http: httpx.AsyncClient) -> None:
+    with io.BytesIO() as wav:
+        soundfile.write(wav, [0.0] * 80, 8000, format="WAV")
+        files = {"file": ("a.wav", wav.getvalue(), "audio/wav")}
+    answer = await http.post(PATH, data={"model": "sound"}, files=files)
+    assert answer.json() == {"text": "80 at 8000"}
+
+
+async def test_the_schema_shows_the_form(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    body = document["paths"]["/models/text/transcriptions"]["post"]["requestBody"]
+    assert "multipart/form-data" in body["content"]
 
 
 async def test_what_a_handler_may_not_return(http: httpx.AsyncClient) -> None:
