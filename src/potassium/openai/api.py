@@ -75,7 +75,8 @@ class OpenAI:
     ) -> Callable[[Function], Function]:
         """Let a function answer chats: it takes a ``ChatRequest``, and yields text.
 
-        It may yield ``ToolCall`` and, at last, ``Finish``; a plain function returns the text.
+        It may yield ``ToolCall`` and, at last, ``Finish``; a plain function returns the text. It is
+        asked for Responses, too, as if they were chats.
 
         Args:
             model: the name of the model, if it is not that of the API.
