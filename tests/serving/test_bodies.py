@@ -9,7 +9,7 @@ from starlette.types import Receive
 from potassium import Limits
 from potassium.errors import BodyTimeout, BodyTooLarge, Overloaded
 from potassium.serving.arrival import UNCOUNTED
-from potassium.serving.bodies import Bodies
+from potassium.serving.bodies import TAKEN, Bodies
 from potassium.serving.body_clock import BodyClock
 
 SCOPE = {"type": "http", "headers": []}
@@ -230,3 +230,25 @@ async def test_a_body_over_the_limit_closes_the_connection_of_one_who_waits() ->
     with pytest.raises(BodyTooLarge) as caught:
         await read(bodies, announced(11), Sender().receive)
     assert caught.value.headers == {}
+
+
+async def test_a_body_that_was_read_is_taken_over() -> None:
+    """Whoever reads next gets it and what counts for it, and the scope refers to it no more."""
+    bodies = Bodies(Limits())
+    rule = bodies.rule(None, spools=False)
+    taken = await bodies.read(SCOPE, Sender(b"a" * 10_000).receive, rule)
+    scope = {**SCOPE, TAKEN: taken}
+    assert await bodies.read(scope, Sender().receive, rule) is taken
+    assert TAKEN not in scope
+    assert bodies.memory.held == 10_000
+
+
+async def test_a_body_that_was_read_may_be_too_large_for_the_next() -> None:
+    """It is refused, and counts no longer."""
+    bodies = Bodies(Limits())
+    taken = await bodies.read(SCOPE, Sender(b"a" * 10_000).receive, bodies.rule(None, spools=False))
+    with pytest.raises(BodyTooLarge, match="at most 9999 bytes"):
+        await bodies.read(
+            {**SCOPE, TAKEN: taken}, Sender().receive, bodies.rule(9999, spools=False)
+        )
+    assert bodies.memory.held == 0

@@ -4,6 +4,8 @@ from potassium.openai.api import OpenAI
 from potassium.openai.chunks import Finish, ToolCall
 from potassium.openai.embeddings import Embeddings
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from potassium.openai.transcriptions import TranscriptionRequest
+from potassium.openai.transcripts import Segment, Transcript
 
 __all__ = [
     "ChatRequest",
@@ -12,5 +14,8 @@ __all__ = [
     "Embeddings",
     "Finish",
     "OpenAI",
+    "Segment",
     "ToolCall",
+    "Transcript",
+    "TranscriptionRequest",
 ]

@@ -14,12 +14,13 @@ class Answer(ABC):
     """Turns the chunks of one call into the response that a client of OpenAI's API reads.
 
     Attributes:
-        is_stream: whether it is sent piece by piece, as server-sent events; otherwise as JSON, at
-            the end.
+        is_stream: whether it is sent piece by piece, as server-sent events; otherwise at the end.
+        media_type: what it is sent as then.
 
     """
 
     is_stream = False
+    media_type = b"application/json"
 
     @abstractmethod
     def add(self, chunk: Any) -> bytes:

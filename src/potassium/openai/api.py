@@ -11,7 +11,10 @@ from potassium.openai.embeddings import EmbeddingAnswer
 from potassium.openai.front import Front
 from potassium.openai.models import Models
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from potassium.openai.response_request import ResponseRequest
+from potassium.openai.responses import response_answer
 from potassium.openai.texts import text_answer
+from potassium.openai.transcriptions import TranscriptionRequest, transcription_answer
 from potassium.serving.composition import parts_of
 
 __all__ = ["OpenAI"]
@@ -56,6 +59,10 @@ class OpenAI:
             "/chat/completions": front("chat", ChatRequest, chat),
             "/completions": front("completions", CompletionRequest, text),
             "/embeddings": front("embeddings", EmbeddingRequest, EmbeddingAnswer),
+            "/responses": front("chat", ResponseRequest, response_answer),
+            "/audio/transcriptions": front(
+                "transcriptions", TranscriptionRequest, transcription_answer
+            ),
         }
         for path, one in fronts.items():
             parts.add_front(prefix + path, one, app)
@@ -66,7 +73,8 @@ class OpenAI:
     ) -> Callable[[Function], Function]:
         """Let a function answer chats: it takes a ``ChatRequest``, and yields text.
 
-        It may yield ``ToolCall`` and, at last, ``Finish``; a plain function returns the text.
+        It may yield ``ToolCall`` and, at last, ``Finish``; a plain function returns the text. It is
+        asked for Responses, too, as if they were chats.
 
         Args:
             model: the name of the model, if it is not that of the API.
@@ -100,6 +108,21 @@ class OpenAI:
 
         """
         return self._handler("embeddings", model, options)
+
+    def transcriptions(
+        self, *, model: str | None = None, **options: Unpack[HandlerOptions]
+    ) -> Callable[[Function], Function]:
+        """Let a function write down what is said: it takes a ``TranscriptionRequest``.
+
+        It yields text or ``Segment``, and at last a ``Transcript`` if there is more to tell; a
+        plain function returns the text, or a ``Transcript``.
+
+        Args:
+            model: the name of the model, if it is not that of the API.
+            options: those of ``app.handler``.
+
+        """
+        return self._handler("transcriptions", model, options)
 
     def _handler(
         self, kind: str, model: str | None, options: HandlerOptions

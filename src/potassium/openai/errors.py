@@ -5,18 +5,18 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from potassium.errors import PotassiumError
+from potassium.errors import InvalidInput, PotassiumError
 from potassium.http.codec import decode, encode
 from potassium.http.exchange import note_error
 from potassium.http.problem import code_of, problem_reply
 from potassium.http.reply import Reply
 from potassium.http.request_id import request_id_of
 
-__all__ = ["Refused", "answering", "error_of", "with_error", "with_error_object"]
+__all__ = ["Refused", "answering", "error_of", "not_offered", "with_error", "with_error_object"]
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -46,11 +46,16 @@ class Refused(PotassiumError):
         return {"param": self._param}
 
     @classmethod
-    def invalid(cls, error: ValidationError) -> "Refused":
+    def invalid(cls, error: InvalidInput) -> "Refused":
         """Return it for the first mistake in a body."""
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors[0]
         where = ".".join(map(str, first["loc"]))
         return cls(f"{where}: {first['msg']}" if where else first["msg"], param=where or None)
+
+
+def not_offered(why: str) -> PydanticCustomError:
+    """Return what a validator raises for something that is not offered here."""
+    return PydanticCustomError("not_offered", "{why}", {"why": why})
 
 
 def error_of(problem: Mapping[str, Any]) -> dict[str, Any]:

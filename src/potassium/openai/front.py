@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from pydantic import ValidationError
-from starlette.types import Message as Event
+from pydantic import TypeAdapter
 from starlette.types import Receive, Scope, Send
 
-from potassium.errors import PotassiumError
+from potassium.errors import InvalidInput, PotassiumError, UnsupportedMediaType
+from potassium.handlers.validated import Validated
+from potassium.http.codec import encode
+from potassium.http.connection import while_connected
 from potassium.http.exchange import note_error
 from potassium.http.message import Message
 from potassium.http.negotiation import STREAM_FORMAT
 from potassium.http.problem import answered, code_of, failure_reply
 from potassium.http.request_id import request_id_of
+from potassium.http.spooled import IN_MEMORY, SpooledBody
 from potassium.http.stream_formats import JSON_LINES, WireHeaders
 from potassium.openai.answer import Answer
 from potassium.openai.errors import Refused, with_error_object
@@ -20,11 +23,14 @@ from potassium.openai.models import Models
 from potassium.openai.requests import Asked
 from potassium.openai.translation import Lines, Translation
 from potassium.serving.assembly import Assembly
-from potassium.serving.bodies import BodyRule
+from potassium.serving.bodies import TAKEN, BodyRule
 
 __all__ = ["Front"]
 
+FORM_WANTED = "Send a multipart form: the header Content-Type: multipart/form-data."
+
 Body = TypeVar("Body", bound=Asked)
+Taken = tuple[WireHeaders, bytes | SpooledBody, int]  # see ``Bodies.read``
 
 
 class Front(Generic[Body]):
@@ -53,39 +59,79 @@ class Front(Generic[Body]):
         self._parts = parts
         self._models = models
         self._kind = kind
-        self._body = body
+        self._bind = Validated(TypeAdapter(body))
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         try:
-            taken = await self._parts.plan.bodies.read(scope, receive, self._rule)
-            if taken is None:
-                return
-            headers, content, held = taken
-            self._parts.plan.bodies.let_go(held, None)  # the endpoint counts it, too
-            assert isinstance(content, bytes)  # noqa: S101 - the rule keeps none on disk
-            message = Message("", headers, content, json_values=self._parts.limits.json_values)
-            asked = self._checked(message)
-            path = self._models.path(self._kind, asked.model)
+            found = await self._take(scope, receive)
         except PotassiumError as error:
             await self._fail(error, scope, send)
             return
-        answer = self._answer(asked)
+        if found is None:
+            return
+        path, answer, taken = found
         lines = Lines(keeps_alive=answer.is_stream)
         given = {
             **scope,
             "path": scope.get("root_path", "") + path,
-            "headers": _accepting_lines(headers),
+            "headers": taken[0],
             STREAM_FORMAT: lines,
+            TAKEN: taken,
         }
+        del found, taken  # the client may read its response slowly
         translated = Translation(send, answer, lines)
         try:
-            await self._parts.endpoints[path](given, _Again(content, receive), translated)
+            await self._parts.endpoints[path](given, receive, translated)
         except PotassiumError as error:
             if translated.has_begun:
                 raise
             await self._fail(error, scope, send)
+
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[str, Answer, Taken] | None:
+        """Return the path of a handler, how its answer is told, and what it is passed.
+
+        Return None if the client disconnects before its body is complete.
+
+        Raises:
+            PotassiumError: the body is none of the route's, or there is no such model.
+
+        """
+        bodies = self._parts.plan.bodies
+        taken = await bodies.read(scope, receive, self._rule)
+        if taken is None:
+            return None
+        headers, content, held = taken
+        try:
+            values = self._parts.limits.json_values
+            asked = await self._checked(Message("", headers, content, json_values=values), receive)
+            path = self._models.path(self._kind, asked.model)
+        except BaseException:
+            bodies.let_go(held, content)
+            raise
+        turned = asked.for_handler()
+        if turned is not None:  # it counts as what it was made of, which is about as large
+            content = encode(turned)
+            length = (b"content-length", b"%d" % len(content))
+            headers = [*_without(headers, b"content-length"), length]
+        return path, self._answer(asked), (_accepting_lines(headers), content, held)
+
+    async def _checked(self, message: Message, receive: Receive) -> Body:
+        """Return what a body asks for; a large one, or a form, is read on another thread."""
+        bind = self._bind
+        if bind.spools and message.is_json:
+            raise UnsupportedMediaType(FORM_WANTED)
+        try:
+            if message.size <= bind.at_once or bind.estimate(message).is_quick:
+                asked: Body = bind(message)
+            else:
+                asked = await while_connected(
+                    receive, self._parts.plan.intake.argument(bind, message)
+                )
+        except InvalidInput as error:
+            raise Refused.invalid(error) from None
+        return asked
 
     @property
     def _rule(self) -> BodyRule:
@@ -93,13 +139,7 @@ class Front(Generic[Body]):
         options = [self._parts.handlers[path].options for path in self._models.paths(self._kind)]
         limit = self._parts.limits.body_size
         size = max((one.get("body_size") or limit for one in options), default=limit)
-        return BodyRule(size, size)
-
-    def _checked(self, message: Message) -> Body:
-        try:
-            return self._body.model_validate(message.json)
-        except ValidationError as error:
-            raise Refused.invalid(error) from None
+        return BodyRule(size, min(size, IN_MEMORY) if self._bind.spools else size)
 
     async def _fail(self, error: PotassiumError, scope: Scope, send: Send) -> None:
         request_id = request_id_of(scope)
@@ -109,21 +149,11 @@ class Front(Generic[Body]):
         await with_error_object(reply).send(request_id, send)
 
 
-class _Again:
-    """An ASGI ``receive`` that returns a body which was read already, then what follows."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Event:
-        body, self._body = self._body, None
-        if body is not None:
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await self._receive()
-
-
 def _accepting_lines(headers: WireHeaders) -> WireHeaders:
     """Return headers that ask for lines of JSON: a worker goes by them."""
-    others = [header for header in headers if header[0] != b"accept"]
-    return [*others, (b"accept", JSON_LINES + b", application/json;q=0.5")]
+    accept = (b"accept", JSON_LINES + b", application/json;q=0.5")
+    return [*_without(headers, b"accept"), accept]
+
+
+def _without(headers: WireHeaders, name: bytes) -> WireHeaders:
+    return [header for header in headers if header[0] != name]

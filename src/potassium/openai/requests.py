@@ -37,6 +37,10 @@ class Asked(BaseModel):
 
     model: str
 
+    def for_handler(self) -> Mapping[str, Any] | None:
+        """Return the body that the handler is passed; None for the one that was sent."""
+        return None
+
 
 class Generation(Asked):
     """What requests for texts have in common."""

@@ -111,8 +111,11 @@ class Translation:
         """Say what there is at the end, whether the stream has failed or not."""
         failure = self._lines.failure
         if failure is None:
-            said = self._answer.end()
-            await (self._say(said, more=False) if self._answer.is_stream else self._say_all(said))
+            said, media_type = self._answer.end(), self._answer.media_type
+            if self._answer.is_stream:
+                await self._say(said, more=False)
+            else:
+                await self._say_all(said, media_type)
         elif self._answer.is_stream:
             await self._say(self._answer.fail(error_of(decode(failure))), more=False)
         else:
@@ -120,7 +123,7 @@ class Translation:
             self._start["status"] = decode(failure)["status"]
             await self._say_all(with_error(failure), PROBLEM[1])
 
-    async def _say_all(self, body: bytes, media_type: bytes = JSON) -> None:
+    async def _say_all(self, body: bytes, media_type: bytes) -> None:
         await self._begin(media_type, (b"content-length", b"%d" % len(body)))
         await self._send({"type": "http.response.body", "body": body})
 

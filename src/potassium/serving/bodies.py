@@ -16,7 +16,10 @@ from potassium.serving.body_clock import BodyClock
 from potassium.serving.body_room import BodyRoom
 from potassium.serving.body_threads import BodyThreads
 
-__all__ = ["Bodies", "BodyRule"]
+__all__ = ["TAKEN", "Bodies", "BodyRule"]
+
+# In an ASGI scope: what ``Bodies.read`` returned to whoever passes the request on.
+TAKEN = "potassium.body"
 
 Headers = list[tuple[bytes, bytes]]
 Body = bytes | SpooledBody
@@ -60,7 +63,8 @@ class Bodies:
         """Return the headers and the body, without content codings, once it is complete.
 
         Also return how many bytes of memory are counted for it. The caller must ``let_go`` of all.
-        Return None if the client disconnects before.
+        Return None if the client disconnects before. Under ``TAKEN``, the scope may have what
+        another caller got, who has not let go of it: that is taken over if ``rule`` allows it.
 
         Raises:
             BodyTooLarge: the body is larger than ``rule`` allows, by its ``Content-Length`` before
@@ -72,6 +76,8 @@ class Bodies:
             BodyTimeout: it arrives too slowly for ``Limits.body_timeout``.
 
         """
+        if (taken := scope.pop(TAKEN, None)) is not None:
+            return self._again(taken, rule)
         headers: Headers = scope["headers"]
         length, decoding = 0, None
         for name, value in headers:
@@ -116,6 +122,14 @@ class Bodies:
     def close(self) -> None:
         """End the threads."""
         self._threads.close()
+
+    def _again(self, taken: tuple[Headers, Body, int], rule: BodyRule) -> tuple[Headers, Body, int]:
+        """Return what was read before, unless it is more than ``rule`` allows."""
+        _, body, held = taken
+        if (len(body) if isinstance(body, bytes) else body.size) > rule.size:
+            self.let_go(held, body)
+            raise rule.too_large()
+        return taken
 
     def _checked(self, length: bytes, scope: Scope, rule: BodyRule) -> int:
         """Return the announced length, for which there must be room."""
