@@ -3,6 +3,7 @@
 from potassium.openai.api import OpenAI
 from potassium.openai.chunks import Finish, ToolCall
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from potassium.openai.storage import Storage
 
 __all__ = [
     "ChatRequest",
@@ -10,5 +11,6 @@ __all__ = [
     "EmbeddingRequest",
     "Finish",
     "OpenAI",
+    "Storage",
     "ToolCall",
 ]

@@ -1,7 +1,7 @@
 """Passes the requests of one route on to the handlers of the models that they name."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from starlette.types import Message as Event
@@ -40,6 +40,9 @@ class Front(Generic[Body]):
         body: what the route takes.
         answer: returns how a request is answered.
 
+    Attributes:
+        answer: as it was given.
+
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Front(Generic[Body]):
         self._models = models
         self._kind = kind
         self._body = body
-        self._answer = answer
+        self.answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -66,12 +69,11 @@ class Front(Generic[Body]):
             self._parts.plan.bodies.let_go(held, None)  # the endpoint counts it, too
             assert isinstance(content, bytes)  # noqa: S101 - the rule keeps none on disk
             message = Message("", headers, content, json_values=self._parts.limits.json_values)
-            asked = self._checked(message)
-            path = self._models.path(self._kind, asked.model)
+            asked, path = self.taken(message.json)
         except PotassiumError as error:
             await self._fail(error, scope, send)
             return
-        answer = self._answer(asked)
+        answer = self.answer(asked)
         lines = Lines(keeps_alive=answer.is_stream)
         given = {
             **scope,
@@ -87,6 +89,19 @@ class Front(Generic[Body]):
                 raise
             await self._fail(error, scope, send)
 
+    def taken(self, body: Any) -> tuple[Body, str]:
+        """Return the body of a request, checked, and the path of the handler that it is for.
+
+        Raises:
+            Refused: the body is invalid, or there is no handler for its model.
+
+        """
+        try:
+            asked = self._body.model_validate(body)
+        except ValidationError as error:
+            raise Refused.invalid(error) from None
+        return asked, self._models.path(self._kind, asked.model)
+
     @property
     def _rule(self) -> BodyRule:
         """Take as large a body as any of the handlers does; the endpoint looks once more."""
@@ -94,12 +109,6 @@ class Front(Generic[Body]):
         limit = self._parts.limits.body_size
         size = max((one.get("body_size") or limit for one in options), default=limit)
         return BodyRule(size, size)
-
-    def _checked(self, message: Message) -> Body:
-        try:
-            return self._body.model_validate(message.json)
-        except ValidationError as error:
-            raise Refused.invalid(error) from None
 
     async def _fail(self, error: PotassiumError, scope: Scope, send: Send) -> None:
         request_id = request_id_of(scope)
