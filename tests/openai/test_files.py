@@ -41,10 +41,14 @@ async def upload(
     *,
     name: str = "in.jsonl",
     headers: dict[str, str] | None = None,
-    **fields: str,
+    **fields: Any,
 ) -> httpx.Response:
     data = {"purpose": "batch", **fields}
     return await http.post("/v1/files", files={"file": (name, content)}, data=data, headers=headers)
+
+
+def contents(folder: Path) -> list[Path]:
+    return list(folder.rglob("content"))
 
 
 async def test_a_file_is_kept_as_it_was_sent(http: httpx.AsyncClient) -> None:
@@ -67,7 +71,7 @@ async def test_a_deleted_file_is_gone(http: httpx.AsyncClient, tmp_path: Path) -
     for path in (f"/v1/files/{file['id']}", f"/v1/files/{file['id']}/content"):
         answer = await http.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
-    assert [path for path in tmp_path.rglob("*") if path.name == "content"] == []
+    assert contents(tmp_path) == []
 
 
 async def test_files_are_listed_newest_first_and_in_pages(http: httpx.AsyncClient) -> None:
@@ -139,7 +143,10 @@ async def test_a_file_belongs_to_who_has_sent_it(tmp_path: Path) -> None:
 
 
 async def test_a_file_expires_when_its_client_says(http: httpx.AsyncClient) -> None:
-    expiry = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
+    expiry: dict[str, Any] = {
+        "expires_after[anchor]": "created_at",
+        "expires_after[seconds]": "3600",
+    }
     file = (await upload(http, **expiry)).json()
     assert file["expires_at"] == file["created_at"] + 3600
     wrong = await upload(http, **(expiry | {"expires_after[seconds]": "5"}))
