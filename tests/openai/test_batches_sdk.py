@@ -32,9 +32,16 @@ APP = """
         with Path("asked").open("a") as asked:
             asked.write(said + "\\n")
         time.sleep(0.02)
+        while said == "hold" and not Path("go").exists():
+            time.sleep(0.01)
         if said == "die":
             os._exit(9)
         yield "You said " + said
+
+
+    @app.background("/other")
+    async def other(cache, item: dict):
+        return "done"
 
 
     if __name__ == "__main__":
@@ -164,6 +171,21 @@ def test_a_batch_goes_on_after_its_server_was_killed(tmp_path: Path) -> None:
     assert asked.keys() == set(names)
     assert all(asked[name] == 1 for name in done)
     assert sum(asked.values()) <= 100 + 4  # those that ran
+
+
+def test_other_jobs_do_not_wait_for_a_batch_that_goes_on(tmp_path: Path) -> None:
+    """After the death of a server, a job that ran then has no other one beside it."""
+    with serve_source(APP, tmp_path) as server:
+        batch = submit(sdk_of(server), [*(f"r{number}" for number in range(40)), "hold", "last"])
+        wait_until(lambda: sdk_of(server).batches.retrieve(batch.id).in_progress_at, "it runs")
+        server.process.kill()
+        server.process.wait()
+    with serve_source(APP, tmp_path) as server:
+        wait = {"Prefer": "wait=30", "X-Api-Key": "secret"}
+        assert server.post("/other", {}, headers=wait).status_code == 200
+        assert sdk_of(server).batches.retrieve(batch.id).status == "in_progress"
+        (tmp_path / "go").touch()
+        assert ended(sdk_of(server), batch).request_counts.completed == 42
 
 
 def finished(folder: Path) -> list[str]:

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from potassium.app import Potassium
-from potassium.errors import InvalidInput
+from potassium.errors import InvalidInput, JobHasEnded, JobNotFound
 from potassium.http.request import Request, ids_of_call
+from potassium.jobs.model import StoredJob
+from potassium.jobs.service import JobService
 from potassium.openai.batch_call import Caller
 from potassium.openai.batch_run import BatchRun
 from potassium.openai.batches import Batch, Batches
@@ -18,9 +21,9 @@ from potassium.serving.composition import parts_of
 __all__ = ["BatchJobs"]
 
 AT_ONCE = 8  # batches that a server runs at the same time; they share the requests in flight
-# A batch is not failed by what passes, such as a full disk: with a back-off that doubles from a
-# second, this is longer than any batch may take.
-ATTEMPTS = 20
+# What passes, such as a full disk, fails no batch: as the back-off doubles up to a quarter of an
+# hour, this is longer than any batch may take.
+ATTEMPTS, BACKOFF = 1000, 0.001  # and seconds
 LOOKS, PAUSE = 40, 0.05  # for the job of a batch, which is noted just after it is submitted
 
 
@@ -56,7 +59,7 @@ class BatchJobs:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places = asyncio.Semaphore(in_flight)
 
-        @app.background(path, concurrency=AT_ONCE, attempts=ATTEMPTS)
+        @app.background(path, concurrency=AT_ONCE, attempts=ATTEMPTS, backoff=BACKOFF)
         async def run_batch(_: dict[str, Any], request: Request) -> None:
             await self._run(request)
 
@@ -81,10 +84,37 @@ class BatchJobs:
         await asyncio.to_thread(self._batches.keep, batch)
         return batch
 
+    async def job_of(self, batch: Batch) -> StoredJob | None:
+        """Return the job that runs a batch, or has run it; None if it was deleted since.
+
+        Raises:
+            StoreFailed: it cannot be read.
+
+        """
+        return await (await self._service()).store.get(batch.job_id)
+
+    async def cancel(self, batch: Batch) -> None:
+        """End the job of a batch, or ask it to end; if it has ended, do nothing.
+
+        Raises:
+            Unavailable: it cannot be ended now.
+
+        """
+        with suppress(JobHasEnded, JobNotFound):
+            await (await self._service()).cancel(batch.job_id)
+
+    async def _service(self) -> JobService:
+        services = await self._parts.runtime.started()
+        assert services.jobs is not None  # noqa: S101 - its handler has given the app some
+        return services.jobs
+
     async def _run(self, request: Request) -> None:
         batch = await self._asked(request)
+        job = await self.job_of(batch)
+        assert job is not None  # noqa: S101 - it runs
         run = BatchRun(
             batch,
+            job,
             self._batches,
             self._files,
             Caller(self._parts, self._fronts[batch.endpoint], request.id),

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -12,10 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from potassium.errors import JobHasEnded, JobNotFound
 from potassium.http.owner import owner_of
-from potassium.jobs.model import StoredJob
-from potassium.jobs.service import JobService
 from potassium.openai.batch_document import ENDED, batch_document, status_of
 from potassium.openai.batch_jobs import BatchJobs
 from potassium.openai.batches import Batch, Batches
@@ -140,11 +136,10 @@ class BatchRoutes:
         """
         batch = await self._found(request)
         progress = await asyncio.to_thread(self._batches.progress, batch)
-        status = status_of(batch, progress, await self._job(batch))
+        status = status_of(batch, progress, await self._jobs.job_of(batch))
         if status in ENDED:
             raise Refused(f"A batch that is {status} cannot be cancelled.", code="batch_has_ended")
-        with suppress(JobHasEnded, JobNotFound):  # meanwhile
-            await (await self._service()).cancel(batch.job_id)
+        await self._jobs.cancel(batch)
         if batch.cancelling_at is None:  # if the server dies now, the next one goes by this
             batch = replace(batch, cancelling_at=self._batches.now())
             await asyncio.to_thread(self._batches.keep, batch)
@@ -155,7 +150,7 @@ class BatchRoutes:
         return await asyncio.to_thread(self._batches.get, request.path_params["id"], owner)
 
     async def _shown(self, batch: Batch) -> dict[str, Any]:
-        job = await self._job(batch)  # first: if it has ended, so has what it writes
+        job = await self._jobs.job_of(batch)  # first: if it has ended, so has what it writes
 
         def shown() -> dict[str, Any]:
             progress = self._batches.progress(batch)
@@ -163,11 +158,3 @@ class BatchRoutes:
             return batch_document(batch, progress, job, set(filter(self._files.has, ids)))
 
         return await asyncio.to_thread(shown)
-
-    async def _job(self, batch: Batch) -> StoredJob | None:
-        return await (await self._service()).store.get(batch.job_id)
-
-    async def _service(self) -> JobService:
-        services = await self._parts.runtime.started()
-        assert services.jobs is not None  # noqa: S101 - BatchJobs has given the app some
-        return services.jobs

@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from potassium.errors import Draining
+from potassium.errors import Draining, Unavailable
 from potassium.http.request import Request
+from potassium.jobs.model import StoredJob
 from potassium.openai.batch_call import Caller
 from potassium.openai.batch_lines import (
     Line,
@@ -33,13 +33,15 @@ EXPIRED = "The request was not made before the batch expired."
 class BatchRun:
     """One attempt of a job at a batch.
 
-    If the server has died at the attempt before, one of the requests that it ran may be why: as
-    many as it may have run are then run one at a time. One at which it dies again and again gets an
-    error.
+    If the server has died at the attempt before, the job is a suspect, and one of the requests that
+    it ran may be why: as many as it may have run are then run one at a time. One at which the
+    server dies again and again gets an error. After these the attempt ends, as no other job runs
+    beside a suspect; the next one is none.
 
     Args:
         batch: what was asked for.
-        batches: keep it.
+        job: the job, as it is claimed.
+        batches: keep the batch.
         files: keep the requests and the results.
         caller: calls the handlers.
         places: how many requests may run at the same time.
@@ -48,9 +50,10 @@ class BatchRun:
 
     """
 
-    def __init__(  # noqa: PLR0913 - what a batch goes through
+    def __init__(  # noqa: PLR0913, PLR0917 - what a batch goes through
         self,
         batch: Batch,
+        job: StoredJob,
         batches: Batches,
         files: Files,
         caller: Caller,
@@ -60,6 +63,7 @@ class BatchRun:
         longest: int,
     ) -> None:
         self._batch = batch
+        self._job = job
         self._batches = batches
         self._files = files
         self._caller = caller
@@ -70,6 +74,7 @@ class BatchRun:
         self._progress: Progress
         self._results: Results
         self._one_by_one = 0  # how many requests more run alone
+        self._gives_up = False  # the next one that is not done
         self._custom_ids: set[str] = set()
 
     async def run(self, request: Request) -> None:
@@ -79,6 +84,7 @@ class BatchRun:
 
         Raises:
             Draining: the server stops before the end.
+            Unavailable: the job is none that may have killed the server any more; run it again.
             OSError: the disk fails.
 
         """
@@ -100,9 +106,6 @@ class BatchRun:
             await self._all(path, request)
         finally:
             self._results.close()
-            self._progress.is_running = False
-            with suppress(OSError):
-                self._note(synced=False)
 
     def _input(self) -> tuple[Path, int]:
         """Return where the requests are, and how many.
@@ -126,12 +129,12 @@ class BatchRun:
         self._batches.note(self._batch, self._progress)
 
     def _begin(self, total: int) -> None:
-        progress, results = self._progress, self._results
-        if progress.is_running:  # the server has died
+        progress, done = self._progress, len(self._results.done)
+        if self._job.is_suspect:
             self._one_by_one = self._in_flight
-            has_died_at_once = len(results.done) == progress.done_before
-            progress.deaths = progress.deaths + 1 if has_died_at_once else 0
-        progress.is_running, progress.done_before = True, len(results.done)
+        if done != progress.done_before or not self._job.is_suspect:
+            progress.done_before, progress.crashes_before = done, self._job.crashes
+        self._gives_up = self._job.crashes - progress.crashes_before >= DEATHS
         progress.total = total
         progress.in_progress_at = progress.in_progress_at or self._batches.now()
         self._note()
@@ -172,8 +175,8 @@ class BatchRun:
             return
         if number in results.done:
             return
-        if self._progress.deaths >= DEATHS:
-            self._progress.deaths = 0
+        if self._gives_up:
+            self._gives_up = False
             detail = f"The server died {DEATHS} times while it ran this request."
             await self._keep(
                 partial(results.error, number, custom_id, "interrupted", detail), request
@@ -185,6 +188,8 @@ class BatchRun:
         if self._one_by_one:
             self._one_by_one -= 1
             await asyncio.wait({task})
+            if not self._one_by_one:
+                raise Unavailable("What ran when the server died is done; the rest follows.")
 
     def _parsed(self, line: Line) -> tuple[str, Any]:
         custom_id, body = parsed(line, self._batch.endpoint)

@@ -80,9 +80,8 @@ class Progress:
         finalizing_at: when the last request was done.
         ended_at: when it ended.
         errors: why none was run, as OpenAI's API has it.
-        is_running: whether a job works at it, or has died at it.
-        done_before: how many requests were done when that job began.
-        deaths: how often jobs in a row have died before another request was done.
+        done_before: how many requests were done when the last attempt at the job began.
+        crashes_before: how often the server had died, as the job counts it, when that many were.
 
     """
 
@@ -94,9 +93,8 @@ class Progress:
     finalizing_at: int | None = None
     ended_at: int | None = None
     errors: Sequence[Mapping[str, Any]] = ()
-    is_running: bool = False
     done_before: int = 0
-    deaths: int = 0
+    crashes_before: int = 0
 
     @property
     def done(self) -> int:
