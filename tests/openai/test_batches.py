@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from potassium import InvalidInput, Limits, Potassium
+from potassium.errors import QueueFull
 from potassium.openai import (
     ChatRequest,
     EmbeddingRequest,
@@ -60,8 +63,15 @@ def new_app(folder: Path, toy: Toy, *, in_flight: int = 4, **options: Any) -> Po
             raise InvalidInput("The chat is too long.")
         if said == "break":
             raise RuntimeError("broken")
+        if said == "no room" and toy.asked.count(said) < 5:
+            toy.asked.append(said)
+            raise QueueFull("The queue is full.")
         yield await toy.answer(said)
         yield Finish(reason="length", prompt_tokens=3, completion_tokens=2)
+
+    @api.chat(model="hurried", timeout=0.02)
+    async def hurried(cache: dict[str, Any], request: ChatRequest) -> str:
+        return await toy.answer(request.conversation[-1]["content"])
 
     @api.chat(model="plain")
     def plain(cache: dict[str, Any], request: ChatRequest) -> Iterator[Any]:
@@ -346,6 +356,69 @@ async def test_the_next_server_goes_on_where_the_last_one_stopped(tmp_path: Path
         ended = await until(http, batch, "completed")
         assert (await lines_of(http, ended["output_file_id"])).keys() == set(names)
     assert [toy.asked.count(name) for name in "abcxyz"] == [1] * 6
+
+
+async def test_a_request_waits_for_room_as_long_as_it_takes(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("potassium.openai.batch_call.PAUSE", 0.001)
+    batch = await submit(http, line("no room"))
+    ended = await until(http, batch, "completed")
+    assert ended["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+
+
+async def test_a_request_that_is_never_done_in_time_is_tried_three_times(
+    http: httpx.AsyncClient, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("potassium.openai.batch_call.PAUSE", 0.001)
+    toy.may_go.clear()
+    batch = await submit(http, line("hold", model="hurried"))
+    ended = await until(http, batch, "completed")
+    found = await lines_of(http, ended["error_file_id"])
+    assert found["hold"]["response"]["status_code"] == 504
+    assert toy.asked == ["hold"] * 3
+
+
+async def test_a_batch_that_was_being_cancelled_when_the_server_died_is_cancelled(
+    tmp_path: Path, toy: Toy
+) -> None:
+    toy.may_go.clear()
+    limits = Limits(grace_period=0.05)
+    async with client(new_app(tmp_path, toy, limits=limits)) as http:
+        batch = await submit(http, line("a"), line("hold"))
+        await toy.is_held.wait()
+    batches = Batches(tmp_path / "kept")
+    batches.keep(replace(batches.get(batch["id"], None), cancelling_at=batches.now()))
+    async with client(new_app(tmp_path, toy)) as http:
+        ended = await until(http, batch, "cancelled")
+        assert (await lines_of(http, ended["output_file_id"])).keys() == {"a"}
+    assert toy.asked.count("hold") == 1
+
+
+async def test_the_document_of_a_batch_outlives_its_job(http: httpx.AsyncClient) -> None:
+    batch = await submit(http, line("a"))
+    ended = await until(http, batch, "completed")
+    assert (await http.delete("/jobs", params={"status": "succeeded"})).json()["deleted"] == 1
+    assert (await http.get(f"/v1/batches/{batch['id']}")).json() == ended
+
+
+async def test_a_full_disk_delays_a_batch(
+    http: httpx.AsyncClient, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, left = os.write, [3]
+
+    def full(descriptor: int, data: Any) -> int:
+        if bytes(data).startswith(b'{"id":"batch_req') and left[0]:
+            left[0] -= 1
+            write(descriptor, data[:10])
+            raise OSError("the disk is full")
+        return write(descriptor, data)
+
+    monkeypatch.setattr("potassium.openai.batch_results.os.write", full)
+    batch = await submit(http, *map(line, "abc"))
+    ended = await until(http, batch, "completed")
+    assert left == [0]
+    assert (await lines_of(http, ended["output_file_id"])).keys() == set("abc")
 
 
 async def test_a_server_that_stops_lets_what_runs_end(tmp_path: Path, toy: Toy) -> None:
