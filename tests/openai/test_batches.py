@@ -22,7 +22,10 @@ from potassium.openai import (
     Storage,
     ToolCall,
 )
-from potassium.openai.batches import Batches
+from potassium.openai.batch_results import Results
+from potassium.openai.batches import Batch, Batches
+from potassium.openai.files import Files
+from potassium.serving.composition import parts_of
 from potassium.testing import client
 
 CHATS = "/v1/chat/completions"
@@ -262,6 +265,44 @@ async def test_an_invalid_batch_is_refused(
     assert (await http.get("/v1/batches")).json()["data"] == []
 
 
+async def test_a_file_is_named_by_nothing_but_its_id(http: httpx.AsyncClient) -> None:
+    file_id = await upload(http, line("a"))
+    body = {"input_file_id": f"../files/{file_id}", "endpoint": CHATS, "completion_window": "24h"}
+    assert (await http.post("/v1/batches", json=body)).status_code == 404
+
+
+def test_a_result_that_was_not_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = Batch(
+        owner="",
+        input_file_id="",
+        endpoint=CHATS,
+        completion_window="24h",
+        metadata=None,
+        created_at=0,
+        expires_at=0,
+    )
+    files = Files(tmp_path)
+    results = Results(files, batch)
+    results.error(1, "a", "code", "message")
+    write = os.write
+
+    def full(descriptor: int, data: Any) -> int:
+        write(descriptor, data[:10])
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("potassium.openai.batch_results.os.write", full)
+        with pytest.raises(OSError, match="full"):
+            results.error(2, "b", "code", "message")
+    results.error(3, "c", "code", "message")
+    results.close()
+    again = Results(files, batch)
+    assert again.done == {1, 3}
+    again.close()
+
+
 async def test_no_more_requests_than_allowed_run_at_once(http: httpx.AsyncClient, toy: Toy) -> None:
     """Those of all batches together, so that direct calls have the rest of the server."""
     toy.may_go.clear()
@@ -278,7 +319,8 @@ async def test_no_more_requests_than_allowed_run_at_once(http: httpx.AsyncClient
 async def test_direct_calls_are_neither_refused_nor_kept_waiting(tmp_path: Path, toy: Toy) -> None:
     """A batch takes none of the places of the queue, although it has more requests than those."""
     limits = Limits(queue_size=20)
-    async with client(new_app(tmp_path, toy, in_flight=40, limits=limits)) as http:
+    app = new_app(tmp_path, toy, in_flight=40, limits=limits)
+    async with client(app) as http:
         toy.may_go.clear()
         batch = await submit(http, *(line(f"hold {n}") for n in range(40)))
         await when(lambda: toy.running == 16)  # all that the handler takes; others are queued
@@ -291,6 +333,9 @@ async def test_direct_calls_are_neither_refused_nor_kept_waiting(tmp_path: Path,
         assert (await direct).status_code == 200
         assert toy.asked.index("direct") <= 20  # a low place is one behind as many direct calls
         await until(http, batch, "completed")
+        services = parts_of(app).runtime.services
+        assert services is not None
+        assert services.engine.calls.counts.refused == 0
 
 
 async def test_progress_is_shown(http: httpx.AsyncClient, toy: Toy) -> None:
