@@ -4,6 +4,7 @@ from potassium.openai.api import OpenAI
 from potassium.openai.chunks import Finish, ToolCall
 from potassium.openai.embeddings import Embeddings
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from potassium.openai.storage import Storage
 from potassium.openai.transcriptions import TranscriptionRequest
 from potassium.openai.transcripts import Segment, Transcript
 
@@ -15,6 +16,7 @@ __all__ = [
     "Finish",
     "OpenAI",
     "Segment",
+    "Storage",
     "ToolCall",
     "Transcript",
     "TranscriptionRequest",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from os import PathLike
 from typing import Any, TypeVar, Unpack
 
 from potassium.app import Potassium
@@ -13,6 +14,7 @@ from potassium.openai.models import Models
 from potassium.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
 from potassium.openai.response_request import ResponseRequest
 from potassium.openai.responses import response_answer
+from potassium.openai.storage import Storage
 from potassium.openai.texts import text_answer
 from potassium.openai.transcriptions import TranscriptionRequest, transcription_answer
 from potassium.serving.composition import parts_of
@@ -39,13 +41,21 @@ class OpenAI:
         app: the app that it is part of.
         model: the name of the model, by which clients ask for it.
         prefix: where the API is.
+        files: the folder of files and batches, or ``Storage(...)``; None for neither.
 
     Raises:
         UsageError: the app has such an API already; give its decorators ``model=``.
 
     """
 
-    def __init__(self, app: Potassium, *, model: str, prefix: str = "/v1") -> None:
+    def __init__(
+        self,
+        app: Potassium,
+        *,
+        model: str,
+        prefix: str = "/v1",
+        files: Storage | str | PathLike[str] | None = None,
+    ) -> None:
         self._app = app
         self._model = model
         self._models = Models()
@@ -67,6 +77,10 @@ class OpenAI:
         for path, one in fronts.items():
             parts.add_front(prefix + path, one, app)
         app.router.routes += self._models.routes(prefix)
+        if files is not None:
+            from potassium.openai.with_files import add_files  # noqa: PLC0415 - only where used
+
+            add_files(app, prefix, fronts, Storage.of(files))
 
     def chat(
         self, *, model: str | None = None, **options: Unpack[HandlerOptions]

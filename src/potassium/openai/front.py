@@ -1,7 +1,7 @@
 """Passes the requests of one route on to the handlers of the models that they name."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 from starlette.types import Receive, Scope, Send
@@ -14,6 +14,7 @@ from potassium.http.exchange import note_error
 from potassium.http.message import Message
 from potassium.http.negotiation import STREAM_FORMAT
 from potassium.http.problem import answered, code_of, failure_reply
+from potassium.http.reply import JSON
 from potassium.http.request_id import request_id_of
 from potassium.http.spooled import IN_MEMORY, SpooledBody
 from potassium.http.stream_formats import JSON_LINES, WireHeaders
@@ -46,6 +47,9 @@ class Front(Generic[Body]):
         body: what the route takes.
         answer: returns how a request is answered.
 
+    Attributes:
+        answer: as it was given.
+
     """
 
     def __init__(
@@ -60,7 +64,7 @@ class Front(Generic[Body]):
         self._models = models
         self._kind = kind
         self._bind = Validated(TypeAdapter(body))
-        self._answer = answer
+        self.answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -115,7 +119,7 @@ class Front(Generic[Body]):
             content = encode(turned)
             length = (b"content-length", b"%d" % len(content))
             headers = [*_without(headers, b"content-length"), length]
-        return path, self._answer(asked), (_accepting_lines(headers), content, held)
+        return path, self.answer(asked), (_accepting_lines(headers), content, held)
 
     async def _checked(self, message: Message, receive: Receive) -> Body:
         """Return what a body asks for; a large one, or a form, is read on another thread."""
@@ -132,6 +136,29 @@ class Front(Generic[Body]):
         except InvalidInput as error:
             raise Refused.invalid(error) from None
         return asked
+
+    @property
+    def takes_json(self) -> bool:
+        """Whether a body is JSON, and not a form with a file."""
+        return not self._bind.spools
+
+    def taken(self, body: Any) -> tuple[Body, str, Any]:
+        """Return a request checked, the path of the handler that it is for, and what that is given.
+
+        Args:
+            body: the request, as JSON has it.
+
+        Raises:
+            PotassiumError: the body is none of the route's, or there is no such model.
+
+        """
+        try:
+            asked: Body = self._bind(Message("", [JSON], encode(body)))
+        except InvalidInput as error:
+            raise Refused.invalid(error) from None
+        turned = asked.for_handler()
+        path = self._models.path(self._kind, asked.model)
+        return asked, path, body if turned is None else turned
 
     @property
     def _rule(self) -> BodyRule:

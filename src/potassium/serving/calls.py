@@ -38,11 +38,13 @@ class CallOptions:
     Attributes:
         timeout: maximum seconds for waiting in the queue and running; None for the handler's.
         priority: its place in the queue, if the app has ``Limits(priorities=True)``.
+        is_background: whether it is one for a background job: direct calls go first.
 
     """
 
     timeout: float | None = None
     priority: Priority = Priority.NORMAL
+    is_background: bool = False
 
     @classmethod
     def of(cls, timeout: float | None, priority: str) -> "CallOptions":
@@ -96,6 +98,12 @@ class Calls:
         handler = self.direct(path)
         options = CallOptions.of(timeout, priority)
         call = _Call(self._plan, self._runtime, handler, options)
+        return Chunks(lambda: call.outcome(item), call.failure)
+
+    def behind_others(self, path: str, item: Any) -> Chunks:
+        """Return the chunks of a call that waits as those of background jobs do."""
+        options = CallOptions(priority=Priority.LOW, is_background=True)
+        call = _Call(self._plan, self._runtime, self.direct(path), options)
         return Chunks(lambda: call.outcome(item), call.failure)
 
     async def submit(
@@ -233,6 +241,7 @@ class _Call:
                     deadline=deadline,
                     origin=message,
                     priority=self._options.priority,
+                    is_background=self._options.is_background,
                     caller=caller,
                 )
             finally:
