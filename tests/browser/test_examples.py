@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from browser.calling import chosen, state
+from browser.calling import chosen
 from e2e.server import Server, free_port, python, serve
 from playwright.sync_api import Page, expect
 
@@ -86,20 +86,21 @@ def test_embeddings_two_texts_are_compared(run: Run, page: Page) -> None:
     expect(table).to_contain_text("A dog barks.")
 
 
-def test_chat_a_stream_is_stopped(run: Run, page: Page) -> None:
-    """The next call is answered."""
+def test_chat_an_answer_is_stopped(run: Run, page: Page) -> None:
+    """The next message is answered."""
     page.goto(f"{run('chat').url}/")
-    page.get_by_role("button", name="JSON", exact=True).click()
-    words = '{"messages": [{"content": "Count from one to one hundred."}], "max_tokens": 512}'
-    page.locator("article textarea").fill(words)
-    call(page)
-    answer = page.get_by_role("region", name="Answer")
-    expect(answer).to_contain_text("chunks per second", timeout=60_000)
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    state = page.get_by_role("region", name="Chat").locator("form").get_by_role("status")
+    box.fill("Count from one to one hundred.")
+    box.press("Enter")
+    expect(state).to_have_text("Receiving…", timeout=60_000)
     page.get_by_role("button", name="Stop").click()
-    expect(state(page)).to_have_text(re.compile(r"Stopped after \d+ chunks"))
-    page.locator("article textarea").fill(words.replace("512", "2"))
-    call(page)
-    expect(state(page)).to_have_text(re.compile("Done in"), timeout=60_000)
+    expect(state).to_have_text(re.compile(r"Stopped after \d+ chunk"))
+    page.get_by_text("Settings").click()
+    page.get_by_role("spinbutton", name="Maximum tokens").fill("2")
+    box.fill("Go on.")
+    box.press("Enter")
+    expect(state).to_have_text(re.compile("Done in"), timeout=60_000)
 
 
 def test_background_a_model_is_trained(run: Run, page: Page) -> None:

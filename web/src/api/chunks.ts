@@ -75,7 +75,7 @@ export function parsed(text: string): Json | undefined {
 }
 
 /** Return the text of an object such as {"token": "a"}, or of a chunk as OpenAI's API sends it. */
-function textField(value: Json | undefined): string | undefined {
+export function textField(value: Json | undefined): string | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   const choice = Array.isArray(value.choices) ? value.choices[0] : undefined;
   if (isObject(choice)) return isObject(choice.delta) ? String(choice.delta.content ?? "") : undefined;
@@ -83,6 +83,6 @@ function textField(value: Json | undefined): string | undefined {
   return texts.length === 1 ? (value[texts[0]!] as string) : undefined;
 }
 
-function isObject(value: Json | undefined): value is Record<string, Json> {
+export function isObject(value: Json | undefined): value is Record<string, Json> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

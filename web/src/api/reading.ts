@@ -11,13 +11,17 @@ import { timingOf } from "./timing";
 
 type Report = (answer: Answer) => void;
 
-/** Send a call and read its answer; a stream is reported repeatedly while it grows. */
+/**
+ * Send a call and read its answer; a stream is reported repeatedly while it grows. Its chunks are
+ * added to `chunks`.
+ */
 export async function answerTo(
   send: () => Promise<Response>,
   signal: AbortSignal,
   report: Report,
+  chunks = new Chunks(),
 ): Promise<void> {
-  const reading = new Reading(performance.now(), report);
+  const reading = new Reading(performance.now(), report, chunks);
   try {
     await reading.read(await send());
   } catch (error) {
@@ -33,6 +37,7 @@ class Reading {
   constructor(
     private readonly began: number,
     private readonly report: Report,
+    private readonly chunks: Chunks,
   ) {
     this.#answer = { ok: true, status: 0, state: "streaming", requestId: "", milliseconds: 0, timing: {} };
   }
@@ -108,7 +113,7 @@ class Reading {
   }
 
   #chunks(): Chunks {
-    return (this.#answer.chunks ??= new Chunks());
+    return (this.#answer.chunks ??= this.chunks);
   }
 
   async #add(chunk: Chunk): Promise<void> {

@@ -95,7 +95,7 @@ function formOf(parts: [string, string | File][]): string[] {
 }
 
 /** Write JSON as a Python literal. */
-function literal(value: Json, indent: number): string {
+export function literal(value: Json, indent: number): string {
   const file = fileOf(value);
   if (file) return `data_url(${string(file.name)}, ${string(typeOf(file))})`;
   if (value === null) return "None";
