@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import partial
-from math import isnan
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 
 from potassium.errors import InvalidInput, UsageError
 from potassium.handlers.step import Step
+from potassium.text.choice import Choice, NotANumber
 from potassium.text.grammar import Grammars
 from potassium.text.key_values import KeyValues, Window
 from potassium.text.pieces import Pieces
@@ -137,7 +137,7 @@ class Decoder:
         most = self._most(tokens, sampling.max_tokens)
         schema = sampling.schema
         grammar = None if schema is None else self._grammars.json(schema)
-        row = Row(tokens, Sampler(sampling, self.ends, grammar))
+        row = Row(tokens, Sampler(sampling, grammar))
         pieces = Pieces(self.tokenizer, sampling.stop)
         reason = "length"
         try:
@@ -207,6 +207,14 @@ class Decoder:
         kept, device = self._kept, self.model.device
         counts = [min(row.unseen, width) for row in rows]
         new = [row.tokens[row.seen : row.seen + n] for row, n in zip(rows, counts, strict=True)]
+        choice = Choice(
+            [
+                None if row.unseen > count else row.sampler
+                for row, count in zip(rows, counts, strict=True)
+            ],
+            self.ends,
+            device,
+        )
         width = max(counts)
         inputs = torch.tensor([[0] * (width - len(tokens)) + tokens for tokens in new])
         positions = kept.positions([row.seen for row in rows], counts).to(device)
@@ -219,17 +227,15 @@ class Decoder:
             use_cache=True,
             **self._keeps_last,
         )
-        scores = output.logits[:, -1]
-        best, likeliest = (each.tolist() for each in scores.max(dim=-1))
-        for index, (row, count) in enumerate(zip(rows, counts, strict=True)):
-            if isnan(best[index]):
-                row.outcome = RuntimeError("The model has computed what is not a number.")
+        chosen = choice.of(output.logits[:, -1])
+        for row, count, token in zip(rows, counts, chosen, strict=True):
+            if isinstance(token, NotANumber):
+                row.outcome = token
                 self._slots.spoil(row)
-            elif row.unseen > count:
-                row.seen += count
-            else:
-                row.outcome = _chosen(row, scores[index], likeliest[index])
-                row.seen += count
+                continue
+            if row.unseen == count:
+                row.outcome = token
+            row.seen += count
 
     def _most(self, prompt: Sequence[int], max_tokens: int | None) -> int:
         """Return how many tokens the text has at most, with its prompt."""
@@ -250,16 +256,3 @@ def _ends(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
     if ends is None:
         ends = tokenizer.eos_token_id
     return frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
-
-
-def _chosen(row: Row, scores: torch.Tensor, likeliest: int) -> int | Exception:
-    """Return the next token of ``row``, or why there is none."""
-    sampler = row.sampler
-    if sampler is None or sampler.takes_likeliest:
-        return likeliest
-    try:
-        return sampler.choose(scores)
-    except torch.OutOfMemoryError:
-        raise  # fewer rows may fit
-    except Exception as error:  # noqa: BLE001 - it concerns no other row
-        return error
