@@ -168,7 +168,9 @@ def _start_all(
                 continue
             if is_cold:
                 drop_page_cache()
-            starts.setdefault((app.kind, way.name), []).append(app.start(way))
+            start = app.start(way)
+            print(f"{app.kind}, {way.name}: {start.answer:.2f} s", file=sys.stderr)
+            starts.setdefault((app.kind, way.name), []).append(start)
 
 
 def _load_all(others: dict[str, list[float]], *, is_cold: bool, is_first: bool) -> None:

@@ -164,6 +164,29 @@ def test_a_failed_run_harms_no_later_one() -> None:
     assert texts.run()["a"] == text_of(MODEL, "The sky", 20)
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_attention_that_plans_for_each_shape_is_left_out(enabled: bool) -> None:
+    """That of cuDNN, but only while the model runs, also where it fails."""
+    settings = torch.backends.cuda
+    was_enabled = settings.cudnn_sdp_enabled()
+    seen: list[bool] = []
+    model = toy_model()
+    model.register_forward_pre_hook(lambda *_: seen.append(settings.cudnn_sdp_enabled()))
+    texts = Texts(decoder(model))
+    texts.begin("a", "The sky", Sampling(max_tokens=3))
+    try:
+        settings.enable_cudnn_sdp(enabled)
+        texts.step()
+        assert settings.cudnn_sdp_enabled() == enabled
+        model.register_forward_pre_hook(lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            texts.step()
+        assert settings.cudnn_sdp_enabled() == enabled
+    finally:
+        settings.enable_cudnn_sdp(was_enabled)
+    assert seen == [False, False]
+
+
 @pytest.mark.parametrize("groups", [1, 2, 3])
 def test_more_texts_than_slots_wait_for_one(groups: int) -> None:
     """Also where the steps are those of several handlers: they do not drive each other out."""

@@ -1,7 +1,8 @@
 """Generates many texts at a time with a model of transformers."""
 
 import inspect
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -219,14 +220,15 @@ class Decoder:
         inputs = torch.tensor([[0] * (width - len(tokens)) + tokens for tokens in new])
         positions = kept.positions([row.seen for row in rows], counts).to(device)
         end = max(row.seen + count for row, count in zip(rows, counts, strict=True))
-        output = self.model(
-            inputs.to(device),
-            attention_mask=kept.look_at(Window(first, positions, end), self.model.dtype),
-            position_ids=positions.masked_fill(positions == kept.length, 0),
-            past_key_values=kept,
-            use_cache=True,
-            **self._keeps_last,
-        )
+        with _attention_of_any_shape():
+            output = self.model(
+                inputs.to(device),
+                attention_mask=kept.look_at(Window(first, positions, end), self.model.dtype),
+                position_ids=positions.masked_fill(positions == kept.length, 0),
+                past_key_values=kept,
+                use_cache=True,
+                **self._keeps_last,
+            )
         chosen = choice.of(output.logits[:, -1])
         for row, count, token in zip(rows, counts, chosen, strict=True):
             if isinstance(token, NotANumber):
@@ -256,3 +258,19 @@ def _ends(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
     if ends is None:
         ends = tokenizer.eos_token_id
     return frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
+
+
+@contextmanager
+def _attention_of_any_shape() -> Iterator[None]:
+    """Leave out the attention of cuDNN, which plans for each new shape, for 40 ms of a processor.
+
+    In half precision it comes first on recent GPUs, and a text that grows is of a new shape in each
+    step.
+    """
+    settings = torch.backends.cuda
+    was_enabled = settings.cudnn_sdp_enabled()
+    settings.enable_cudnn_sdp(enabled=False)
+    try:
+        yield
+    finally:
+        settings.enable_cudnn_sdp(enabled=was_enabled)
