@@ -102,6 +102,7 @@ class App:
         )
         self.build_seconds = time.monotonic() - began
         if done.returncode:
+            print(done.stderr[-3000:], file=sys.stderr)
             last = (done.stderr.strip() or "no reason").splitlines()[-1]
             self.snapshot = "no such command" if "No such command" in done.stderr else last
 

@@ -23,9 +23,10 @@ import peers
 import report
 import workload
 from serving import SERVERS
-from starting import DROP, PLAIN, WAYS, App, Start, drop_page_cache
+from starting import DROP, PLAIN, WAYS, App, Start, Way, drop_page_cache
 
 APPS = ("minilm", "pipeline", "compiled", "plain", "quantised", "gguf")
+LANGUAGE = ("language", "placed")  # where they are asked for
 OTHERS = ("safetensors", "mapped", "fastsafetensors", "tensorizer")
 AIMS = {
     "gguf": 3.0,
@@ -66,11 +67,12 @@ def _show(apps: list[App], starts: Mapping[tuple[str, str], list[Start]]) -> Non
         for way in WAYS:
             found = starts.get((app.kind, way.name))
             if found is None:
-                report.row(app.kind, way.name, app.snapshot or "not measured", "", "", "", "")
+                if app.snapshot is not None:
+                    report.row(app.kind, way.name, app.snapshot, "", "", "", "")
                 continue
             answers = [one.answer for one in found]
             ratio, shown = report.ratios(plain, answers)
-            aim = AIMS[app.kind] if way.builds else None
+            aim = AIMS.get(app.kind) if way.builds else None
             report.row(
                 app.kind,
                 way.name,
@@ -107,7 +109,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--gib", type=float, default=2.0, help="size of the plain model")
-    options.add_argument("--apps", default=",".join(APPS))
+    options.add_argument(
+        "--apps", default=",".join(APPS), help=f"also {' and '.join(LANGUAGE)}: a Llama of 2.3 GiB"
+    )
+    options.add_argument("--ways", help="only these")
+    options.add_argument("--device", default="cpu", help="of plain, language and placed")
     options.add_argument("--without-others", action="store_true", help="no scripts that only load")
     options.add_argument(
         "--cold", action="store_true", help="drop the page cache before each start"
@@ -116,15 +122,23 @@ def main() -> None:
     if given.cold and not os.access(DROP, os.W_OK):
         raise SystemExit(f"--cold has to write to {DROP}: run this as root.")
     with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {workload.FOLDER: folder, workload.GIB: str(given.gib)}
-        workload.write()
-        apps = [App(kind, Path(folder)) for kind in given.apps.split(",")]
-        _measure(apps, given)
+        os.environ |= {
+            workload.FOLDER: folder,
+            workload.GIB: str(given.gib),
+            workload.DEVICE: given.device,
+        }
+        kinds = given.apps.split(",")
+        if set(kinds) - set(LANGUAGE):
+            workload.write()
+        if set(kinds) & set(LANGUAGE):
+            workload.write_language()
+        _measure([App(kind, Path(folder)) for kind in kinds], given)
 
 
 def _measure(apps: list[App], given: argparse.Namespace) -> None:
+    ways = [way for way in WAYS if given.ways is None or way.name in given.ways.split(",")]
     for app in apps:
-        for way in WAYS:
+        for way in ways:
             if way.builds:
                 app.build(way)
             else:
@@ -132,7 +146,7 @@ def _measure(apps: list[App], given: argparse.Namespace) -> None:
     starts: dict[tuple[str, str], list[Start]] = {}
     others: dict[str, list[float]] = {}
     for number in range(given.rounds):
-        _start_all(apps, starts, is_cold=given.cold)
+        _start_all(apps, ways, starts, is_cold=given.cold)
         if not given.without_others:
             _load_all(others, is_cold=given.cold, is_first=not number)
     cache = "cold" if given.cold else "warm"
@@ -146,15 +160,17 @@ def _measure(apps: list[App], given: argparse.Namespace) -> None:
 
 
 def _start_all(
-    apps: list[App], starts: dict[tuple[str, str], list[Start]], *, is_cold: bool
+    apps: list[App], ways: list[Way], starts: dict[tuple[str, str], list[Start]], *, is_cold: bool
 ) -> None:
     for app in apps:
-        for way in WAYS:
+        for way in ways:
             if way.builds and app.snapshot is not None:
                 continue
             if is_cold:
                 drop_page_cache()
-            starts.setdefault((app.kind, way.name), []).append(app.start(way))
+            start = app.start(way)
+            print(f"{app.kind}, {way.name}: {start.answer:.2f} s", file=sys.stderr)
+            starts.setdefault((app.kind, way.name), []).append(start)
 
 
 def _load_all(others: dict[str, list[float]], *, is_cold: bool, is_first: bool) -> None:

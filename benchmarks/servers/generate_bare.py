@@ -1,6 +1,7 @@
-"""The decoder's loop without a server: ``generate_bare.py CHATS TOKENS``; prints seconds.
+"""The decoder's loop without a server: reads what to do as lines of JSON, and prints seconds.
 
-The second figure is that of ``generate`` for the first chat alone.
+A line is ``{"chats": 16, "tokens": 48, "temperature": 0}``. The second figure is that of
+``generate`` for the first chat alone.
 """
 
 import json
@@ -15,9 +16,9 @@ from potassium import Step
 from potassium.text import Decoder, Sampling
 
 
-def loop(decoder: Decoder, chats: int, count: int) -> float:
+def loop(decoder: Decoder, chats: int, count: int, temperature: float = 0) -> float:
     """Return the seconds that all texts take together."""
-    sampling = Sampling(max_tokens=count, min_tokens=count)
+    sampling = Sampling(max_tokens=count, min_tokens=count, temperature=temperature, seed=1)
     began = time.perf_counter()
     waiting: list[tuple[Any, Any]] = []
     for text in smollm2.prompts(chats):
@@ -43,7 +44,8 @@ def loop(decoder: Decoder, chats: int, count: int) -> float:
 def alone(decoder: Decoder, count: int) -> float:
     """Return the seconds that ``generate`` takes for one text."""
     (text,) = smollm2.prompts(1)
-    prompt = torch.tensor([decoder.prompt([{"role": "user", "content": text}])])
+    tokens = decoder.prompt([{"role": "user", "content": text}])
+    prompt = torch.tensor([tokens], device=decoder.model.device)
     began = time.perf_counter()
     decoder.model.generate(
         prompt,
@@ -56,11 +58,14 @@ def alone(decoder: Decoder, count: int) -> float:
 
 
 def main() -> None:
-    chats, count = map(int, sys.argv[1:])
-    model, tokenizer = smollm2.loaded()
-    loop(Decoder(model, tokenizer, rows=smollm2.ROWS, length=512), 1, 2)
-    decoder = Decoder(model, tokenizer, rows=smollm2.ROWS, length=512)
-    print(json.dumps({"loop": loop(decoder, chats, count), "generate": alone(decoder, count)}))
+    decoder = Decoder(*smollm2.loaded(), rows=smollm2.ROWS, length=512)
+    loop(decoder, 1, 2)
+    alone(decoder, 2)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        chats, count = asked["chats"], asked["tokens"]
+        seconds = loop(decoder, chats, count, asked["temperature"])
+        print(json.dumps({"loop": seconds, "generate": alone(decoder, count)}), flush=True)
 
 
 if __name__ == "__main__":

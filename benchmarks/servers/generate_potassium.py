@@ -4,6 +4,7 @@
 """
 
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from potassium import Potassium
 from potassium.text import Decoder, Sampling
 
 app = Potassium("chats")
+spent = {"seconds": 0.0, "steps": 0}  # inside of the step
 
 
 @app.init
@@ -24,7 +26,17 @@ def init() -> dict[str, Any]:
 
 
 def forward(cache: dict[str, Any], rows: list[Any]) -> Any:
-    return cache["decoder"].step(rows)
+    began = time.perf_counter()
+    try:
+        return cache["decoder"].step(rows)
+    finally:
+        spent["seconds"] += time.perf_counter() - began
+        spent["steps"] += 1
+
+
+@app.handler("/spent")
+def spent_inside(cache: dict[str, Any], item: dict[str, Any]) -> dict[str, float]:
+    return spent
 
 
 def prompt_of(cache: dict[str, Any], item: dict[str, Any]) -> list[int]:
@@ -34,13 +46,13 @@ def prompt_of(cache: dict[str, Any], item: dict[str, Any]) -> list[int]:
 
 def together(cache: dict[str, Any], item: dict[str, Any]) -> Iterator[Any]:
     count = item["tokens"]
-    sampling = Sampling(max_tokens=count, min_tokens=count)
+    sampling = Sampling(max_tokens=count, min_tokens=count, temperature=item["temperature"], seed=1)
     yield from cache["decoder"].generate(prompt_of(cache, item), sampling)
 
 
 def turns(cache: dict[str, Any], item: dict[str, Any]) -> Iterator[str]:
     decoder = cache["decoder"]
-    tokens = torch.tensor([prompt_of(cache, item)])
+    tokens = torch.tensor([prompt_of(cache, item)], device=decoder.model.device)
     ends, past, text = list(decoder.ends), None, DecodeStream(skip_special_tokens=True)
     with torch.inference_mode():
         for _ in range(item["tokens"]):

@@ -68,7 +68,18 @@ def gguf() -> dict[str, Any]:
     }
 
 
-LOADERS = {one.__name__: one for one in (minilm, compiled, pipeline, plain, quantised, gguf)}
+def language() -> dict[str, Any]:
+    return {"language": workload.load_language()}
+
+
+def placed() -> dict[str, Any]:
+    return {"language": workload.load_language(device_map=workload.device())}
+
+
+LOADERS = {
+    one.__name__: one
+    for one in (minilm, compiled, pipeline, plain, quantised, gguf, language, placed)
+}
 
 
 @app.init
@@ -81,6 +92,9 @@ def answer(cache: dict[str, Any], item: dict[str, Any]) -> dict[str, float]:
     with torch.inference_mode():
         if "pipeline" in cache:
             return {"answer": float(cache["pipeline"](item["text"], return_tensors=True).sum())}
+        if "language" in cache:
+            tokens = torch.tensor([[1, 2, 3]], device=workload.device())
+            return {"answer": float(cache["language"](tokens).logits.float().sum())}
         if "tokenizer" not in cache:
             return {"answer": float(cache["model"](workload.row()).sum())}
         tokens = cache["tokenizer"](item["text"], return_tensors="pt")

@@ -154,6 +154,14 @@ async def lines_of(http: httpx.AsyncClient, file_id: str | None) -> dict[Any, di
     return by_id
 
 
+async def ended_job(http: httpx.AsyncClient) -> dict[str, Any]:
+    """Wait until the only job has ended, which is a moment after its batch has."""
+    (job,) = (await http.get("/jobs")).json()["jobs"]
+    ended = await http.get(f"/jobs/{job['id']}", headers={"Prefer": "wait=10"})
+    document: dict[str, Any] = ended.json()
+    return document
+
+
 async def test_each_request_has_its_answer(http: httpx.AsyncClient) -> None:
     names = [f"r{number}" for number in range(20)]
     batch = await submit(http, *map(line, names), metadata={"for": "me"})
@@ -443,6 +451,7 @@ async def test_a_batch_that_was_being_cancelled_when_the_server_died_is_cancelle
 async def test_the_document_of_a_batch_outlives_its_job(http: httpx.AsyncClient) -> None:
     batch = await submit(http, line("a"))
     ended = await until(http, batch, "completed")
+    await ended_job(http)
     assert (await http.delete("/jobs", params={"status": "succeeded"})).json()["deleted"] == 1
     assert (await http.get(f"/v1/batches/{batch['id']}")).json() == ended
 
@@ -489,9 +498,7 @@ async def test_a_line_that_was_cut_off_is_run_again(tmp_path: Path, toy: Toy) ->
         *lines, last = output.read_bytes().splitlines(keepends=True)
         output.write_bytes(b"".join(lines) + last[:20])
         progress.write_text("")  # as if the power had failed
-        (job,) = (await http.get("/jobs")).json()["jobs"]
-        found = await http.get(f"/jobs/{job['id']}", headers={"Prefer": "wait=10"})
-        assert found.json()["status"] == "succeeded"
+        assert (await ended_job(http))["status"] == "succeeded"
     await run_again(tmp_path, toy, batch["id"])
     async with client(new_app(tmp_path, toy)) as http:
         found = await until(http, batch, "completed")

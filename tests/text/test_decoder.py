@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.text import CONFIGS, END, Texts, expected, toy_model, toy_tokenizer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from potassium import InvalidInput, Potassium, UsageError
 from potassium.engine import Ceiling
 from potassium.handlers.shared_step import SharedRun
 from potassium.testing import client
 from potassium.text import Decoder, Sampling
-from potassium.text.sampler import Sampler
 from potassium.text.slots import PATIENCE
 
 MODEL = toy_model()
@@ -162,6 +162,29 @@ def test_a_failed_run_harms_no_later_one() -> None:
     broken.remove()
     texts._waiting = waiting
     assert texts.run()["a"] == text_of(MODEL, "The sky", 20)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_attention_that_plans_for_each_shape_is_left_out(enabled: bool) -> None:
+    """That of cuDNN, but only while the model runs, also where it fails."""
+    settings = torch.backends.cuda
+    was_enabled = settings.cudnn_sdp_enabled()
+    seen: list[bool] = []
+    model = toy_model()
+    model.register_forward_pre_hook(lambda *_: seen.append(settings.cudnn_sdp_enabled()))
+    texts = Texts(decoder(model))
+    texts.begin("a", "The sky", Sampling(max_tokens=3))
+    try:
+        settings.enable_cudnn_sdp(enabled)
+        texts.step()
+        assert settings.cudnn_sdp_enabled() == enabled
+        model.register_forward_pre_hook(lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            texts.step()
+        assert settings.cudnn_sdp_enabled() == enabled
+    finally:
+        settings.enable_cudnn_sdp(was_enabled)
+    assert seen == [False, False]
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3])
@@ -322,13 +345,50 @@ def test_rows_that_were_half_exchanged_are_computed_again() -> None:
     }
 
 
-def test_a_row_whose_sampling_fails_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_whose_sampling_fails_harms_no_other() -> None:
+    class Broken:
+        def allowed(self) -> Any:
+            raise ZeroDivisionError
+
     texts = Texts(decoder())
     texts.begin("bad", "Why", Sampling(temperature=1.0))
     texts.begin("good", "The sky", Sampling(max_tokens=10))
-    monkeypatch.setattr(Sampler, "choose", lambda self, scores: 1 // 0)
+    texts._waiting["bad"].row.sampler.grammar = Broken()
     assert texts.run()["good"] == text_of(MODEL, "The sky", 10)
     assert isinstance(texts.errors["bad"], ZeroDivisionError)
+
+
+class Operations(TorchDispatchMode):  # type: ignore[misc] # torch has no types here
+    """Counts what torch does, each of which is at least one launch on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"min_tokens": 9}, {"min_tokens": 9, "temperature": 1.0, "top_p": 0.9, "top_k": 9}]
+)
+def test_a_step_for_many_takes_no_more_operations_than_one_for_two(how: dict[str, Any]) -> None:
+    """A GPU would wait for each of them."""
+    counts = []
+    for some in (PROMPTS[:2], PROMPTS):
+        texts = Texts(decoder(rows=8))
+        for prompt in some:
+            texts.begin(prompt, prompt, Sampling(max_tokens=9, **how))
+        for _ in range(4):
+            texts.step()
+        with Operations() as seen:
+            texts.step()
+        counts.append(seen.count)
+    draws = len(PROMPTS) - 2 if "temperature" in how else 0
+    assert counts[1] - counts[0] == 2 * draws  # a number for each, on the CPU
 
 
 def test_a_long_prefix_is_kept_for_those_who_share_it() -> None:

@@ -11,6 +11,7 @@ from support.text import CONFIGS, END, Texts, byte_tokenizer, toy_model, toy_tok
 
 from potassium import InvalidInput, UsageError
 from potassium.text import Decoder, Sampling
+from potassium.text.choice import Choice
 from potassium.text.grammar import Grammar, Grammars
 from potassium.text.pieces import Pieces
 from potassium.text.sampler import Sampler
@@ -19,9 +20,15 @@ TOKENIZER = toy_tokenizer()
 SCORES = torch.tensor([0.1, 0.5, 0.2, 0.2]).log()
 
 
+def chosen(*samplers: Sampler | None, scores: Any = None, ends: Any = (0,)) -> list[Any]:
+    """Return the next token of each."""
+    given = torch.stack([SCORES] * len(samplers)) if scores is None else scores
+    return Choice(samplers, ends, torch.device("cpu")).of(given)
+
+
 def drawn(count: int = 2000, **options: Any) -> Counter[int]:
-    sampler = Sampler(Sampling(temperature=1.0, seed=3, **options), ends=[0])
-    return Counter(sampler.choose(SCORES) for _ in range(count))
+    sampler = Sampler(Sampling(temperature=1.0, seed=3, **options))
+    return Counter(chosen(sampler)[0] for _ in range(count))
 
 
 def test_tokens_come_as_often_as_the_model_thinks_them_likely() -> None:
@@ -31,8 +38,8 @@ def test_tokens_come_as_often_as_the_model_thinks_them_likely() -> None:
 
 
 def test_a_low_temperature_prefers_the_likeliest() -> None:
-    sampler = Sampler(Sampling(temperature=0.1, seed=3), ends=[0])
-    assert Counter(sampler.choose(SCORES) for _ in range(200))[1] > 195
+    sampler = Sampler(Sampling(temperature=0.1, seed=3))
+    assert Counter(chosen(sampler)[0] for _ in range(200))[1] > 195
 
 
 @pytest.mark.parametrize(
@@ -53,15 +60,73 @@ def test_unlikely_tokens_may_be_left_out(options: dict[str, Any], tokens: set[in
 
 def test_the_end_may_not_come_too_early() -> None:
     """Also where the most likely token is taken."""
-    sampler = Sampler(Sampling(min_tokens=2), ends=[1, 2])
-    assert [sampler.takes_likeliest, sampler.choose(SCORES)] == [False, 3]
-    assert [sampler.choose(SCORES), sampler.takes_likeliest] == [3, True]
+    sampler = Sampler(Sampling(min_tokens=2))
+    assert [chosen(sampler, ends=[1, 2])[0] for _ in range(3)] == [3, 3, 1]
 
 
 def test_the_lowest_temperature_is_the_likeliest_token() -> None:
     """It does not become what is not a number."""
-    sampler = Sampler(Sampling(temperature=1e-40, seed=3), ends=[0])
-    assert {sampler.choose(SCORES) for _ in range(20)} == {1}
+    sampler = Sampler(Sampling(temperature=1e-40, seed=3))
+    assert {chosen(sampler)[0] for _ in range(20)} == {1}
+
+
+def test_texts_that_are_chosen_for_together_get_what_each_would_alone() -> None:
+    """However different what they ask for is."""
+    scores = torch.randn(6, 50, generator=torch.Generator().manual_seed(1)).repeat(8, 1)
+    ways: list[dict[str, Any]] = [
+        {},
+        {"min_tokens": 1},
+        {"temperature": 1.0},
+        {"temperature": 0.7, "top_p": 0.5},
+        {"temperature": 1.5, "top_k": 5, "min_tokens": 1},
+        {"temperature": 3.0, "top_k": 7, "top_p": 0.9},
+    ]
+
+    def samplers() -> list[Sampler]:
+        return [Sampler(Sampling(seed=n, **ways[n % 6])) for n in range(48)]
+
+    ends = [int(scores[1].argmax())]
+    alone = [
+        chosen(sampler, scores=row[None].clone(), ends=ends)[0]
+        for sampler, row in zip(samplers(), scores, strict=True)
+    ]
+    assert chosen(*samplers(), scores=scores.clone(), ends=ends) == alone
+    assert alone[0] == scores[0].argmax()
+    assert alone[1] not in ends
+
+
+def test_a_draw_that_is_made_again_is_the_same_one() -> None:
+    """As where a run of the model fails, and is made again with fewer rows."""
+    how = Sampling(temperature=1.0, seed=3)
+    once, twice = Sampler(how), Sampler(how)
+    for _ in range(50):
+        Choice([twice], (0,), torch.device("cpu"))
+        assert chosen(twice) == chosen(once)
+
+
+def test_no_token_is_drawn_that_must_not_follow() -> None:
+    """Not even with the largest number that can be drawn."""
+
+    class Last(Sampler):
+        drawn = 1 - 2**-24
+
+    how = Sampling(temperature=1.0)
+    for size in (2, 10, 1000, 100_000):
+        scores = torch.full((1, 2 * size), -torch.inf)
+        scores[:, :size] = 0.0
+        (token,) = chosen(Last(how), scores=scores)
+        assert 0 <= token < size
+
+
+def test_where_no_token_may_follow_there_is_an_error_and_others_go_on() -> None:
+    """Also where the scores are not numbers; they are told apart."""
+    how = Sampling(temperature=1.0, seed=3)
+    scores = torch.stack([SCORES, torch.full((4,), -torch.inf), torch.full((4,), torch.nan)])
+    for sampling in (how, Sampling()):
+        good, none, bad = chosen(*(Sampler(sampling) for _ in range(3)), scores=scores.clone())
+        assert isinstance(good, int)
+        assert "no token that may follow" in str(none)
+        assert "not a number" in str(bad)
 
 
 @pytest.mark.parametrize(

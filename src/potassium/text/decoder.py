@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from math import isnan
 from typing import Any
 
 import torch
@@ -14,9 +13,11 @@ from potassium.handlers.step import Step
 from potassium.text.asked import Completion, Conversation, sampling_of
 from potassium.text.call_reader import CallReader, read_calls
 from potassium.text.call_style import CallStyle, call_style, schema_of_call
+from potassium.text.choice import Choice, NotANumber
 from potassium.text.chunks import Finish, Reason, ToolCall
 from potassium.text.grammar import Grammars
 from potassium.text.key_values import KeyValues, Window
+from potassium.text.models import attention_of_any_shape, ends_of
 from potassium.text.pieces import Pieces
 from potassium.text.row import Row
 from potassium.text.sampler import Sampler
@@ -78,7 +79,7 @@ class Decoder:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.length = min(length, getattr(config, "max_position_embeddings", length) or length)
-        self.ends = _ends(model, tokenizer)
+        self.ends = ends_of(model, tokenizer)
         self._chunk = chunk
         self._rows = rows
         self._steps = 0
@@ -129,7 +130,7 @@ class Decoder:
         most = self._most(tokens, sampling.max_tokens)
         schema = sampling.schema
         grammar = None if schema is None else self._grammars.json(schema)
-        row = Row(tokens, Sampler(sampling, self.ends, grammar))
+        row = Row(tokens, Sampler(sampling, grammar))
         pieces = Pieces(self.tokenizer, sampling.stop)
         reason: Reason = "length"
         ended = 0
@@ -238,29 +239,36 @@ class Decoder:
         kept, device = self._kept, self.model.device
         counts = [min(row.unseen, width) for row in rows]
         new = [row.tokens[row.seen : row.seen + n] for row, n in zip(rows, counts, strict=True)]
+        choice = Choice(
+            [
+                None if row.unseen > count else row.sampler
+                for row, count in zip(rows, counts, strict=True)
+            ],
+            self.ends,
+            device,
+        )
         width = max(counts)
         inputs = torch.tensor([[0] * (width - len(tokens)) + tokens for tokens in new])
         positions = kept.positions([row.seen for row in rows], counts).to(device)
         end = max(row.seen + count for row, count in zip(rows, counts, strict=True))
-        output = self.model(
-            inputs.to(device),
-            attention_mask=kept.look_at(Window(first, positions, end), self.model.dtype),
-            position_ids=positions.masked_fill(positions == kept.length, 0),
-            past_key_values=kept,
-            use_cache=True,
-            **self._keeps_last,
-        )
-        scores = output.logits[:, -1]
-        best, likeliest = (each.tolist() for each in scores.max(dim=-1))
-        for index, (row, count) in enumerate(zip(rows, counts, strict=True)):
-            if isnan(best[index]):
-                row.outcome = RuntimeError("The model has computed what is not a number.")
+        with attention_of_any_shape():
+            output = self.model(
+                inputs.to(device),
+                attention_mask=kept.look_at(Window(first, positions, end), self.model.dtype),
+                position_ids=positions.masked_fill(positions == kept.length, 0),
+                past_key_values=kept,
+                use_cache=True,
+                **self._keeps_last,
+            )
+        chosen = choice.of(output.logits[:, -1])
+        for row, count, token in zip(rows, counts, chosen, strict=True):
+            if isinstance(token, NotANumber):
+                row.outcome = token
                 self._slots.spoil(row)
-            elif row.unseen > count:
-                row.seen += count
-            else:
-                row.outcome = _chosen(row, scores[index], likeliest[index])
-                row.seen += count
+                continue
+            if row.unseen == count:
+                row.outcome = token
+            row.seen += count
 
     @cached_property
     def _call_style(self) -> CallStyle | None:
@@ -276,25 +284,3 @@ class Decoder:
                 f"{self.length}."
             )
         return self.length if max_tokens is None else min(self.length, len(prompt) + max_tokens)
-
-
-def _ends(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end a text."""
-    settings = model.generation_config
-    ends = None if settings is None else settings.eos_token_id
-    if ends is None:
-        ends = tokenizer.eos_token_id
-    return frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
-
-
-def _chosen(row: Row, scores: torch.Tensor, likeliest: int) -> int | Exception:
-    """Return the next token of ``row``, or why there is none."""
-    sampler = row.sampler
-    if sampler is None or sampler.takes_likeliest:
-        return likeliest
-    try:
-        return sampler.choose(scores)
-    except torch.OutOfMemoryError:
-        raise  # fewer rows may fit
-    except Exception as error:  # noqa: BLE001 - it concerns no other row
-        return error

@@ -69,12 +69,10 @@ class Grammar:
     def __init__(self, matcher: "LLMatcher") -> None:
         self._matcher = matcher
 
-    def allowed(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return ``scores``, of shape (vocabulary,), with -inf for tokens that must not follow."""
+    def allowed(self) -> torch.Tensor:
+        """Return which tokens may follow; those that it does not speak of may not."""
         known = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8)
-        forbidden = torch.ones(len(scores), dtype=torch.bool)
-        forbidden[: len(known)] = known[: len(scores)] == 0
-        return scores.masked_fill(forbidden.to(scores.device), -torch.inf)
+        return known != 0
 
     def take(self, token: int) -> bool:
         """Note that ``token`` follows; return whether the text is complete, and must end.

@@ -104,7 +104,9 @@ class Layer(CacheLayerMixin):  # type: ignore[misc] # transformers has no types
         """Exchange the first ``count`` tokens of two slots."""
         for kept in (self.keys, self.values):
             assert kept is not None  # noqa: S101 - as above
-            kept[[one, other], :, :count] = kept[[other, one], :, :count]
+            held = kept[one, :, :count].clone()
+            kept[one, :, :count] = kept[other, :, :count]
+            kept[other, :, :count] = held
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Return the length and offset of the mask, which nobody makes from it."""

@@ -1,6 +1,4 @@
-"""Chooses the next token of a text."""
-
-from collections.abc import Collection
+"""What is a text's own in the choice of its next token."""
 
 import torch
 
@@ -11,22 +9,23 @@ __all__ = ["Sampler"]
 
 
 class Sampler:
-    """Chooses the next token of a text, as ``sampling`` says.
+    """What is a text's own in the choice of its next token.
 
     Args:
-        sampling: how.
-        ends: the tokens that end a text.
+        sampling: how its tokens are chosen.
+        grammar: what the text must be like; None for anything.
+
+    Attributes:
+        sampling: how its tokens are chosen.
         grammar: what the text must be like; None for anything.
 
     """
 
-    def __init__(
-        self, sampling: Sampling, ends: Collection[int], grammar: Grammar | None = None
-    ) -> None:
-        self._sampling = sampling
-        self._ends = list(ends)
-        self._grammar = grammar
-        self._chosen = 0
+    def __init__(self, sampling: Sampling, grammar: Grammar | None = None) -> None:
+        self.sampling = sampling
+        self.grammar = grammar
+        self._taken = 0
+        self._drawn: float | None = None
         self._random: torch.Generator | None = None
         if sampling.temperature > 0:
             self._random = torch.Generator()  # of the CPU: the same on every device
@@ -36,35 +35,22 @@ class Sampler:
                 self._random.manual_seed(sampling.seed)
 
     @property
-    def takes_likeliest(self) -> bool:
-        """Whether the next token is the one that the model thinks most likely."""
-        is_early = self._chosen < self._sampling.min_tokens
-        return self._random is None and self._grammar is None and not is_early
+    def is_early(self) -> bool:
+        """Whether the text must not end yet."""
+        return self._taken < self.sampling.min_tokens
 
-    def choose(self, scores: torch.Tensor) -> int:
-        """Return the next token.
+    @property
+    def drawn(self) -> float | None:
+        """A number of at least 0 and less than 1, the same until a token is taken.
 
-        Args:
-            scores: the logits of all tokens, of shape (vocabulary,).
-
+        So a run of the model that has failed takes no other token when it is made again. None where
+        the most likely token is taken.
         """
-        if self._grammar is not None:
-            scores = self._grammar.allowed(scores)
-        if self._chosen < self._sampling.min_tokens:
-            scores = scores.clone()
-            scores[self._ends] = -torch.inf
-        token = int(scores.argmax()) if self._random is None else self._draw(scores, self._random)
-        self._chosen += 1
-        return token
+        if self._drawn is None and self._random is not None:
+            self._drawn = float(torch.rand((), generator=self._random, dtype=torch.float32))
+        return self._drawn
 
-    def _draw(self, scores: torch.Tensor, random: torch.Generator) -> int:
-        sampling = self._sampling
-        scores = scores.float()
-        scores = (scores - scores.max()) / sampling.temperature
-        if 0 < sampling.top_k < len(scores):
-            least = scores.topk(sampling.top_k).values[-1]
-            scores = scores.masked_fill(scores < least, -torch.inf)
-        chances, tokens = scores.softmax(dim=-1).sort(descending=True, stable=True)
-        before = chances.cumsum(dim=-1) - chances
-        chances = chances.masked_fill(before >= sampling.top_p, 0)
-        return int(tokens[torch.multinomial(chances.cpu(), 1, generator=random).item()])
+    def take(self) -> None:
+        """Note that a token was chosen."""
+        self._taken += 1
+        self._drawn = None
