@@ -177,6 +177,6 @@ class Texts:
                 item = next(generator)
             self._waiting[name] = item
         except StopIteration as end:
-            self.reasons[name] = end.value
+            self.reasons[name] = end.value.reason
         except Exception as error:  # noqa: BLE001 - for the test to look at
             self.errors[name] = error
