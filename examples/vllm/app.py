@@ -15,9 +15,10 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from potassium import Potassium
 from potassium.openai import ChatRequest, CompletionRequest, Finish, OpenAI
-from potassium.openai.requests import Generation
 
 MODEL = os.environ.get("MODEL", "Qwen/Qwen3-8B")
+Request = ChatRequest | CompletionRequest
+
 MOST = 256  # texts at a time; further ones wait here, where they have deadlines and a limit
 
 app = Potassium("vllm")
@@ -30,7 +31,7 @@ def load() -> dict[str, Any]:
     return {"engine": engine, "tokenizer": engine.get_tokenizer()}
 
 
-def sampling(request: Generation) -> SamplingParams:
+def sampling(request: Request) -> SamplingParams:
     given = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
     schema = request.schema_of_text
     return SamplingParams(
@@ -43,7 +44,7 @@ def sampling(request: Generation) -> SamplingParams:
 
 
 async def texts(
-    engine: AsyncLLM, tokens: Sequence[int], request: Generation
+    engine: AsyncLLM, tokens: Sequence[int], request: Request
 ) -> AsyncGenerator[str | Finish, None]:
     prompt = TokensPrompt(prompt_token_ids=list(tokens))
     request_id = uuid.uuid4().hex

@@ -557,3 +557,23 @@ async def test_a_batch_belongs_to_who_has_asked_for_it(tmp_path: Path, toy: Toy)
         output = f"/v1/files/{found['output_file_id']}/content"
         assert (await http.get(output, headers=mine)).status_code == 200
         assert (await http.get(output, headers=other)).status_code == 404
+
+
+async def test_a_batch_may_be_of_responses(http: httpx.AsyncClient) -> None:
+    """What the route turns into a chat, it does for batches, too."""
+    body = {"model": "toy", "input": "Hello"}
+    asked = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body}
+    batch = await submit(http, json.dumps(asked), endpoint="/v1/responses")
+    ended = await until(http, batch, "completed")
+    answer = (await lines_of(http, ended["output_file_id"]))["a"]["response"]["body"]
+    assert answer["object"] == "response"
+    assert answer["output"][0]["content"][0]["text"] == "You said Hello"
+
+
+async def test_what_takes_forms_has_no_batches(http: httpx.AsyncClient) -> None:
+    file_id = await upload(http, line("a"))
+    body = {"input_file_id": file_id, "completion_window": "24h"}
+    body["endpoint"] = "/v1/audio/transcriptions"
+    answer = await http.post("/v1/batches", json=body)
+    assert answer.status_code == 400
+    assert "transcriptions" not in answer.json()["error"]["message"]
