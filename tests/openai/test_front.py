@@ -93,8 +93,10 @@ async def test_a_stream_that_waits_is_kept_alive(monkeypatch: pytest.MonkeyPatch
     assert [event["choices"][0]["delta"].get("content") for event in events] == ["", "late", None]
 
 
-async def test_a_whole_answer_is_not_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that it can still have the status of its failure."""
+async def test_a_whole_answer_has_the_status_of_its_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long it waits, nothing is sent before its end."""
     monkeypatch.setattr(sse, "KEEP_ALIVE_INTERVAL", 0.01)
 
     async def slow(cache: dict[str, Any], request: ChatRequest) -> AsyncIterator[str]:

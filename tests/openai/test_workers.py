@@ -63,6 +63,7 @@ def test_a_chat(server: Server) -> None:
     (choice,) = asked(server, "you").json()["choices"]
     assert choice["message"]["content"] == "Hello, you"
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "wave"
+    assert choice["finish_reason"] == "tool_calls"
     answer = asked(server, "you", stream=True, stream_options={"include_usage": True})
     *events, done, _ = answer.text.split("\n\n")
     assert done == "data: [DONE]"

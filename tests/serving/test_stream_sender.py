@@ -146,3 +146,22 @@ async def test_a_client_that_left_is_told_nothing(wire: type[StreamFormat]) -> N
     sent = Sent(wire())
     await sent.relay.fail(ClientLeft(), PROBLEM)
     assert sent.messages == []
+
+
+async def test_others_have_their_turn_while_much_is_sent() -> None:
+    """A server that takes everything at once never waits."""
+    turns = 0
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(other())
+    await StreamSender(RawChunks(), "r-1", send, 10).send_all(stream_of(b"x" * (100 * PIECE)))
+    task.cancel()
+    assert turns >= 99

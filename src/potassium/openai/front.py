@@ -76,7 +76,7 @@ class Front(Generic[Body]):
         if found is None:
             return
         path, answer, taken = found
-        lines = Lines(keeps_alive=answer.is_stream)
+        lines = Lines()
         given = {
             **scope,
             "path": scope.get("root_path", "") + path,

@@ -25,9 +25,10 @@ class Lines(JsonLines):
 
     """
 
-    def __init__(self, *, keeps_alive: bool) -> None:
+    keep_alive = b"\n"
+
+    def __init__(self) -> None:
         super().__init__()
-        self.keep_alive = b"\n" if keeps_alive else None
         self.failure: bytes | None = None
 
     def error(self, problem: bytes) -> bytes:
