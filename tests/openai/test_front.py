@@ -15,6 +15,7 @@ from potassium import Jobs, Limits, Potassium, Response, UsageError, current_req
 from potassium.errors import StreamBroken
 from potassium.http import sse
 from potassium.openai import ChatRequest, EmbeddingRequest, OpenAI
+from potassium.openai.embeddings import EmbeddingAnswer
 from potassium.testing import client
 
 PATH = "/v1/chat/completions"
@@ -182,7 +183,9 @@ async def test_a_call_may_run_in_the_background() -> None:
         answer = await http.post(PATH, json=HELLO, headers={"Prefer": "respond-async"})
         assert answer.status_code == 202
         job = await http.get(answer.headers["location"], headers={"Prefer": "wait=10"})
-    assert job.json()["output"] == ["later"]
+        both = {"Prefer": "respond-async, wait=10"}
+        waited = await http.post(PATH, json=HELLO, headers=both)
+    assert job.json()["output"] == waited.json() == ["later"]
 
 
 async def test_a_body_is_as_large_as_its_handler_takes() -> None:
@@ -277,3 +280,34 @@ async def test_a_model_has_what_it_has_handlers_for() -> None:
         assert "one vector for each input" in answer.json()["error"]["message"]
     with pytest.raises(UsageError, match="model="):
         OpenAI(app, model="other", prefix="api")
+
+
+async def test_a_large_result_is_told_on_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    add = EmbeddingAnswer.add
+
+    def added(answer: EmbeddingAnswer, chunk: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return add(answer, chunk)
+
+    monkeypatch.setattr(EmbeddingAnswer, "add", added)
+    app = Potassium("toy")
+
+    @OpenAI(app, model="toy").embeddings()
+    def embed(cache: dict[str, Any], request: EmbeddingRequest) -> list[list[float]]:
+        return [[0.123456789] * int(request.texts[0])]
+
+    async with client(app) as http:
+        for count in (3, 30_000):
+            answer = await http.post("/v1/embeddings", json={"model": "toy", "input": str(count)})
+            assert len(answer.json()["data"][0]["embedding"]) == count
+    assert threads[0] is threading.main_thread()
+    assert threads[1] is not threading.main_thread()
+
+
+async def test_an_api_may_be_at_the_root() -> None:
+    app = Potassium("toy")
+    OpenAI(app, model="toy", prefix="/").chat()(lambda cache, request: "rooted")
+    async with client(app) as http:
+        assert (await http.get("/models")).status_code == 200
+        assert (await http.post("/chat/completions", json=HELLO)).status_code == 200

@@ -297,6 +297,8 @@ async def test_a_format_may_have_no_schema(http: httpx.AsyncClient, kind: str) -
         ({"include": ["message.output_text.logprobs"]}, "include", "not offered"),
         ({"tools": [{"type": "web_search"}]}, "tools.0", "'web_search' is not offered"),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice", "may be"),
+        ({"tool_choice": "required"}, None, "one of tools"),
+        ({"tool_choice": {"type": "function", "name": "other"}}, None, "one of tools"),
         ({"truncation": "auto"}, "truncation", "disabled"),
         ({"top_logprobs": 2}, "top_logprobs", "0"),
         ({"max_output_tokens": 0}, "max_output_tokens", "greater"),
@@ -310,7 +312,7 @@ async def test_a_format_may_have_no_schema(http: httpx.AsyncClient, kind: str) -
     ],
 )
 async def test_what_is_not_offered_is_refused(
-    http: httpx.AsyncClient, changed: dict[str, Any], param: str, why: str
+    http: httpx.AsyncClient, changed: dict[str, Any], param: str | None, why: str
 ) -> None:
     answer = await http.post("/v1/responses", json={**HELLO, **changed})
     assert answer.status_code == 400, answer.text

@@ -491,3 +491,10 @@ def test_positions_that_depend_on_the_longest_text_are_refused(kind: str) -> Non
     decoder(model, length=50)
     with pytest.raises(UsageError, match=f"{kind}.*length=50"):
         decoder(model, length=51)
+
+
+@pytest.mark.parametrize("token", [-1, 10**6, 2**70])
+def test_tokens_that_the_model_does_not_know_are_refused(token: int) -> None:
+    """In a step, one would fail all others; on a GPU, it would end the process."""
+    with pytest.raises(InvalidInput, match="not from 0 to"):
+        next(decoder().generate([1, token]))

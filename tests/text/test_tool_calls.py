@@ -50,6 +50,15 @@ STYLES = {
 }
 
 
+def test_what_is_said_before_a_call_is_no_part_of_it() -> None:
+    """Such as the thoughts that Qwen's template writes before each answer."""
+    call, style = STYLES["Hermes"]
+    thinking = template(call).replace(
+        TURN, TURN.replace("(message.content", "'<think>\n\n</think>' + (message.content")
+    )
+    assert call_style(tokenizer_with(thinking)) == style
+
+
 def tokenizer_with(chat_template: str) -> Any:
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = chat_template
@@ -116,6 +125,9 @@ def test_text_is_given_out_before_its_end() -> None:
     assert list(reader.add("One < two ")) == ["One < two "]
     assert list(reader.add("<tool")) == []
     assert list(reader.add("bar")) == ["<toolbar"]
+    assert list(CallReader(CallStyle(), {"add"}).add("[1] says")) == ["[1] says"]
+    spoken = CallReader(HERMES, {"add"})
+    assert "".join(map(str, spoken.add("<tool_call> is a word"))) == "<tool_call> is a word"
 
 
 def test_steps_get_their_results_and_the_text_is_closed() -> None:

@@ -30,7 +30,7 @@ class Answer(ABC):
             chunk: as JSON has it.
 
         Raises:
-            UnserializableOutput: it is none that the API knows.
+            UnserializableOutput: the API knows nothing of the kind.
 
         """
 

@@ -59,7 +59,8 @@ class OpenAI:
         self._app = app
         self._model = model
         self._models = Models()
-        prefix = "/" + prefix.strip("/")
+        prefix = prefix.strip("/")
+        prefix = f"/{prefix}" if prefix else ""
         if any(getattr(route, "path", "") == f"{prefix}/models" for route in app.routes):
             raise UsageError(f"There is an API at {prefix} already: give its handlers model=.")
         parts = parts_of(app)

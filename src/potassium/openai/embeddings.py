@@ -41,43 +41,43 @@ class EmbeddingAnswer(Answer):
     """
 
     def __init__(self, asked: EmbeddingRequest) -> None:
-        self._asked = asked
-        self._vectors: list[Any] = []
-        self._tokens = 0
+        # The request is not kept: it may be large.
+        self._model = asked.model
+        self._count = len(asked.inputs)
+        self._shown = _base64 if asked.encoding_format == "base64" else _numbers
+        self._document = b""
 
     def add(self, chunk: Any) -> bytes:
-        """Keep the vectors.
+        """Make the document.
 
         Raises:
-            UnserializableOutput: there is not one for each input.
+            UnserializableOutput: there is not one vector for each input.
 
         """
+        vectors, tokens = chunk, 0
         if isinstance(chunk, dict) and chunk.keys() == {"vectors", "prompt_tokens"}:
-            chunk, self._tokens = chunk["vectors"], chunk["prompt_tokens"]
-        if not isinstance(chunk, list) or len(chunk) != len(self._asked.inputs):
+            vectors, tokens = chunk["vectors"], chunk["prompt_tokens"]
+        if not isinstance(vectors, list) or len(vectors) != self._count:
             raise UnserializableOutput(WRONG)
-        shown = _base64 if self._asked.encoding_format == "base64" else _numbers
         try:
-            self._vectors = [shown(vector) for vector in chunk]
+            shown = list(map(self._shown, vectors))
         except (TypeError, ValueError, struct.error):
             raise UnserializableOutput(WRONG) from None
+        document = {
+            "object": "list",
+            "model": self._model,
+            "data": [
+                {"object": "embedding", "index": index, "embedding": vector}
+                for index, vector in enumerate(shown)
+            ],
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+        self._document = encode(document)
         return b""
 
     def end(self) -> bytes:
         """Return the document."""
-        return encode(self.document())
-
-    def document(self) -> dict[str, Any]:
-        """Return the document, once the vectors are here."""
-        return {
-            "object": "list",
-            "model": self._asked.model,
-            "data": [
-                {"object": "embedding", "index": index, "embedding": vector}
-                for index, vector in enumerate(self._vectors)
-            ],
-            "usage": {"prompt_tokens": self._tokens, "total_tokens": self._tokens},
-        }
+        return self._document
 
 
 def _numbers(vector: Sequence[float]) -> list[float]:

@@ -99,7 +99,7 @@ class Front(Generic[Body]):
         Return None if the client disconnects before its body is complete.
 
         Raises:
-            PotassiumError: the body is none of the route's, or there is no such model.
+            PotassiumError: the body is not what the route takes, or there is no such model.
 
         """
         bodies = self._parts.plan.bodies
@@ -149,7 +149,7 @@ class Front(Generic[Body]):
             body: the request, as JSON has it.
 
         Raises:
-            PotassiumError: the body is none of the route's, or there is no such model.
+            PotassiumError: the body is not what the route takes, or there is no such model.
 
         """
         try:

@@ -21,6 +21,7 @@ __all__ = [
     "Generation",
 ]
 
+Texts = Annotated[list[str], Field(min_length=1)]
 Stops = str | Annotated[list[str], Field(max_length=16)] | None
 
 
@@ -45,7 +46,7 @@ class Asked(BaseModel):
 class Generation(Asked):
     """What requests for texts have in common."""
 
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -87,22 +88,53 @@ class MessageCall(BaseModel):
     function: MessageFunction
 
 
+class MessagePart(BaseModel):
+    """A part of what was said: a text, a picture, and so on."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    text: str | None = None
+
+    @model_validator(mode="after")
+    def _check_text(self) -> "MessagePart":
+        if self.type == "text" and self.text is None:
+            raise ValueError("a part of the type text must have a text")
+        return self
+
+    @property
+    def said(self) -> str:
+        """The text.
+
+        Raises:
+            InvalidInput: it is something else.
+
+        """
+        if self.type not in ("text", "refusal"):
+            raise InvalidInput(f"This model takes text, and no {self.type!r:.40}.")
+        return self.text or str((self.model_extra or {}).get("refusal", ""))
+
+
 class ChatMessage(BaseModel):
     """What was said by one party."""
 
     model_config = ConfigDict(extra="allow")
 
     role: str
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[MessagePart] | None = None
     tool_calls: list[MessageCall] | None = None
 
     def shown(self) -> dict[str, Any]:
-        """Return it as chat templates take it: with its text in one piece."""
+        """Return it as chat templates take it: with its text in one piece.
+
+        Raises:
+            InvalidInput: it has a part that is not text.
+
+        """
         document = self.model_dump(exclude_none=True)
+        document["content"] = self.content or ""
         if isinstance(self.content, list):
-            parts = [part.get("text", "") for part in self.content if part.get("type") == "text"]
-            document["content"] = "".join(parts)
-        document.setdefault("content", "")
+            document["content"] = "".join(part.said for part in self.content)
         for call in document.get("tool_calls", ()):
             call["function"]["arguments"] = _decoded(call["function"].get("arguments"))
         return document
@@ -199,7 +231,7 @@ class CompletionRequest(Generation):
 class EmbeddingRequest(Asked):
     """The body of ``POST /v1/embeddings``."""
 
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | Texts | list[int] | list[list[int]]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None
 
@@ -223,7 +255,7 @@ class EmbeddingRequest(Asked):
         """
         texts = [one for one in self.inputs if isinstance(one, str)]
         if not texts:
-            raise InvalidInput("This model takes texts, and no tokens.")
+            raise InvalidInput("This model takes texts, not tokens.")
         return texts
 
 

@@ -6,7 +6,15 @@ See https://platform.openai.com/docs/api-reference/responses/create.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from potassium.openai.errors import not_offered
 from potassium.openai.input_items import InputItem, messages_of
@@ -109,6 +117,15 @@ class ResponseRequest(Asked):
         if given:
             raise not_offered(NOT_OFFERED[str(info.field_name)])
         return given
+
+    @model_validator(mode="after")
+    def _has_the_tool(self) -> "ResponseRequest":
+        names = [tool.name for tool in self.tools or ()]
+        choice = self.tool_choice
+        wanted = choice["name"] if isinstance(choice, dict) else None
+        if (choice == "required" and not names) or (wanted is not None and wanted not in names):
+            raise not_offered("tool_choice must be one of tools.")
+        return self
 
     @field_validator("include")
     @classmethod

@@ -1,5 +1,7 @@
 """Turns the response of a handler into that of OpenAI's API, on its way out."""
 
+import asyncio
+from functools import partial
 from http import HTTPStatus
 
 from starlette.types import Message, Send
@@ -14,6 +16,7 @@ from potassium.openai.errors import error_of, with_error
 __all__ = ["Lines", "Translation"]
 
 JSON = b"application/json"
+QUICK = 64 * 1024  # bytes of a result that are told on the event loop
 REPLACED = (b"content-type", b"content-length")
 
 
@@ -66,8 +69,8 @@ class Translation:
     async def __call__(self, message: Message) -> None:
         """Take a message of the handler's, and pass on what there is to say."""
         if message["type"] == "http.response.start":
-            self._start = message
-            self._kind = _media_type(message["headers"])
+            self._start, self._received = message, b""
+            self._kind = _kind(message["headers"])
         elif self._kind == JSON_LINES:
             await self._tell_lines(message)
         elif self._kind == PROBLEM[1] or (self._kind == JSON and self._is_success):
@@ -95,7 +98,8 @@ class Translation:
         if self._kind == PROBLEM[1]:
             await self._say_all(with_error(self._received), PROBLEM[1])
             return
-        await self._say(self._answer.add(decode(self._received)))
+        told = partial(self._told, self._received)
+        await self._say(await asyncio.to_thread(told) if len(self._received) > QUICK else told())
         await self._end()
 
     def _told(self, line: bytes) -> bytes:
@@ -140,6 +144,8 @@ class Translation:
         await self._send(start)
 
 
-def _media_type(headers: WireHeaders) -> bytes:
-    content_type = next((value for name, value in headers if name == b"content-type"), b"")
-    return content_type.partition(b";")[0].strip()
+def _kind(headers: WireHeaders) -> bytes:
+    """Return the media type of a response; nothing for the result of a background job."""
+    given = dict(headers)
+    kind = given.get(b"content-type", b"").partition(b";")[0].strip()
+    return b"" if kind == JSON and b"preference-applied" in given else kind

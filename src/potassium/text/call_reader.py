@@ -54,12 +54,19 @@ class CallReader:
             yield from self._give(len(held))
         elif opener:
             at = held.find(opener)
-            self._has_begun, self._next = at >= 0, len(opener)
             yield from self._give(at if at >= 0 else len(held) - beginning(held, opener))
-        elif first := held.lstrip()[:1]:
-            self._has_begun = first in "{["
+            if at >= 0:
+                yield from self._begin(len(opener))
+        else:
+            yield from self._begin(0)
+
+    def _begin(self, at: int) -> Iterator[str]:
+        """Find out whether what is held is a call from ``at`` on, as soon as that can be told."""
+        first = self._held[at:].lstrip().removeprefix("[").lstrip()[:1]
+        if first:
+            self._has_begun, self._next = first == "{", at
             self._is_text = not self._has_begun
-            yield from self._give(len(held) if self._is_text else 0)
+            yield from self._give(len(self._held) if self._is_text else 0)
 
     def _within(self) -> Iterator[str | ToolCall]:
         while (start := self._held.find("{", self._next)) >= 0:

@@ -11,12 +11,13 @@ from jinja2 import TemplateError
 __all__ = ["DECODER", "CallStyle", "call_style", "schema_of_call"]
 
 # A call that the template is asked to write, to see how it does.
+CONTENT = "c0c0c0"
 NAME = "f0f0f0"
 ARGUMENTS = {"k0k0k0": 1}
 ASKED = {"role": "user", "content": "?"}
 CALLED = {
     "role": "assistant",
-    "content": "",
+    "content": CONTENT,
     "tool_calls": [
         {
             "id": "call00000",  # as long as Mistral's templates want it
@@ -70,7 +71,8 @@ def call_style(tokenizer: Any) -> CallStyle | None:
     name, arguments = _members(written, start)
     if name is None or arguments is None:
         return None
-    return CallStyle(written[:start].strip().rstrip("[").strip(), name, arguments)
+    before = written[:start].rpartition(CONTENT)[2]
+    return CallStyle(before.strip().rstrip("[").strip(), name, arguments)
 
 
 def schema_of_call(tools: Sequence[Mapping[str, Any]], style: CallStyle) -> dict[str, Any]:

@@ -122,10 +122,11 @@ class Decoder:
             How it has ended.
 
         Raises:
-            InvalidInput: the prompt is empty or too long, or there is no text for the schema.
+            InvalidInput: the prompt is empty or too long, or has a token that the model does not
+                know; or there is no text for the schema.
 
         """
-        tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else self._known(prompt)
         sampling = sampling or Sampling()
         most = self._most(tokens, sampling.max_tokens)
         schema = sampling.schema
@@ -273,6 +274,13 @@ class Decoder:
     @cached_property
     def _call_style(self) -> CallStyle | None:
         return call_style(self.tokenizer)
+
+    def _known(self, prompt: Sequence[int]) -> list[int]:
+        """Return tokens that a caller has given: others than the model's would end the process."""
+        count = self.model.get_input_embeddings().num_embeddings
+        if not all(0 <= token < count for token in prompt):
+            raise InvalidInput(f"The prompt has a token that is not from 0 to {count - 1}.")
+        return list(prompt)
 
     def _most(self, prompt: Sequence[int], max_tokens: int | None) -> int:
         """Return how many tokens the text has at most, with its prompt."""
