@@ -22,7 +22,7 @@ from potassium.openai import (
     Storage,
     ToolCall,
 )
-from potassium.openai.batch_results import Results
+from potassium.openai.batch_results import Results, let_results_expire
 from potassium.openai.batches import Batch, Batches
 from potassium.openai.files import Files
 from potassium.serving.composition import parts_of
@@ -279,10 +279,8 @@ async def test_a_file_is_named_by_nothing_but_its_id(http: httpx.AsyncClient) ->
     assert (await http.post("/v1/batches", json=body)).status_code == 404
 
 
-def test_a_result_that_was_not_written_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch = Batch(
+def a_batch(**options: Any) -> Batch:
+    return Batch(
         owner="",
         input_file_id="",
         endpoint=CHATS,
@@ -290,7 +288,14 @@ def test_a_result_that_was_not_written_leaves_nothing(
         metadata=None,
         created_at=0,
         expires_at=0,
+        **options,
     )
+
+
+def test_a_result_that_was_not_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = a_batch()
     files = Files(tmp_path)
     results = Results(files, batch)
     results.error(1, "a", "code", "message")
@@ -577,3 +582,70 @@ async def test_what_takes_forms_has_no_batches(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/batches", json=body)
     assert answer.status_code == 400
     assert "transcriptions" not in answer.json()["error"]["message"]
+
+
+KEPT: dict[str, Any] = {"output_expires_after": {"anchor": "created_at", "seconds": 3600}}
+
+
+async def test_results_expire_from_the_end_of_their_batch_on(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy
+) -> None:
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), "nonsense", line("hold"), **KEPT)
+    await toy.is_held.wait()
+    files = Files(tmp_path / "kept")
+    names = [f"file-{batch['id'].removeprefix('batch_')}-{kind}" for kind in ("output", "errors")]
+    await when(lambda: all(files.has(name) for name in names))
+    assert [files.get(name, None).expires_at for name in names] == [None, None]
+    toy.may_go.set()
+    ended = await until(http, batch, "completed")
+    await ended_job(http)
+    expected = ended["completed_at"] + 3600
+    assert [files.get(name, None).expires_at for name in names] == [expected] * 2
+
+
+async def test_results_of_a_cancelled_batch_expire(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy
+) -> None:
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), line("hold"), **KEPT)
+    files = Files(tmp_path / "kept")
+    output = f"file-{batch['id'].removeprefix('batch_')}-output"
+    await when(lambda: files.has(output))
+    await http.post(f"/v1/batches/{batch['id']}/cancel")
+    ended = await until(http, batch, "cancelled")
+    expires_at = files.get(output, None).expires_at
+    assert expires_at is not None
+    assert expires_at >= ended["cancelling_at"] + 3600 - 1
+
+
+def test_results_of_a_batch_that_goes_on_do_not_expire(tmp_path: Path) -> None:
+    """Its last server died while it stored that the batch had ended."""
+    batch = a_batch(keeps_results=3600)
+    files = Files(tmp_path)
+    results = Results(files, batch)
+    results.error(1, "a", "code", "message")
+    results.close()
+    let_results_expire(files, batch, batch.created_at)  # long ago
+    files = Files(tmp_path, clock=lambda: 0)
+    assert files.get(batch.errors_id, None).expires_at == 3600
+    Results(files, batch).close()
+    assert files.get(batch.errors_id, None).expires_at is None
+
+
+async def test_no_file_is_deleted_while_its_batch_runs(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy
+) -> None:
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), line("hold"))
+    await toy.is_held.wait()
+    output = f"file-{batch['id'].removeprefix('batch_')}-output"
+    await when(lambda: Files(tmp_path / "kept").has(output))
+    names = [batch["input_file_id"], output]
+    for name in names:
+        answer = await http.delete(f"/v1/files/{name}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "file_in_use")
+    toy.may_go.set()
+    await until(http, batch, "completed")
+    for name in names:
+        assert (await http.delete(f"/v1/files/{name}")).status_code == 200

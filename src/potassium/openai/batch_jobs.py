@@ -12,6 +12,7 @@ from potassium.http.request import Request, ids_of_call
 from potassium.jobs.model import StoredJob
 from potassium.jobs.service import JobService
 from potassium.openai.batch_call import Caller
+from potassium.openai.batch_document import ENDED, status_of
 from potassium.openai.batch_run import BatchRun
 from potassium.openai.batches import Batch, Batches
 from potassium.openai.files import Files
@@ -92,6 +93,20 @@ class BatchJobs:
 
         """
         return await (await self._service()).store.get(batch.job_id)
+
+    async def need(self, file_id: str) -> bool:
+        """Return whether a file belongs to a batch that has not ended.
+
+        Raises:
+            StoreFailed: the job of a batch cannot be read.
+
+        """
+        for batch in await asyncio.to_thread(self._batches.of_file, file_id):
+            job = await self.job_of(batch)  # first: if it has ended, so has what it writes
+            progress = await asyncio.to_thread(self._batches.progress, batch)
+            if status_of(batch, progress, job) not in ENDED:
+                return True
+        return False
 
     async def cancel(self, batch: Batch) -> None:
         """End the job of a batch, or ask it to end; if it has ended, do nothing.

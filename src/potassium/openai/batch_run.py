@@ -19,7 +19,7 @@ from potassium.openai.batch_lines import (
     parsed,
     read_lines,
 )
-from potassium.openai.batch_results import Results
+from potassium.openai.batch_results import Results, let_results_expire
 from potassium.openai.batches import Batch, Batches, Progress
 from potassium.openai.errors import Refused
 from potassium.openai.files import Files
@@ -89,8 +89,9 @@ class BatchRun:
 
         """
         self._progress = await asyncio.to_thread(self._batches.progress, self._batch)
-        if self._progress.status:
-            return  # the server has died before it could store that the job was done
+        if self._progress.status:  # the server has died before it could store that the job was done
+            await asyncio.to_thread(self._let_results_expire)
+            return
         if self._batch.cancelling_at is not None:  # and so has the server that was asked to
             await asyncio.to_thread(self._stop, "cancelled")
             return
@@ -104,6 +105,10 @@ class BatchRun:
         try:
             await asyncio.to_thread(self._begin, total)
             await self._all(path, request)
+        except asyncio.CancelledError:
+            if not self._caller.is_stopping:  # a client has cancelled the batch
+                self._let_results_expire()
+            raise
         finally:
             self._results.close()
 
@@ -127,6 +132,7 @@ class BatchRun:
         """Store that the batch has ended early."""
         self._progress.status, self._progress.ended_at = status, self._batches.now()
         self._batches.note(self._batch, self._progress)
+        self._let_results_expire()
 
     def _begin(self, total: int) -> None:
         progress, done = self._progress, len(self._results.done)
@@ -240,3 +246,8 @@ class BatchRun:
         self._results.sync()
         self._progress.status, self._progress.ended_at = status, self._batches.now()
         self._note()
+        self._let_results_expire()
+
+    def _let_results_expire(self) -> None:
+        ended_at = self._progress.ended_at or self._batches.now()
+        let_results_expire(self._files, self._batch, ended_at)

@@ -1,7 +1,7 @@
 """``/v1/files``: clients upload, list, download and delete files."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,13 +36,21 @@ class FileRoutes:
         parts: those of the app.
         files: keeps the files.
         largest: maximum bytes of a file.
+        is_needed: whether the file of this id must stay, as a batch goes on.
 
     """
 
-    def __init__(self, parts: Assembly, files: Files, largest: int) -> None:
+    def __init__(
+        self,
+        parts: Assembly,
+        files: Files,
+        largest: int,
+        is_needed: Callable[[str], Awaitable[bool]],
+    ) -> None:
         self._parts = parts
         self._files = files
         self._largest = largest
+        self._is_needed = is_needed
 
     def routes(self, prefix: str) -> list[Route]:
         """Return a route for each endpoint."""
@@ -111,6 +119,9 @@ class FileRoutes:
 
     async def _delete(self, request: Request) -> Response:
         file = await self._found(request)
+        if await self._is_needed(file.id):
+            detail = "The file belongs to a batch that has not ended: cancel the batch first."
+            raise Refused(detail, code="file_in_use", status=409)
         await asyncio.to_thread(self._files.remove, file)
         return JSONResponse({"id": file.id, "object": "file", "deleted": True})
 

@@ -6,14 +6,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from potassium.openai.errors import Refused
-from potassium.openai.whole_files import sync_folder, write_synced
+from potassium.openai.whole_files import sync_folder, write_synced, write_whole
 
 __all__ = ["Files", "StoredFile", "new_number"]
 
@@ -132,6 +132,14 @@ class Files:
     def content(self, file: StoredFile) -> Path:
         """Return where the content of a file is."""
         return self._folder / file.id / "content"
+
+    def keep_until(self, file_id: str, expires_at: int | None) -> None:
+        """Let a file expire at another time, or never; if there is none, do nothing."""
+        file = self._read(file_id)
+        if file is not None and file.expires_at != expires_at:
+            about = orjson.dumps(asdict(replace(file, expires_at=expires_at)))
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                write_whole(self._folder / file.id / "about.json", about)
 
     def remove(self, file: StoredFile) -> None:
         """Delete a file; who reads it can go on."""

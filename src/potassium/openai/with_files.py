@@ -42,6 +42,6 @@ def add_files(
         app, f"{prefix}/batches/run", batches, files, endpoints, in_flight=storage.in_flight
     )
     app.router.routes += [
-        *FileRoutes(parts, files, storage.file_size).routes(prefix),
+        *FileRoutes(parts, files, storage.file_size, jobs.need).routes(prefix),
         *BatchRoutes(parts, batches, files, jobs, endpoints).routes(prefix),
     ]
