@@ -55,9 +55,12 @@ class Toy:
             self.running -= 1
 
 
-def new_app(folder: Path, toy: Toy, *, in_flight: int = 4, **options: Any) -> Potassium:
+def new_app(
+    folder: Path, toy: Toy, *, in_flight: int = 4, requests: int = 50, **options: Any
+) -> Potassium:
     app = Potassium("batches", **options)
-    api = OpenAI(app, model="toy", files=Storage(folder / "kept", in_flight=in_flight))
+    storage = Storage(folder / "kept", in_flight=in_flight, requests=requests)
+    api = OpenAI(app, model="toy", files=storage)
 
     @api.chat(concurrency=16)
     async def chat(cache: dict[str, Any], request: ChatRequest) -> AsyncIterator[Any]:
@@ -649,3 +652,16 @@ async def test_no_file_is_deleted_while_its_batch_runs(
     await until(http, batch, "completed")
     for name in names:
         assert (await http.delete(f"/v1/files/{name}")).status_code == 200
+
+
+async def test_a_batch_of_too_many_requests_fails(tmp_path: Path, toy: Toy) -> None:
+    async with client(new_app(tmp_path, toy, requests=3)) as http:
+        batch = await submit(http, line("a"), "", "1", line("c"))
+        await until(http, batch, "completed")
+        batch = await submit(http, line("a"), "", "1", line("c"), line("d"))
+        (error,) = (await until(http, batch, "failed"))["errors"]["data"]
+        assert (error["code"], error["message"]) == (
+            "too_many_requests",
+            "A batch may have 3 requests.",
+        )
+    assert toy.asked == ["a", "c"]

@@ -191,7 +191,9 @@ async def test_there_are_no_files_unless_they_have_a_folder() -> None:
         assert (await http.get("/jobs")).status_code == 404
 
 
-@pytest.mark.parametrize("options", [{"file_size": 0}, {"in_flight": -1}, {"folder": ""}])
+@pytest.mark.parametrize(
+    "options", [{"file_size": 0}, {"in_flight": -1}, {"requests": 0}, {"folder": ""}]
+)
 def test_invalid_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Storage(**{"folder": "kept", **options})

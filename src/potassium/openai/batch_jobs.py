@@ -38,6 +38,7 @@ class BatchJobs:
         files: keep the requests and the results.
         fronts: those of the endpoints that batches may have.
         in_flight: how many requests of all batches run at the same time.
+        most: maximum requests of a batch.
 
     """
 
@@ -50,6 +51,7 @@ class BatchJobs:
         fronts: Mapping[str, Front[Any]],
         *,
         in_flight: int,
+        most: int,
     ) -> None:
         self._parts = parts_of(app)
         self._path = path
@@ -57,6 +59,7 @@ class BatchJobs:
         self._files = files
         self._fronts = fronts
         self._in_flight = in_flight
+        self._most = most
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places = asyncio.Semaphore(in_flight)
 
@@ -136,6 +139,7 @@ class BatchJobs:
             self._free_places(),
             in_flight=self._in_flight,
             longest=self._parts.limits.body_size,
+            most=self._most,
         )
         await run.run(request)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -41,9 +42,9 @@ class LineRefused(Refused):
         self.custom_id = custom_id
 
 
-def count_lines(path: Path) -> int:
-    """Return how many lines are not blank; blocks, and raises OSError."""
-    return sum(1 for _ in read_lines(path, TOGETHER))
+def count_lines(path: Path, most: int) -> int:
+    """Return how many lines are not blank, up to ``most``; blocks, and raises OSError."""
+    return sum(1 for _ in islice(read_lines(path, TOGETHER), most))
 
 
 async def lines_of(path: Path, longest: int) -> AsyncIterator[Line]:

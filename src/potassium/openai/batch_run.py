@@ -47,6 +47,7 @@ class BatchRun:
         places: how many requests may run at the same time.
         in_flight: how many these are, if no other batch runs.
         longest: maximum bytes of a line.
+        most: maximum requests.
 
     """
 
@@ -61,6 +62,7 @@ class BatchRun:
         *,
         in_flight: int,
         longest: int,
+        most: int,
     ) -> None:
         self._batch = batch
         self._job = job
@@ -70,6 +72,7 @@ class BatchRun:
         self._places = places
         self._in_flight = in_flight
         self._longest = longest
+        self._most = most
         self._lock = threading.Lock()
         self._progress: Progress
         self._results: Results
@@ -116,16 +119,18 @@ class BatchRun:
         """Return where the requests are, and how many.
 
         Raises:
-            Refused: there are none.
+            Refused: there are none, or too many.
 
         """
         file = self._files.get(self._batch.input_file_id, self._batch.owner or None)
         if file.purpose != "batch":
             raise Refused(f"The purpose of {file.id} is {file.purpose!r}, and not 'batch'.")
         path = self._files.content(file)
-        total = count_lines(path)
+        total = count_lines(path, self._most + 1)
         if not total:
             raise Refused("The file has no requests.", code="empty_file")
+        if total > self._most:
+            raise Refused(f"A batch may have {self._most} requests.", code="too_many_requests")
         return path, total
 
     def _stop(self, status: str) -> None:
