@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from potassium import InvalidInput, Limits, Potassium
-from potassium.errors import QueueFull
+from potassium.errors import PotassiumError, QueueFull
 from potassium.openai import (
     ChatRequest,
     EmbeddingRequest,
@@ -22,6 +22,7 @@ from potassium.openai import (
     Storage,
     ToolCall,
 )
+from potassium.openai.batch_jobs import BatchJobs
 from potassium.openai.batch_results import Results, let_results_expire
 from potassium.openai.batches import Batch, Batches
 from potassium.openai.files import Files
@@ -665,3 +666,30 @@ async def test_a_batch_of_too_many_requests_fails(tmp_path: Path, toy: Toy) -> N
             "A batch may have 3 requests.",
         )
     assert toy.asked == ["a", "c"]
+
+
+async def test_a_batch_whose_job_is_noted_late_runs(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("potassium.openai.batch_jobs.LOOKS", 1)
+    monkeypatch.setattr("potassium.openai.batch_jobs.PAUSE", 0.001)
+    keep, asked = Batches.keep, BatchJobs._asked
+    has_failed = threading.Event()
+
+    def late(self: Batches, batch: Batch) -> None:
+        if batch.job_id:
+            assert has_failed.wait(10)
+        keep(self, batch)
+
+    async def looked(self: BatchJobs, request: Any) -> Batch:
+        try:
+            return await asked(self, request)
+        except PotassiumError:
+            has_failed.set()
+            raise
+
+    monkeypatch.setattr(Batches, "keep", late)
+    monkeypatch.setattr(BatchJobs, "_asked", looked)
+    batch = await submit(http, line("a"))
+    ended = await until(http, batch, "completed")
+    assert ended["request_counts"]["completed"] == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from potassium.app import Potassium
-from potassium.errors import InvalidInput, JobHasEnded, JobNotFound
+from potassium.errors import InvalidInput, JobHasEnded, JobNotFound, Unavailable
 from potassium.http.request import Request, ids_of_call
 from potassium.jobs.model import StoredJob
 from potassium.jobs.service import JobService
@@ -155,6 +155,7 @@ class BatchJobs:
 
         Raises:
             InvalidInput: somebody has submitted a job of his own.
+            Unavailable: the id of the job is noted late; run it again.
 
         """
         given = request.json
@@ -164,6 +165,8 @@ class BatchJobs:
             if batch is None or batch.job_id:
                 break
             await asyncio.sleep(PAUSE)
+        if batch is not None and not batch.job_id and self._batches.seconds_left(batch) > 0:
+            raise Unavailable("The job of the batch has not been noted so far.")
         if batch is None or batch.job_id != ids_of_call()[1]:
             raise InvalidInput("Batches are submitted with POST /v1/batches.")
         return batch
