@@ -693,3 +693,21 @@ async def test_a_batch_whose_job_is_noted_late_runs(
     batch = await submit(http, line("a"))
     ended = await until(http, batch, "completed")
     assert ended["request_counts"]["completed"] == 1
+
+
+@pytest.mark.parametrize(("spaces", "codes"), [(300_000, []), (400_000, ["line_too_long"] * 2)])
+async def test_long_lines_of_spaces_do_not_keep_a_batch_from_ending(
+    tmp_path: Path, toy: Toy, spaces: int, codes: list[str]
+) -> None:
+    async with client(new_app(tmp_path, toy, limits=Limits(body_size=350_000))) as http:
+        blank = " " * spaces
+        batch = await submit(http, line("a"), blank, blank + line("b"))
+        ended = await until(http, batch, "completed")
+        counts = {"total": 3, "completed": 1, "failed": 2}
+        if codes:
+            content = (await http.get(f"/v1/files/{ended['error_file_id']}/content")).text
+            found = [json.loads(one)["error"]["code"] for one in content.splitlines()]
+            assert found == codes
+        else:
+            counts = {"total": 2, "completed": 2, "failed": 0}
+        assert ended["request_counts"] == counts

@@ -126,7 +126,7 @@ class BatchRun:
         if file.purpose != "batch":
             raise Refused(f"The purpose of {file.id} is {file.purpose!r}, and not 'batch'.")
         path = self._files.content(file)
-        total = count_lines(path, self._most + 1)
+        total = count_lines(path, self._longest, self._most + 1)
         if not total:
             raise Refused("The file has no requests.", code="empty_file")
         if total > self._most:
