@@ -711,3 +711,16 @@ async def test_long_lines_of_spaces_do_not_keep_a_batch_from_ending(
         else:
             counts = {"total": 2, "completed": 2, "failed": 0}
         assert ended["request_counts"] == counts
+
+
+async def test_a_batch_whose_requests_expire_before_it_does_expires(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Batches, "seconds_left", lambda *_: 1.0)
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), line("hold"))
+    await toy.is_held.wait()
+    files = Files(tmp_path / "kept")
+    files.remove(files.get(batch["input_file_id"], None))
+    ended = await until(http, batch, "expired")
+    assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 0}

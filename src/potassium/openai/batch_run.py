@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,8 @@ class BatchRun:
         except TimeoutError:
             if not limit.expired():
                 raise
-            await asyncio.to_thread(self._give_up, path)
+            with suppress(FileNotFoundError):  # the file has expired, too
+                await asyncio.to_thread(self._give_up, path)
         await asyncio.to_thread(self._end, "expired" if limit.expired() else "completed")
 
     async def _each(self, path: Path, request: Request) -> None:

@@ -1,8 +1,9 @@
 """``/v1/files``: clients upload, list, download and delete files."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import anyio
@@ -16,7 +17,7 @@ from potassium.http.message import MULTIPART, Message
 from potassium.http.multipart import Part
 from potassium.http.owner import owner_of
 from potassium.openai.errors import Refused, answering
-from potassium.openai.files import Files, StoredFile
+from potassium.openai.files import Files, StoredFile, gone
 from potassium.openai.received import limit_of, page, read_body
 from potassium.serving.assembly import Assembly
 
@@ -108,7 +109,11 @@ class FileRoutes:
             files = self._files.newest_first(owner)
             wanted = (one for one in files if purpose in (None, one.purpose))
             some, has_more = page(wanted, query.get("after"), limit)
-            return [self._files.shown(one) for one in some], has_more
+            data: list[dict[str, Any]] = []
+            for one in some:
+                with suppress(Refused):  # it was deleted meanwhile
+                    data.append(self._files.shown(one))
+            return data, has_more
 
         data, has_more = await asyncio.to_thread(found)
         return JSONResponse({"object": "list", "data": data, "has_more": has_more})
@@ -126,11 +131,15 @@ class FileRoutes:
         return JSONResponse({"id": file.id, "object": "file", "deleted": True})
 
     async def _content(self, request: Request) -> Response:
-        path = self._files.content(await self._found(request))
-        size = (await asyncio.to_thread(path.stat)).st_size
+        found = await self._found(request)
+        try:
+            file = await anyio.open_file(self._files.content(found), "rb")
+        except FileNotFoundError:
+            raise gone(found.id) from None
+        size = os.fstat(file.wrapped.fileno()).st_size
         headers = {"content-length": str(size)}  # results of a batch may be added meanwhile
         return StreamingResponse(
-            _sent(path, size), media_type="application/octet-stream", headers=headers
+            _sent(file, size), media_type="application/octet-stream", headers=headers
         )
 
     async def _found(self, request: Request) -> StoredFile:
@@ -138,8 +147,8 @@ class FileRoutes:
         return await asyncio.to_thread(self._files.get, request.path_params["id"], owner)
 
 
-async def _sent(path: Path, size: int) -> AsyncIterator[bytes]:
-    async with await anyio.open_file(path, "rb") as file:
+async def _sent(file: anyio.AsyncFile[bytes], size: int) -> AsyncIterator[bytes]:
+    async with file:
         while size > 0 and (piece := await file.read(min(PIECE, size))):
             size -= len(piece)
             yield piece
