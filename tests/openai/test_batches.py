@@ -14,6 +14,7 @@ import pytest
 
 from potassium import InvalidInput, Limits, Potassium
 from potassium.errors import PotassiumError, QueueFull
+from potassium.handlers.validated import Validated
 from potassium.openai import (
     ChatRequest,
     EmbeddingRequest,
@@ -21,11 +22,14 @@ from potassium.openai import (
     OpenAI,
     Storage,
     ToolCall,
+    batch_run,
+    front,
 )
 from potassium.openai.batch_jobs import BatchJobs
 from potassium.openai.batch_results import Results, let_results_expire
 from potassium.openai.batches import Batch, Batches
 from potassium.openai.files import Files
+from potassium.serving import calls
 from potassium.serving.composition import parts_of
 from potassium.testing import client
 
@@ -724,3 +728,41 @@ async def test_a_batch_whose_requests_expire_before_it_does_expires(
     files.remove(files.get(batch["input_file_id"], None))
     ended = await until(http, batch, "expired")
     assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 0}
+
+
+async def test_large_requests_are_read_off_the_event_loop(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, threading.Thread] = {}
+
+    def watch(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*args: Any) -> Any:
+            threads[name] = threading.current_thread()
+            return original(*args)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(batch_run, "parsed")
+    watch(front, "encode")
+    watch(Validated, "__call__")
+    watch(calls, "bound")
+    text = "x" * 3_000_000
+    # Submitting a batch is validated, too, but before its requests are.
+    batch = await submit(http, line("a", text))
+    ended = await until(http, batch, "completed")
+    assert ended["request_counts"]["completed"] == 1
+    assert threads.keys() == {"parsed", "encode", "__call__", "bound"}
+    assert threading.main_thread() not in threads.values()
+
+
+async def test_a_request_may_have_as_many_values_as_a_direct_call(tmp_path: Path, toy: Toy) -> None:
+    async with client(new_app(tmp_path, toy, limits=Limits(json_values=10_000))) as http:
+        many = [{"role": "user", "content": "a"}] * 10_000
+        batch = await submit(http, line("a", messages=many), line("b"))
+        ended = await until(http, batch, "completed")
+        (one,) = (await lines_of(http, ended["error_file_id"])).values()
+        body = {"model": "toy", "messages": many}
+        direct = await http.post(CHATS, json=body)
+        assert one["response"]["status_code"] == direct.status_code == 413

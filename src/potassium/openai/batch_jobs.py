@@ -23,7 +23,7 @@ __all__ = ["BatchJobs"]
 
 AT_ONCE = 8  # batches that a server runs at the same time; they share the requests in flight
 # What passes, such as a full disk, fails no batch: as the back-off doubles up to a quarter of an
-# hour, this is longer than any batch may take.
+# hour, this is more than ten days.
 ATTEMPTS, BACKOFF = 1000, 0.001  # and seconds
 LOOKS, PAUSE = 40, 0.05  # for the job of a batch, which is noted just after it is submitted
 

@@ -28,6 +28,7 @@ from potassium.openai.files import Files
 __all__ = ["BatchRun"]
 
 DEATHS = 3  # of the server in a row at the same request, which is given up then
+AT_ONCE = 64 * 1024  # bytes of a line that is parsed on the event loop
 EXPIRED = "The request was not made before the batch expired."
 
 
@@ -180,7 +181,7 @@ class BatchRun:
         """Run a request once there is a place for it, or say what is wrong with it."""
         results, number = self._results, line.number
         try:
-            custom_id, body = self._parsed(line)
+            custom_id, body = await self._parsed(line)
         except LineRefused as error:
             if number not in results.done:
                 refused = partial(results.error, number, error.custom_id, error.code, error.detail)
@@ -204,8 +205,11 @@ class BatchRun:
             if not self._one_by_one:
                 raise Unavailable("What ran when the server died is done; the rest follows.")
 
-    def _parsed(self, line: Line) -> tuple[str, Any]:
-        custom_id, body = parsed(line, self._batch.endpoint)
+    async def _parsed(self, line: Line) -> tuple[str, Any]:
+        if len(line.text or b"") <= AT_ONCE:
+            custom_id, body = parsed(line, self._batch.endpoint)
+        else:
+            custom_id, body = await asyncio.to_thread(parsed, line, self._batch.endpoint)
         if custom_id in self._custom_ids:
             detail = "A request before has the same custom_id."
             raise LineRefused(detail, custom_id, code="duplicate_custom_id")

@@ -1,5 +1,6 @@
 """Calls of handlers by Python code in the same process."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -193,9 +194,10 @@ class _Call:
         timeout = None if self._options.is_background else self._timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            argument, message = bound(self._handler.bind, item, self._id, caller)
-            if self._plan.workers is not None and self._handler.operation.concurrency is None:
-                message = crossing(item, message)
+            if self._options.is_background:  # there are many, and nobody waits for them
+                argument, message = await asyncio.to_thread(self._bound, item, caller)
+            else:
+                argument, message = self._bound(item, caller)
             services = await _services(self._plan, self._runtime, deadline)
             check_no_deadlock(
                 self._handler.operation,
@@ -222,6 +224,12 @@ class _Call:
             raise failed
         finally:
             del failed  # it refers to this frame
+
+    def _bound(self, item: Any, caller: Job | None) -> tuple[Any, InProcess]:
+        argument, message = bound(self._handler.bind, item, self._id, caller)
+        if self._plan.workers is not None and self._handler.operation.concurrency is None:
+            message = crossing(item, message)
+        return argument, message
 
     def _admitted(
         self, engine: Engine, argument: Any, message: InProcess, deadline: float | None
