@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from potassium import InvalidInput, Limits, Potassium
-from potassium.errors import QueueFull
+from potassium.errors import PotassiumError, QueueFull
+from potassium.handlers.validated import Validated
 from potassium.openai import (
     ChatRequest,
     EmbeddingRequest,
@@ -21,10 +22,14 @@ from potassium.openai import (
     OpenAI,
     Storage,
     ToolCall,
+    batch_run,
+    front,
 )
-from potassium.openai.batch_results import Results
+from potassium.openai.batch_jobs import BatchJobs
+from potassium.openai.batch_results import Results, let_results_expire
 from potassium.openai.batches import Batch, Batches
 from potassium.openai.files import Files
+from potassium.serving import calls
 from potassium.serving.composition import parts_of
 from potassium.testing import client
 
@@ -55,9 +60,12 @@ class Toy:
             self.running -= 1
 
 
-def new_app(folder: Path, toy: Toy, *, in_flight: int = 4, **options: Any) -> Potassium:
+def new_app(
+    folder: Path, toy: Toy, *, in_flight: int = 4, requests: int = 50, **options: Any
+) -> Potassium:
     app = Potassium("batches", **options)
-    api = OpenAI(app, model="toy", files=Storage(folder / "kept", in_flight=in_flight))
+    storage = Storage(folder / "kept", in_flight=in_flight, requests=requests)
+    api = OpenAI(app, model="toy", files=storage)
 
     @api.chat(concurrency=16)
     async def chat(cache: dict[str, Any], request: ChatRequest) -> AsyncIterator[Any]:
@@ -279,10 +287,8 @@ async def test_a_file_is_named_by_nothing_but_its_id(http: httpx.AsyncClient) ->
     assert (await http.post("/v1/batches", json=body)).status_code == 404
 
 
-def test_a_result_that_was_not_written_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch = Batch(
+def a_batch(**options: Any) -> Batch:
+    return Batch(
         owner="",
         input_file_id="",
         endpoint=CHATS,
@@ -290,7 +296,14 @@ def test_a_result_that_was_not_written_leaves_nothing(
         metadata=None,
         created_at=0,
         expires_at=0,
+        **options,
     )
+
+
+def test_a_result_that_was_not_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = a_batch()
     files = Files(tmp_path)
     results = Results(files, batch)
     results.error(1, "a", "code", "message")
@@ -577,3 +590,179 @@ async def test_what_takes_forms_has_no_batches(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/batches", json=body)
     assert answer.status_code == 400
     assert "transcriptions" not in answer.json()["error"]["message"]
+
+
+KEPT: dict[str, Any] = {"output_expires_after": {"anchor": "created_at", "seconds": 3600}}
+
+
+async def test_results_expire_from_the_end_of_their_batch_on(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy
+) -> None:
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), "nonsense", line("hold"), **KEPT)
+    await toy.is_held.wait()
+    files = Files(tmp_path / "kept")
+    names = [f"file-{batch['id'].removeprefix('batch_')}-{kind}" for kind in ("output", "errors")]
+    await when(lambda: all(files.has(name) for name in names))
+    assert [files.get(name, None).expires_at for name in names] == [None, None]
+    toy.may_go.set()
+    ended = await until(http, batch, "completed")
+    await ended_job(http)
+    expected = ended["completed_at"] + 3600
+    assert [files.get(name, None).expires_at for name in names] == [expected] * 2
+
+
+async def test_results_of_a_cancelled_batch_expire(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy
+) -> None:
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), line("hold"), **KEPT)
+    files = Files(tmp_path / "kept")
+    output = f"file-{batch['id'].removeprefix('batch_')}-output"
+    await when(lambda: files.has(output))
+    await http.post(f"/v1/batches/{batch['id']}/cancel")
+    ended = await until(http, batch, "cancelled")
+    expires_at = files.get(output, None).expires_at
+    assert expires_at is not None
+    assert expires_at >= ended["cancelling_at"] + 3600 - 1
+
+
+def test_results_of_a_batch_that_goes_on_do_not_expire(tmp_path: Path) -> None:
+    """Its last server died while it stored that the batch had ended."""
+    batch = a_batch(keeps_results=3600)
+    files = Files(tmp_path)
+    results = Results(files, batch)
+    results.error(1, "a", "code", "message")
+    results.close()
+    let_results_expire(files, batch, batch.created_at)  # long ago
+    files = Files(tmp_path, clock=lambda: 0)
+    assert files.get(batch.errors_id, None).expires_at == 3600
+    Results(files, batch).close()
+    assert files.get(batch.errors_id, None).expires_at is None
+
+
+async def test_no_file_is_deleted_while_its_batch_runs(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy
+) -> None:
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), line("hold"))
+    await toy.is_held.wait()
+    output = f"file-{batch['id'].removeprefix('batch_')}-output"
+    await when(lambda: Files(tmp_path / "kept").has(output))
+    names = [batch["input_file_id"], output]
+    for name in names:
+        answer = await http.delete(f"/v1/files/{name}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "file_in_use")
+    toy.may_go.set()
+    await until(http, batch, "completed")
+    for name in names:
+        assert (await http.delete(f"/v1/files/{name}")).status_code == 200
+
+
+async def test_a_batch_of_too_many_requests_fails(tmp_path: Path, toy: Toy) -> None:
+    async with client(new_app(tmp_path, toy, requests=3)) as http:
+        batch = await submit(http, line("a"), "", "1", line("c"))
+        await until(http, batch, "completed")
+        batch = await submit(http, line("a"), "", "1", line("c"), line("d"))
+        (error,) = (await until(http, batch, "failed"))["errors"]["data"]
+        assert (error["code"], error["message"]) == (
+            "too_many_requests",
+            "A batch may have 3 requests.",
+        )
+    assert toy.asked == ["a", "c"]
+
+
+async def test_a_batch_whose_job_is_noted_late_runs(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("potassium.openai.batch_jobs.LOOKS", 1)
+    monkeypatch.setattr("potassium.openai.batch_jobs.PAUSE", 0.001)
+    keep, asked = Batches.keep, BatchJobs._asked
+    has_failed = threading.Event()
+
+    def late(self: Batches, batch: Batch) -> None:
+        if batch.job_id:
+            assert has_failed.wait(10)
+        keep(self, batch)
+
+    async def looked(self: BatchJobs, request: Any) -> Batch:
+        try:
+            return await asked(self, request)
+        except PotassiumError:
+            has_failed.set()
+            raise
+
+    monkeypatch.setattr(Batches, "keep", late)
+    monkeypatch.setattr(BatchJobs, "_asked", looked)
+    batch = await submit(http, line("a"))
+    ended = await until(http, batch, "completed")
+    assert ended["request_counts"]["completed"] == 1
+
+
+@pytest.mark.parametrize(("spaces", "codes"), [(300_000, []), (400_000, ["line_too_long"] * 2)])
+async def test_long_lines_of_spaces_do_not_keep_a_batch_from_ending(
+    tmp_path: Path, toy: Toy, spaces: int, codes: list[str]
+) -> None:
+    async with client(new_app(tmp_path, toy, limits=Limits(body_size=350_000))) as http:
+        blank = " " * spaces
+        batch = await submit(http, line("a"), blank, blank + line("b"))
+        ended = await until(http, batch, "completed")
+        counts = {"total": 3, "completed": 1, "failed": 2}
+        if codes:
+            content = (await http.get(f"/v1/files/{ended['error_file_id']}/content")).text
+            found = [json.loads(one)["error"]["code"] for one in content.splitlines()]
+            assert found == codes
+        else:
+            counts = {"total": 2, "completed": 2, "failed": 0}
+        assert ended["request_counts"] == counts
+
+
+async def test_a_batch_whose_requests_expire_before_it_does_expires(
+    http: httpx.AsyncClient, tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Batches, "seconds_left", lambda *_: 1.0)
+    toy.may_go.clear()
+    batch = await submit(http, line("a"), line("hold"))
+    await toy.is_held.wait()
+    files = Files(tmp_path / "kept")
+    files.remove(files.get(batch["input_file_id"], None))
+    ended = await until(http, batch, "expired")
+    assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 0}
+
+
+async def test_large_requests_are_read_off_the_event_loop(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, threading.Thread] = {}
+
+    def watch(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*args: Any) -> Any:
+            threads[name] = threading.current_thread()
+            return original(*args)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(batch_run, "parsed")
+    watch(front, "encode")
+    watch(Validated, "__call__")
+    watch(calls, "bound")
+    text = "x" * 3_000_000
+    # Submitting a batch is validated, too, but before its requests are.
+    batch = await submit(http, line("a", text))
+    ended = await until(http, batch, "completed")
+    assert ended["request_counts"]["completed"] == 1
+    assert threads.keys() == {"parsed", "encode", "__call__", "bound"}
+    assert threading.main_thread() not in threads.values()
+
+
+async def test_a_request_may_have_as_many_values_as_a_direct_call(tmp_path: Path, toy: Toy) -> None:
+    async with client(new_app(tmp_path, toy, limits=Limits(json_values=10_000))) as http:
+        many = [{"role": "user", "content": "a"}] * 10_000
+        batch = await submit(http, line("a", messages=many), line("b"))
+        ended = await until(http, batch, "completed")
+        (one,) = (await lines_of(http, ended["error_file_id"])).values()
+        body = {"model": "toy", "messages": many}
+        direct = await http.post(CHATS, json=body)
+        assert one["response"]["status_code"] == direct.status_code == 413

@@ -74,6 +74,19 @@ async def test_a_deleted_file_is_gone(http: httpx.AsyncClient, tmp_path: Path) -
     assert contents(tmp_path) == []
 
 
+async def test_a_file_that_is_deleted_meanwhile_is_not_found(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    """What is known of it was read before, but its content is gone."""
+    kept, gone = [(await upload(http)).json()["id"] for _ in range(2)]
+    (tmp_path / "kept" / "files" / gone / "content").unlink()
+    for path in (f"/v1/files/{gone}", f"/v1/files/{gone}/content"):
+        answer = await http.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    listed = (await http.get("/v1/files")).json()["data"]
+    assert [one["id"] for one in listed] == [kept]
+
+
 async def test_files_are_listed_newest_first_and_in_pages(http: httpx.AsyncClient) -> None:
     ids = [(await upload(http, name=f"{number}")).json()["id"] for number in range(3)]
     other = (await upload(http, purpose="user_data")).json()["id"]
@@ -191,7 +204,9 @@ async def test_there_are_no_files_unless_they_have_a_folder() -> None:
         assert (await http.get("/jobs")).status_code == 404
 
 
-@pytest.mark.parametrize("options", [{"file_size": 0}, {"in_flight": -1}, {"folder": ""}])
+@pytest.mark.parametrize(
+    "options", [{"file_size": 0}, {"in_flight": -1}, {"requests": 0}, {"folder": ""}]
+)
 def test_invalid_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Storage(**{"folder": "kept", **options})

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import time
 import weakref
 from contextvars import ContextVar
 from typing import Any
@@ -11,7 +12,7 @@ import pydantic
 import pytest
 import torch
 from starlette.exceptions import HTTPException
-from support.calls import Own, held, outcome, until
+from support.calls import Gate, Own, held, outcome, until
 
 from potassium import (
     Batch,
@@ -25,6 +26,7 @@ from potassium import (
     current_request,
 )
 from potassium.errors import DeadlineExceeded, Draining, HandlerError, QueueFull, WorkerFailed
+from potassium.serving.composition import parts_of
 from potassium.testing import client
 
 TENANT: ContextVar[str] = ContextVar("tenant", default="nobody")
@@ -555,3 +557,29 @@ async def test_an_app_without_jobs_takes_none(app: Potassium) -> None:
     async with app.lifespan():
         with pytest.raises(UsageError, match=r"jobs=Jobs\(\)"):
             await app.submit("/", {})
+
+
+async def test_the_timeout_of_a_call_behind_others_counts_from_its_beginning(
+    app: Potassium,
+) -> None:
+    gate = Gate(app)
+    app.handler("/quick", timeout=0.5)(lambda cache, item: "done")
+
+    @app.handler("/slow", timeout=0.05)
+    def slow(cache: dict[str, Any], request: Request) -> None:
+        for _ in range(5000):
+            if request.cancelled:
+                break
+            time.sleep(0.001)
+
+    async with app.lifespan():
+        before = asyncio.create_task(app.call("/gate", {}))
+        await gate.has_begun()
+        behind = parts_of(app).calls.behind_others
+        quick = asyncio.create_task(anext(behind("/quick", {})))
+        await asyncio.sleep(0.6)
+        gate.go.set()
+        await before
+        assert await quick == "done"
+        late = await outcome(anext(behind("/slow", {})))
+        assert isinstance(late, DeadlineExceeded)

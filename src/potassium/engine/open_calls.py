@@ -90,6 +90,11 @@ class OpenCalls:
             raise self.refused(job.operation, DeadlineExceeded())
         job.timer = asyncio.get_running_loop().call_later(left, self._end_time, job)
 
+    def limit_from_now(self, job: Job, seconds: float) -> None:
+        """Call ``job`` off ``seconds`` from now, unless it was closed before."""
+        if job in self._jobs and not job.is_over:
+            job.timer = asyncio.get_running_loop().call_later(seconds, self._end_time, job)
+
     def open(self, job: Job) -> None:
         """Note that ``job`` was admitted."""
         self.counts.admitted += 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
@@ -180,18 +180,8 @@ class Executor:
         attempt.on_put_off = lambda: engine.call_off(job, Draining("The server is stopping."))
         timeout = handler.options.get("timeout")
         if timeout is not None:
-            attempt.on_begin.append(self._limit(job, timeout))
+            attempt.on_begin.append(lambda: engine.calls.limit_from_now(job, timeout))
         return job
-
-    def _limit(self, job: Job, seconds: float) -> Callable[[], object]:
-        """Return a callback that starts the timeout of a job, ``seconds`` from its call."""
-        loop = asyncio.get_running_loop()
-
-        def begin() -> None:
-            if not job.is_over:
-                job.timer = loop.call_later(seconds, self._engine.call_off, job, DeadlineExceeded())
-
-        return begin
 
     async def _collect(self, stream: Stream[Job], attempt: Attempt) -> bytes:
         """Return a JSON list of all chunks; report each one as it arrives."""

@@ -69,7 +69,7 @@ class Caller:
         If there is no place for it, wait for one.
         """
         try:
-            asked, path, item = self._front.taken(body)
+            asked, path, item = await self._front.taken(body)
         except PotassiumError as error:
             return self._failed(error)
         if getattr(asked, "stream", False):

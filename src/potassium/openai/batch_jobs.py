@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from potassium.app import Potassium
-from potassium.errors import InvalidInput, JobHasEnded, JobNotFound
+from potassium.errors import InvalidInput, JobHasEnded, JobNotFound, Unavailable
 from potassium.http.request import Request, ids_of_call
 from potassium.jobs.model import StoredJob
 from potassium.jobs.service import JobService
 from potassium.openai.batch_call import Caller
+from potassium.openai.batch_document import ENDED, status_of
 from potassium.openai.batch_run import BatchRun
 from potassium.openai.batches import Batch, Batches
 from potassium.openai.files import Files
@@ -22,7 +23,7 @@ __all__ = ["BatchJobs"]
 
 AT_ONCE = 8  # batches that a server runs at the same time; they share the requests in flight
 # What passes, such as a full disk, fails no batch: as the back-off doubles up to a quarter of an
-# hour, this is longer than any batch may take.
+# hour, this is more than ten days.
 ATTEMPTS, BACKOFF = 1000, 0.001  # and seconds
 LOOKS, PAUSE = 40, 0.05  # for the job of a batch, which is noted just after it is submitted
 
@@ -37,6 +38,7 @@ class BatchJobs:
         files: keep the requests and the results.
         fronts: those of the endpoints that batches may have.
         in_flight: how many requests of all batches run at the same time.
+        most: maximum requests of a batch.
 
     """
 
@@ -49,6 +51,7 @@ class BatchJobs:
         fronts: Mapping[str, Front[Any]],
         *,
         in_flight: int,
+        most: int,
     ) -> None:
         self._parts = parts_of(app)
         self._path = path
@@ -56,6 +59,7 @@ class BatchJobs:
         self._files = files
         self._fronts = fronts
         self._in_flight = in_flight
+        self._most = most
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places = asyncio.Semaphore(in_flight)
 
@@ -93,6 +97,20 @@ class BatchJobs:
         """
         return await (await self._service()).store.get(batch.job_id)
 
+    async def need(self, file_id: str) -> bool:
+        """Return whether a file belongs to a batch that has not ended.
+
+        Raises:
+            StoreFailed: the job of a batch cannot be read.
+
+        """
+        for batch in await asyncio.to_thread(self._batches.of_file, file_id):
+            job = await self.job_of(batch)  # first: if it has ended, so has what it writes
+            progress = await asyncio.to_thread(self._batches.progress, batch)
+            if status_of(batch, progress, job) not in ENDED:
+                return True
+        return False
+
     async def cancel(self, batch: Batch) -> None:
         """End the job of a batch, or ask it to end; if it has ended, do nothing.
 
@@ -121,6 +139,7 @@ class BatchJobs:
             self._free_places(),
             in_flight=self._in_flight,
             longest=self._parts.limits.body_size,
+            most=self._most,
         )
         await run.run(request)
 
@@ -136,6 +155,7 @@ class BatchJobs:
 
         Raises:
             InvalidInput: somebody has submitted a job of his own.
+            Unavailable: the id of the job is noted late; run it again.
 
         """
         given = request.json
@@ -145,6 +165,8 @@ class BatchJobs:
             if batch is None or batch.job_id:
                 break
             await asyncio.sleep(PAUSE)
+        if batch is not None and not batch.job_id and self._batches.seconds_left(batch) > 0:
+            raise Unavailable("The job of the batch has not been noted so far.")
         if batch is None or batch.job_id != ids_of_call()[1]:
             raise InvalidInput("Batches are submitted with POST /v1/batches.")
         return batch

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -16,7 +17,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """One line of the input that is not blank.
+    """One line of the input that is not blank; what is too long is not, whatever it says.
 
     Attributes:
         number: its number in the file, from 1.
@@ -41,9 +42,9 @@ class LineRefused(Refused):
         self.custom_id = custom_id
 
 
-def count_lines(path: Path) -> int:
-    """Return how many lines are not blank; blocks, and raises OSError."""
-    return sum(1 for _ in read_lines(path, TOGETHER))
+def count_lines(path: Path, longest: int, most: int) -> int:
+    """Return how many lines are not blank, up to ``most``; blocks, and raises OSError."""
+    return sum(1 for _ in islice(read_lines(path, longest), most))
 
 
 async def lines_of(path: Path, longest: int) -> AsyncIterator[Line]:
@@ -73,7 +74,7 @@ def read_lines(path: Path, longest: int) -> Iterator[Line]:
             if is_too_long:
                 _skip_line(file)
             text = text.removeprefix(BYTE_ORDER_MARK).strip()
-            if text:
+            if text or is_too_long:
                 yield Line(number, None if is_too_long else text)
 
 

@@ -10,7 +10,7 @@ import orjson
 from potassium.openai.batches import Batch
 from potassium.openai.files import Files
 
-__all__ = ["Results"]
+__all__ = ["Results", "let_results_expire"]
 
 OUTPUT = "batch_output"  # the purpose of both files
 
@@ -112,7 +112,6 @@ class Results:
             purpose=OUTPUT,
             owner=self._batch.owner,
             file_id=file_id,
-            expires_after=self._batch.keeps_results,
         )
         descriptor = os.open(self._files.content(file), os.O_RDWR | os.O_APPEND)
         self._open[file_id] = descriptor
@@ -122,6 +121,7 @@ class Results:
         """Note which requests are done, and drop what follows the last whole line."""
         if not self._files.has(file_id):
             return
+        self._files.keep_until(file_id, None)
         descriptor = self._created(file_id)
         whole = 0
         with open(descriptor, "rb", closefd=False) as file:
@@ -132,6 +132,16 @@ class Results:
                 self.done.add(number)
                 whole += len(line)
         os.ftruncate(descriptor, whole)
+
+
+def let_results_expire(files: Files, batch: Batch, ended_at: int) -> None:
+    """Let the files of results expire as the client has said, from the end of the batch on.
+
+    Not before: a batch that goes on knows by them what is done. This blocks, and raises OSError.
+    """
+    if batch.keeps_results is not None:
+        for file_id in (batch.output_id, batch.errors_id):
+            files.keep_until(file_id, ended_at + batch.keeps_results)
 
 
 def _number(line: bytes) -> int | None:

@@ -16,6 +16,7 @@ from potassium.handlers.validated import Validated
 from potassium.http.owner import owner_of
 from potassium.openai.batch_document import ENDED, batch_document, status_of
 from potassium.openai.batch_jobs import BatchJobs
+from potassium.openai.batch_results import let_results_expire
 from potassium.openai.batches import Batch, Batches
 from potassium.openai.errors import Refused, answering
 from potassium.openai.file_routes import seconds_of
@@ -146,6 +147,7 @@ class BatchRoutes:
         if batch.cancelling_at is None:  # if the server dies now, the next one goes by this
             batch = replace(batch, cancelling_at=self._batches.now())
             await asyncio.to_thread(self._batches.keep, batch)
+            await asyncio.to_thread(let_results_expire, self._files, batch, self._batches.now())
         return JSONResponse(await self._shown(batch))
 
     async def _found(self, request: Request) -> Batch:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from potassium.openai.batch_lines import (
     parsed,
     read_lines,
 )
-from potassium.openai.batch_results import Results
+from potassium.openai.batch_results import Results, let_results_expire
 from potassium.openai.batches import Batch, Batches, Progress
 from potassium.openai.errors import Refused
 from potassium.openai.files import Files
@@ -27,6 +28,7 @@ from potassium.openai.files import Files
 __all__ = ["BatchRun"]
 
 DEATHS = 3  # of the server in a row at the same request, which is given up then
+AT_ONCE = 64 * 1024  # bytes of a line that is parsed on the event loop
 EXPIRED = "The request was not made before the batch expired."
 
 
@@ -47,6 +49,7 @@ class BatchRun:
         places: how many requests may run at the same time.
         in_flight: how many these are, if no other batch runs.
         longest: maximum bytes of a line.
+        most: maximum requests.
 
     """
 
@@ -61,6 +64,7 @@ class BatchRun:
         *,
         in_flight: int,
         longest: int,
+        most: int,
     ) -> None:
         self._batch = batch
         self._job = job
@@ -70,6 +74,7 @@ class BatchRun:
         self._places = places
         self._in_flight = in_flight
         self._longest = longest
+        self._most = most
         self._lock = threading.Lock()
         self._progress: Progress
         self._results: Results
@@ -89,8 +94,9 @@ class BatchRun:
 
         """
         self._progress = await asyncio.to_thread(self._batches.progress, self._batch)
-        if self._progress.status:
-            return  # the server has died before it could store that the job was done
+        if self._progress.status:  # the server has died before it could store that the job was done
+            await asyncio.to_thread(self._let_results_expire)
+            return
         if self._batch.cancelling_at is not None:  # and so has the server that was asked to
             await asyncio.to_thread(self._stop, "cancelled")
             return
@@ -104,6 +110,10 @@ class BatchRun:
         try:
             await asyncio.to_thread(self._begin, total)
             await self._all(path, request)
+        except asyncio.CancelledError:
+            if not self._caller.is_stopping:  # a client has cancelled the batch
+                self._let_results_expire()
+            raise
         finally:
             self._results.close()
 
@@ -111,22 +121,25 @@ class BatchRun:
         """Return where the requests are, and how many.
 
         Raises:
-            Refused: there are none.
+            Refused: there are none, or too many.
 
         """
         file = self._files.get(self._batch.input_file_id, self._batch.owner or None)
         if file.purpose != "batch":
             raise Refused(f"The purpose of {file.id} is {file.purpose!r}, and not 'batch'.")
         path = self._files.content(file)
-        total = count_lines(path)
+        total = count_lines(path, self._longest, self._most + 1)
         if not total:
             raise Refused("The file has no requests.", code="empty_file")
+        if total > self._most:
+            raise Refused(f"A batch may have {self._most} requests.", code="too_many_requests")
         return path, total
 
     def _stop(self, status: str) -> None:
         """Store that the batch has ended early."""
         self._progress.status, self._progress.ended_at = status, self._batches.now()
         self._batches.note(self._batch, self._progress)
+        self._let_results_expire()
 
     def _begin(self, total: int) -> None:
         progress, done = self._progress, len(self._results.done)
@@ -148,7 +161,8 @@ class BatchRun:
         except TimeoutError:
             if not limit.expired():
                 raise
-            await asyncio.to_thread(self._give_up, path)
+            with suppress(FileNotFoundError):  # the file has expired, too
+                await asyncio.to_thread(self._give_up, path)
         await asyncio.to_thread(self._end, "expired" if limit.expired() else "completed")
 
     async def _each(self, path: Path, request: Request) -> None:
@@ -167,7 +181,7 @@ class BatchRun:
         """Run a request once there is a place for it, or say what is wrong with it."""
         results, number = self._results, line.number
         try:
-            custom_id, body = self._parsed(line)
+            custom_id, body = await self._parsed(line)
         except LineRefused as error:
             if number not in results.done:
                 refused = partial(results.error, number, error.custom_id, error.code, error.detail)
@@ -191,8 +205,11 @@ class BatchRun:
             if not self._one_by_one:
                 raise Unavailable("What ran when the server died is done; the rest follows.")
 
-    def _parsed(self, line: Line) -> tuple[str, Any]:
-        custom_id, body = parsed(line, self._batch.endpoint)
+    async def _parsed(self, line: Line) -> tuple[str, Any]:
+        if len(line.text or b"") <= AT_ONCE:
+            custom_id, body = parsed(line, self._batch.endpoint)
+        else:
+            custom_id, body = await asyncio.to_thread(parsed, line, self._batch.endpoint)
         if custom_id in self._custom_ids:
             detail = "A request before has the same custom_id."
             raise LineRefused(detail, custom_id, code="duplicate_custom_id")
@@ -240,3 +257,8 @@ class BatchRun:
         self._results.sync()
         self._progress.status, self._progress.ended_at = status, self._batches.now()
         self._note()
+        self._let_results_expire()
+
+    def _let_results_expire(self) -> None:
+        ended_at = self._progress.ended_at or self._batches.now()
+        let_results_expire(self._files, self._batch, ended_at)

@@ -165,6 +165,14 @@ class Batches:
                 if batch is not None and batch.job_id and owner in (None, batch.owner):
                     yield batch
 
+    def of_file(self, file_id: str) -> list[Batch]:
+        """Return the batches whose requests or results are in a file."""
+        return [
+            batch
+            for batch in self.newest_first(None)
+            if file_id in (batch.input_file_id, batch.output_id, batch.errors_id)
+        ]
+
     def progress(self, batch: Batch) -> Progress:
         """Return how far the run of a batch is."""
         found = self._read(batch.id, "progress.json")

@@ -1,8 +1,9 @@
 """``/v1/files``: clients upload, list, download and delete files."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import anyio
@@ -16,7 +17,7 @@ from potassium.http.message import MULTIPART, Message
 from potassium.http.multipart import Part
 from potassium.http.owner import owner_of
 from potassium.openai.errors import Refused, answering
-from potassium.openai.files import Files, StoredFile
+from potassium.openai.files import Files, StoredFile, gone
 from potassium.openai.received import limit_of, page, read_body
 from potassium.serving.assembly import Assembly
 
@@ -36,13 +37,21 @@ class FileRoutes:
         parts: those of the app.
         files: keeps the files.
         largest: maximum bytes of a file.
+        is_needed: whether the file of this id must stay, as a batch goes on.
 
     """
 
-    def __init__(self, parts: Assembly, files: Files, largest: int) -> None:
+    def __init__(
+        self,
+        parts: Assembly,
+        files: Files,
+        largest: int,
+        is_needed: Callable[[str], Awaitable[bool]],
+    ) -> None:
         self._parts = parts
         self._files = files
         self._largest = largest
+        self._is_needed = is_needed
 
     def routes(self, prefix: str) -> list[Route]:
         """Return a route for each endpoint."""
@@ -100,7 +109,11 @@ class FileRoutes:
             files = self._files.newest_first(owner)
             wanted = (one for one in files if purpose in (None, one.purpose))
             some, has_more = page(wanted, query.get("after"), limit)
-            return [self._files.shown(one) for one in some], has_more
+            data: list[dict[str, Any]] = []
+            for one in some:
+                with suppress(Refused):  # it was deleted meanwhile
+                    data.append(self._files.shown(one))
+            return data, has_more
 
         data, has_more = await asyncio.to_thread(found)
         return JSONResponse({"object": "list", "data": data, "has_more": has_more})
@@ -111,15 +124,22 @@ class FileRoutes:
 
     async def _delete(self, request: Request) -> Response:
         file = await self._found(request)
+        if await self._is_needed(file.id):
+            detail = "The file belongs to a batch that has not ended: cancel the batch first."
+            raise Refused(detail, code="file_in_use", status=409)
         await asyncio.to_thread(self._files.remove, file)
         return JSONResponse({"id": file.id, "object": "file", "deleted": True})
 
     async def _content(self, request: Request) -> Response:
-        path = self._files.content(await self._found(request))
-        size = (await asyncio.to_thread(path.stat)).st_size
+        found = await self._found(request)
+        try:
+            file = await anyio.open_file(self._files.content(found), "rb")
+        except FileNotFoundError:
+            raise gone(found.id) from None
+        size = os.fstat(file.wrapped.fileno()).st_size
         headers = {"content-length": str(size)}  # results of a batch may be added meanwhile
         return StreamingResponse(
-            _sent(path, size), media_type="application/octet-stream", headers=headers
+            _sent(file, size), media_type="application/octet-stream", headers=headers
         )
 
     async def _found(self, request: Request) -> StoredFile:
@@ -127,8 +147,8 @@ class FileRoutes:
         return await asyncio.to_thread(self._files.get, request.path_params["id"], owner)
 
 
-async def _sent(path: Path, size: int) -> AsyncIterator[bytes]:
-    async with await anyio.open_file(path, "rb") as file:
+async def _sent(file: anyio.AsyncFile[bytes], size: int) -> AsyncIterator[bytes]:
+    async with file:
         while size > 0 and (piece := await file.read(min(PIECE, size))):
             size -= len(piece)
             yield piece

@@ -6,16 +6,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from potassium.openai.errors import Refused
-from potassium.openai.whole_files import sync_folder, write_synced
+from potassium.openai.whole_files import sync_folder, write_synced, write_whole
 
-__all__ = ["Files", "StoredFile", "new_number"]
+__all__ = ["Files", "StoredFile", "gone", "new_number"]
 
 ID = re.compile(r"file-[0-9a-f]{40}(-output|-errors)?")
 LEFT_OVER = 24 * 60 * 60.0  # seconds after which nobody writes a file any more
@@ -114,7 +114,7 @@ class Files:
         """
         file = self._read(file_id)
         if file is None or owner not in (None, file.owner):
-            raise Refused(f"There is no file {file_id!r:.80}.", code="not_found", status=404)
+            raise gone(file_id)
         return file
 
     def has(self, file_id: str) -> bool:
@@ -133,6 +133,14 @@ class Files:
         """Return where the content of a file is."""
         return self._folder / file.id / "content"
 
+    def keep_until(self, file_id: str, expires_at: int | None) -> None:
+        """Let a file expire at another time, or never; if there is none, do nothing."""
+        file = self._read(file_id)
+        if file is not None and file.expires_at != expires_at:
+            about = orjson.dumps(asdict(replace(file, expires_at=expires_at)))
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                write_whole(self._folder / file.id / "about.json", about)
+
     def remove(self, file: StoredFile) -> None:
         """Delete a file; who reads it can go on."""
         self._arriving.mkdir(exist_ok=True)
@@ -142,11 +150,20 @@ class Files:
         shutil.rmtree(gone, ignore_errors=True)
 
     def shown(self, file: StoredFile) -> dict[str, Any]:
-        """Return OpenAI's file object."""
+        """Return OpenAI's file object.
+
+        Raises:
+            Refused: the file was deleted meanwhile.
+
+        """
+        try:
+            size = self.content(file).stat().st_size
+        except FileNotFoundError:
+            raise gone(file.id) from None
         return {
             "id": file.id,
             "object": "file",
-            "bytes": self.content(file).stat().st_size,
+            "bytes": size,
             "created_at": file.created_at,
             "expires_at": file.expires_at,
             "filename": file.filename,
@@ -173,6 +190,11 @@ class Files:
             with suppress(FileNotFoundError):
                 if part.stat().st_mtime < time.time() - LEFT_OVER:
                     shutil.rmtree(part, ignore_errors=True)
+
+
+def gone(file_id: str) -> Refused:
+    """Return what a client is told of a file that is not there, or not there any more."""
+    return Refused(f"There is no file {file_id!r:.80}.", code="not_found", status=404)
 
 
 def _rename(folder: Path, name: Path) -> None:

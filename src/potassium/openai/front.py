@@ -1,5 +1,6 @@
 """Passes the requests of one route on to the handlers of the models that they name."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -142,8 +143,10 @@ class Front(Generic[Body]):
         """Whether a body is JSON, and not a form with a file."""
         return not self._bind.spools
 
-    def taken(self, body: Any) -> tuple[Body, str, Any]:
+    async def taken(self, body: Any) -> tuple[Body, str, Any]:
         """Return a request checked, the path of the handler that it is for, and what that is given.
+
+        A large one is checked on another thread.
 
         Args:
             body: the request, as JSON has it.
@@ -152,8 +155,14 @@ class Front(Generic[Body]):
             PotassiumError: the body is not what the route takes, or there is no such model.
 
         """
+        bind, values = self._bind, self._parts.limits.json_values
+        content = await asyncio.to_thread(encode, body)
+        message = Message("", [JSON], content, json_values=values)
         try:
-            asked: Body = self._bind(Message("", [JSON], encode(body)))
+            if message.size <= bind.at_once or bind.estimate(message).is_quick:
+                asked: Body = bind(message)
+            else:
+                asked = await self._parts.plan.intake.argument(bind, message)
         except InvalidInput as error:
             raise Refused.invalid(error) from None
         turned = asked.for_handler()

@@ -18,6 +18,7 @@ class Storage:
         folder: the folder, relative to the working directory; it is created with the first file.
             All servers that share the jobs of the app must share it.
         file_size: maximum bytes of a file that clients upload; a larger one is refused with 413.
+        requests: maximum requests of a batch, which fails with more; OpenAI's takes as many.
         in_flight: how many requests of all batches a server runs at the same time.
 
     Raises:
@@ -28,6 +29,7 @@ class Storage:
     folder: str | PathLike[str]
     _: KW_ONLY
     file_size: int = 512 * 1024 * 1024
+    requests: int = 50_000
     in_flight: int = 8
 
     def __post_init__(self) -> None:
@@ -35,6 +37,7 @@ class Storage:
         if not isinstance(self.folder, str | PathLike) or not str(self.folder):
             raise UsageError(f"files={self.folder!r} must be the name of a folder.")
         check_count("file_size", self.file_size)
+        check_count("requests", self.requests)
         check_count("in_flight", self.in_flight)
 
     @property

@@ -39,9 +39,15 @@ def add_files(
     parts, files, batches = parts_of(app), Files(storage.path), Batches(storage.path)
     endpoints = {f"/v1{path}": one for path, one in fronts.items() if one.takes_json}
     jobs = BatchJobs(
-        app, f"{prefix}/batches/run", batches, files, endpoints, in_flight=storage.in_flight
+        app,
+        f"{prefix}/batches/run",
+        batches,
+        files,
+        endpoints,
+        in_flight=storage.in_flight,
+        most=storage.requests,
     )
     app.router.routes += [
-        *FileRoutes(parts, files, storage.file_size).routes(prefix),
+        *FileRoutes(parts, files, storage.file_size, jobs.need).routes(prefix),
         *BatchRoutes(parts, batches, files, jobs, endpoints).routes(prefix),
     ]

@@ -1,17 +1,16 @@
 """Calls of handlers by Python code in the same process."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-from potassium.config import check_seconds
 from potassium.engine import Engine, Errand, Job, Priority, State, Stream, refusal
 from potassium.errors import PotassiumError, UnserializableOutput, UsageError
 from potassium.handlers.functions import name_of
 from potassium.handlers.handler import Handler
-from potassium.handlers.in_process import Value, caller_of
+from potassium.handlers.in_process import InProcess, Value, caller_of
 from potassium.handlers.items import as_body, bound, crossing
 from potassium.http.codec import decode, encode
 from potassium.http.message import Message
@@ -20,46 +19,17 @@ from potassium.http.representations.choice import file_form
 from potassium.http.request import CURRENT
 from potassium.http.request_id import new_request_id
 from potassium.http.results import reply_to
+from potassium.serving.call_options import CallOptions
 from potassium.serving.chunks import Chunks
 from potassium.serving.deadlocks import check_no_deadlock, check_not_init
 from potassium.serving.plan import Plan
 from potassium.serving.result_webhooks import post_result
 from potassium.serving.runtime import Runtime
 from potassium.serving.services import Services
+from potassium.serving.timed_run import TimedRun
 from potassium.webhooks.outbox import OUTBOX
 
-__all__ = ["CallOptions", "Calls"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallOptions:
-    """How to make a call.
-
-    Attributes:
-        timeout: maximum seconds for waiting in the queue and running; None for the handler's.
-        priority: its place in the queue, if the app has ``Limits(priorities=True)``.
-        is_background: whether it is one for a background job: direct calls go first.
-
-    """
-
-    timeout: float | None = None
-    priority: Priority = Priority.NORMAL
-    is_background: bool = False
-
-    @classmethod
-    def of(cls, timeout: float | None, priority: str) -> "CallOptions":
-        """Return the options that an app's code has given.
-
-        Raises:
-            UsageError: one of them is invalid.
-
-        """
-        if timeout is not None:
-            check_seconds("timeout", timeout)
-        known = [one.name.lower() for one in Priority]
-        if priority not in known:
-            raise UsageError(f'priority={priority!r}: write "low", "normal" or "high".')
-        return cls(timeout=timeout, priority=Priority(known.index(priority)))
+__all__ = ["Calls"]
 
 
 class Calls:
@@ -101,7 +71,10 @@ class Calls:
         return Chunks(lambda: call.outcome(item), call.failure)
 
     def behind_others(self, path: str, item: Any) -> Chunks:
-        """Return the chunks of a call that waits as those of background jobs do."""
+        """Return the chunks of a call that waits as those of background jobs do.
+
+        Its timeout counts from its beginning, too.
+        """
         options = CallOptions(priority=Priority.LOW, is_background=True)
         call = _Call(self._plan, self._runtime, self.direct(path), options)
         return Chunks(lambda: call.outcome(item), call.failure)
@@ -218,14 +191,13 @@ class _Call:
 
     async def _made(self, item: Any) -> tuple[Engine, Stream[Job] | Value]:
         caller = caller_of()
-        timeout = self._options.timeout
-        if timeout is None:
-            timeout = self._handler.options.get("timeout")
+        timeout = None if self._options.is_background else self._timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            argument, message = bound(self._handler.bind, item, self._id, caller)
-            if self._plan.workers is not None and self._handler.operation.concurrency is None:
-                message = crossing(item, message)
+            if self._options.is_background:  # there are many, and nobody waits for them
+                argument, message = await asyncio.to_thread(self._bound, item, caller)
+            else:
+                argument, message = self._bound(item, caller)
             services = await _services(self._plan, self._runtime, deadline)
             check_no_deadlock(
                 self._handler.operation,
@@ -235,15 +207,7 @@ class _Call:
             )
             token = OUTBOX.set(services.webhooks.outbox)  # for the handler, which gets a copy
             try:
-                job = services.engine.admit(
-                    self._handler.operation,
-                    argument,
-                    deadline=deadline,
-                    origin=message,
-                    priority=self._options.priority,
-                    is_background=self._options.is_background,
-                    caller=caller,
-                )
+                job = self._admitted(services.engine, argument, message, deadline)
             finally:
                 OUTBOX.reset(token)
             coming = services.engine.outcome(job)
@@ -260,6 +224,35 @@ class _Call:
             raise failed
         finally:
             del failed  # it refers to this frame
+
+    def _bound(self, item: Any, caller: Job | None) -> tuple[Any, InProcess]:
+        argument, message = bound(self._handler.bind, item, self._id, caller)
+        if self._plan.workers is not None and self._handler.operation.concurrency is None:
+            message = crossing(item, message)
+        return argument, message
+
+    def _admitted(
+        self, engine: Engine, argument: Any, message: InProcess, deadline: float | None
+    ) -> Job:
+        is_background = self._options.is_background
+        seconds = self._timeout
+        if is_background and seconds is not None:
+            message.background = TimedRun(lambda: engine.calls.limit_from_now(job, seconds))
+        job = engine.admit(
+            self._handler.operation,
+            argument,
+            deadline=deadline,
+            origin=message,
+            priority=self._options.priority,
+            is_background=is_background,
+            caller=message.caller,
+        )
+        return job
+
+    @property
+    def _timeout(self) -> float | None:
+        own = self._options.timeout
+        return self._handler.options.get("timeout") if own is None else own
 
     def failure(self, raised: Exception) -> Exception:
         """Return what the caller gets for an error, and log it as that of a call over HTTP."""

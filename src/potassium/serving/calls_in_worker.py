@@ -7,7 +7,8 @@ from potassium.engine import Job
 from potassium.errors import UsageError
 from potassium.handlers.in_process import caller_of
 from potassium.handlers.items import as_body
-from potassium.serving.calls import CallOptions, Calls
+from potassium.serving.call_options import CallOptions
+from potassium.serving.calls import Calls
 from potassium.serving.chunks import Chunks
 from potassium.serving.deadlocks import check_no_deadlock, check_not_init
 from potassium.serving.plan import Plan
