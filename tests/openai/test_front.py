@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,11 +175,11 @@ async def test_another_content_type_is_passed_on_as_it_is() -> None:
     assert (answer.text, answer.headers["content-type"]) == ("<p>", "text/html")
 
 
-async def test_a_call_may_run_in_the_background() -> None:
+async def test_a_call_may_run_in_the_background(tmp_path: Path) -> None:
     def chat(cache: dict[str, Any], request: ChatRequest) -> Iterator[str]:
         yield "later"
 
-    app = app_with(chat, jobs=Jobs(path=":memory:"))
+    app = app_with(chat, jobs=Jobs(path=tmp_path / "jobs.db"))
     async with client(app) as http:
         answer = await http.post(PATH, json=HELLO, headers={"Prefer": "respond-async"})
         assert answer.status_code == 202
