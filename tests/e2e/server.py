@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 START_TIME = 60.0  # seconds that a server may take to become ready
+TESTS = Path(__file__).parents[1]
 STOP_TIME = 10.0  # seconds that it may take to end after SIGINT
 PORTS = range(10_000, 32_768)  # from here on, the system gives a port to whoever asks for any
 
@@ -123,12 +124,19 @@ def serve_source(
     *,
     target: str | None = None,
     arguments: Sequence[str] = (),
+    has_support: bool = False,
     **options: Any,
 ) -> Iterator[Server]:
-    """Run ``source`` as ``python app.py``, or as ``uvicorn app:TARGET ARGUMENTS``."""
+    """Run ``source`` as ``python app.py``, or as ``uvicorn app:TARGET ARGUMENTS``.
+
+    ``has_support`` is whether it imports from the folder ``support`` of the tests.
+    """
     app_file = folder / "app.py"
     app_file.write_text(_importable(textwrap.dedent(source)))
     options = {"cwd": folder, "port": free_port(), **options}
+    if has_support:
+        path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+        options["env"] = {"PYTHONPATH": path, **options.get("env", {})}
     command = python(app_file)
     if target is not None:
         command = uvicorn(f"app:{target}", options["port"], *arguments)

@@ -10,6 +10,7 @@ import pydantic
 import pytest
 import torch
 from starlette.exceptions import HTTPException
+from support.calls import until
 from support.operations import operation_on
 
 from potassium import Batch, Potassium, Request, Response, UsageError, current_request
@@ -77,7 +78,7 @@ async def post_together(
     job = running.engine.admit(operation_on("busy", busy), None)
     assert await asyncio.to_thread(begun.wait, 10)
     calls = [asyncio.create_task(http.post("/", json=body)) for body in bodies]
-    await asyncio.sleep(0.03)
+    await until(lambda: len(running.engine.calls) + sum(call.done() for call in calls) > len(calls))
     go.set()
     await running.engine.outcome(job)
     return calls

@@ -65,7 +65,7 @@ APP = """
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve_source(APP, tmp_path_factory.mktemp("app")) as server:
+    with serve_source(APP, tmp_path_factory.mktemp("app"), has_support=True) as server:
         yield server
 
 
