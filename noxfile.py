@@ -309,8 +309,9 @@ def streaming(session: nox.Session) -> None:
 
 @nox.session
 def generate(session: nox.Session) -> None:
-    """Measure chats with a language model that make each token together; print ratios."""
+    """Compare chats that make each token together with transformers serve and LitServe."""
     install(session, "bench", "model", "chat", models=[SMOLLM2])
+    session.install("-c", "constraints.txt", "transformers[serving]")
     session.run("python", "benchmarks/generate.py", *session.posargs, env=OFFLINE)
 
 

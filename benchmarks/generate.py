@@ -1,174 +1,155 @@
 """Measure chats with a language model over HTTP: tokens per second, and how soon they begin.
 
 Run with ``nox -s generate``. SmolLM2-135M in float32 on the CPU, greedy, as many tokens for each
-chat, unless options say otherwise; all chats begin at once. The servers take turns in each round.
+chat, unless options say otherwise. The servers take turns in each round.
 
 - together: a handler with ``step=`` and a ``Decoder``: one run of the model for all chats.
 - turns: the same model with ``streams=`` alone: one run for each chat.
+- transformers: ``transformers serve`` with continuous batching.
+- litserve: LitServe's continuous batching loop, with the same decoder.
 - bare: the decoder's loop in a process without a server.
 - generate: ``model.generate`` for a single chat, without a server.
+
+All chats begin at once. With 16, they are measured as they happen to arrive, too, and one alone
+beside streams whose clients read nothing.
 """
 
 import argparse
-import asyncio
-import json
 import os
 import statistics
-import subprocess
-import sys
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 
-import httpx
 import smollm2
-from report import machine, milliseconds, ratios, row, table, verdict
-from serving import SERVERS, Server
+from generate_load import Chats, arrivals, at_once, stalled
+from generate_servers import NAMES, Bare, running, turn
+from report import machine, milliseconds, p99, ratios, row, table, verdict
+from serving import Server
 
-AT = 16  # chats
-LEAST_TURNS = 4.0  # how many times the tokens of turns, with as many chats
+AT = 16  # chats, which are measured in one round more
+LEAST = {"turns": 4.0, "transformers": 1.0, "litserve": 1.0}  # how many times their tokens, then
 LEAST_BARE = 0.95  # of the tokens of the bare loop
+LEAST_INSIDE = 0.95  # of the time in steps, with as many chats
+LOAD = 0.6  # of what the server can do, for chats that arrive
+IDLE = 256  # streams whose clients read nothing
+LEAST_BESIDE = 0.95  # of the tokens of a chat without them
+LONGER = 4  # times the tokens, for that one chat
+
+How = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Chats:
-    """Seconds from the beginning of all until each one's first text, and until the last end.
-
-    Attributes:
-        first: of each.
-        end: of the last.
-        inside: seconds that passed in steps meanwhile.
-        steps: how many there were.
-
-    """
-
-    first: list[float]
-    end: float
-    inside: float
-    steps: int
-
-
-async def _chat(http: httpx.AsyncClient, asked: dict[str, Any], began: float) -> float:
-    first = 0.0
-    async with http.stream("POST", "/", json=asked) as answer:
-        answer.raise_for_status()
-        async for _ in answer.aiter_raw():
-            first = first or time.perf_counter() - began
-    return first
-
-
-async def _spent(http: httpx.AsyncClient) -> tuple[float, int]:
-    spent = (await http.post("/spent", json={})).raise_for_status().json()
-    return spent["seconds"], spent["steps"]
-
-
-async def _chats(server: Server, chats: int, how: dict[str, float]) -> Chats:
-    url = f"http://127.0.0.1:{server.port}"
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False, limits=limits) as http:
-        seconds, steps = await _spent(http)
-        began = time.perf_counter()
-        calls = [_chat(http, {"text": text, **how}, began) for text in smollm2.prompts(chats)]
-        first = await asyncio.gather(*calls)
-        end = time.perf_counter() - began
-        seconds_after, steps_after = await _spent(http)
-        return Chats(first, end, seconds_after - seconds, steps_after - steps)
-
-
-class Bare:
-    """The process without a server."""
-
-    def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, [str(SERVERS.parent), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, str(SERVERS / "generate_bare.py")],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def stop(self) -> None:
-        self._process.communicate()
-
-    def seconds(self, chats: int, how: dict[str, float]) -> tuple[float, float]:
-        """Return those of the loop, and those of ``generate`` for one chat."""
-        given, taken = self._process.stdin, self._process.stdout
-        assert given is not None
-        assert taken is not None
-        given.write(json.dumps({"chats": chats, **how}).encode() + b"\n")
-        given.flush()
-        seen = json.loads(taken.readline())
-        return seen["loop"], seen["generate"]
-
-
-def _measure(
-    servers: dict[str, Server], bare: Bare, chats: int, how: dict[str, float], count: int
-) -> None:
+def measure_at_once(
+    servers: dict[str, Server], bare: Bare, chats: int, how: How, rounds: int
+) -> float:
+    """Return the tokens per second of all chats together."""
     seen: dict[str, list[Chats]] = {name: [] for name in servers}
     loops: list[float] = []
     alone: list[float] = []
     tokens = how["tokens"]
-    for _ in range(count):
+    for _ in range(rounds):
         for name, server in servers.items():
-            seen[name].append(asyncio.run(_chats(server, chats, how)))
+            with turn(server):
+                seen[name].append(at_once(server, chats, how))
         loop, generate = bare.seconds(chats, how)
         loops.append(chats * tokens / loop)
         alone.append(tokens / generate)
     rates = {name: [chats * tokens / one.end for one in each] for name, each in seen.items()}
     rates |= {"bare": loops, "generate": alone}
     title = f"{chats} chats of {tokens} tokens"
-    table(title, "tokens/s", "together / it", "first text", "in steps", "a step", "aim", "")
+    table(title, "tokens/s", "together / it", "first text", "aim", "")
     for name, each in rates.items():
         ratio, shown = ratios(rates["together"], each)
         first = [one for some in seen.get(name, ()) for one in some.first]
         soon = (
             f"{milliseconds(statistics.median(first))}, {milliseconds(max(first))}" if first else ""
         )
-        inside = ("", "")
-        if name == "together":
-            shares = [one.inside / one.end for one in seen[name]]
-            step = statistics.median(one.inside / one.steps for one in seen[name])
-            inside = (f"{statistics.median(shares):.0%}", milliseconds(step))
-        least = {"turns": LEAST_TURNS if chats == AT else None, "bare": LEAST_BARE}.get(name)
-        aim = ("", "") if least is None else (f"{least:g}", verdict(reached=ratio >= least))
-        rate = f"{statistics.median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
-        row(name, rate, shown, soon, *inside, *aim)
+        least = {"bare": LEAST_BARE} | (LEAST if chats == AT else {})
+        row(name, spread(each), shown, soon, *aim(ratio, least.get(name)))
+    inside = statistics.median(one.inside / one.end for one in seen["together"])
+    step = statistics.median(one.inside / one.steps for one in seen["together"])
+    least_inside = LEAST_INSIDE if chats == AT else None
+    row("in steps, together", f"{inside:.1%}", "", milliseconds(step), *aim(inside, least_inside))
+    return statistics.median(rates["together"])
 
 
-def main() -> None:
+def measure_arrivals(
+    servers: dict[str, Server], chats: int, rate: float, how: How, rounds: int
+) -> None:
+    """Measure chats that arrive at random, ``rate`` a second."""
+    seen: dict[str, list[Chats]] = {name: [] for name in servers}
+    for _ in range(rounds):
+        for name, server in servers.items():
+            with turn(server):
+                seen[name].append(arrivals(server, chats, rate, how))
+    rates = {name: [chats * how["tokens"] / one.end for one in each] for name, each in seen.items()}
+    title = f"{chats} chats of {how['tokens']} tokens, {rate:.2f}/s"
+    table(title, "tokens/s", "together / it", "first text, p50", "p99")
+    for name, each in rates.items():
+        first = [one for some in seen[name] for one in some.first]
+        soon = (milliseconds(statistics.median(first)), milliseconds(p99(first)))
+        row(name, spread(each), ratios(rates["together"], each)[1], *soon)
+
+
+def measure_idle(server: Server, how: How, rounds: int) -> None:
+    """Measure one chat without and with streams that wait for their clients."""
+    rates: dict[int, list[float]] = {0: [], IDLE: []}
+    how = {**how, "tokens": LONGER * how["tokens"]}
+    with turn(server):
+        for _ in range(rounds):
+            for idle, each in rates.items():
+                with stalled(server, idle) if idle else nullcontext():
+                    each.append(how["tokens"] / at_once(server, 1, how).end)
+    table("one chat beside idle streams", "tokens/s", "with / without", "aim", "")
+    row("0", spread(rates[0]), "", "", "")
+    ratio, shown = ratios(rates[IDLE], rates[0])
+    row(str(IDLE), spread(rates[IDLE]), shown, *aim(ratio, LEAST_BESIDE))
+
+
+def spread(rates: Sequence[float]) -> str:
+    return f"{statistics.median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})"
+
+
+def aim(value: float, least: float | None) -> tuple[str, str]:
+    return ("", "") if least is None else (f"{least:g}", verdict(reached=value >= least))
+
+
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chats", default="1,4,8,16,32")
     parser.add_argument("--tokens", type=int, default=48, help="of each chat")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--turns", help="how many chats to measure turns with; as many by default")
+    parser.add_argument("--servers", default=",".join(NAMES), help="all by default")
+    parser.add_argument("--arrivals", type=int, default=40, help="chats that arrive; 0 for none")
     parser.add_argument("--model", choices=["smollm2", *smollm2.CONFIGS], default=smollm2.KIND)
     parser.add_argument("--device", default=smollm2.DEVICE)
     parser.add_argument("--dtype", default=smollm2.DTYPE)
     parser.add_argument("--rows", type=int, default=smollm2.ROWS, help="chats at a time")
-    options = parser.parse_args()
-    given = vars(options)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = vars(options())
     os.environ |= {variable: str(given[name]) for name, variable in smollm2.VARIABLES.items()}
-    how = {"tokens": options.tokens, "temperature": options.temperature}
+    how = {"tokens": given["tokens"], "temperature": given["temperature"]}
     what = ", ".join(f"{name} {given[name]}" for name in (*smollm2.VARIABLES, "temperature"))
-    print(f"{machine()}; {what}; {options.rounds} rounds; first text: median, most")
-    turns = options.chats if options.turns is None else options.turns
-    names = ["together", "turns"] if turns else ["together"]
-    with ExitStack() as stack:
-        servers = {name: Server("generate_potassium", name) for name in names}
-        for server in servers.values():
-            stack.callback(server.stop)
-        bare = Bare()
-        stack.callback(bare.stop)
-        for server in servers.values():
-            server.wait_until_it_listens()
-            asyncio.run(_chats(server, 1, {**how, "tokens": 2}))  # warm-up
+    rounds = given["rounds"]
+    print(f"{machine()}; {what}; {rounds} rounds; first text: median, most", flush=True)
+    chats = given["chats"].split(",")
+    turns = chats if given["turns"] is None else given["turns"].split(",")
+    with running(given["servers"].split(",")) as servers, closing(Bare()) as bare:
         bare.seconds(1, {**how, "tokens": 2})
-        for chats in options.chats.split(","):
-            asked = names if chats in turns.split(",") else names[:1]
-            some = {name: servers[name] for name in asked}
-            _measure(some, bare, int(chats), how, options.rounds)
+        for count in chats:
+            some = {name: one for name, one in servers.items() if name != "turns" or count in turns}
+            more = int(count) == AT
+            rate = measure_at_once(some, bare, int(count), how, rounds + more)
+            if more and given["arrivals"]:
+                some = {name: one for name, one in servers.items() if name != "turns"}
+                arriving = LOAD * rate / how["tokens"]
+                measure_arrivals(some, given["arrivals"], arriving, how, rounds)
+            if more:
+                measure_idle(servers["together"], how, rounds)
 
 
 if __name__ == "__main__":

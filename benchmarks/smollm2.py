@@ -10,7 +10,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CONFIGS", "DEVICE", "DTYPE", "KIND", "ROWS", "VARIABLES", "loaded", "prompts"]
+__all__ = [
+    "CONFIGS",
+    "DEVICE",
+    "DTYPE",
+    "ENDLESS",
+    "KIND",
+    "LENGTH",
+    "NAME",
+    "ROWS",
+    "VARIABLES",
+    "loaded",
+    "prompts",
+]
 
 VARIABLES = {
     "model": "GENERATE_MODEL",
@@ -22,6 +34,9 @@ KIND = os.environ.get(VARIABLES["model"], "smollm2")
 DEVICE = os.environ.get(VARIABLES["device"], "cpu")
 DTYPE = os.environ.get(VARIABLES["dtype"], "float32")
 ROWS = int(os.environ.get(VARIABLES["rows"], "32"))  # chats at a time
+LENGTH = 512  # tokens of a chat at most
+NAME = "smollm2"  # by which clients ask for it
+ENDLESS = "Fill my buffer."  # gets text without end, and without the model
 
 # Those of SmolLM2-135M and of Llama-3.2-1B.
 CONFIGS: dict[str, dict[str, Any]] = {

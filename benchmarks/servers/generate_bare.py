@@ -58,7 +58,7 @@ def alone(decoder: Decoder, count: int) -> float:
 
 
 def main() -> None:
-    decoder = Decoder(*smollm2.loaded(), rows=smollm2.ROWS, length=512)
+    decoder = Decoder(*smollm2.loaded(), rows=smollm2.ROWS, length=smollm2.LENGTH)
     loop(decoder, 1, 2)
     alone(decoder, 2)
     for line in sys.stdin:
