@@ -165,3 +165,17 @@ async def test_others_have_their_turn_while_much_is_sent() -> None:
     await StreamSender(RawChunks(), "r-1", send, 10).send_all(stream_of(b"x" * (100 * PIECE)))
     task.cancel()
     assert turns >= 99
+
+
+async def test_a_call_that_is_called_off_twice_is_interrupted_once() -> None:
+    """What has run out of time cannot be given less of it; whoever calls off must not fail."""
+    sent = Sent(RawChunks(), delay=10)
+    sending = asyncio.ensure_future(sent.relay.send_all(stream_of(b"x")))
+    await asyncio.sleep(0)
+    sent.relay._interrupt()
+    while (limit := sent.relay._sending) is not None and not limit.expired():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert sent.relay._sending is not None, "its time is over, but it does not know yet"
+    sent.relay._interrupt()
+    with pytest.raises(StreamBroken):
+        await sending

@@ -128,5 +128,5 @@ class StreamSender:
 
     def _interrupt(self) -> None:
         """Stop waiting for a client that does not read what was sent."""
-        if self._sending is not None:
+        if self._sending is not None and not self._sending.expired():
             self._sending.reschedule(asyncio.get_running_loop().time())
