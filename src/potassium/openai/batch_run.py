@@ -38,7 +38,7 @@ class BatchRun:
     If the server has died at the attempt before, the job is a suspect, and one of the requests that
     it ran may be why: as many as it may have run are then run one at a time. One at which the
     server dies again and again gets an error. After these the attempt ends, as no other job runs
-    beside a suspect; the next one is none.
+    beside a suspect. At the next attempt, the job is no longer one.
 
     Args:
         batch: what was asked for.

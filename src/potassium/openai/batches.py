@@ -133,7 +133,7 @@ class Batches:
         write_whole(folder / "asked.json", orjson.dumps(asdict(batch)))
 
     def find(self, batch_id: str) -> Batch | None:
-        """Return a batch; None if there is none."""
+        """Return the batch with this id, or None."""
         asked = self._read(batch_id, "asked.json")
         return None if asked is None else Batch(**orjson.loads(asked))
 

@@ -35,7 +35,7 @@ class Models:
         """Return the path of the handler of a kind for a model.
 
         Raises:
-            Refused: there is none.
+            Refused: no handler of this kind answers for the model.
 
         """
         path = self._paths.get((kind, model))

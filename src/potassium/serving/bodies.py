@@ -63,8 +63,8 @@ class Bodies:
         """Return the headers and the body, without content codings, once it is complete.
 
         Also return how many bytes of memory are counted for it. The caller must ``let_go`` of all.
-        Return None if the client disconnects before. Under ``TAKEN``, the scope may have what
-        another caller got, who has not let go of it: that is taken over if ``rule`` allows it.
+        Return None if the client disconnects before. If the scope has a body
+        under ``TAKEN``, which another caller has read and not let go of, return that one.
 
         Raises:
             BodyTooLarge: the body is larger than ``rule`` allows, by its ``Content-Length`` before
