@@ -351,7 +351,7 @@ async def test_a_call_that_leaves_the_queue_without_running_has_waited() -> None
         gate.open()
         await running
     assert seen.value(f"{QUEUE}_count", handler="/") == 1
-    assert seen.value(f"{QUEUE}_sum", handler="/") >= 0.05
+    assert seen.value(f"{QUEUE}_sum", handler="/") > 0.0  # its deadline began before the queue
 
 
 @pytest.mark.parametrize("preparation", [None, (1.0, 2.0)])
