@@ -7,8 +7,8 @@ chat, unless options say otherwise. The servers take turns in each round.
 - turns: the same model with ``streams=`` alone: one run for each chat.
 - transformers: ``transformers serve`` with continuous batching.
 - litserve: LitServe's continuous batching loop, with the same decoder.
-- bare: the decoder's loop in a process without a server.
-- generate: ``model.generate`` for a single chat, without a server.
+- bare: the decoder's loop for the same chats, in the first server's thread, without clients.
+- generate: ``model.generate`` there, for a single chat.
 
 All chats begin at once. With 16, they are measured as they happen to arrive, too, and one alone
 beside streams whose clients read nothing.
@@ -18,11 +18,10 @@ import argparse
 import os
 import statistics
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
 
 import smollm2
-from generate_load import Chats, arrivals, at_once, stalled
-from generate_servers import NAMES, Bare, running, turn
+from generate_load import Chats, arrivals, at_once, bare, stalled
+from generate_servers import NAMES, running, turn
 from report import machine, milliseconds, p99, ratios, row, table, verdict
 from serving import Server
 
@@ -38,9 +37,7 @@ LONGER = 4  # times the tokens, for that one chat
 How = dict[str, float]
 
 
-def measure_at_once(
-    servers: dict[str, Server], bare: Bare, chats: int, how: How, rounds: int
-) -> float:
+def measure_at_once(servers: dict[str, Server], chats: int, how: How, rounds: int) -> float:
     """Return the tokens per second of all chats together."""
     seen: dict[str, list[Chats]] = {name: [] for name in servers}
     loops: list[float] = []
@@ -50,9 +47,10 @@ def measure_at_once(
         for name, server in servers.items():
             with turn(server):
                 seen[name].append(at_once(server, chats, how))
-        loop, generate = bare.seconds(chats, how)
-        loops.append(chats * tokens / loop)
-        alone.append(tokens / generate)
+                if name == "together":
+                    loop, generate = bare(server, chats, how)
+                    loops.append(chats * tokens / loop)
+                    alone.append(tokens / generate)
     rates = {name: [chats * tokens / one.end for one in each] for name, each in seen.items()}
     rates |= {"bare": loops, "generate": alone}
     title = f"{chats} chats of {tokens} tokens"
@@ -91,18 +89,24 @@ def measure_arrivals(
 
 
 def measure_idle(server: Server, how: How, rounds: int) -> None:
-    """Measure one chat without and with streams that wait for their clients."""
-    rates: dict[int, list[float]] = {0: [], IDLE: []}
+    """Measure one chat beside streams that wait for their clients, and before and after those."""
+    without: list[float] = []
+    beside: list[float] = []
     how = {**how, "tokens": LONGER * how["tokens"]}
+
+    def rate() -> float:
+        return how["tokens"] / at_once(server, 1, how).end
+
     with turn(server):
         for _ in range(rounds):
-            for idle, each in rates.items():
-                with stalled(server, idle) if idle else nullcontext():
-                    each.append(how["tokens"] / at_once(server, 1, how).end)
+            before = rate()
+            with stalled(server, IDLE):
+                beside.append(rate())
+            without.append(statistics.mean([before, rate()]))
     table("one chat beside idle streams", "tokens/s", "with / without", "aim", "")
-    row("0", spread(rates[0]), "", "", "")
-    ratio, shown = ratios(rates[IDLE], rates[0])
-    row(str(IDLE), spread(rates[IDLE]), shown, *aim(ratio, LEAST_BESIDE))
+    row("0", spread(without), "", "", "")
+    ratio, shown = ratios(beside, without)
+    row(str(IDLE), spread(beside), shown, *aim(ratio, LEAST_BESIDE))
 
 
 def spread(rates: Sequence[float]) -> str:
@@ -138,12 +142,13 @@ def main() -> None:
     print(f"{machine()}; {what}; {rounds} rounds; first text: median, most", flush=True)
     chats = given["chats"].split(",")
     turns = chats if given["turns"] is None else given["turns"].split(",")
-    with running(given["servers"].split(",")) as servers, closing(Bare()) as bare:
-        bare.seconds(1, {**how, "tokens": 2})
+    with running(given["servers"].split(",")) as servers:
+        with turn(servers["together"]) as server:
+            bare(server, 1, {**how, "tokens": 2})
         for count in chats:
             some = {name: one for name, one in servers.items() if name != "turns" or count in turns}
             more = int(count) == AT
-            rate = measure_at_once(some, bare, int(count), how, rounds + more)
+            rate = measure_at_once(some, int(count), how, rounds + more)
             if more and given["arrivals"]:
                 some = {name: one for name, one in servers.items() if name != "turns"}
                 arriving = LOAD * rate / how["tokens"]

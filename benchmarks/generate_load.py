@@ -18,11 +18,13 @@ import httpx
 import smollm2
 from serving import Server
 
-__all__ = ["PATH", "Chats", "arrivals", "asked", "at_once", "stalled"]
+__all__ = ["PATH", "Chats", "arrivals", "asked", "at_once", "bare", "stalled"]
 
 PATH = "/v1/chat/completions"
 PATIENCE = 300.0  # seconds for what is measured at a time
 SEED = 7  # of the arrivals
+SETTLING = 60  # seconds at most
+IDLE_PERCENT = 2.0  # of a processor
 OURS = "generate_potassium"  # which says how long it was inside of the step
 
 
@@ -74,6 +76,14 @@ def arrivals(server: Server, count: int, rate: float, how: dict[str, float]) -> 
     return asyncio.run(_chats(server, [sum(gaps[: n + 1]) for n in range(count)], how))
 
 
+def bare(server: Server, chats: int, how: dict[str, float]) -> tuple[float, float]:
+    """Return the seconds of the loop that no chats come to, and of ``generate`` for one chat."""
+    url = f"http://127.0.0.1:{server.port}/bare"
+    asked = httpx.post(url, json={"chats": chats, **how}, timeout=PATIENCE, trust_env=False)
+    seen = asked.raise_for_status().json()
+    return seen["loop"], seen["generate"]
+
+
 async def _chats(server: Server, begins: list[float], how: dict[str, float]) -> Chats:
     url = f"http://127.0.0.1:{server.port}"
     limits = httpx.Limits(max_connections=None)
@@ -119,7 +129,7 @@ async def _spent(http: httpx.AsyncClient, server: Server) -> tuple[float, float]
 
 @contextmanager
 def stalled(server: Server, count: int) -> Iterator[None]:
-    """Keep ``count`` streams open whose clients read nothing: their buffers are full.
+    """Keep ``count`` streams open whose clients read nothing: all of their buffers are full.
 
     Raises:
         SystemExit: they did not get that far in time.
@@ -135,8 +145,17 @@ def stalled(server: Server, count: int) -> Iterator[None]:
             client.connect(("127.0.0.1", server.port))
             client.sendall(request)
         _wait(server, "stalled_streams", count)
+        _settle(server)
         yield
     _wait(server, "open_streams", 0)
+
+
+def _settle(server: Server) -> None:
+    """Wait until a server does nothing: what its streams have made is on its way, or waits."""
+    for _ in range(SETTLING):
+        if server.seen.cpu_percent(interval=1.0) < IDLE_PERCENT:
+            return
+    raise SystemExit(f"{server.name} is busy")
 
 
 def _wait(server: Server, name: str, count: int) -> None:

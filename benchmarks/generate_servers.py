@@ -4,10 +4,8 @@ The others are stopped by a signal meanwhile: LitServe's loop takes a processor 
 """
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from tempfile import TemporaryDirectory
@@ -15,39 +13,13 @@ from tempfile import TemporaryDirectory
 import peers
 import psutil
 from generate_load import PATH, asked, at_once
-from serving import SERVERS, Server
+from serving import Server
 
-__all__ = ["NAMES", "Bare", "running", "turn"]
+__all__ = ["NAMES", "running", "turn"]
 
 NAMES = ("together", "turns", "transformers", "litserve")
 PATIENCE = 180.0  # seconds for a model to load
 WARM_UP = {"tokens": 2, "temperature": 0.0}
-
-
-class Bare:
-    """The process without a server."""
-
-    def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, [str(SERVERS.parent), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, str(SERVERS / "generate_bare.py")],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def close(self) -> None:
-        self._process.communicate()
-
-    def seconds(self, chats: int, how: dict[str, float]) -> tuple[float, float]:
-        """Return those of the loop, and those of ``generate`` for one chat."""
-        given, taken = self._process.stdin, self._process.stdout
-        assert given is not None
-        assert taken is not None
-        given.write(json.dumps({"chats": chats, **how}).encode() + b"\n")
-        given.flush()
-        seen = json.loads(taken.readline())
-        return seen["loop"], seen["generate"]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import generate_bare
 import smollm2
 import torch
 from tokenizers.decoders import DecodeStream
@@ -46,6 +47,14 @@ def forward(cache: dict[str, Any], rows: list[Row]) -> list[Any]:
 @app.handler("/spent")
 def spent_inside(cache: dict[str, Any], item: dict[str, Any]) -> dict[str, float]:
     return spent
+
+
+@app.handler("/bare")
+def bare(cache: dict[str, Any], how: dict[str, Any]) -> dict[str, float]:
+    """Do what chats ask without them, on the same thread."""
+    decoder, count = cache["decoder"], how["tokens"]
+    seconds = generate_bare.loop(decoder, how["chats"], count, how["temperature"])
+    return {"loop": seconds, "generate": generate_bare.alone(decoder, count)}
 
 
 def together(

@@ -258,10 +258,15 @@ class Cluster:
 
 @contextmanager
 def clustered(
-    folder: Path, *, servers: int, lease: float = 3.0, environment: dict[str, str] | None = None
+    folder: Path,
+    *,
+    servers: int,
+    lease: float = 3.0,
+    environment: dict[str, str] | None = None,
+    source: str = SOURCE,
 ) -> Iterator[Cluster]:
-    """Run servers on a PostgreSQL of their own, whose commits are durable."""
-    (folder / "app.py").write_text(dedent(SOURCE))
+    """Run servers of an app on a PostgreSQL of their own, whose commits are durable."""
+    (folder / "app.py").write_text(dedent(source))
     environment = {
         "LEASE": str(lease),
         "POTASSIUM_LOG": "json",

@@ -6,10 +6,14 @@ import pytest
 from e2e.server import Server, serve_source
 
 APP = """
+    import torch
+
     from potassium import Potassium
     from potassium.openai import (
         ChatRequest,
+        CompletionRequest,
         EmbeddingRequest,
+        Embeddings,
         OpenAI,
         Segment,
         ToolCall,
@@ -39,9 +43,15 @@ APP = """
         yield from cache["decoder"].chat(request)
 
 
+    @api.completions(streams=8, step=forward)
+    def complete(cache, request: CompletionRequest):
+        yield from cache["decoder"].complete(request)
+
+
     @api.embeddings()
     def embed(cache, request: EmbeddingRequest):
-        return [[float(len(one)), 0.5] for one in request.inputs]
+        vectors = torch.tensor([[float(len(one)), 0.5] for one in request.inputs])
+        return Embeddings(vectors=vectors, prompt_tokens=sum(map(len, request.inputs)))
 
 
     @api.chat(model="tools")

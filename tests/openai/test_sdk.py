@@ -3,75 +3,17 @@
 import base64
 import json
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from e2e.server import Server, serve_source
+from e2e.server import Server
 
 openai = pytest.importorskip("openai")
 
-APP = """
-    import torch
-
-    from potassium import Potassium
-    from potassium.openai import ChatRequest, CompletionRequest, EmbeddingRequest, Embeddings
-    from potassium.openai import OpenAI, ToolCall
-    from potassium.text import Decoder
-    from support.text import TEMPLATE, byte_tokenizer, toy_model, with_vocabulary
-
-    app = Potassium("toy", api_keys=["secret"])
-    api = OpenAI(app, model="toy")
-
-
-    @app.init
-    def init():
-        tokenizer = byte_tokenizer()
-        tokenizer.chat_template = TEMPLATE
-        model = toy_model(with_vocabulary(300))
-        return {"decoder": Decoder(model, tokenizer, rows=8, length=512)}
-
-
-    def forward(cache, rows):
-        return cache["decoder"].step(rows)
-
-
-    @api.chat(streams=8, step=forward)
-    def chat(cache, request: ChatRequest):
-        yield from cache["decoder"].chat(request)
-
-
-    @api.completions(streams=8, step=forward)
-    def complete(cache, request: CompletionRequest):
-        yield from cache["decoder"].complete(request)
-
-
-    @api.embeddings()
-    def embed(cache, request: EmbeddingRequest):
-        vectors = torch.tensor([[float(len(one)), 0.5] for one in request.inputs])
-        return Embeddings(vectors=vectors, prompt_tokens=sum(map(len, request.inputs)))
-
-
-    @api.chat(model="tools")
-    def tools(cache, request: ChatRequest):
-        yield ToolCall(id="call_1", name=request.tools[0]["function"]["name"])
-        yield ToolCall(arguments='{"city": "Oslo"}')
-
-
-    if __name__ == "__main__":
-        app.serve()
-"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve_source(APP, tmp_path_factory.mktemp("app"), has_support=True) as server:
-        yield server
-
 
 @pytest.fixture
-def sdk(server: Server) -> Any:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret", max_retries=0)
+def sdk(toy: Server) -> Any:
+    return openai.OpenAI(base_url=f"{toy.url}/v1", api_key="secret", max_retries=0)
 
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -105,8 +47,8 @@ def test_the_streaming_helper_has_the_whole_at_the_end(sdk: Any) -> None:
     assert final.choices[0].finish_reason == "stop"
 
 
-async def test_the_asynchronous_client(server: Server) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="secret") as sdk:
+async def test_the_asynchronous_client(toy: Server) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{toy.url}/v1", api_key="secret") as sdk:
         stream = await sdk.chat.completions.create(
             model="toy", messages=HELLO, max_tokens=5, stream=True
         )
@@ -160,15 +102,15 @@ def test_embeddings_come_as_the_client_asks_for_them(sdk: Any) -> None:
 
 
 def test_models_are_listed(sdk: Any) -> None:
-    assert [model.id for model in sdk.models.list()] == ["toy", "tools"]
+    assert [model.id for model in sdk.models.list()] == ["toy", "tools", "broken"]
 
 
-def test_errors_are_told_with_their_code(sdk: Any, server: Server) -> None:
+def test_errors_are_told_with_their_code(sdk: Any, toy: Server) -> None:
     with pytest.raises(openai.NotFoundError, match="There is no model 'other' here"):
         sdk.chat.completions.create(model="other", messages=HELLO)
     with pytest.raises(openai.BadRequestError) as refused:
         sdk.chat.completions.create(model="toy", messages=HELLO, n=2)
     assert refused.value.param == "n"
-    wrong = openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0)
+    wrong = openai.OpenAI(base_url=f"{toy.url}/v1", api_key="wrong", max_retries=0)
     with pytest.raises(openai.AuthenticationError):
         wrong.chat.completions.create(model="toy", messages=HELLO)

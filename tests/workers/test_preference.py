@@ -9,6 +9,7 @@ from support.operations import operation_on
 from potassium.engine.job import Job
 from potassium.engine.operation import Operation
 from potassium.engine.queue import Capacity, JobQueue
+from potassium.engine.shared_step import SharedStep
 from potassium.workers.dispatching import WINDOW, WorkerDispatcher
 from potassium.workers.given import MOST_OVERTAKERS, Given
 
@@ -107,3 +108,14 @@ async def test_no_call_is_overtaken_for_ever(bench: Bench) -> None:
         bench.put(bench.worker)
         taken.append(bench.take())
     assert taken.index(first) == MOST_OVERTAKERS
+
+
+async def test_a_worker_takes_one_stream_at_a_time(bench: Bench) -> None:
+    """Not all that could step together: another worker may have nothing to do."""
+    step = SharedStep(lambda steps, _: steps, max_rows=4)
+    bench.operation = operation_on(
+        "chat", lambda argument: argument, streams=4, may_stream=True, shared_step=step
+    )
+    first, _ = bench.put(None), bench.put(None)
+    bench.dispatcher.look(ahead=False)
+    assert [list(group) for group in bench.dispatcher.handed_over] == [[first]]

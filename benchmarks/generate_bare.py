@@ -1,11 +1,5 @@
-"""The decoder's loop without a server: reads what to do as lines of JSON, and prints seconds.
+"""The decoder's loop without a server, and ``generate``, for what chats ask."""
 
-A line is ``{"chats": 16, "tokens": 48, "temperature": 0}``. The second figure is that of
-``generate`` for the first chat alone.
-"""
-
-import json
-import sys
 import time
 from typing import Any
 
@@ -14,6 +8,8 @@ import torch
 
 from potassium import Step
 from potassium.text import Decoder, Sampling
+
+__all__ = ["alone", "loop"]
 
 
 def loop(decoder: Decoder, chats: int, count: int, temperature: float = 0) -> float:
@@ -55,18 +51,3 @@ def alone(decoder: Decoder, count: int) -> float:
         do_sample=False,
     )
     return time.perf_counter() - began
-
-
-def main() -> None:
-    decoder = Decoder(*smollm2.loaded(), rows=smollm2.ROWS, length=smollm2.LENGTH)
-    loop(decoder, 1, 2)
-    alone(decoder, 2)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        chats, count = asked["chats"], asked["tokens"]
-        seconds = loop(decoder, chats, count, asked["temperature"])
-        print(json.dumps({"loop": seconds, "generate": alone(decoder, count)}), flush=True)
-
-
-if __name__ == "__main__":
-    main()
