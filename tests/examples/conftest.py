@@ -1,5 +1,6 @@
 """Fixtures that run the examples as their readers do: as processes, over real sockets."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from e2e.server import free_port, python, serve
 
 GUESSES = ["fashion", "role", "new", "super", "fine"]  # of the tiny BERT, the likeliest first
+
+STAND_INS = Path(__file__).parent / "stand_ins"
 
 RunExample = Callable[..., httpx.Client]
 
@@ -41,6 +44,15 @@ def run_example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunExample
             return stack.enter_context(server.client())
 
         yield run_example
+
+
+@pytest.fixture(scope="module")
+def in_place_of_vllm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return variables with which an example finds the stand-in for vLLM, which wants a GPU."""
+    aborted = tmp_path_factory.mktemp("vllm") / "aborted"
+    aborted.touch()
+    path = os.pathsep.join([str(STAND_INS), os.environ.get("PYTHONPATH", "")])
+    return {"PYTHONPATH": path, "ABORTED": str(aborted)}
 
 
 @pytest.fixture(scope="session")

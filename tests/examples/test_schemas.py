@@ -1,6 +1,6 @@
 """The schema of each example, as its server shows it, and what programs make of it.
 
-The chat takes minutes: see ``nox -s schemathesis clients``.
+Those with SmolLM2 take minutes: see ``nox -s schemathesis clients``.
 """
 
 import json
@@ -16,7 +16,8 @@ from openapi_spec_validator import validate
 from support.generated import python_client, run, typescript_program
 from support.schemathesis import CASES, LAX, TIME, check_with_schemathesis
 
-START_TIME = 120.0  # seconds; of the chat
+SLOW = ("chat", "openai")
+START_TIME = 120.0  # seconds; of those
 
 IN_PYTHON = """
 import sys
@@ -124,6 +125,25 @@ text = Text(text="Where is the station?")
 answer = detect_model_detect_post.sync_detailed(client=client, body=text)
 assert json.loads(answer.content)["English"] > 0.5
 """,
+    "openai": """
+from client.api.handlers import embed
+from client.models import EmbeddingRequest, Embeddings
+
+body = EmbeddingRequest(model="minilm", input_=["a cat", "a dog"])
+vectors = embed.sync(client=client, body=body)
+assert isinstance(vectors, Embeddings)
+assert [len(vector) for vector in vectors.vectors] == [384, 384]
+""",
+    "vllm": """
+from client.api.handlers import complete
+from client.models import CompletionRequest, Problem422
+
+said = complete.sync(client=client, body=CompletionRequest(model="qwen3-8b", prompt="Once"))
+assert isinstance(said, str)
+assert said.startswith("Once")
+body = CompletionRequest(model="qwen3-8b", prompt="Once", temperature=3)
+assert isinstance(complete.sync(client=client, body=body), Problem422)
+""",
 }
 CALLS_IN_TYPESCRIPT = {
     "background": """
@@ -166,9 +186,24 @@ const refused = await fetch(process.argv[2] + "/language?text=");
 const documented: components["schemas"]["HTTPValidationError"] = await refused.json();
 expect(refused.status === 422 && documented.detail !== undefined);
 """,
+    "openai": """
+type Asked = components["schemas"]["EmbeddingRequest"];
+const asked: Asked = {
+  model: "minilm", input: ["a cat"], encoding_format: "float", dimensions: null,
+};
+const vectors: components["schemas"]["Embeddings"] = await call("/models/minilm/embeddings", asked);
+expect((vectors.vectors as number[][])[0].length === 384);
+""",
+    "vllm": """
+const message: components["schemas"]["ChatMessage"] = { role: "user", content: "Hello" } as any;
+const refused: components["schemas"]["Problem422"] = await call(
+  "/models/qwen3-8b/chat", { model: "qwen3-8b", messages: [message], temperature: 3 },
+);
+expect(refused.code === "invalid_input" && refused.errors![0].type === "less_than_equal");
+""",
 }
 ALL = CASES > 1 or "ALL_EXAMPLES" in os.environ
-EXAMPLES = [name for name in CALLS_IN_PYTHON if name != "chat" or ALL]
+EXAMPLES = [name for name in CALLS_IN_PYTHON if name not in SLOW or ALL]
 
 pytestmark = pytest.mark.timeout(100 * TIME)
 
@@ -187,14 +222,15 @@ def example(
     request: pytest.FixtureRequest,
     run_example: Callable[..., httpx.Client],
     examples: Path,
-    bert_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Example:
     name: str = request.param
-    folder = bert_folder if name == "bert" else tmp_path_factory.mktemp("server")
+    its_own = request.getfixturevalue
+    folder = its_own("bert_folder") if name == "bert" else tmp_path_factory.mktemp("server")
     ready = "/model/readyz" if name == "mounted" else "/readyz"
+    env = its_own("in_place_of_vllm") if name == "vllm" else None
     file = examples / name / "app.py"
-    return Example(name, run_example(file, cwd=folder, ready=ready, start_time=START_TIME))
+    return Example(name, run_example(file, cwd=folder, env=env, ready=ready, start_time=START_TIME))
 
 
 def test_every_example_of_an_app_is_here(examples: Path) -> None:

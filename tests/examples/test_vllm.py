@@ -1,6 +1,5 @@
 """The example in front of vLLM's engine, with a stand-in for vLLM, which wants a GPU."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,22 +8,19 @@ from typing import Any
 import httpx
 import pytest
 
-STAND_INS = Path(__file__).parent / "stand_ins"
 MODEL = "qwen3-8b"
 
 
 @pytest.fixture(scope="module")
-def aborted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("vllm") / "aborted"
-    file.touch()
-    return file
+def vllm(
+    run_example: Callable[..., httpx.Client], examples: Path, in_place_of_vllm: dict[str, str]
+) -> httpx.Client:
+    return run_example(examples / "vllm" / "app.py", env=in_place_of_vllm)
 
 
-@pytest.fixture(scope="module")
-def vllm(run_example: Callable[..., httpx.Client], examples: Path, aborted: Path) -> httpx.Client:
-    path = os.pathsep.join([str(STAND_INS), os.environ.get("PYTHONPATH", "")])
-    env = {"PYTHONPATH": path, "ABORTED": str(aborted)}
-    return run_example(examples / "vllm" / "app.py", env=env)
+@pytest.fixture
+def aborted(in_place_of_vllm: dict[str, str]) -> Path:
+    return Path(in_place_of_vllm["ABORTED"])
 
 
 def body(text: str, **more: Any) -> dict[str, Any]:

@@ -11,7 +11,13 @@ NUMBERS = count()
 
 # Models of the examples take their time: numbers of that name are at most this large, texts and
 # lists at most this long.
-MOST: Mapping[str, int] = {"max_tokens": 2, "epochs": 3, "messages": 2, "content": 20}
+MOST: Mapping[str, int] = {
+    "max_tokens": 2,
+    "max_completion_tokens": 2,
+    "epochs": 3,
+    "messages": 2,
+    "content": 20,
+}
 INVALID = 4_001  # characters: they are refused, and remain as they are
 
 
@@ -27,8 +33,9 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     headers.pop("Range", None)  # a part of JSON is not JSON
     if isinstance(case.body, dict):
         case.body.update(shortened(case.body))
-        if "messages" in case.body:
-            case.body.setdefault("max_tokens", MOST["max_tokens"])
+        is_text = "messages" in case.body or {"model", "prompt"} <= case.body.keys()
+        if is_text and case.body.get("max_tokens") is None:
+            case.body["max_tokens"] = MOST["max_tokens"]
 
 
 @schemathesis.deserializer("application/x-ndjson")  # type: ignore[untyped-decorator] # the same
