@@ -17,7 +17,7 @@ from e2e.server import Server, Start, error, python, serve_source, wait_until
 from e2e.server import free_port as find_free_port
 from e2e.wire import RECORD, answer, call, events, head, post
 
-PROMPT = 8.0  # seconds that a failed process may take to end; otherwise, it takes 30, or for ever
+PROMPT = 2.0  # seconds that a failed process may take to answer everybody and to end
 HANG_TIMEOUT = 0.6  # seconds
 
 SOURCE = (

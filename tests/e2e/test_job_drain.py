@@ -12,7 +12,7 @@ from e2e.server import Start, error, wait_until
 from e2e.wire import call, events
 
 SHORT = {"GRACE": "0.5"}  # seconds
-PROMPT = 8.0  # seconds for a process to end when nothing holds it any more; otherwise, it takes 30
+PROMPT = 2.0  # seconds that a process may take to end when nothing holds it any more
 
 
 def test_a_drain_leaves_waiting_jobs_to_the_next_server(
